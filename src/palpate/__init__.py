@@ -1,0 +1,1 @@
+"""Press on medical image segmentation models and see how they give way."""

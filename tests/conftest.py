@@ -1,0 +1,36 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+torch.set_num_threads(1)  # tensors this small only wait for each other
+
+
+class PixelClassifier(nn.Module):
+    """Logit = w . x + bias at every pixel, so that the optimal attack has a closed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, kernel_size=1)
+        nn.init.constant_(self.conv.bias, -2.3)  # some pixels on either side of zero
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([7.0, -4.0, 2.0]).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images)
+
+
+@pytest.fixture
+def model() -> PixelClassifier:
+    return PixelClassifier().eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """Away from 0 and 1, so that only the ball binds; ever brighter, so gradients differ."""
+    noise = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return 0.2 + 0.1 * noise + torch.tensor([0.0, 0.15, 0.3, 0.45]).view(4, 1, 1, 1)
+
+
+@pytest.fixture
+def masks() -> Tensor:
+    return torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.5
