@@ -72,9 +72,7 @@ def load_model(
     return model.to(device).eval()
 
 
-def _load_base(
-    name: str | Path, tokenizer: str | Path | None, revision: str | None = None
-) -> VLSM:
+def _load_base(name: str | Path, tokenizer: str | Path | None, revision: str | None = None) -> VLSM:
     folder = find_model(name, revision=revision)
     values = read_json(folder / "config.json")
     try:
