@@ -52,11 +52,17 @@ def windows(count: int, batch_size: int) -> Iterator[range]:
     return (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
 
 
-def load(data: Samples, indices: Sequence[int], device: torch.device) -> list[Batch]:
-    """The samples as one batch per image size, sizes in the order they come."""
+def load(
+    data: Samples, cases: Sequence[Case], indices: Sequence[int], device: torch.device
+) -> list[Batch]:
+    """The samples as one batch per image size, sizes in the order they come.
+
+    Raises:
+        ValueError: If a sample is not what ``cases`` announced, or its pixels are out of range.
+    """
     by_size: dict[tuple[int, ...], list[Sample]] = {}
     for index in indices:
-        sample = _checked(data[index])
+        sample = _checked(data[index], cases[index])
         by_size.setdefault(tuple(sample.image.shape), []).append(sample)
     return [_move(collate(samples), device) for samples in by_size.values()]
 
@@ -74,7 +80,12 @@ def _move(batch: Batch, device: torch.device) -> Batch:
     return Batch(batch.cases, batch.images.to(device), batch.masks.to(device))
 
 
-def _checked(sample: Sample) -> Sample:
+def _checked(sample: Sample, announced: Case) -> Sample:
+    if sample.case != announced:
+        raise ValueError(
+            f"Expected sample {announced.key!r} as data.cases announces it, got {sample.case}. "
+            "Fix the random choices of the data set with a seed."
+        )
     low, high = sample.image.min().item(), sample.image.max().item()
     if not (low >= 0 and high <= 1):  # also where either is not a number
         raise ValueError(

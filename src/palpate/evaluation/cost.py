@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from palpate.attacks.prompted import Selectable
-from palpate.types import Images, Logits, LogitsFn
+from palpate.types import Images, Logits, Segmenter
 
 
 class Cost(NamedTuple):
@@ -20,66 +19,56 @@ class Cost(NamedTuple):
     seconds: float
 
 
-class Meter:
-    """A model that counts the images that pass through it, forwards and backwards.
+class Tally:
+    """Adds up what passes through a :class:`Metered` model while it is entered.
 
-    Stands in for the model it wraps. As a context manager it takes the time:
-
-    >>> with Meter(lambda images: images[:, :1]) as model:
+    >>> with Tally() as tally:
+    ...     model = Metered(lambda images, prompts: images[:, :1], ("polyp", "mole"), tally)
     ...     _ = model(torch.zeros(2, 3, 4, 4))
-    >>> model.per_image(2).forwards
+    >>> tally.per_image(2).forwards
     1.0
     """
 
-    def __init__(self, model: LogitsFn) -> None:
-        self.model = model
+    def __init__(self) -> None:
         self.forwards = self.backwards = 0
         self.seconds = 0.0
 
-    def __call__(self, images: Images) -> Logits:
-        return self._run(self.model, images)
-
-    def for_images(self, rows: Sequence[int]) -> LogitsFn:
-        """The model for some images of its batch, on the same account.
-
-        Attacks that drop finished images ask for it, see :mod:`palpate.attacks.prompted`.
-        """
-        model = self.model.for_images(rows) if isinstance(self.model, Selectable) else self.model
-        return _Part(self, model)
-
-    def per_image(self, count: int) -> Cost:
-        """The share of each of ``count`` images, which need not have cost the same."""
-        return Cost(self.forwards / count, self.backwards / count, self.seconds / count)
-
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> "Tally":
         self._started = _now()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.seconds += _now() - self._started
 
-    def _run(self, model: LogitsFn, images: Images) -> Logits:
-        self.forwards += len(images)
-        logits = model(images)
-        if logits.requires_grad:
-            logits.register_hook(self._count_backward)
-        return logits
+    def per_image(self, count: int) -> Cost:
+        """The mean over ``count`` images."""
+        return Cost(self.forwards / count, self.backwards / count, self.seconds / count)
 
-    def _count_backward(self, gradient: Tensor) -> None:
+    def count_backward(self, gradient: Tensor) -> None:
+        """To be hooked to logits: runs whenever a gradient passes them."""
         self.backwards += len(gradient)
 
 
 @dataclass(frozen=True)
-class _Part:
-    meter: Meter
-    model: LogitsFn
+class Metered:
+    """A segmenter with its prompts bound that counts the images that pass, there and back."""
+
+    model: Segmenter
+    prompts: tuple[str, ...]
+    tally: Tally
 
     def __call__(self, images: Images) -> Logits:
-        return self.meter._run(self.model, images)
+        if len(images) != len(self.prompts):
+            raise ValueError(f"Expected {len(self.prompts)} images, one a prompt: {len(images)}.")
+        self.tally.forwards += len(images)
+        logits = self.model(images, prompts=self.prompts)
+        if logits.requires_grad:
+            logits.register_hook(self.tally.count_backward)
+        return logits
 
-    def for_images(self, rows: Sequence[int]) -> LogitsFn:
-        model = self.model.for_images(rows) if isinstance(self.model, Selectable) else self.model
-        return _Part(self.meter, model)
+    def for_images(self, rows: Sequence[int]) -> "Metered":
+        """The same for some images of the batch; attacks that drop finished images ask for it."""
+        return Metered(self.model, tuple(self.prompts[row] for row in rows), self.tally)
 
 
 def _now() -> float:

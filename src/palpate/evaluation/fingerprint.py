@@ -57,9 +57,12 @@ def hash_weights(model: object) -> str:
     return digest.hexdigest()
 
 
-def hash_cases(cases: Iterable[Case]) -> str:
-    """Hash of what is known about every sample: keys, prompts, groups, in their order."""
-    digest = blake2b(digest_size=16)
+def hash_data(data: object, cases: Iterable[Case]) -> str:
+    """Hash of what is known about every sample, in order, and of the ``size`` images get.
+
+    Pixels are not read: hash the files yourself where they may change under their names.
+    """
+    digest = blake2b(repr(getattr(data, "size", None)).encode(), digest_size=16)
     for case in cases:
         digest.update(json.dumps(astuple(case)).encode())
     return digest.hexdigest()

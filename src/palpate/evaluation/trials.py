@@ -23,6 +23,10 @@ class Trial:
     norm: str
     epsilon: float
 
+    def __str__(self) -> str:
+        strength = f"{self.epsilon:g}" if self.norm == "l2" else f"{self.epsilon * 255:g}/255"
+        return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
+
     def run(
         self,
         model: LogitsFn,
@@ -53,8 +57,17 @@ class Trial:
         return self.attack(model, images.clone(), masks.clone(), **accepted)
 
 
+def no_attack(model: LogitsFn, images: Images, masks: Masks) -> Images:
+    """The identity, so that clean scores come out of the same loop as all others."""
+    del model, masks
+    return images
+
+
+UNTOUCHED = Trial(CLEAN, no_attack, norm="none", epsilon=0.0)
+
+
 def plan(attacks: Mapping[str, Attack], epsilons: Sequence[float] | None) -> list[Trial]:
-    """Every attack at every strength, in the order given, weakest strength first as given.
+    """The clean images first, then every attack at every strength, in the order given.
 
     An attack whose ``epsilon`` is bound already (``partial(pgd, epsilon=8 / 255)``) is run at
     that strength only.
@@ -62,7 +75,7 @@ def plan(attacks: Mapping[str, Attack], epsilons: Sequence[float] | None) -> lis
     Raises:
         ValueError: If an attack has no strength, or a strength makes no sense.
     """
-    trials = []
+    trials = [UNTOUCHED]
     for name, attack in attacks.items():
         if name == CLEAN:
             raise ValueError(f"Expected attacks with names of their own, got one named {CLEAN!r}.")
