@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from palpate.data.sample import Batch, Case
-from palpate.evaluation.batches import Samples, list_cases, load, select, windows
 from palpate.evaluation.answers import Answer
+from palpate.evaluation.batches import Samples, list_cases, load, select, windows
 from palpate.evaluation.bench import Bench, Precision, Result
 from palpate.evaluation.examples import ExampleStore
 from palpate.evaluation.fingerprint import Fingerprint, describe, hash_data, hash_weights
