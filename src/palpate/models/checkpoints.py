@@ -4,7 +4,6 @@ A checkpoint is a folder of two files: ``weights.safetensors`` and ``palpate.jso
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -72,9 +71,9 @@ def save_checkpoint(model: VLSM, folder: Path, training: dict[str, Any] | None =
     folder.mkdir(parents=True, exist_ok=True)
     # The card goes last: a checkpoint without one is not a checkpoint.
     save_file(state, folder / f"{_WEIGHTS}.partial")
-    os.replace(folder / f"{_WEIGHTS}.partial", folder / _WEIGHTS)
+    (folder / f"{_WEIGHTS}.partial").replace(folder / _WEIGHTS)
     (folder / f"{_CARD}.partial").write_text(json.dumps(asdict(card), indent=2) + "\n")
-    os.replace(folder / f"{_CARD}.partial", folder / _CARD)
+    (folder / f"{_CARD}.partial").replace(folder / _CARD)
 
 
 def is_checkpoint(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """A run as a recipe describes it: typed, checked before any work starts, and written next to the
-result as it was resolved."""
+result as it was resolved.
+"""
 
 import difflib
 from collections.abc import Mapping

@@ -1,7 +1,6 @@
 """The run folder: one process at a time, one configuration for good."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +50,7 @@ def write_json(path: Path, values: Any) -> None:
     """Write JSON so that the file is whole or not there."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _check_same(config: RunConfig, folder: Path) -> None:

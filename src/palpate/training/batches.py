@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from palpate.data import Sample
 from palpate.randomness import generator
 
 
@@ -44,8 +43,3 @@ def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
         prompts=tuple(item.prompts[0] for item in items),
         masks=torch.stack([item.masks for item in items]),
     )
-
-
-def as_training_item(sample: Sample) -> TrainingBatch:
-    """A sample as the loop wants it."""
-    return TrainingBatch(sample.image, (sample.case.prompt,), sample.mask)

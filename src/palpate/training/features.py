@@ -6,7 +6,6 @@ the current batch is in memory.
 """
 
 import json
-import os
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -161,7 +160,7 @@ def _is_complete(folder: Path, described: dict[str, str]) -> bool:
 
 def _write_json(path: Path, values: dict[str, str]) -> None:
     path.with_suffix(".partial").write_text(json.dumps(values))
-    os.replace(path.with_suffix(".partial"), path)
+    (path.with_suffix(".partial")).replace(path)
 
 
 def _image(case: Any) -> str:

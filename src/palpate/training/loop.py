@@ -1,7 +1,6 @@
 """The training loop, from top to bottom."""
 
 import csv
-import os
 import resource
 import sys
 import time
@@ -167,7 +166,7 @@ def _write_csv(path: Path, history: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(history)
-    os.replace(path.with_suffix(".partial"), path)
+    (path.with_suffix(".partial")).replace(path)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ directory, on which adapters are then trained. It is also the frozen-encoder bas
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -81,4 +80,4 @@ def _write_model(model: VLSM, built: Path, out: Path, training: dict[str, Any]) 
     (out / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     state = {k: v.detach().cpu().contiguous() for k, v in model.net.state_dict().items()}
     save_file(state, out / "model.safetensors.partial")
-    os.replace(out / "model.safetensors.partial", out / "model.safetensors")
+    (out / "model.safetensors.partial").replace(out / "model.safetensors")

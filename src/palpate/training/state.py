@@ -5,7 +5,6 @@ moments and the epoch are the whole state. They live in one safetensors file, re
 """
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progr
         tensors |= {f"moment/{index}/{k}": v for k, v in moments.items()}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     save_file(tensors, folder / f"{_FILE}.partial", {"done": json.dumps(vars(done))})
-    os.replace(folder / f"{_FILE}.partial", folder / _FILE)
+    (folder / f"{_FILE}.partial").replace(folder / _FILE)
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: str) -> Progressed:

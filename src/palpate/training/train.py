@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from palpate.data import Augmentation, Sample
-from palpate.data.augment import augment
+from palpate.data import Augmentation, augment
 from palpate.models import VLSM, save_checkpoint
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
-from palpate.training.batches import TrainingBatch, as_training_item
+from palpate.training.batches import TrainingBatch
 from palpate.training.features import AnyData
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
@@ -35,10 +33,11 @@ class TrainingImages(Dataset[TrainingBatch]):
 
     def __getitem__(self, index: int) -> TrainingBatch:
         sample = self.data[index]
+        image, mask, prompt = sample.image, sample.mask, sample.case.prompt
         if self.augmentation is not None:
             randomness = generator(self.seed, "augmentation", self.epoch, sample.case.key)
-            sample = augment(sample, self.augmentation, randomness)
-        return as_training_item(sample)
+            image, mask, prompt = augment(image, mask, prompt, self.augmentation, randomness)
+        return TrainingBatch(image, (prompt,), mask)
 
     def with_epoch(self, epoch: int) -> Self:
         """The same samples with whatever is random drawn anew for this epoch."""
