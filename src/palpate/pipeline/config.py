@@ -55,7 +55,7 @@ class BuildConfig:
     """Data sets whose training splits teach the new parts."""
     training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            epochs=30, warmup_epochs=1, weight_decay=1e-2, precision="bf16"
+            epochs=12, warmup_epochs=1, weight_decay=1e-2, precision="bf16"
         )
     )
     """How the new parts are trained."""
