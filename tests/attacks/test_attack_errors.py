@@ -180,3 +180,23 @@ def test_warns_once_when_gradients_are_zero(attack, model, images, masks):
     with pytest.warns(ZeroGradientWarning, match="for 3 of 4 images") as caught:
         attack(saturated, images, masks, epsilon=EPSILON, loss=dice)
     assert len(caught) == 1
+
+
+def test_one_flat_step_is_enough_to_warn(model, images, masks):
+    calls = []
+
+    def flat_at_first(logits, masks):
+        calls.append(None)
+        return logits.mean((1, 2, 3)) * (0.0 if len(calls) == 1 else 1.0)
+
+    with pytest.warns(ZeroGradientWarning, match="for 4 of 4 images at one step or more"):
+        pgd(model, images, masks, epsilon=EPSILON, steps=3, loss=flat_at_first)
+
+
+def test_half_precision_logits_do_not_make_half_precision_losses(model, images, masks):
+    def exact(logits, masks):
+        assert logits.dtype == torch.float32
+        return logits.mean((1, 2, 3))
+
+    adversarial = fgsm(lambda x: model(x).bfloat16(), images, masks, epsilon=EPSILON, loss=exact)
+    assert adversarial.dtype == torch.float32
