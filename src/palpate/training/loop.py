@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from monai.losses import DiceCELoss
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -56,6 +55,8 @@ def fit(
         ValueError: If nothing requires gradient, or ``folder`` holds another training.
         FloatingPointError: If loss or gradient is not finite, or the gradient is zero.
     """
+    from monai.losses import DiceCELoss  # takes seconds to import
+
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
