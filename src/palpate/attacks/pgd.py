@@ -17,6 +17,7 @@ Keep: TypeAlias = Literal["dice", "loss", "last"]
 _GREY_LEVEL = 1 / 255
 
 
+@torch.no_grad()
 def pgd(
     model: LogitsFn,
     images: Images,
