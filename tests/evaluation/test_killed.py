@@ -58,10 +58,8 @@ def kill_after(lines: int, folder: Path) -> int:
 
 @pytest.mark.slow
 def test_a_killed_evaluation_loses_nothing_and_ends_in_the_same_rows(tmp_path):
-    for lines in (4, 9):
-        done = kill_after(lines, tmp_path)
-        assert len(read_rows(tmp_path / "rows")) >= done
-    assert done < 60
+    done = kill_after(9, tmp_path)
+    assert done <= len(read_rows(tmp_path / "rows")) < 60
     resumed = press(tmp_path)
     assert_frame_equal(resumed.drop(columns="seconds"), press(None).drop(columns="seconds"))
     assert len(read_examples(tmp_path / "examples")) == 2 * 5
