@@ -51,7 +51,8 @@ def _facet(rng, dataset, structure, count, level, attacks, steps):
         for step in steps:
             hardness = 0.4 + mask_area / mask_area.max() + rng.uniform(0, 0.3, count)
             kept = np.exp(-STRENGTH[attack] * step / 255 / hardness)
-            parts.append(_condition(rng, base, clean, attack, step, clean * kept))
+            jitter = rng.normal(0, 0.02, count)
+            parts.append(_condition(rng, base, clean, attack, step, clean * kept + jitter))
     return parts
 
 

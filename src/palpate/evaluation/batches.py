@@ -35,8 +35,10 @@ def list_cases(data: Samples) -> list[Case]:
     for case in cases:
         name = (case.dataset, case.split, case.key, case.prompt_level, case.prompt)
         if name in seen:
-            raise ValueError(f"Two samples have the key {case.key!r} and the same prompt. Each "
-                             "sample needs a key of its own, or its rows cannot be paired.")
+            raise ValueError(
+                f"Two samples have the key {case.key!r} and the same prompt. Each "
+                "sample needs a key of its own, or its rows cannot be paired."
+            )
         seen.add(name)
     return list(cases)
 

@@ -115,4 +115,3 @@ def _read(path: Path) -> Example:
 def _evenly(keys: Sequence[str], count: int) -> list[str]:
     count = min(count, len(keys))
     return [keys[position * len(keys) // count] for position in range(count)]
-

@@ -14,6 +14,7 @@ from palpate.types import Attack, Images, LogitsFn, Masks
 
 _ROUNDING = 2.0**-22  # of values up to 1 in single precision, with room for a few operations
 
+
 @dataclass(frozen=True)
 class Trial:
     """One attack at one strength."""

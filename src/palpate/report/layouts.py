@@ -52,13 +52,15 @@ def _tests(rows: pd.DataFrame) -> Table:
     shown["DSC difference"] = [percent_interval(x, "difference") for _, x in numbers.iterrows()]
     shown["p"] = numbers["p"].map(_p_value)
     shown["p (Holm)"] = numbers["p_holm"].map(_p_value)
-    shown["Effect"] = numbers["effect"].map(lambda x: "–" if pd.isna(x) else f"{x:+.2f}")
+    shown["Effect"] = numbers["effect"].map(
+        lambda x: "–" if pd.isna(x) else f"{x:+.2f}".replace("-", "−")
+    )
     return Table(
         name="tests",
         title="Paired tests",
         caption=(
             "Paired difference of DSC in points, attacked − clean and attack − random noise of "
-            f"the same radius on the same images; {_TEST} {provenance(rows)}"
+            f"the same radius on the same images. {_TEST} {provenance(rows)}"
         ),
         numbers=numbers,
         shown=shown,
@@ -88,7 +90,8 @@ def _failures(rows: pd.DataFrame, scores: pd.DataFrame) -> Table:
             "Share of images in percent: where the attack succeeded (of the images, their number "
             "in parentheses, whose clean prediction had not failed), where the prediction failed, "
             "and how: held (no failure), shifted (elsewhere), hallucinated (too much), vanished "
-            f"(too little). {provenance(rows)}"
+            f"(too little). An interval of width 0 says only that no image "
+            f"differed. {provenance(rows)}"
         ),
         numbers=numbers,
         shown=shown,

@@ -35,12 +35,10 @@ def provenance(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     counts = rows.drop_duplicates(IMAGE).groupby("facet", sort=False).size()
     images = ", ".join(f"{name} {count}" for name, count in counts.items())
-    clusters = rows["group"].nunique() < len(rows.drop_duplicates(["dataset", "image_name"]))
-    resampled = "patients (groups)" if clusters else "images"
     splits = ", ".join(sorted(map(str, rows["split"].unique())))
     return (
         f"Protocol {first['protocol']}, split {splits}, seed {first['seed']}; n: {images}. "
-        f"In brackets, the 95 % bootstrap interval over {resampled}."
+        "In brackets, the 95 % bootstrap interval over patients where known, otherwise over images."
     )
 
 
@@ -50,7 +48,7 @@ def percent(value: float) -> str:
     >>> percent(0.31249), percent(float("nan"))
     ('31.2', '–')
     """
-    return "–" if pd.isna(value) else f"{100 * value:.1f}"
+    return "–" if pd.isna(value) else f"{100 * value:.1f}".replace("-", "−")
 
 
 def percent_interval(line: pd.Series, name: str) -> str:

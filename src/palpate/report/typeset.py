@@ -1,6 +1,7 @@
 """A table as Markdown and as LaTeX; whatever a name contains, it stays text."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import pandas as pd
@@ -23,7 +24,6 @@ _LATEX: Final = {
     "|": r"\textbar{}",
     '"': "''",
     "[": "{[}",  # at the start of a line it would be an argument of the line break before
-    "]": "{]}",
     "ε": r"$\varepsilon$",
     "∞": r"$\infty$",
     "−": r"$-$",
@@ -33,16 +33,13 @@ _LATEX: Final = {
     "≤": r"$\leq$",
     "…": r"\ldots{}",
 }
-_MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>|~#])")
+_MARKDOWN: Final = re.compile(r"([\\`*_<>|~#]|\](?=[(\[:]))")  # brackets only where a link begins
+_LONG: Final = 40  # lines; beyond, the table runs over several pages
 _WIDE: Final = 8  # columns; beyond, the table is set smaller and across both columns of a page
 
 
 def markdown(table: Table) -> str:
-    """A pipe table under a heading, with its caption.
-
-    >>> escape_markdown("a|b <i>")
-    'a\\\\|b \\\\<i\\\\>'
-    """
+    """A pipe table under a heading, with its caption."""
     shown = _without_repeats(table).map(escape_markdown)
     header = [escape_markdown(str(column)) for column in shown.columns]
     rule = [":--" if column in table.text_columns else "--:" for column in shown.columns]
@@ -52,51 +49,76 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``table`` environment in booktabs style; lines of one data set stand together."""
+    """A booktabs table in its float, or a ``longtable`` where it would not fit on one page."""
     shown = _without_repeats(table)
     columns = "".join("l" if column in table.text_columns else "r" for column in shown.columns)
-    wide = len(columns) > _WIDE
-    environment = "table*" if wide else "table"
-    body = [_line(map(escape_latex, map(str, shown.columns))), r"\midrule"]
+    header = ["\\toprule", _line(escape_latex(str(c)) for c in shown.columns), "\\midrule"]
+    body = []
     for index, cells in enumerate(shown.to_numpy().tolist()):
         if index and cells[0]:
-            body.append(r"\midrule")
-        body.append(_line(map(_cell, cells)))
-    tabular = "\n".join(
-        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
-    )
+            body.append("\\midrule")
+        body.append(_line(_cell(str(cell)) for cell in cells))
+    caption = f"\\caption{{{escape_latex(table.caption)}}}\\label{{tab:{table.name}}}"
+    if len(shown) > _LONG:
+        return _longtable(columns, caption, header, body)
+    return _float(columns, caption, [*header, *body, "\\bottomrule"])
+
+
+def _float(columns: str, caption: str, lines: list[str]) -> str:
+    wide = len(columns) > _WIDE
+    environment = "table*" if wide else "table"
+    tabular = [f"\\begin{{tabular}}{{{columns}}}", *lines, "\\end{tabular}"]
     if wide:
-        tabular = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{tabular}}}"
-    return "\n".join(
-        [
-            f"% needs \\usepackage{{booktabs{',graphicx' if wide else ''}}}",
-            rf"\begin{{{environment}}}[t]",
-            r"\centering\small",
-            rf"\caption{{{escape_latex(table.caption)}}}",
-            rf"\label{{tab:{table.name}}}",
-            tabular,
-            rf"\end{{{environment}}}",
-            "",
-        ]
+        tabular = ["\\resizebox{\\textwidth}{!}{%", *tabular, "}"]
+    return _joined(
+        f"% needs \\usepackage{{booktabs{',graphicx' if wide else ''}}}",
+        f"\\begin{{{environment}}}[t]",
+        "\\centering\\small",
+        caption,
+        *tabular,
+        f"\\end{{{environment}}}",
+    )
+
+
+def _longtable(columns: str, caption: str, header: list[str], body: list[str]) -> str:
+    return _joined(
+        "% needs \\usepackage{booktabs,longtable}, and a page of one column",
+        "{\\tiny\\setlength{\\tabcolsep}{2pt}" if len(columns) > _WIDE else "{\\scriptsize",
+        f"\\begin{{longtable}}{{{columns}}}",
+        f"{caption}\\\\",
+        *header,
+        "\\endfirsthead",
+        *header,
+        "\\endhead",
+        *body,
+        "\\bottomrule",
+        "\\end{longtable}}",
     )
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is.
+    r"""Text that LaTeX prints as it is.
 
     >>> print(escape_latex("5 % of a_b & {c}"))
-    5 \\% of a\\_b \\& \\{c\\}
+    5 \% of a\_b \& \{c\}
     """
     return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    r"""Text that Markdown shows as it is, on one line.
+
+    >>> print(escape_markdown("a|b <i>"))
+    a\|b \<i\>
+    """
     return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def _line(cells: object) -> str:
-    assert hasattr(cells, "__iter__")
+def _joined(*lines: str) -> str:
+    return "\n".join([*lines, ""])
+
+
+def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
