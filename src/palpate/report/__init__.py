@@ -1,1 +1,1 @@
-"""report"""
+"""Rows become tables, figures and one page; no model is needed."""

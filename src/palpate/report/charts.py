@@ -4,9 +4,12 @@ They take the summaries of :mod:`palpate.report.summary`, never rows they would 
 so that a figure and a table cannot disagree.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from palpate.report.drawing import FAINT, INK
@@ -15,10 +18,11 @@ from palpate.report.labels import (
     FAILURE_COLOURS,
     FAILURES,
     SIZE_COLOURS,
-    attack_label,
+    SIZE_MARKS,
     colours,
     epsilon_label,
     marks,
+    norm_label,
 )
 
 
@@ -54,7 +58,14 @@ def dsc_by_size(axis: Axes, sizes: pd.DataFrame) -> None:
         axis.fill_between(
             part["epsilon"], part["dsc_low"], part["dsc_high"], color=hue, alpha=0.15, lw=0
         )
-        axis.plot(part["epsilon"], part["dsc"], color=hue, marker="o", clip_on=False, zorder=3)
+        axis.plot(
+            part["epsilon"],
+            part["dsc"],
+            color=hue,
+            marker=SIZE_MARKS[str(name)],
+            clip_on=False,
+            zorder=3,
+        )
     _epsilon_axis(axis, sizes)
     _unit_axis(axis, "DSC")
 
@@ -68,10 +79,8 @@ def outcomes(axis: Axes, failures: pd.DataFrame) -> None:
         share = failures[failure].to_numpy(dtype=float)
         axis.barh(places, share, left=left, height=0.78, color=FAILURE_COLOURS[failure], lw=0)
         left += share
-    labels = [
-        f"{attack_label(a)} {epsilon_label(e, n)}"
-        for a, n, e in failures[["attack", "norm", "epsilon"]].itertuples(index=False)
-    ]
+    condition = failures[["attack", "norm", "epsilon"]].itertuples(index=False, name=None)
+    labels = [norm_label(*c).replace(" at ", " ") for c in condition]
     axis.set_yticks(places, labels)
     axis.tick_params(axis="y", labelsize=6.3, pad=2)
     axis.set_xlim(0, 1)
@@ -125,6 +134,9 @@ def damage_over_cost(axis: Axes, scores: pd.DataFrame) -> None:
         )
     most = float((scores["forwards"] + scores["backwards"]).max())
     axis.set_xscale("symlog", linthresh=1, base=10)
+    ticks = [0, *(10**k for k in range(1 + math.ceil(math.log10(max(most, 1)))))]
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
     axis.set_xlim(-0.3, max(most, 1) * 2)
     axis.set_xlabel("passes per image, forward + backward")
     lowest = min(0.0, float(scores["drop_low"].min()))
@@ -137,9 +149,12 @@ def outcome_legend() -> list[Patch]:
     return [Patch(color=FAILURE_COLOURS[f], label=name) for f, name in FAILURES.items()]
 
 
-def size_legend() -> list[Patch]:
+def size_legend() -> list[Line2D]:
     """What the colours of :func:`dsc_by_size` mean."""
-    return [Patch(color=hue, label=f"{name} masks") for name, hue in SIZE_COLOURS.items()]
+    return [
+        Line2D([], [], color=hue, marker=SIZE_MARKS[name], label=f"{name} masks")
+        for name, hue in SIZE_COLOURS.items()
+    ]
 
 
 def _attacks(frame: pd.DataFrame) -> list[str]:

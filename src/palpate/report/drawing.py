@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -12,8 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from palpate.report.labels import attack_label, colours, marks
+from palpate.report.labels import CONTROL, attack_label, colours, marks
 
 Draw: TypeAlias = Callable[[Axes, pd.DataFrame], None]
 
@@ -21,7 +23,6 @@ COLUMN: Final = 3.4  # inches: one column of a two-column paper
 PAGE: Final = 7.0  # inches: its full width
 INK: Final = "#1b2430"
 FAINT: Final = "#d5dae1"
-_FORMATS: Final = ("png", "pdf", "svg")
 _STYLE: Final[dict[str, Any]] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # travels with matplotlib, so figures look alike anywhere
@@ -73,21 +74,24 @@ def multiples(
     *,
     height: float = 2.1,
     legend: Sequence[Any] = (),
-    share_y: bool = True,
 ) -> Figure:
     """One small chart per part, at most three in a row, with one legend for all of them."""
     columns = min(3, len(parts))
     lines = -(-len(parts) // columns)
     width = COLUMN if columns == 1 else PAGE
     figure = new_figure(width, height * lines + (0.32 if legend else 0.0))
-    axes = figure.subplots(lines, columns, squeeze=False, sharey=share_y).flat
-    for axis, (title, rows) in zip(axes, parts, strict=False):
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for index, axis in enumerate(grid.flat):
+        if index >= len(parts):
+            axis.set_visible(False)
+            continue
+        title, rows = parts[index]
         draw(axis, rows)
         axis.set_title(shorten(title))
-    for index, axis in enumerate(axes):
-        axis.label_outer(remove_inner_ticks=False) if share_y else None
-        axis.set_visible(index < len(parts))
-    _show_lowest_labels(list(axes)[: len(parts)], columns)
+        if index % columns:
+            axis.set_ylabel("")
+        if index + columns < len(parts):  # another chart below says it
+            axis.set_xlabel("")
     if legend:
         handles = list(legend)
         figure.legend(handles=handles, loc="outside upper left", ncols=min(5, len(handles)))
@@ -105,13 +109,16 @@ def new_figure(width: float, height: float) -> Figure:
     """A figure in inches that lays itself out, without touching matplotlib's global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.05, wspace=0.04, hspace=0.06)
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.06, hspace=0.06)
     return figure
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write PNG (two pixels per point of the screen), PDF and SVG."""
-    paths = [folder / f"{name}.{suffix}" for suffix in _FORMATS]
+def save(
+    figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("png", "pdf", "svg")
+) -> list[Path]:
+    """Write a figure in each format; PNG has two pixels per point of the screen."""
+    _settle(figure)
+    paths = [folder / f"{name}.{suffix}" for suffix in formats]
     for path in paths:
         figure.savefig(path, facecolor="white", metadata=_undated(path.suffix))
     return paths
@@ -123,6 +130,7 @@ def inline_svg(figure: Figure, name: str) -> str:
     Names inside are made unique with ``name``; the fixed inks become variables of the page, so
     that the picture follows light and dark.
     """
+    _settle(figure)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata=_undated(".svg"))
     svg = stream.getvalue()
@@ -138,10 +146,11 @@ def inline_svg(figure: Figure, name: str) -> str:
 
 def attack_legend(attacks: list[str]) -> list[Any]:
     """One legend entry per attack, as the curves draw it."""
-    from matplotlib.lines import Line2D
-
     hues, shapes = colours(attacks), marks(attacks)
-    return [Line2D([], [], color=hues[a], marker=shapes[a], label=attack_label(a)) for a in attacks]
+    return [
+        Line2D([], [], color=hues[a], marker=shapes[a], label=attack_label(a), ls=_dash(a))
+        for a in attacks
+    ]
 
 
 def shorten(text: str, length: int = 34) -> str:
@@ -150,17 +159,32 @@ def shorten(text: str, length: int = 34) -> str:
     >>> shorten("a" * 40, 6)
     'aaaaa…'
     """
-    text = " ".join(text.split()).replace("$", r"\$")
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    text = " ".join(text.split())
+    text = text if len(text) <= length else f"{text[: length - 1]}…"
+    return text.replace("$", r"\$")
 
 
-def _show_lowest_labels(axes: list[Axes], columns: int) -> None:
-    """The last chart of each column keeps its x labels, also where the grid has holes."""
-    for index, axis in enumerate(axes):
-        lowest = index + columns >= len(axes)
-        axis.tick_params(labelbottom=True)
-        if not lowest:
-            axis.set_xlabel("")
+def slug(*parts: str) -> str:
+    """A name for files and elements; what it loses, a short hash keeps apart.
+
+    >>> slug("panel", "kvasir", "pgd")
+    'panel-kvasir-pgd'
+    """
+    name = "-".join(parts)
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    if re.fullmatch(r"[a-z0-9 ·-]+", name):
+        return plain
+    return f"{plain}-{blake2b(name.encode(), digest_size=3).hexdigest()}"
+
+
+def _dash(attack: str) -> str:
+    return "--" if attack == CONTROL else "-"
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once; otherwise every format would pay for it again."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def _undated(suffix: str) -> dict[str, None]:

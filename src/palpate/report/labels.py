@@ -32,7 +32,8 @@ FAILURE_COLOURS: Final = {
     "hallucinated": "#b867ad",
     "vanished": "#e0561f",
 }
-SIZE_COLOURS: Final = {"small": "#e0561f", "middle": "#b98a00", "large": "#2f86d1"}
+SIZE_COLOURS: Final = {"small": "#8d5fd3", "middle": "#169b76", "large": "#b98a00"}
+SIZE_MARKS: Final = {"small": "v", "middle": "o", "large": "^"}
 BEFORE: Final = "#1fb6e8"
 AFTER: Final = "#ff5a1f"
 REFERENCE: Final = "#ffffff"

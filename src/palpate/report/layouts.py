@@ -20,6 +20,13 @@ from palpate.report.table import (
 )
 from palpate.report.tail import worst_tenth
 
+_QUALITY_LABELS = {
+    "miou": "mIoU",
+    "nsd": "NSD",
+    "hd95": "HD95 (px)",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+}
 _TEST = (
     "Two-sided Wilcoxon signed-rank test on group means, p adjusted by Holm over all lines; the "
     "effect is the matched-pairs rank-biserial correlation (−1: every image fell)."
@@ -166,19 +173,18 @@ def _quality(rows: pd.DataFrame) -> Table:
     numbers = summary.quality(rows)
     shown = labelled(numbers)
     shown["n"] = numbers["n"].astype(str)
-    units = {"miou": "mIoU", "nsd": "NSD", "hd95": "HD95 (px)", "psnr": "PSNR (dB)", "ssim": "SSIM"}
-    for name, label in units.items():
+    for name, label in _QUALITY_LABELS.items():
         if name in numbers:
-            share = name in ("miou", "nsd", "ssim")
-            shown[label] = [_finite(line, name, share) for _, line in numbers.iterrows()]
+            shown[label] = [_finite(line, name) for _, line in numbers.iterrows()]
     if "linf_max" in numbers:
         shown["Largest L∞ × 255"] = numbers["linf_max"].map(lambda x: f"{255 * x:.3f}")
     return Table(
         name="quality",
-        title="Boundaries, and how visible the perturbation is",
+        title="Boundaries, and how visible the change is",
         caption=(
-            "Means over images; mIoU, NSD and SSIM in percent. A value that is not finite is left "
-            "out, and the number of images that remain then stands in parentheses. Largest L∞ is "
+            "Means over images; mIoU, NSD and SSIM in percent; PSNR and SSIM describe the "
+            "perturbation and have no interval. A value that is not finite is left out, and the "
+            "number of images that remain then stands in parentheses. Largest L∞ is "
             f"measured on the images, not claimed by the attack. {provenance(rows)}"
         ),
         numbers=numbers,
@@ -186,13 +192,15 @@ def _quality(rows: pd.DataFrame) -> Table:
     )
 
 
-def _finite(line: pd.Series, name: str, share: bool) -> str:
-    if pd.isna(line.get(name)):
+def _finite(line: pd.Series, name: str) -> str:
+    if pd.isna(line[name]):
         return "–"
-    if share:
-        text = percent_interval(line, name)
-    else:
-        text = f"{line[name]:.1f} [{line[f'{name}_low']:.1f}, {line[f'{name}_high']:.1f}]"
+    text = percent_interval(line, name) if name in ("miou", "nsd") else f"{line[name]:.1f}"
+    if name == "hd95":
+        low, high = line["hd95_low"], line["hd95_high"]
+        text += " [–]" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]"
+    if name == "ssim":
+        text = percent(line[name])
     return text if line[f"n_{name}"] == line["n"] else f"{text} ({line[f'n_{name}']:.0f})"
 
 

@@ -17,7 +17,8 @@ from palpate.report.labels import FAILURES, SIZE_COLOURS
 from palpate.report.reading import CONDITION, IMAGE, attacked, conditions, facets
 
 WHERE: Final = ["facet", "dataset", "structure"]
-_QUALITY: Final = ("miou", "nsd", "hd95", "psnr", "ssim")
+_QUALITY: Final = ("miou", "nsd", "hd95")
+_VISIBILITY: Final = ("psnr", "ssim")
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -141,11 +142,14 @@ def _failure_line(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _quality_line(rows: pd.DataFrame) -> dict[str, float]:
-    line = {}
-    for name in (name for name in _QUALITY if name in rows.columns):
+    line: dict[str, float] = {}
+    for name in (name for name in (*_QUALITY, *_VISIBILITY) if name in rows.columns):
         finite = rows[np.isfinite(rows[name].astype(float))]
-        line[f"n_{name}"] = float(len(finite))
-        line |= _spread(name, _interval(finite, finite[name]))
+        line[f"n_{name}"] = len(finite)
+        if name in _QUALITY:
+            line |= _spread(name, _interval(finite, finite[name]))
+        else:
+            line[name] = float(finite[name].mean())
     return line | ({"linf_max": float(rows["linf"].max())} if "linf" in rows.columns else {})
 
 

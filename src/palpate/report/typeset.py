@@ -57,7 +57,7 @@ def latex(table: Table) -> str:
     for index, cells in enumerate(shown.to_numpy().tolist()):
         if index and cells[0]:
             body.append("\\midrule")
-        body.append(_line(_cell(str(cell)) for cell in cells))
+        body.append(_line(_cell(str(cell), shrink=len(shown) <= _LONG) for cell in cells))
     caption = f"\\caption{{{escape_latex(table.caption)}}}\\label{{tab:{table.name}}}"
     if len(shown) > _LONG:
         return _longtable(columns, caption, header, body)
@@ -122,11 +122,12 @@ def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _cell(text: str) -> str:
-    """The interval of a number is set smaller than the number."""
-    number, bracket, rest = str(text).partition(" [")
-    interval = rf" {{\scriptsize [{escape_latex(rest)}}}" if bracket else ""
-    return escape_latex(number) + interval
+def _cell(text: str, shrink: bool) -> str:
+    """In a float the interval of a number is set smaller than the number."""
+    number, bracket, rest = text.partition(" [")
+    if not (bracket and shrink):
+        return escape_latex(text)
+    return f"{escape_latex(number)} {{\\scriptsize [{escape_latex(rest)}}}"
 
 
 def _without_repeats(table: Table) -> pd.DataFrame:
