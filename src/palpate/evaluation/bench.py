@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -138,7 +138,7 @@ class Bench:
         mask_area = batch.masks.flatten(1).sum(1).cpu()
         succeeded = outcome.success(before, after, self.tau).tolist()
         failures = outcome.failure_mode(after, area, mask_area, self.tau)
-        lengths = _distortion(images, batch.images)
+        lengths = _distortions(images, batch.images)
         height, width = images.shape[2:]
         pixels = height * width
         for i, case in enumerate(batch.cases):
@@ -163,7 +163,10 @@ class Bench:
                 failure=failures[i],
                 loss_clean=clean[i].loss,
                 loss=answers[i].loss,
-                **lengths[i],
+                linf=lengths[i].linf,
+                l2=lengths[i].l2,
+                psnr=lengths[i].psnr,
+                ssim=lengths[i].ssim,
                 **cost._asdict(),
             )
 
@@ -178,15 +181,21 @@ class _HalfPrecision:
             return self.model(images, prompts=prompts).float()
 
 
-def _distortion(images: Images, clean: Images) -> list[dict[str, float]]:
-    columns = {
-        "linf": geometry.norms(images - clean, "linf"),
-        "l2": geometry.norms(images - clean, "l2"),
-        "psnr": distortion.psnr(images, clean),
-        "ssim": distortion.ssim(images, clean),
-    }
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, each, strict=True)) for each in values]
+class _Distortion(NamedTuple):
+    linf: float
+    l2: float
+    psnr: float
+    ssim: float
+
+
+def _distortions(images: Images, clean: Images) -> list[_Distortion]:
+    columns = (
+        geometry.norms(images - clean, "linf"),
+        geometry.norms(images - clean, "l2"),
+        distortion.psnr(images, clean),
+        distortion.ssim(images, clean),
+    )
+    return [_Distortion(*each) for each in torch.stack(columns, dim=1).tolist()]
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Metered:
         self.tally.forwards += len(images)
         logits = self.model(images, prompts=self.prompts)
         if logits.requires_grad:
-            logits.register_hook(self.tally.count_backward)
+            logits.register_hook(self.tally.count_backward)  # type: ignore[no-untyped-call]
         return logits
 
     def for_images(self, rows: Sequence[int]) -> "Metered":

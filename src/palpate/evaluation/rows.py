@@ -87,11 +87,14 @@ class Row:
         return Identity(*(getattr(self, name) for name in Identity._fields))
 
 
-_ARROW_TYPES = {str: pa.string(), Failure: pa.string(), bool: pa.bool_()} | {
+_ARROW_TYPES = {
+    str: pa.string(),
+    Failure: pa.string(),
+    bool: pa.bool_(),
     int: pa.int64(),
     float: pa.float64(),
 }
-SCHEMA = pa.schema([(f.name, _ARROW_TYPES[f.type]) for f in fields(Row)])  # type: ignore[index]
+SCHEMA = pa.schema([(f.name, _ARROW_TYPES[f.type]) for f in fields(Row)])
 COLUMNS = tuple(SCHEMA.names)
 
 
