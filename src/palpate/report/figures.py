@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.colors import to_hex
 
 from palpate.report import charts, drawing
 from palpate.report.focus import Focus
@@ -121,6 +122,16 @@ def inline(chart: Chart) -> dict[str, str]:
             )
             for facet, part in chart.parts
         }
+
+
+def legend_of(chart: Chart) -> list[tuple[str, str]]:
+    """Colour and meaning of each entry of the legend, for the page to set in its own type."""
+    return [(_colour(handle), str(handle.get_label())) for handle in chart.legend]
+
+
+def _colour(handle: Any) -> str:
+    is_line = hasattr(handle, "get_color")
+    return to_hex(handle.get_color() if is_line else handle.get_facecolor())
 
 
 def _is_attack(rows: pd.DataFrame, focus: Focus) -> pd.Series:

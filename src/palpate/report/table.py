@@ -48,7 +48,9 @@ def percent(value: float) -> str:
     >>> percent(0.31249), percent(float("nan"))
     ('31.2', '–')
     """
-    return "–" if pd.isna(value) else f"{100 * value:.1f}".replace("-", "−")
+    if pd.isna(value):
+        return "–"
+    return f"{round(100 * value, 1) + 0.0:.1f}".replace("-", "−")  # adding 0 turns -0 into 0
 
 
 def percent_interval(line: pd.Series, name: str) -> str:

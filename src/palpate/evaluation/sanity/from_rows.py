@@ -126,10 +126,7 @@ def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
     scores = rows.groupby([*_SAMPLE, *_SETTING, rows["attack"].map(_kind)])["dsc"].min()
     table = scores.unstack("attack")
     present = [kind for kind in LADDER if kind in table]
-    pairs = [
-        (weak, strong, table[[weak, strong]].dropna())
-        for weak, strong in pairwise(present)
-    ]
+    pairs = [(weak, strong, table[[weak, strong]].dropna()) for weak, strong in pairwise(present)]
     compared = [pair for pair in pairs if len(pair[2])]
     if not compared:
         measured = f"Found {', '.join(present) or 'none'} of {', '.join(LADDER)}."
