@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from palpate.evaluation import read_rows
-from palpate.evaluation.sanity import sanity_card, save_card
+from palpate.evaluation import read_examples, read_rows
+from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import VLSM
 from palpate.pipeline import stages
 from palpate.pipeline.config import RunConfig, plain, read_config
@@ -79,11 +79,12 @@ def evaluate_again(
 def make_report(folder: Path) -> Path:
     """Tables, figures and the page of a run folder; needs neither model nor data."""
     config = _config_of(folder)
-    baseline = folder / "baseline"
+    card = folder / "sanity.json"
     return report(
         read_rows(folder / "rows"),
         folder,
-        baseline=read_rows(baseline) if baseline.is_dir() else None,
+        examples=read_examples(folder / "examples"),
+        sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
         environment=_read_json(folder / "environment.json"),
         title=config.name,
