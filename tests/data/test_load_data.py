@@ -123,6 +123,7 @@ def test_keeps_an_entry_that_is_there_twice_once_and_says_so(data_folder):
     assert [case.key for case in data.cases] == ["a", "b"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 on
 def test_works_in_the_worker_processes_of_a_loader(data_folder):
     data = pickle.loads(pickle.dumps(load(data_folder.write(), prompt="p1")))
     loader = DataLoader(data, batch_size=2, collate_fn=collate, num_workers=1)
