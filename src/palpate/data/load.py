@@ -8,7 +8,7 @@ from palpate.data.annotations import Entry, annotation_file, read_entries
 from palpate.data.check import check_files, check_paths
 from palpate.data.folder import DatasetSpec, FolderDataset
 from palpate.data.problems import refuse
-from palpate.data.prompts import PromptPolicy
+from palpate.data.prompts import EMPTY_LEVEL, RANDOM, PromptPolicy
 from palpate.data.sets import DATASETS
 
 ROOT_VARIABLE = "PALPATE_DATA"
@@ -93,9 +93,13 @@ def _check_levels(entries: tuple[Entry, ...], policy: PromptPolicy, path: Path) 
     if not lacking:
         return
     levels = ", ".join(dict.fromkeys(level for entry in entries for level in entry.prompts))
+    wanted = repr(policy.prompt)
+    if policy.prompt == RANDOM:
+        wanted = f"other than the empty {EMPTY_LEVEL!r}"
     raise ValueError(
-        f"Expected prompt level {policy.prompt!r} in {path}, but {len(lacking)} of {len(entries)} "
-        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}; or 'random', 'all'."
+        f"Expected prompt level {wanted} in {path}, but {len(lacking)} of {len(entries)} "
+        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}. Choose one of these, "
+        "'random' or 'all', or give an override text."
     )
 
 
