@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from palpate.data import FolderDataset
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import VLSM
 from palpate.pipeline import stages
 from palpate.pipeline.config import RunConfig, plain, read_config
+from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
 from palpate.pipeline.folder import open_folder, write_json
 from palpate.progress import Progress, silent
@@ -32,16 +32,17 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used; found before the first long computation.
     """
-    attacks = stages.attacks_of(config.evaluate.attacks)
+    stages.attacks_of(config.evaluate.attacks)
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
         write_json(folder / "environment.json", describe_environment())
-        model = stages.tune(config, splits, progress)
-        stages.score_baseline(config, splits.attacked, progress)
-        stages.press(config, model, splits.attacked, progress)
-        _check_sanity(config, model, splits, folder)
-        del attacks
-        return make_report(folder)
+        with measured("pretrain", folder):
+            stages.base_model(config, progress)
+        with measured("train", folder):
+            model = stages.tune(config, splits, progress)
+        _evaluate(config, model, splits.attacked, folder, progress)
+        with measured("report", folder):
+            return make_report(folder)
 
 
 def train_only(config: RunConfig, progress: Progress = silent) -> Path:
@@ -49,7 +50,10 @@ def train_only(config: RunConfig, progress: Progress = silent) -> Path:
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
         write_json(folder / "environment.json", describe_environment())
-        stages.tune(config, splits, progress)
+        with measured("pretrain", folder):
+            stages.base_model(config, progress)
+        with measured("train", folder):
+            stages.tune(config, splits, progress)
         return folder / "checkpoint"
 
 
@@ -71,8 +75,7 @@ def evaluate_again(
     splits = stages.load_splits(config)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
-        stages.press(other, model, splits.attacked, progress)
-        _check_sanity(config, model, splits, folder)
+        _evaluate(other, model, splits.attacked, folder, progress)
         return folder / "rows"
 
 
@@ -91,9 +94,16 @@ def make_report(folder: Path) -> Path:
     )
 
 
-def _check_sanity(config: RunConfig, model: VLSM, splits: stages.Splits, folder: Path) -> None:
-    rows: pd.DataFrame = read_rows(folder / "rows")
-    save_card(sanity_card(rows, model, splits.attacked, seed=config.seed), folder / "sanity.json")
+def _evaluate(
+    config: RunConfig, model: VLSM, data: FolderDataset, folder: Path, progress: Progress
+) -> None:
+    with measured("evaluate", folder):
+        stages.score_baseline(config, data, progress)
+        rows = stages.press(config, model, data, progress)
+    with measured("sanity", folder):
+        progress("sanity", 0, 1, "is the measured robustness to be believed?")
+        save_card(sanity_card(rows, model, data, seed=config.seed), folder / "sanity.json")
+        progress("sanity", 1, 1)
 
 
 def _config_of(folder: Path) -> RunConfig:
