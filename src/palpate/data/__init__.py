@@ -1,5 +1,7 @@
 """Files to batches."""
 
+from palpate.data.augment import Augmentation, augment
+from palpate.data.batches import Samples, batches
 from palpate.data.folder import DatasetSpec, FolderDataset
 from palpate.data.load import load_data
 from palpate.data.prompts import PromptPolicy
@@ -8,12 +10,16 @@ from palpate.data.sets import DATASETS
 
 __all__ = [
     "DATASETS",
+    "Augmentation",
     "Batch",
     "Case",
     "DatasetSpec",
     "FolderDataset",
     "PromptPolicy",
     "Sample",
+    "Samples",
+    "augment",
+    "batches",
     "collate",
     "load_data",
 ]

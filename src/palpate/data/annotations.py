@@ -103,7 +103,7 @@ def _faults(index: int, record: Any) -> list[str]:
     faults = []
     for field in ("img_name", "mask_name"):
         name = record.get(field)
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not PurePosixPath(name).name:
             faults.append(f"{where}: expected a file name in {field!r}, got {name!r}")
         elif _leaves_folder(name):
             faults.append(f"{where}: {field} {name!r} leads outside the data folder; rename it")
@@ -134,11 +134,15 @@ def _leaves_folder(name: str) -> bool:
 def _entry(folder: Path, split: str, record: dict[str, Any]) -> Entry:
     prompts = {
         level: (value,) if isinstance(value, str) else tuple(value)
-        for level, value in record["prompts"].items()
+        for level, value in sorted(record["prompts"].items(), key=_by_number)
     }
     image_name, mask_name = record["img_name"], record["mask_name"]
     image = _locate(folder / "images", split, image_name)
     return Entry(image_name, mask_name, image, _locate(folder / "masks", split, mask_name), prompts)
+
+
+def _by_number(item: tuple[str, object]) -> tuple[int, str]:
+    return len(item[0]), item[0]  # p2 before p10, whatever the order of the file
 
 
 def _locate(folder: Path, split: str, name: str) -> Path:

@@ -5,9 +5,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from palpate.data.annotations import Entry, annotation_file, read_entries
-from palpate.data.check import check_files
+from palpate.data.check import check_files, check_paths
 from palpate.data.folder import DatasetSpec, FolderDataset
-from palpate.data.prompts import PromptPolicy
+from palpate.data.problems import refuse
+from palpate.data.prompts import EMPTY_LEVEL, RANDOM, PromptPolicy
 from palpate.data.sets import DATASETS
 
 ROOT_VARIABLE = "PALPATE_DATA"
@@ -40,8 +41,8 @@ def load_data(
         override_prompt: A text for every sample, instead.
         seed: Of everything drawn: prompts here, augmentation in training.
         limit: Use only this many entries, from the beginning.
-        check: Read every file once before returning, a few milliseconds each, so that a bad one
-            is found now and not hours later.
+        check: Decode every file once before returning, about a millisecond each, so that a bad
+            one is found now and not hours later. That files exist is checked in any case.
 
     Raises:
         ValueError: If the name, split, prompt level or a file is not what was expected.
@@ -56,8 +57,10 @@ def load_data(
     entries = read_entries(folder, split)[:limit]
     policy = PromptPolicy(prompt, override_prompt, seed)
     _check_levels(entries, policy, annotation_file(folder, split))
+    _check_names(entries, spec)
+    check_paths(entries, folder)
     if check:
-        check_files(entries, folder)
+        check_files(entries)
     return FolderDataset(spec, split, entries, policy, size)
 
 
@@ -85,7 +88,22 @@ def _check_levels(entries: tuple[Entry, ...], policy: PromptPolicy, path: Path) 
     if not lacking:
         return
     levels = ", ".join(dict.fromkeys(level for entry in entries for level in entry.prompts))
+    wanted = repr(policy.prompt)
+    if policy.prompt == RANDOM:
+        wanted = f"other than the empty {EMPTY_LEVEL!r}"
     raise ValueError(
-        f"Expected prompt level {policy.prompt!r} in {path}, but {len(lacking)} of {len(entries)} "
-        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}; or 'random', 'all'."
+        f"Expected prompt level {wanted} in {path}, but {len(lacking)} of {len(entries)} "
+        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}. Choose one of these, "
+        "'random' or 'all', or give an override text."
     )
+
+
+def _check_names(entries: tuple[Entry, ...], spec: DatasetSpec) -> None:
+    problems = []
+    for entry in entries:
+        try:
+            spec.structure(entry.mask_name)
+            spec.group(entry.image_name)
+        except ValueError as error:
+            problems.append(str(error))
+    refuse(problems, f"Expected names as {spec.name} has them")

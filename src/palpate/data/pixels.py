@@ -1,20 +1,15 @@
 """From files to tensors: what the many ways to store an image or a mask mean here.
 
-Images. Gray becomes three equal channels; 16-bit gray is divided by 65535, whatever range the data
-use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB; transparency is
-composited over black; of several frames the first counts. The EXIF orientation is applied.
+Images. Gray becomes three equal channels; 16-bit gray is divided by 65535, whatever part of that
+range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
+transparency is composited over black; of several frames the first counts.
 
 Masks. Colour becomes luminance. A pixel is foreground from half the range of its file type on (128
 of 255, 32768 of 65535), which undoes the ringing of JPEG; a lossless file with no values but 0 and
-1 means just that. A lossless mask whose values all stay below half range is refused, for it would
-be read as empty without a word. A mask without an EXIF orientation of its own that has the shape
-of the image *as stored* is turned like the image; one that has the shape of the image as displayed
-is taken as it is. A mask of another size but the same shape (sides in proportion within 2 %) is
-resized to its image.
+1 means just that. A lossless mask that is not empty but stays below half range is refused, for it
+would be read as empty without a word. A mask of another size than its image is resized to it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-_ORIENTATION = 0x0112  # EXIF tag
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SIDEWAYS = (5, 6, 7, 8)
-_SHAPE_TOLERANCE = 0.02
+from palpate.data.files import naming, opened
+from palpate.data.upright import check_shapes, orientations, turned
+
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
 
 
@@ -62,99 +48,64 @@ def read_pair(
         with naming(image):
             pixels = _rgb(picture, turns[0], size)
         with naming(mask):
-            foreground = binary(drawing)
+            outline = Image.fromarray(foreground(drawing).astype(np.uint8))
     height, width = pixels.shape[-2:]
-    flat = Image.fromarray(foreground.astype(np.uint8))
-    flat = _turned(flat, turns[1]).resize((width, height), Image.Resampling.NEAREST)
-    return pixels, torch.from_numpy(np.asarray(flat) > 0).unsqueeze(0)
+    outline = turned(outline, turns[1]).resize((width, height), Image.Resampling.NEAREST)
+    return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever goes wrong inside names the file."""
-    with naming(path):
-        picture = Image.open(path)
-    with picture:
-        yield picture
+def try_decoding(picture: Image.Image) -> None:
+    """Read an image to its end as cheaply as its format allows.
 
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn any failure to decode into one error that says which file it was."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"Expected a readable image in {path}, but: {error}.") from error
-
-
-def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
-    """EXIF orientations to apply to an image and to its mask."""
-    image_turn, mask_turn = _orientation(picture), _orientation(drawing)
-    if mask_turn == 1 and same_shape(drawing.size, picture.size):
-        mask_turn = image_turn
-    return image_turn, mask_turn
-
-
-def check_shapes(picture: Image.Image, drawing: Image.Image, turns: tuple[int, int]) -> None:
-    """Refuse a mask whose sides are not in the proportion of the image's."""
-    upright = [_upright(i.size, turn) for i, turn in zip((picture, drawing), turns, strict=True)]
-    if not same_shape(*upright):
-        (w, h), (mask_w, mask_h) = upright
-        raise ValueError(
-            f"Expected a mask in the proportions of its image, got {mask_w}x{mask_h} pixels "
-            f"in {_name(drawing)} for {w}x{h} in {_name(picture)}."
-        )
-
-
-def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (width, height) have the same proportions within 2 %.
-
-    >>> same_shape((640, 480), (320, 240)), same_shape((640, 480), (480, 640))
-    (True, False)
+    Raises:
+        OSError: If it is damaged.
+        ValueError: If its pixel values are not what palpate can use.
     """
-    ratio = (one[0] * other[1]) / (one[1] * other[0])
-    return abs(ratio - 1) <= _SHAPE_TOLERANCE
+    picture.draft(None, (1, 1))  # a JPEG decodes to an eighth of its size
+    picture.load()
+    if _is_deep(picture) or picture.mode == "F":
+        _unit(picture)
 
 
-def binary(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Foreground of a mask as stored, not yet turned upright."""
+def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
+    """Where a mask is set, as stored: not yet turned upright.
+
+    Raises:
+        ValueError: If no threshold makes sense of its values.
+    """
     values, top = _gray(drawing)
-    half, brightest = (top + 1) // 2, int(values.max())
+    threshold, brightest = (top + 1) // 2, int(values.max())
     if drawing.format not in _LOSSY:
         if brightest == 1:
-            half = 1
-        elif 0 < brightest < half:
+            threshold = 1
+        elif 0 < brightest < threshold:
             raise ValueError(
                 f"expected a mask with foreground at {top} (or 0 and 1 only), got values up to "
                 f"{brightest}. If it is a label map, write one binary mask per structure"
             )
-    foreground: NDArray[np.bool_] = values >= half
-    return foreground
+    result: NDArray[np.bool_] = values >= threshold
+    return result
 
 
 def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
-    """Luminance and the largest value that the file type can hold."""
-    if picture.mode == "1":
-        return np.asarray(picture.convert("L")), 255
+    """Luminance, and the largest value that the file type can hold."""
     if _is_deep(picture):
         return _deep(picture), 65535
     return np.asarray(_on_black(picture).convert("L")), 255
 
 
-def _rgb(picture: Image.Image, turn: int, size: int | None) -> Float[Tensor, "3 h w"]:
-    if picture.mode == "F" or _is_deep(picture):
-        picture = Image.fromarray(_unit(picture))
+def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
+    if _is_deep(picture) or picture.mode == "F":
+        plain = Image.fromarray(_unit(picture))  # one channel of floats
     else:
-        picture = _on_black(picture)
-    picture = _turned(picture, turn)
+        plain = _on_black(picture)
+    plain = turned(plain, orientation)
     if size is not None:
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-    array = np.array(picture, dtype=np.float32)
-    if picture.mode == "F":
-        return torch.from_numpy(array).clamp(0, 1).expand(3, -1, -1).contiguous()
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous() / 255
+        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(plain, dtype=np.float32))
+    if plain.mode == "F":
+        return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
+    return values.permute(2, 0, 1).contiguous() / 255
 
 
 def _is_deep(picture: Image.Image) -> bool:
@@ -189,21 +140,3 @@ def _on_black(picture: Image.Image) -> Image.Image:
     rgba = picture.convert("RGBA")
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, rgba).convert("RGB")
-
-
-def _orientation(picture: Image.Image) -> int:
-    with naming(Path(_name(picture))):
-        value = picture.getexif().get(_ORIENTATION, 1)
-    return value if value in _TURNS else 1
-
-
-def _turned(picture: Image.Image, orientation: int) -> Image.Image:
-    return picture.transpose(_TURNS[orientation]) if orientation != 1 else picture
-
-
-def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    return size[::-1] if orientation in _SIDEWAYS else size
-
-
-def _name(picture: Image.Image) -> str:
-    return str(getattr(picture, "filename", "") or "the image")
