@@ -2,5 +2,6 @@
 
 from palpate.training.pretrain import pretrain
 from palpate.training.settings import TrainingSettings
+from palpate.training.train import train
 
-__all__ = ["TrainingSettings", "pretrain"]
+__all__ = ["TrainingSettings", "pretrain", "train"]

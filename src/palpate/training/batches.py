@@ -1,14 +1,18 @@
 """What a training step is fed, in an order that only the seed and the epoch decide."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from hashlib import sha256
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from palpate.data import Sample
+from palpate.data import FolderDataset, Sample
+from palpate.data.pool import PooledDataset
 from palpate.randomness import generator
+
+AnyData: TypeAlias = FolderDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):
@@ -24,16 +28,20 @@ class Epochs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def with_epoch(self, epoch: int) -> "Dataset[TrainingBatch]": ...
+    def with_epoch(self, epoch: int) -> Dataset[TrainingBatch]: ...
 
 
 def loader(
-    data: Dataset[TrainingBatch], size: int, batch_size: int, seed: int, epoch: int, workers: int
+    data: Epochs, epoch: int, batch_size: int, seed: int, workers: int = 0
 ) -> DataLoader[TrainingBatch]:
-    """Shuffled batches of an epoch; ``data`` has ``size`` samples."""
-    order = torch.randperm(size, generator=generator(seed, "order", epoch)).tolist()
+    """Shuffled batches of an epoch."""
+    order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).tolist()
     return DataLoader(
-        data, batch_size=batch_size, sampler=order, collate_fn=stack, num_workers=workers
+        data.with_epoch(epoch),
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=stack,
+        num_workers=workers,
     )
 
 
@@ -49,3 +57,13 @@ def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
 def as_training_item(sample: Sample) -> TrainingBatch:
     """A sample as the loop wants it."""
     return TrainingBatch(sample.image, (sample.case.prompt,), sample.mask)
+
+
+def identity(*sets: AnyData) -> str:
+    """A digest of all that decides which samples and prompts every epoch has."""
+    digest = sha256()
+    for data in sets:
+        for part in data.parts if isinstance(data, PooledDataset) else (data,):
+            drawn = part.with_epoch(0)
+            digest.update(repr((part.policy, part.size, part.augmentation, drawn.cases)).encode())
+    return digest.hexdigest()

@@ -5,17 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from palpate.data import Augmentation, Sample
-from palpate.data.augment import augment
+from palpate.data import Augmentation, augment
 from palpate.models import VLSM, save_checkpoint
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
-from palpate.training.batches import TrainingBatch, as_training_item
-from palpate.training.features import AnyData
+from palpate.training.batches import AnyData, TrainingBatch, as_training_item, identity
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
 from palpate.training.validation import score
@@ -35,10 +32,13 @@ class TrainingImages(Dataset[TrainingBatch]):
 
     def __getitem__(self, index: int) -> TrainingBatch:
         sample = self.data[index]
-        if self.augmentation is not None:
-            randomness = generator(self.seed, "augmentation", self.epoch, sample.case.key)
-            sample = augment(sample, self.augmentation, randomness)
-        return as_training_item(sample)
+        if self.augmentation is None:
+            return as_training_item(sample)
+        source = generator(self.seed, "augmentation", self.epoch, sample.case.key)
+        image, mask, prompt = augment(
+            sample.image, sample.mask, sample.case.prompt, self.augmentation, source
+        )
+        return TrainingBatch(image, (prompt,), mask)
 
     def with_epoch(self, epoch: int) -> Self:
         """The same samples with whatever is random drawn anew for this epoch."""
@@ -83,7 +83,7 @@ def train(
         keep_best=keep_best,
         identity=(
             f"train {model.base_hash} {model.adapter} {model.adapter_init} {model.adapter_width} "
-            f"{augmentation} {[case.key for case in data.cases]}"
+            f"{model.threshold} {augmentation} {identity(data, validation)}"
         ),
         progress=progress,
     )
