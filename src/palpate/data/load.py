@@ -72,8 +72,13 @@ def _spec(name: str) -> DatasetSpec:
     raise ValueError(f"Expected a data set among {', '.join(DATASETS)}, got {name!r}.{hint}")
 
 
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that holds the data sets: as given, or $PALPATE_DATA, or ``data``."""
+    return Path(root if root is not None else os.environ.get(ROOT_VARIABLE, "data"))
+
+
 def _folder(spec: DatasetSpec, root: str | Path | None) -> Path:
-    base = Path(root if root is not None else os.environ.get(ROOT_VARIABLE, "data"))
+    base = data_root(root)
     for folder in (base / spec.folder, base):
         if (folder / "anns").is_dir():
             return folder

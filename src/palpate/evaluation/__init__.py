@@ -1,1 +1,22 @@
-"""evaluation"""
+"""Numbers one can trust: rows of results, metrics, intervals and the sanity card."""
+
+from palpate.evaluation.evaluate import Progress, evaluate
+from palpate.evaluation.examples import Example, ExampleStore, read_examples
+from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
+from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
+
+__all__ = [
+    "CLEAN",
+    "COLUMNS",
+    "Example",
+    "ExampleStore",
+    "Identity",
+    "Progress",
+    "Row",
+    "RowStore",
+    "evaluate",
+    "merge_rows",
+    "read_examples",
+    "read_fingerprint",
+    "read_rows",
+]

@@ -57,6 +57,8 @@ class NewParts:
         end_of_text: Number of the token that ends a text.
         extract_layers: Image blocks that the decoder reads, 0 the first.
         reduce_dim: Width of the decoder.
+        decoder_hidden: Width of its MLPs; narrower than the 2048 of CLIPSeg, since every step of an
+            attack on a CPU pays for it.
         input_size: Side of the network's input in pixels, a multiple of the patch.
     """
 
@@ -67,6 +69,7 @@ class NewParts:
     end_of_text: int = 49407
     extract_layers: tuple[int, ...] = (3, 6, 9)
     reduce_dim: int = 64
+    decoder_hidden: int = 512
     input_size: int = 224
 
 
@@ -192,6 +195,7 @@ def _config(values: dict[str, Any], parts: NewParts, folder: Path) -> ClipSegCon
         projection_dim=parts.text_width,
         extract_layers=parts.extract_layers,
         reduce_dim=parts.reduce_dim,
+        decoder_intermediate_size=parts.decoder_hidden,
         use_complex_transposed_convolution=True,
         pre_layer_norm=False,
     )

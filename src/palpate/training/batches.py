@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from palpate.data import FolderDataset, Sample
+from palpate.data import FolderDataset
 from palpate.data.pool import PooledDataset
 from palpate.randomness import generator
 
@@ -52,11 +52,6 @@ def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
         prompts=tuple(item.prompts[0] for item in items),
         masks=torch.stack([item.masks for item in items]),
     )
-
-
-def as_training_item(sample: Sample) -> TrainingBatch:
-    """A sample as the loop wants it."""
-    return TrainingBatch(sample.image, (sample.case.prompt,), sample.mask)
 
 
 def identity(*sets: AnyData) -> str:

@@ -12,7 +12,7 @@ from palpate.data import Augmentation, augment
 from palpate.models import VLSM, save_checkpoint
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
-from palpate.training.batches import AnyData, TrainingBatch, as_training_item, identity
+from palpate.training.batches import AnyData, TrainingBatch, identity
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
 from palpate.training.validation import score
@@ -32,12 +32,10 @@ class TrainingImages(Dataset[TrainingBatch]):
 
     def __getitem__(self, index: int) -> TrainingBatch:
         sample = self.data[index]
-        if self.augmentation is None:
-            return as_training_item(sample)
-        source = generator(self.seed, "augmentation", self.epoch, sample.case.key)
-        image, mask, prompt = augment(
-            sample.image, sample.mask, sample.case.prompt, self.augmentation, source
-        )
+        image, mask, prompt = sample.image, sample.mask, sample.case.prompt
+        if self.augmentation is not None:
+            source = generator(self.seed, "augmentation", self.epoch, sample.case.key)
+            image, mask, prompt = augment(image, mask, prompt, self.augmentation, source)
         return TrainingBatch(image, (prompt,), mask)
 
     def with_epoch(self, epoch: int) -> Self:

@@ -1,0 +1,137 @@
+"""One look at the model and one step up the loss: what all gradient attacks are made of."""
+
+import warnings
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from palpate.attacks._problem import Problem
+from palpate.geometry import perturb, project, steepest
+from palpate.types import Images, Logits, Norm, PerImage
+
+
+class ZeroGradientWarning(RuntimeWarning):
+    """Some image gave no direction to move in, so an attack on it says little."""
+
+
+class View(NamedTuple):
+    """What the model makes of one point."""
+
+    point: Images
+    logits: Logits  # in the type of the images
+    harm: PerImage  # what the attacker wants more of
+
+
+def look(problem: Problem, adversarial: Images, *, differentiable: bool, after: str) -> View:
+    """Run the model once.
+
+    Args:
+        problem: What is attacked.
+        adversarial: Where to look; one point for each image of ``problem``.
+        differentiable: Whether :func:`slope` will be asked for; costs memory.
+        after: Where the attack stands, for error messages: "after 3 steps".
+
+    Raises:
+        ValueError: If logits or losses have the wrong shape.
+        FloatingPointError: If a loss is not finite.
+    """
+    # The caller may be inside no_grad or inference_mode; a gradient attack cannot be.
+    with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
+        point = adversarial.detach().clone().requires_grad_(differentiable)
+        logits = _as_logits(problem.model(point), point)
+        values = _as_one_per_image(problem.loss(logits, problem.masks), len(point))
+        harm = -values if problem.targeted else values
+    _refuse_broken("loss", harm.isfinite(), harm, problem, after)
+    return View(point, logits.detach(), harm)
+
+
+def slope(problem: Problem, view: View, *, after: str) -> Images:
+    """Gradient of each image's harm with respect to its own pixels, and to nothing else.
+
+    Raises:
+        RuntimeError: If no path leads from the harm back to the pixels.
+        FloatingPointError: If a gradient is not finite.
+    """
+    gradient: Tensor | None = None
+    if view.harm.requires_grad:
+        # Summing keeps the images independent: each gradient sees its own loss only.
+        (gradient,) = torch.autograd.grad(view.harm.sum(), view.point, allow_unused=True)
+    if gradient is None:
+        raise RuntimeError(
+            "Expected logits that depend on the images, got logits that autograd cannot trace "
+            "back to the pixels. Part of the model runs under no_grad, inference_mode, detach or "
+            "numpy (Hugging Face's CLIPSegForImageSegmentation does: load it with "
+            "palpate.load_model); run that part with gradients, or attack without them."
+        )
+    finite = gradient.flatten(1).isfinite().all(1)
+    _refuse_broken("gradient", finite, view.harm, problem, after)
+    return gradient
+
+
+def climb(
+    images: Images,
+    adversarial: Images,
+    gradient: Images,
+    *,
+    step_size: float,
+    epsilon: float,
+    norm: Norm,
+) -> Images:
+    """Step along the steepest direction, then back into the ball and the pixel range."""
+    delta = adversarial - images + step_size * steepest(gradient, norm)
+    return perturb(images, project(delta, epsilon, norm))
+
+
+def is_flat(gradient: Images) -> Bool[Tensor, " b"]:
+    """Which images have a gradient of exactly zero everywhere."""
+    return (gradient == 0).flatten(1).all(1)
+
+
+def warn_if_flat(flat: Bool[Tensor, " b"]) -> None:
+    """One :class:`ZeroGradientWarning` for all images that were flat at some step."""
+    if flat.any():
+        warnings.warn(
+            f"The gradient was zero at every pixel for {int(flat.sum())} of {len(flat)} images at "
+            "one step or more, and they did not move there. Low damage is then no sign of "
+            "robustness: try loss=margin, or look for rounding and saturation in the model.",
+            ZeroGradientWarning,
+            stacklevel=3,
+        )
+
+
+def _as_logits(logits: object, images: Tensor) -> Tensor:
+    expected = (len(images), 1, *images.shape[2:])
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"Expected a model that returns float logits {expected}, got {got}.")
+    if tuple(logits.shape) != expected:
+        raise ValueError(
+            f"Expected a model that returns logits of shape {expected}, one channel and the size "
+            f"of its images, got {tuple(logits.shape)}; reshape and resize inside the model."
+        )
+    return logits.to(images.dtype)  # a loss summed in bfloat16 has two digits
+
+
+def _as_one_per_image(values: object, count: int) -> Tensor:
+    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    if not isinstance(values, Tensor) or shape != (count,):
+        raise ValueError(
+            f"Expected a loss of shape ({count},), one value per image, got {shape}; a mean over "
+            "the batch would couple its images, so reduce over pixels only."
+        )
+    return values
+
+
+def _refuse_broken(
+    what: str, fine: Bool[Tensor, " b"], harm: PerImage, problem: Problem, after: str
+) -> None:
+    if fine.all():
+        return
+    # Carrying on would hand back a clean image, which looks like robustness.
+    names, values = problem.rows[~fine.cpu()].tolist(), harm.detach()[~fine].tolist()
+    raise FloatingPointError(
+        f"Expected a finite {what}, got loss {values} for images {names} of the batch {after}; "
+        "look for overflow or division by zero in the model and the loss."
+    )

@@ -1,0 +1,60 @@
+"""What an attack refuses before it starts."""
+
+import math
+
+import torch
+from torch import Tensor
+
+_EXACT_ENOUGH = (torch.float32, torch.float64)
+
+
+def check_images(images: Tensor, masks: Tensor) -> None:
+    """Raise ``ValueError`` unless these are images in [0, 1] with one bool mask each."""
+    if images.dtype not in _EXACT_ENOUGH:
+        raise ValueError(
+            f"Expected images of type float32 or float64, got {images.dtype}, which cannot hold "
+            "a perturbation of 1/255; let the model cast if it computes in another type."
+        )
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"Expected images of shape (b, c, h, w), got {tuple(images.shape)}.")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):  # so written, NaN does not pass
+        raise ValueError(
+            f"Expected images in [0, 1], got values in [{low:.3g}, {high:.3g}]. "
+            "If they are already normalised, pass raw images and let the model normalise them."
+        )
+    expected = (len(images), 1, *images.shape[2:])
+    if masks.dtype != torch.bool or tuple(masks.shape) != expected:
+        raise ValueError(
+            f"Expected bool masks of shape {expected}, got {masks.dtype} of shape "
+            f"{tuple(masks.shape)}; resize masks to their images and threshold them."
+        )
+    if masks.device != images.device:
+        raise ValueError(f"Expected masks on {images.device}, got masks on {masks.device}.")
+
+
+def check_ball(epsilon: float, norm: str, images: Tensor) -> None:
+    """Raise ``ValueError`` unless ``epsilon`` is a radius in pixel units."""
+    if norm not in ("l2", "linf"):
+        raise ValueError(f"Expected norm 'l2' or 'linf', got {norm!r}.")
+    if not epsilon >= 0:
+        raise ValueError(f"Expected epsilon >= 0, got {epsilon}.")
+    if norm == "linf" and epsilon > 1:
+        raise ValueError(
+            f"Expected epsilon <= 1, got {epsilon}: pixels lie in [0, 1]; "
+            f"for {epsilon:g} grey levels of 255 pass {epsilon:g} / 255."
+        )
+    longest = math.sqrt(images[0].numel())
+    if epsilon > longest:
+        raise ValueError(
+            f"Expected an l2 epsilon <= {longest:.4g}, the distance from a black to a white "
+            f"image of this size, got {epsilon}; pixels lie in [0, 1]."
+        )
+
+
+def check_schedule(steps: int, restarts: int, step_size: float | None) -> None:
+    """Raise ``ValueError`` unless there is something to do."""
+    if steps < 1 or restarts < 1:
+        raise ValueError(f"Expected steps >= 1 and restarts >= 1, got {steps} and {restarts}.")
+    if step_size is not None and not 0 < step_size < math.inf:
+        raise ValueError(f"Expected a finite step_size > 0, got {step_size}.")

@@ -1,0 +1,52 @@
+"""Random perturbations: the control that every attack has to beat."""
+
+from typing import Literal, TypeAlias
+
+from palpate.attacks._checks import check_ball, check_images
+from palpate.geometry import perturb, project, random_direction, random_in_ball
+from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
+
+Spread: TypeAlias = Literal["extreme", "uniform"]
+
+
+def noise(
+    model: LogitsFn,  # noqa: ARG001 - all attacks are called alike
+    images: Images,
+    masks: Masks,
+    *,
+    epsilon: float,
+    norm: Norm = "linf",
+    spread: Spread = "extreme",
+    generator: Randomness = None,
+) -> Images:
+    """Random noise of the same budget: a control, not an attack.
+
+    One draw per image, without a look at the model. What an attack does beyond this is due to
+    its direction; what this does already, any disturbance of that size would do.
+
+    Args:
+        model: Not called.
+        images: Clean images in [0, 1].
+        masks: Checked, not used.
+        epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
+        norm: Norm of the ball.
+        spread: ``"extreme"`` uses the whole budget as attacks do: ``linf`` adds epsilon with a
+            random sign to every value, ``l2`` goes epsilon far in a random direction.
+            ``"uniform"`` draws from anywhere in the ball, as the random start of PGD does.
+        generator: On the CPU; one for the batch or one per image.
+
+    Returns:
+        Noisy images in [0, 1], no further than ``epsilon`` from ``images``.
+
+    Raises:
+        ValueError: If images, masks, epsilon or spread are not as described.
+    """
+    check_images(images, masks)
+    check_ball(epsilon, norm, images)
+    if spread == "extreme":
+        delta = epsilon * random_direction(images, norm, generator)
+    elif spread == "uniform":
+        delta = random_in_ball(images, epsilon, norm, generator)
+    else:
+        raise ValueError(f"Expected spread 'extreme' or 'uniform', got {spread!r}.")
+    return perturb(images, project(delta, epsilon, norm))

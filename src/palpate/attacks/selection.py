@@ -1,0 +1,37 @@
+"""Going on with some images of a batch: which model then answers for them?"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+from palpate.types import LogitsFn
+
+
+@runtime_checkable
+class Selectable(Protocol):
+    """A model bound to one batch that can be bound to some images of it.
+
+    For wrappers that hold something per image. ``partial(model, prompts=[...])`` needs no
+    wrapper, see :func:`restrict`.
+    """
+
+    def for_images(self, rows: Sequence[int]) -> LogitsFn: ...
+
+
+def restrict(model: LogitsFn, rows: Sequence[int], count: int) -> LogitsFn:
+    """The model for images ``rows`` of the ``count`` images that ``model`` was bound to.
+
+    Prompts bound by ``partial(model, prompts=[one per image])`` are selected along. Any other
+    callable is taken to treat all images alike, unless it is :class:`Selectable`.
+
+    >>> model = partial(len, prompts=["polyp", "mole", "ventricle"])
+    >>> restrict(model, [0, 2], 3).keywords
+    {'prompts': ['polyp', 'ventricle']}
+    """
+    if isinstance(model, Selectable):
+        return model.for_images(rows)
+    if isinstance(model, partial):
+        prompts = model.keywords.get("prompts")
+        if isinstance(prompts, Sequence) and not isinstance(prompts, str) and len(prompts) == count:
+            return partial(model, prompts=[prompts[row] for row in rows])
+    return model

@@ -1,0 +1,57 @@
+"""Values to be averaged: checked, and gathered by what they are not independent within."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+Groups: TypeAlias = Sequence[Any] | NDArray[Any] | pd.Series | None
+
+
+class Clusters(NamedTuple):
+    """Sum and number of the values of each group."""
+
+    sums: Array
+    sizes: Array
+
+    @property
+    def means(self) -> Array:
+        return self.sums / self.sizes
+
+
+def finite(values: object, name: str) -> Array:
+    """Any flat sequence of numbers as an array.
+
+    Raises:
+        ValueError: Where it is empty, not flat, or contains NaN or infinity.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"Expected {name} as a flat, non-empty sequence, got shape {array.shape}.")
+    broken = np.flatnonzero(~np.isfinite(array))
+    if len(broken):
+        raise ValueError(
+            f"Expected finite {name}, got {len(broken)} of {len(array)} that are not, "
+            f"the first {array[broken[0]]} at position {broken[0]}; leave them out and say so."
+        )
+    return array
+
+
+def gather(values: Array, groups: Groups) -> Clusters:
+    """Sums and sizes by group, groups in the order of their names; None: each value is its own.
+
+    Raises:
+        ValueError: Where a value has no group.
+    """
+    if groups is None:
+        return Clusters(values, np.ones_like(values))
+    if len(groups) != len(values):
+        raise ValueError(f"Expected one group per value ({len(values)}), got {len(groups)}.")
+    codes, _ = pd.factorize(np.asarray(groups, dtype=object), sort=True)
+    if (codes < 0).any():
+        raise ValueError(f"Expected a group for every value, got none for {(codes < 0).sum()}.")
+    sums, sizes = np.bincount(codes, values), np.bincount(codes)
+    return Clusters(sums.astype(np.float64), sizes.astype(np.float64))

@@ -1,0 +1,84 @@
+"""What a model says about images, scored against the truth, one answer per image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from palpate.attacks.losses import bce
+from palpate.evaluation import boundary, metrics
+from palpate.types import Images, Logits, LogitsFn, Masks
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A prediction and how right it is; the columns of :class:`palpate.evaluation.rows.Row`."""
+
+    prediction: Bool[Tensor, "1 h w"]  # on the CPU
+    dsc: float
+    iou: float
+    miou: float
+    hd95: float
+    nsd: float
+    area: float  # in pixels
+    loss: float
+
+
+def answer(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    threshold: float,
+    tolerance: float,
+    keys: Sequence[str],
+) -> list[Answer]:
+    """Run the model once and score what it says, in single precision.
+
+    Args:
+        model: Maps images to logits, prompts bound.
+        images: In [0, 1].
+        masks: Ground truth.
+        threshold: Logit above which a pixel is foreground.
+        tolerance: Of the surface Dice, in pixels.
+        keys: Names of the images, for errors.
+
+    Raises:
+        ValueError: If the model returns anything but one logit per pixel.
+        FloatingPointError: If a logit is not finite: as a prediction it would be background, and
+            look like the success of an attack.
+    """
+    with torch.no_grad():  # not inference_mode: a model may cache what attacks then use
+        logits = _checked(model(images), images, keys)
+        predictions = metrics.binarise(logits, threshold)
+        counts = metrics.count(predictions, masks)
+        columns = (
+            metrics.dice(counts),
+            metrics.iou(counts),
+            metrics.miou(counts),
+            *boundary.boundary_scores(predictions, masks, tolerance),
+            counts.area,
+            bce(logits, masks),
+        )
+        numbers = torch.stack([column.double().cpu() for column in columns], dim=1).tolist()
+    return [Answer(p, *values) for p, values in zip(predictions.cpu(), numbers, strict=True)]
+
+
+def _checked(logits: object, images: Images, keys: Sequence[str]) -> Logits:
+    expected = (len(images), 1, *images.shape[2:])
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        shape = tuple(getattr(logits, "shape", ())) or type(logits).__name__
+        raise ValueError(
+            f"Expected logits of shape {expected}, one per pixel, the model returned {shape}. "
+            "Resizing belongs inside the model."
+        )
+    broken = ~logits.isfinite().flatten(1).all(1)
+    if broken.any():
+        names = [key for key, is_broken in zip(keys, broken.tolist(), strict=True) if is_broken]
+        raise FloatingPointError(
+            f"Expected finite logits, the model returned NaN or infinity for {names}. Look for "
+            "overflow in half precision or broken weights."
+        )
+    return logits.float()

@@ -1,0 +1,97 @@
+"""Batches whose make-up depends on the data and the batch size alone.
+
+Samples are taken in windows of ``batch_size`` in their order, and a window is parted by image
+size. What is done already does not move the windows: a resumed run stacks the same images as an
+uninterrupted one, so that even rounding is the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+
+from palpate.data.sample import Batch, Case, Sample, collate
+
+
+class Samples(Protocol):
+    """A list of samples, or a data set that loads them one by one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+def list_cases(data: Samples) -> list[Case]:
+    """What is known about every sample, without decoding images where ``data.cases`` tells it.
+
+    Raises:
+        ValueError: If there are no samples, or two of them could not be told apart in a table.
+    """
+    cases = getattr(data, "cases", None)
+    if cases is None or len(cases) != len(data):
+        cases = [data[index].case for index in range(len(data))]
+    if not len(cases):
+        raise ValueError("Expected samples to evaluate, got none. Check the split's name.")
+    seen: set[tuple[str, ...]] = set()
+    for case in cases:
+        name = (case.dataset, case.split, case.key, case.prompt_level, case.prompt)
+        if name in seen:
+            raise ValueError(
+                f"Two samples have the key {case.key!r} and the same prompt. Each "
+                "sample needs a key of its own, or its rows cannot be paired."
+            )
+        seen.add(name)
+    return list(cases)
+
+
+def windows(count: int, batch_size: int) -> Iterator[range]:
+    """Consecutive indices, ``batch_size`` at a time.
+
+    >>> [list(window) for window in windows(5, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    if batch_size < 1:
+        raise ValueError(f"Expected batch_size >= 1, got {batch_size}.")
+    return (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
+
+
+def load(
+    data: Samples, cases: Sequence[Case], indices: Sequence[int], device: torch.device
+) -> list[Batch]:
+    """The samples as one batch per image size, sizes in the order they come.
+
+    Raises:
+        ValueError: If a sample is not what ``cases`` announced, or its pixels are out of range.
+    """
+    by_size: dict[tuple[int, ...], list[Sample]] = {}
+    for index in indices:
+        sample = _checked(data[index], cases[index])
+        by_size.setdefault(tuple(sample.image.shape), []).append(sample)
+    return [_move(collate(samples), device) for samples in by_size.values()]
+
+
+def select(batch: Batch, positions: Sequence[int]) -> Batch:
+    """Some samples of a batch, in their order; the batch itself where all are chosen."""
+    if len(positions) == len(batch.cases):
+        return batch
+    chosen = list(positions)
+    cases = tuple(batch.cases[position] for position in chosen)
+    return Batch(cases, batch.images[chosen], batch.masks[chosen])
+
+
+def _move(batch: Batch, device: torch.device) -> Batch:
+    return Batch(batch.cases, batch.images.to(device), batch.masks.to(device))
+
+
+def _checked(sample: Sample, announced: Case) -> Sample:
+    if sample.case != announced:
+        raise ValueError(
+            f"Expected sample {announced.key!r} as data.cases announces it, got {sample.case}. "
+            "Fix the random choices of the data set with a seed."
+        )
+    low, high = sample.image.min().item(), sample.image.max().item()
+    if not (low >= 0 and high <= 1):  # also where either is not a number
+        raise ValueError(
+            f"Expected pixel values in [0, 1], image {sample.case.key!r} has values in "
+            f"[{low:.3g}, {high:.3g}]. Normalisation belongs inside the model."
+        )
+    return sample

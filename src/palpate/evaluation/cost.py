@@ -1,0 +1,77 @@
+"""What an attack costs: passes through the model and seconds, whatever the attack is."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from palpate.types import Images, Logits, Segmenter
+
+
+class Cost(NamedTuple):
+    """Passes and seconds spent on one image."""
+
+    forwards: float
+    backwards: float
+    seconds: float
+
+
+class Tally:
+    """Adds up what passes through a :class:`Metered` model while it is entered.
+
+    >>> with Tally() as tally:
+    ...     model = Metered(lambda images, prompts: images[:, :1], ("polyp", "mole"), tally)
+    ...     _ = model(torch.zeros(2, 3, 4, 4))
+    >>> tally.per_image(2).forwards
+    1.0
+    """
+
+    def __init__(self) -> None:
+        self.forwards = self.backwards = 0
+        self.seconds = 0.0
+
+    def __enter__(self) -> "Tally":
+        self._started = _now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += _now() - self._started
+
+    def per_image(self, count: int) -> Cost:
+        """The mean over ``count`` images."""
+        return Cost(self.forwards / count, self.backwards / count, self.seconds / count)
+
+    def count_backward(self, gradient: Tensor) -> None:
+        """To be hooked to logits: runs whenever a gradient passes them."""
+        self.backwards += len(gradient)
+
+
+@dataclass(frozen=True)
+class Metered:
+    """A segmenter with its prompts bound that counts the images that pass, there and back."""
+
+    model: Segmenter
+    prompts: tuple[str, ...]
+    tally: Tally
+
+    def __call__(self, images: Images) -> Logits:
+        if len(images) != len(self.prompts):
+            raise ValueError(f"Expected {len(self.prompts)} images, one a prompt: {len(images)}.")
+        self.tally.forwards += len(images)
+        logits = self.model(images, prompts=self.prompts)
+        if logits.requires_grad:
+            logits.register_hook(self.tally.count_backward)  # type: ignore[no-untyped-call]
+        return logits
+
+    def for_images(self, rows: Sequence[int]) -> "Metered":
+        """The same for some images of the batch; attacks that drop finished images ask for it."""
+        return Metered(self.model, tuple(self.prompts[row] for row in rows), self.tally)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # kernels run behind the program's back
+    return time.perf_counter()

@@ -1,0 +1,30 @@
+"""A model that nobody changes while it is being measured."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def frozen(model: object) -> Iterator[None]:
+    """Put a module into evaluation mode without parameter gradients; restore both afterwards.
+
+    Attacks need the gradient of the pixels only, and each parameter that requires one costs time
+    and memory. Anything but a module is left alone.
+    """
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    training = [module.training for module in modules]
+    learning = [parameter.requires_grad for parameter in parameters]
+    try:
+        for module in modules:
+            module.training = False
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, was_training in zip(modules, training, strict=True):
+            module.training = was_training
+        for parameter, was_learning in zip(parameters, learning, strict=True):
+            parameter.requires_grad_(was_learning)

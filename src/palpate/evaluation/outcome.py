@@ -1,0 +1,73 @@
+"""What an attack achieved: whether it succeeded, and in what way the segmentation failed."""
+
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from palpate.types import PerImage
+
+FailureMode: TypeAlias = Literal["none", "vanished", "hallucinated", "shifted"]
+
+FACTOR = 2  # an area that shrinks or grows by this factor has vanished or is hallucinated
+
+
+def success(dice_clean: PerImage, dice: PerImage, tau: float = 0.5) -> Bool[Tensor, " b"]:
+    """Whether each attack turned a usable segmentation into an unusable one.
+
+    It did where the DSC was above ``tau`` and no longer is. Images that were lost before the
+    attack are nobody's success; the success rate is over those above ``tau``.
+
+    >>> clean = torch.tensor([0.9, 0.9, 0.2])
+    >>> success(clean, torch.tensor([0.5, 0.6, 0.0]))
+    tensor([ True, False, False])
+    """
+    _require_dice(dice_clean, tau)
+    _require_dice(dice, tau)
+    return (dice_clean > tau) & (dice <= tau)
+
+
+def failure_mode(
+    dice: PerImage, area: Int64[Tensor, " b"], mask_area: Int64[Tensor, " b"], tau: float = 0.5
+) -> list[FailureMode]:
+    """In what way each segmentation failed; every image has exactly one mode.
+
+    - ``"none"``: it did not, DSC > ``tau``;
+    - ``"vanished"``: at most half as much is predicted as is there;
+    - ``"hallucinated"``: at least twice as much is predicted as is there, or anything at all
+      where nothing is;
+    - ``"shifted"``: about the right amount, in the wrong place.
+
+    Args:
+        dice: DSC of the prediction, in [0, 1].
+        area: Pixels predicted as foreground.
+        mask_area: Pixels that are foreground in truth.
+        tau: DSC up to which a segmentation counts as failed.
+
+    >>> failure_mode(torch.tensor([0.0, 0.0]), torch.tensor([0, 7]), torch.tensor([9, 0]))
+    ['vanished', 'hallucinated']
+    """
+    _require_dice(dice, tau)
+    _require_possible(dice, area, mask_area)
+    modes: tuple[FailureMode, ...] = ("none", "vanished", "hallucinated", "shifted")
+    failed = torch.where(
+        FACTOR * area <= mask_area, 1, torch.where(area >= FACTOR * mask_area, 2, 3)
+    )
+    return [modes[index] for index in torch.where(dice > tau, 0, failed).tolist()]
+
+
+def _require_dice(dice: Tensor, tau: float) -> None:
+    if not 0 <= tau < 1:
+        raise ValueError(f"Expected 0 <= tau < 1, got {tau}.")
+    if not ((dice >= 0) & (dice <= 1)).all():  # NaN would compare as "did not fail"
+        raise ValueError(f"Expected DSC in [0, 1], got {dice.tolist()}.")
+
+
+def _require_possible(dice: Tensor, area: Tensor, mask_area: Tensor) -> None:
+    impossible = (area == 0) & (mask_area == 0) & (dice < 1)
+    if impossible.any():
+        where = impossible.nonzero().flatten().tolist()
+        raise ValueError(
+            f"Expected DSC 1 where nothing is and nothing predicted, not so at {where}."
+        )

@@ -1,0 +1,150 @@
+"""Attacks crossed with strengths, run as they want to be called, and checked afterwards."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from palpate import geometry
+from palpate.evaluation.rows import CLEAN
+from palpate.types import Attack, Images, LogitsFn, Masks
+
+_ROUNDING = 2.0**-22  # of values up to 1 in single precision, with room for a few operations
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attack at one strength."""
+
+    name: str
+    attack: Attack
+    norm: str
+    epsilon: float
+
+    def __str__(self) -> str:
+        strength = f"{self.epsilon:g}" if self.norm == "l2" else f"{self.epsilon * 255:g}/255"
+        return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
+
+    def run(
+        self,
+        model: LogitsFn,
+        images: Images,
+        masks: Masks,
+        *,
+        generators: Sequence[torch.Generator],
+        threshold: float,
+    ) -> Images:
+        """Attack the images, and believe nothing of the result.
+
+        Args:
+            model: Maps images to logits, prompts bound.
+            images: Clean images in [0, 1].
+            masks: Ground truth.
+            generators: One per image, given to attacks that name a ``generator``.
+            threshold: Logit above which a pixel is foreground, given to attacks that name it.
+
+        Returns:
+            Images within :attr:`epsilon` of ``images`` and within [0, 1], detached.
+
+        Raises:
+            ValueError: If the attack returned anything else; :func:`violations` says what.
+        """
+        offered = {"epsilon": self.epsilon, "generator": generators, "threshold": threshold}
+        accepted = {k: v for k, v in offered.items() if k in _parameters(self.attack)}
+        # Clones, so that an attack that writes into its inputs cannot move the clean images.
+        return self.attack(model, images.clone(), masks.clone(), **accepted)
+
+
+def no_attack(model: LogitsFn, images: Images, masks: Masks) -> Images:
+    """The identity, so that clean scores come out of the same loop as all others."""
+    del model, masks
+    return images
+
+
+UNTOUCHED = Trial(CLEAN, no_attack, norm="none", epsilon=0.0)
+
+
+def plan(attacks: Mapping[str, Attack], epsilons: Sequence[float] | None) -> list[Trial]:
+    """The clean images first, then every attack at every strength, in the order given.
+
+    An attack whose ``epsilon`` is bound already (``partial(pgd, epsilon=8 / 255)``) is run at
+    that strength only.
+
+    Raises:
+        ValueError: If an attack has no strength, or a strength makes no sense.
+    """
+    trials = [UNTOUCHED]
+    for name, attack in attacks.items():
+        if name == CLEAN:
+            raise ValueError(f"Expected attacks with names of their own, got one named {CLEAN!r}.")
+        norm = str(_parameters(attack).get("norm", "linf"))
+        strengths = _strengths(name, attack, epsilons)
+        trials += [Trial(name, attack, norm, _checked(name, norm, e)) for e in strengths]
+    if len({(trial.name, trial.epsilon) for trial in trials}) < len(trials):
+        raise ValueError(f"Expected every epsilon once, got {epsilons}. Drop the repeated ones.")
+    return trials
+
+
+def check(adversarial: object, images: Images, trial: Trial, keys: Sequence[str]) -> Images:
+    """The adversarial images, if they are what the trial promises.
+
+    Raises:
+        ValueError: If shape, type, range or distance is wrong, naming attack and image.
+    """
+    who = f"Attack {trial.name!r} (epsilon {trial.epsilon:.6g}, {trial.norm})"
+    if not isinstance(adversarial, torch.Tensor) or adversarial.shape != images.shape:
+        shape = tuple(getattr(adversarial, "shape", ())) or type(adversarial).__name__
+        raise ValueError(f"{who} must return images of shape {tuple(images.shape)}, got {shape}.")
+    adversarial = adversarial.detach().to(images)
+    for image, clean, key in zip(adversarial, images, keys, strict=True):
+        if problem := _problem(image[None], clean[None], trial):
+            raise ValueError(f"{who} broke its promise on {key!r}: {problem}. Correct the attack.")
+    return adversarial.clamp(0.0, 1.0)
+
+
+def _problem(image: Images, clean: Images, trial: Trial) -> str:
+    if not image.isfinite().all():
+        return f"{int((~image.isfinite()).sum())} pixel values are not finite"
+    low, high = image.min().item(), image.max().item()
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        return f"pixel values lie in [{low:.6g}, {high:.6g}] instead of [0, 1]"
+    length = geometry.norms(image - clean, "l2" if trial.norm == "l2" else "linf").item()
+    # Adding a perturbation and taking it away again rounds every pixel by up to 2 ** -24.
+    slack = _ROUNDING * (clean.numel() ** 0.5 if trial.norm == "l2" else 1.0)
+    if length > trial.epsilon * (1 + 1e-5) + slack:
+        return f"its distance is {length:.6g}, {length - trial.epsilon:.3g} more than epsilon"
+    return ""
+
+
+def _strengths(name: str, attack: Attack, epsilons: Sequence[float] | None) -> Sequence[float]:
+    parameters = _parameters(attack)
+    bound = attack.keywords.get("epsilon") if isinstance(attack, partial) else None
+    if bound is not None:
+        return [bound]
+    if epsilons and "epsilon" in parameters:
+        return epsilons
+    if isinstance(default := parameters.get("epsilon"), int | float):
+        return [default]
+    raise ValueError(
+        f"Attack {name!r} has no epsilon. Let it take one and pass epsilons=[...], or bind it: "
+        "partial(attack, epsilon=8 / 255)."
+    )
+
+
+def _checked(name: str, norm: str, epsilon: float) -> float:
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"Attack {name!r} has norm {norm!r}; expected 'linf' or 'l2'.")
+    if not epsilon >= 0 or (norm == "linf" and epsilon > 1):
+        raise ValueError(
+            f"Expected epsilon of attack {name!r} in units of pixel value, 0 to 1, got {epsilon}. "
+            f"Eight grey levels are 8 / 255."
+        )
+    return float(epsilon)
+
+
+def _parameters(attack: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(attack).parameters.values()
+    return {p.name: p.default for p in parameters}
