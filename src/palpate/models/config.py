@@ -1,7 +1,7 @@
 """The sizes of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 _Part = TypeVar("_Part")
 
@@ -71,7 +71,7 @@ class ClipSegConfig:
             )
 
     @classmethod
-    def from_hf(cls, values: dict[str, Any]) -> Self:
+    def from_hf(cls, values: dict[str, Any]) -> "ClipSegConfig":
         """Read the dictionary of a ``config.json``; absent keys take Hugging Face's defaults.
 
         Raises:

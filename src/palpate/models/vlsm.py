@@ -122,7 +122,7 @@ class VLSM(nn.Module):
             return logits
         return F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
 
-    def to_network(self, images: Images) -> Images:
+    def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
         """What the network sees: resized (antialiased) and normalised, differentiably."""
         size = self.input_size(images.shape[2], images.shape[3])
         if images.shape[2:] != (size, size):

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class CachedFeatures(Dataset[TrainingBatch]):
         taps = _read(self.folder / "features.npy", self.row[_image(case)])
         return TrainingBatch(taps.float(), (case.prompt,), _read(self.folder / "masks.npy", index))
 
-    def with_epoch(self, epoch: int) -> Self:
+    def with_epoch(self, epoch: int) -> "CachedFeatures":
         """The same features with the prompts of another epoch."""
         return replace(self, data=self.data.with_epoch(epoch))
 

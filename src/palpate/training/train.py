@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
@@ -38,7 +38,7 @@ class TrainingImages(Dataset[TrainingBatch]):
             image, mask, prompt = augment(image, mask, prompt, self.augmentation, source)
         return TrainingBatch(image, (prompt,), mask)
 
-    def with_epoch(self, epoch: int) -> Self:
+    def with_epoch(self, epoch: int) -> "TrainingImages":
         """The same samples with whatever is random drawn anew for this epoch."""
         return replace(self, data=self.data.with_epoch(epoch), epoch=epoch)
 
