@@ -59,18 +59,24 @@ def config(vocabulary, **changes):
 
 
 def hugging_face(configuration, seed=0):
-    """Hugging Face's CLIPSeg, with every weight away from the values that hide mistakes.
+    """Hugging Face's CLIPSeg, drawn at random.
 
-    Fresh biases are zero and fresh gains one; a bias forgotten or a norm skipped would not show.
+    Its fresh decoder makes logits of several hundred; it is drawn anew, for logits around one. And
+    fresh biases are zero and gains one; they are moved, or one forgotten would not show.
     """
     from transformers import CLIPSegForImageSegmentation
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CLIPSegForImageSegmentation(configuration).eval()
+        for part in model.decoder.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
         with torch.no_grad():
+            list(model.decoder.transposed_convolution.modules())[-1].weight.mul_(10)
             for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter), alpha=0.05)
+                if parameter.dim() == 1:
+                    parameter.add_(torch.randn_like(parameter), alpha=0.2)
     return model
 
 
