@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class TrainingBatch(NamedTuple):
     masks: Tensor
 
 
+@runtime_checkable
 class Epochs(Protocol):
     """Training data that can be drawn anew for every epoch."""
 

@@ -6,7 +6,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +157,15 @@ def _share(accelerator: Accelerator, data: Epochs, epoch: int, settings: Trainin
 
 def _decisive(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that decide the weights; a resumed training may change the others."""
-    return {k: v for k, v in asdict(settings).items() if k not in ("workers", "trackers")}
+    decisive = {k: v for k, v in vars(settings).items() if k not in ("workers", "trackers")}
+    # 1 and 1.0 are the same setting.
+    return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
 
 
 def _rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:
     """Learning rate of a step."""
     if settings.schedule == "epoch":
-        at: float = epoch
+        at = float(epoch)
     else:  # a step late, so that the very first one already moves
         at = epoch + (step + 1) / steps
     factor = warmup_cosine(

@@ -23,7 +23,7 @@ class TrainingSettings:
     """Peak learning rate of AdamW."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
-    warmup_epochs: float = 20
+    warmup_epochs: float = 20.0
     """Epochs of linear warm-up; a fraction is allowed."""
     final_learning_rate: float = 0.01
     """Where the cosine ends, as a fraction of the peak."""

@@ -1,7 +1,7 @@
 """How good a model is on held-out samples: mean DSC and IoU over images."""
 
 from collections.abc import Sized
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from palpate import overlap
 from palpate.training.batches import TrainingBatch, stack
 
 
+@runtime_checkable
 class Items(Sized, Protocol):
     """Training items by number."""
 
