@@ -11,7 +11,9 @@ WORDS = ["polyp", "Skin, dark!", "", "a  tiny   POLYP's edge", "é ü 息肉"]
 
 @pytest.fixture
 def tokenizer(tokenizer_folder, vocabulary):
-    return Tokenizer(tokenizer_folder, TextConfig(vocab_size=vocabulary, eos_token_id=vocabulary - 1))
+    return Tokenizer(
+        tokenizer_folder, TextConfig(vocab_size=vocabulary, eos_token_id=vocabulary - 1)
+    )
 
 
 @pytest.fixture

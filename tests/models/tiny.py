@@ -82,4 +82,6 @@ def hugging_face(configuration, seed=0):
 
 def same(ours, theirs):
     """Equal to 1e-5 where the largest value is 1."""
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * max(1.0, theirs.abs().max().item()))
+    torch.testing.assert_close(
+        ours, theirs, rtol=0, atol=1e-5 * max(1.0, theirs.abs().max().item())
+    )

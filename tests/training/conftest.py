@@ -3,9 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from models import tiny
+from PIL import Image
 
 SIDE = 32
 PROMPTS = {

@@ -10,8 +10,7 @@ from palpate.training import TrainingSettings, train
 EPOCHS, STEPS = 4, 3
 
 
-class Stopped(Exception):
-    """Thrown into a training to stop it."""
+Stopped = KeyboardInterrupt  # what a training is stopped with
 
 
 def settings(**changes):
