@@ -109,6 +109,15 @@ def test_flips_happen_as_often_as_asked():
     assert abs(sum(flipped) - 300) < 75  # five standard deviations
 
 
+def test_the_two_flips_happen_independently():
+    image, mask = picture(4, 4), disc(4, 4, 1)
+    both = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
+    made = [augment(image, mask, "", both, generator(0, i))[0] for i in range(400)]
+    for axes in ((), (1,), (2,), (1, 2)):
+        share = sum(variant.equal(image.flip(axes)) for variant in made) / 400
+        assert abs(share - 0.25) < 0.11  # five standard deviations
+
+
 def test_a_quarter_turn_is_anticlockwise():
     image = picture(16, 16)
     turned, _ = move(image, disc(16, 16, 4), degrees=90.0, factor=1.0, right=0.0, down=0.0)
@@ -121,6 +130,8 @@ def test_a_shift_by_whole_pixels_is_exact_and_repeats_the_border():
     assert_close(moved[:, :18, 3:], image[:, 2:, :27], rtol=0, atol=1e-4)
     assert_close(moved[:, :18, :3], image[:, 2:, :1].expand(3, 18, 3), rtol=0, atol=1e-4)
     assert outline[:, :18, 3:].equal(mask[:, 2:, :27])
+    whole = torch.ones_like(mask)
+    assert move(image, whole, degrees=20.0, factor=0.7, right=0.2, down=0.1)[1].all()
 
 
 def test_a_long_image_is_not_sheared():
@@ -144,6 +155,9 @@ def test_recolouring_does_what_its_factors_say():
     assert_close(recolour(image, 1.0, 0.5, 1.0, 1.0), gray.mean() + 0.5 * (image - gray.mean()))
     assert_close(recolour(image, 1.0, 1.0, 0.0, 1.0), gray.expand(3, -1, -1))
     assert_close(recolour(image, 1.0, 1.0, 1.0, 2.0), image**2)
+    assert_close(recolour(image, 1.1, 0.5, 1.0, 1.0), 1.1 * recolour(image, 1.0, 0.5, 1.0, 1.0))
+    saturated = recolour(image, 1.0, 1.0, 0.5, 1.0)
+    assert_close(recolour(image, 1.0, 0.5, 0.5, 1.0), recolour(saturated, 1.0, 0.5, 1.0, 1.0))
     assert recolour(image, 1.0, 1.0, 1.0, 1.0).equal(image)
 
 

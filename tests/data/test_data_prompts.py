@@ -33,14 +33,16 @@ def test_a_sample_keeps_its_prompt_whatever_else_is_in_the_run(tmp_path):
         assert alone == among
 
 
-def test_seed_and_epoch_draw_anew():
+@pytest.mark.parametrize("prompt", ["random", "p2"])  # the level, and the phrasing alone
+def test_seed_and_epoch_draw_anew(prompt):
     keys = [f"image-{i}" for i in range(50)]
+    column = 0 if prompt == "random" else 1
     draws = [
-        [chosen(PromptPolicy(seed=seed), key, *epoch) for key in keys]
+        [chosen(PromptPolicy(prompt, seed=seed), key, *epoch)[column] for key in keys]
         for seed, epoch in ((0, ()), (1, ()), (0, (0,)), (0, (1,)))
     ]
     assert all(a != b for i, a in enumerate(draws) for b in draws[:i])
-    assert draws[0] == [chosen(PromptPolicy(seed=0), key) for key in keys]
+    assert draws[0] == [chosen(PromptPolicy(prompt, seed=0), key)[column] for key in keys]
 
 
 def test_a_fixed_level_with_phrasings_draws_one_by_key():

@@ -31,6 +31,11 @@ def test_gives_samples_with_what_is_known_about_them(data_folder):
     assert sample.mask.sum() == 4 * 4
 
 
+def test_masks_of_one_image_are_one_group(tmp_path):
+    folder = DataFolder(tmp_path / "own").add("a.png", "liver/a.png").add("a.png", "spleen/a.png")
+    assert [case.group for case in load(folder.write()).cases] == ["a.png", "a.png"]
+
+
 def test_resizes_to_a_square_if_asked(data_folder):
     sample = load(data_folder.write(), size=6)[0]
     assert sample.image.shape == (3, 6, 6)
@@ -118,6 +123,7 @@ def test_keeps_an_entry_that_is_there_twice_once_and_says_so(data_folder):
     assert [case.key for case in data.cases] == ["a", "b"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 on
 def test_works_in_the_worker_processes_of_a_loader(data_folder):
     data = pickle.loads(pickle.dumps(load(data_folder.write(), prompt="p1")))
     loader = DataLoader(data, batch_size=2, collate_fn=collate, num_workers=1)
@@ -267,6 +273,14 @@ def test_finds_truncated_files_before_any_work(kind, suffix, data_folder):
         data[2]
 
 
+def test_finds_pixel_values_it_cannot_use(data_folder):
+    data_folder.add("float.tif", "float.png", files=False).write()
+    save(data_folder.path / "images" / "float.tif", Image.new("F", (12, 8), 300.0))
+    save(data_folder.path / "masks" / "float.png", rectangle((12, 8)))
+    with pytest.raises(ValueError, match=r"images/float\.tif, but: expected floating-point"):
+        load(data_folder)
+
+
 def test_finds_files_that_are_no_images(data_folder):
     (data_folder.write().path / "images" / "b.png").write_text("not found")
     with pytest.raises(ValueError, match=r"readable images.*\(1\):\n .*images/b\.png, but: cannot"):
@@ -304,6 +318,16 @@ def test_warns_where_the_turn_of_a_mask_is_a_guess(data_folder):
         load(data_folder)
 
 
+def test_does_not_warn_where_the_sizes_tell_how_to_turn_a_mask(data_folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, mask_size in (("drawn_as_stored.png", (12, 8)), ("drawn_as_shown.png", (8, 12))):
+        data_folder.add(name, files=False)
+        save(data_folder.path / "images" / name, noise((12, 8)), exif=exif)
+        save(data_folder.path / "masks" / name, rectangle(mask_size))
+    assert len(load(data_folder.write())) == 4  # warnings are errors here
+
+
 def test_every_set_is_registered_under_its_own_name():
     assert {"kvasir", "isic", "camus", "busi", "folder"} <= set(DATASETS)
     assert all(spec.name == name for name, spec in DATASETS.items())
@@ -325,6 +349,15 @@ def test_augmentation_is_drawn_by_key_and_epoch(data_folder):
     assert not torch.equal(first.image, later.image)
     assert not torch.equal(first.image, load(data_folder)[0].image)
     assert data.augmented(None)[0].image.equal(load(data_folder)[0].image)
+
+
+def test_samples_are_augmented_each_in_its_own_way(tmp_path):
+    folder = DataFolder(tmp_path / "set").add("a.png").add("b.png")
+    save(folder.path / "images" / "b.png", noise((12, 8), seed=1))  # as a.png
+    data = load(folder.write())
+    assert data[0].image.equal(data[1].image)
+    data = data.augmented(Augmentation(colour=0.5))
+    assert not data[0].image.equal(data[1].image)
 
 
 def test_the_prompt_of_an_augmented_sample_is_mirrored(tmp_path):

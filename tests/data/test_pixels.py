@@ -129,7 +129,7 @@ def test_a_mask_drawn_on_the_displayed_image_is_left_alone(tmp_path):
 
 
 def test_a_mask_with_its_own_orientation_follows_that(tmp_path):
-    stored = save(tmp_path / "image.png", noise(SIZE[::-1]))
+    stored = save(tmp_path / "image.png", noise(SIZE), exif=orientation(8))
     mask = save(tmp_path / "mask.png", rectangle(SIZE), exif=orientation(6))
     _, outline = read_pair(stored, mask)
     expected = ImageOps.exif_transpose(Image.open(mask))

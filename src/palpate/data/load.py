@@ -74,7 +74,7 @@ def _spec(name: str) -> DatasetSpec:
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds the data sets: as given, or $PALPATE_DATA, or ``data``."""
-    return Path(root if root is not None else os.environ.get(ROOT_VARIABLE, "data"))
+    return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or "data")
 
 
 def _folder(spec: DatasetSpec, root: str | Path | None) -> Path:

@@ -60,6 +60,8 @@ def paired_test(
     >>> paired_test([0.5, 0.5], [0.5, 0.5])
     Comparison(p_value=1.0, effect=0.0, difference=0.0, n=2, groups=2)
     """
+    if test not in ("wilcoxon", "permutation"):
+        raise ValueError(f"Expected wilcoxon or permutation as test, got {test!r}.")
     changes = differences(before, after)
     clusters = gather(changes, groups)
     p_value = 1.0
@@ -98,6 +100,8 @@ def _wilcoxon(clusters: Clusters) -> float:
 
 
 def _flip(clusters: Clusters, resamples: int, seed: int) -> float:
+    if len(clusters.sums) == 1:  # both signs are equally far from 0, and SciPy asks for two
+        return 1.0
     result = permutation_test(
         (clusters.sums,),
         np.sum,

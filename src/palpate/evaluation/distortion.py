@@ -48,17 +48,22 @@ def ssim(adversarial: Images, images: Images) -> PerImage:
     tensor([1.])
     """
     _require_same_shape(adversarial, images)
-    a, b = adversarial.float(), images.float()
+    # One image at a time: the working memory of a batch no longer fits the caches of a CPU.
+    pairs = zip(adversarial.float(), images.float(), strict=True)
+    return torch.stack([_similarity(a[None], b[None]) for a, b in pairs])
+
+
+def _similarity(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c h w"]) -> Float[Tensor, ""]:
     moments = _blur(torch.cat([a, b, a * a, b * b, a * b], dim=1))
     mean_a, mean_b, square_a, square_b, product = moments.chunk(5, dim=1)
     means = mean_a * mean_b
     squares = mean_a.square() + mean_b.square()
     luminance = (2 * means + _LUMINANCE) / (squares + _LUMINANCE)
     structure = (2 * (product - means) + _CONTRAST) / (square_a + square_b - squares + _CONTRAST)
-    return (luminance * structure).flatten(1).mean(1)
+    return (luminance * structure).mean()
 
 
-def _blur(x: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n u v"]:
+def _blur(x: Float[Tensor, "1 n h w"]) -> Float[Tensor, "1 n u v"]:
     """Gaussian mean of each whole window, one axis after the other."""
     n = x.shape[1]
     weights = _window(min(x.shape[2:]), x)

@@ -5,11 +5,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
-import torch
-from torch import nn
 
 from palpate.data.sample import Batch, Case
 from palpate.evaluation.answers import Answer
@@ -17,7 +15,7 @@ from palpate.evaluation.batches import Samples, list_cases, load, select, window
 from palpate.evaluation.bench import Bench, Precision, Result
 from palpate.evaluation.examples import ExampleStore
 from palpate.evaluation.fingerprint import Fingerprint, describe, hash_data, hash_weights
-from palpate.evaluation.frozen import frozen
+from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.memory import Portions
 from palpate.evaluation.rows import Identity
 from palpate.evaluation.store import RowStore, read_rows
@@ -25,6 +23,7 @@ from palpate.evaluation.trials import UNTOUCHED, Trial, plan
 from palpate.types import Attack, Segmenter
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told after each batch and trial how many rows there are and what was just done."""
 
@@ -85,9 +84,11 @@ def evaluate(
             attack returned what it must not. Rows that were computed until then stay.
         FloatingPointError: If the model answers with NaN or infinity.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"Expected limit >= 1, got {limit}.")
     trials = plan(attacks, epsilons)
     cases = list_cases(data)
-    bench = Bench(model, _threshold(model), seed, protocol, precision, tolerance, tau)
+    bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau)
     made_of = _made_of(bench, data, cases, trials) | dict(fingerprint or {})
     cases = cases[:limit]
     with ExitStack() as stack:
@@ -98,7 +99,7 @@ def evaluate(
         portions = Portions(batch_size)
         for window in windows(len(cases), batch_size):
             lacking = [i for i in window if any(run.misses(cases[i], t) for t in trials)]
-            for batch in load(data, cases, lacking, _device(model)):
+            for batch in load(data, cases, lacking, device_of(model)):
                 run.batch(batch, portions, progress)
         store.flush()
         return run.table(read_rows(folder))
@@ -173,12 +174,3 @@ def _made_of(
         "tau": repr(bench.tau),
         **attacks,
     }
-
-
-def _threshold(model: object) -> float:
-    return float(getattr(model, "threshold_logit", 0.0))
-
-
-def _device(model: object) -> torch.device:
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    return next((parameter.device for parameter in parameters), torch.device("cpu"))

@@ -1,8 +1,9 @@
-"""A model that nobody changes while it is being measured."""
+"""A model that nobody changes while it is measured, and the two things to know about it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -28,3 +29,14 @@ def frozen(model: object) -> Iterator[None]:
             module.training = was_training
         for parameter, was_learning in zip(parameters, learning, strict=True):
             parameter.requires_grad_(was_learning)
+
+
+def threshold_of(model: object) -> float:
+    """Logit above which a pixel is foreground: the model's ``threshold_logit``, or 0."""
+    return float(getattr(model, "threshold_logit", 0.0))
+
+
+def device_of(model: object) -> torch.device:
+    """Where the weights are; the CPU for what has none."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))

@@ -15,6 +15,8 @@ from palpate.evaluation._samples import Array, Clusters, Groups, finite, gather
 
 Method: TypeAlias = Literal["percentile", "bca"]
 
+_SCIPY_NAMES = {"percentile": "percentile", "bca": "BCa"}
+_FEWEST_RESAMPLES = 100  # fewer say nothing about the tails
 _DRAWS_AT_ONCE = 2**20  # bounds memory to some tens of megabytes, whatever n and resamples
 
 
@@ -57,7 +59,8 @@ def bootstrap_interval(
         method: ``"percentile"``, or ``"bca"``, which corrects bias and skew at more cost.
 
     Raises:
-        ValueError: For values that are empty or not finite, or a confidence outside (0, 1).
+        ValueError: For values that are empty or not finite, a confidence outside (0, 1), fewer
+            than 100 resamples, or an unknown method.
 
     >>> bootstrap_interval([0.5, 0.5, 0.5])
     Interval(mean=0.5, low=0.5, high=0.5, n=3, groups=3)
@@ -65,13 +68,11 @@ def bootstrap_interval(
     Interval(mean=0.5, low=nan, high=nan, n=2, groups=1)
     """
     array = finite(values, "values")
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ValueError(
-            f"Expected 0 < confidence < 1 and resamples >= 1, got {confidence} and {resamples}."
-        )
+    _require_meaning(confidence, resamples, method)
     clusters = gather(array, groups)
-    low, high = _bounds(clusters, confidence, resamples, seed, method)
-    return Interval(float(array.mean()), low, high, len(array), len(clusters.sums))
+    mean = float(_pooled_mean(*clusters))
+    low, high = _bounds(clusters, mean, confidence, resamples, seed, method)
+    return Interval(mean, low, high, len(array), len(clusters.sums))
 
 
 def paired_difference(
@@ -105,13 +106,12 @@ def differences(before: object, after: object) -> Array:
 
 
 def _bounds(
-    clusters: Clusters, confidence: float, resamples: int, seed: int, method: Method
+    clusters: Clusters, mean: float, confidence: float, resamples: int, seed: int, method: Method
 ) -> tuple[float, float]:
     count = len(clusters.sums)
     if count == 1:
         return nan, nan
     if _all_equal(clusters.means):  # every draw gives the same mean, on which BCa is undefined
-        mean = float(clusters.means[0])
         return mean, mean
     interval = bootstrap(
         clusters,
@@ -121,7 +121,7 @@ def _bounds(
         confidence_level=confidence,
         n_resamples=resamples,
         batch=max(1, _DRAWS_AT_ONCE // count),
-        method={"percentile": "percentile", "bca": "BCa"}[method],
+        method=_SCIPY_NAMES[method],
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     return float(interval.low), float(interval.high)
@@ -133,3 +133,12 @@ def _pooled_mean(sums: Array, sizes: Array, axis: int = -1) -> Any:
 
 def _all_equal(means: Array) -> bool:
     return bool(np.ptp(means) <= 1e-12 * np.abs(means).max())
+
+
+def _require_meaning(confidence: float, resamples: int, method: str) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"Expected 0 < confidence < 1, got {confidence}; 95 % is 0.95.")
+    if resamples < _FEWEST_RESAMPLES:
+        raise ValueError(f"Expected resamples >= {_FEWEST_RESAMPLES}, got {resamples}.")
+    if method not in _SCIPY_NAMES:
+        raise ValueError(f"Expected one of {', '.join(_SCIPY_NAMES)} as method, got {method!r}.")

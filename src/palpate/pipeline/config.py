@@ -55,7 +55,7 @@ class BuildConfig:
     """Data sets whose training splits teach the new parts."""
     training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            epochs=30, warmup_epochs=1, weight_decay=1e-2, precision="bf16"
+            epochs=12, warmup_epochs=1, weight_decay=1e-2, precision="bf16"
         )
     )
     """How the new parts are trained."""
@@ -71,7 +71,7 @@ class ModelConfig:
     name: str | None = None
     """A CLIPSeg in Hugging Face's layout, as hub name or directory."""
     build: BuildConfig | None = None
-    """In place of a name: build and pretrain one."""
+    """Where there is no name: build and pretrain one."""
     adapter: AdapterName | None = "dense-vl"
     """Where the adapters go; null trains nothing and attacks the model as it is."""
     init: AdapterInit = "identity"
@@ -142,10 +142,10 @@ class RunConfig:
             raise ValueError(
                 f"Expected data.name in {', '.join(DATASETS)}, got {self.data.name!r}."
             )
-        if (self.model.name is None) == (self.model.build is None):
+        if self.model.name is None and self.model.build is None:
             raise ValueError(
-                "Expected either model.name (a CLIPSeg: hub name or directory) or model.build "
-                "(make one from a DINOv2), not both and not neither."
+                "Expected model.name (a CLIPSeg: hub name or directory) or model.build (make one "
+                "from a DINOv2), got neither."
             )
         if self.model.adapter not in (None, *ADAPTERS):
             raise ValueError(f"Expected model.adapter in {ADAPTERS}, got {self.model.adapter!r}.")

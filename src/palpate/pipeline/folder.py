@@ -11,7 +11,10 @@ from filelock import FileLock, Timeout
 from palpate.pipeline.config import RunConfig, plain, read_config, write_config
 
 # What may differ between two calls of the same run: it changes no number.
-_FREE = ("out", "name", "model.device", "data.root", "evaluate.batch_size", "evaluate.examples")
+_FREE = (
+    "out", "name", "model.device", "model.build.cache", "data.root", "evaluate.batch_size",
+    "evaluate.examples",
+)  # fmt: skip
 
 
 @contextmanager

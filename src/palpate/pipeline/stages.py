@@ -53,10 +53,10 @@ def load_splits(config: RunConfig) -> Splits:
 
 def base_model(config: RunConfig, progress: Progress) -> Path | str:
     """Where the model without adapter is; built and pretrained first if the run says so."""
-    build = config.model.build
-    if build is None:
-        assert config.model.name is not None
+    if config.model.name is not None:
         return config.model.name
+    build = config.model.build
+    assert build is not None
     backbone, tokenizer = (_find(p, config) for p in (build.backbone, build.tokenizer))
     out = build.cache / _name_of(build, config)
     if (out / "finished").is_file():

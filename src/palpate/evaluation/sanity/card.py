@@ -1,0 +1,58 @@
+"""The whole card: every check there is, also those that nobody carried out."""
+
+from typing import Any
+
+import pandas as pd
+
+from palpate.evaluation.batches import Samples
+from palpate.evaluation.sanity.check import NAMES, Check
+from palpate.evaluation.sanity.from_model import card_from_model
+from palpate.evaluation.sanity.from_rows import card_from_rows
+from palpate.types import Segmenter
+
+_NOT_RUN: dict[int, tuple[str, str]] = {
+    7: (
+        "No attack without gradients was run.",
+        "Whether gradients are hidden from white-box attacks was not tested independently.",
+    ),
+    8: (
+        "No attack was transferred from another model.",
+        "Whether another model's gradients do more damage than the model's own is unknown.",
+    ),
+    13: (
+        "Nothing is declared here; 10 and 15 look for the symptoms.",
+        "A defence with random or non-differentiable stages needs an attack made for it.",
+    ),
+}
+_MISSING = ("Neither rows nor a model were given for it.", "Nobody looked.")
+
+
+def sanity_card(
+    rows: pd.DataFrame | None = None,
+    model: Segmenter | None = None,
+    samples: Samples | None = None,
+    **settings: Any,
+) -> list[Check]:
+    """All checks by number, from rows, from a model with samples, or from both.
+
+    Args:
+        rows: See :func:`card_from_rows`.
+        model: See :func:`card_from_model`.
+        samples: What to examine the model on.
+        settings: Further arguments of :func:`card_from_model`.
+
+    Raises:
+        ValueError: If a model is given without samples.
+    """
+    if model is not None and samples is None:
+        raise ValueError("Expected samples to examine the model on, got none. Pass samples=data.")
+    checks = [] if rows is None else card_from_rows(rows)
+    if model is not None and samples is not None:
+        checks += card_from_model(model, samples, **settings)
+    seen = {check.number for check in checks}
+    unseen = [
+        Check(number, "not_run", *_NOT_RUN.get(number, _MISSING))
+        for number in NAMES
+        if number not in seen
+    ]
+    return sorted([*checks, *unseen], key=lambda check: check.number)

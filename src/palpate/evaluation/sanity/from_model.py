@@ -1,0 +1,106 @@
+"""What a model shows when it is examined: does a gradient attack on it mean anything?"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from palpate.evaluation.batches import Samples, list_cases, load, windows
+from palpate.evaluation.bench import Bench
+from palpate.evaluation.fingerprint import hash_weights
+from palpate.evaluation.frozen import device_of, frozen, threshold_of
+from palpate.evaluation.sanity import gradients, outcomes
+from palpate.evaluation.sanity.check import Check, conclude
+from palpate.evaluation.sanity.subject import Subject
+from palpate.types import Segmenter
+
+_CHECKS: dict[int, Callable[[Subject], Check]] = {
+    1: outcomes.leaves_alone_at_zero,
+    4: outcomes.breaks_without_bound,
+    9: gradients.has_converged,
+    10: gradients.has_gradient,
+    11: gradients.hides_nothing,
+    14: outcomes.survives_storage,
+    15: outcomes.answers_alike,
+}
+
+
+def card_from_model(
+    model: Segmenter,
+    samples: Samples,
+    *,
+    count: int = 8,
+    epsilon: float = 8 / 255,
+    steps: int = 20,
+    seed: int = 0,
+    batch_size: int = 8,
+) -> list[Check]:
+    """Checks 1, 4, 9, 10, 11, 12, 14 and 15 of the sanity card, on a few samples.
+
+    A check that cannot be carried out fails and says why. Together they take about ``5 * steps``
+    forward and backward passes per sample.
+
+    Args:
+        model: As in :func:`palpate.evaluation.evaluate`.
+        samples: Evenly spread ones are taken; attacked in single precision.
+        count: How many are taken.
+        epsilon: Radius of the attacks, in units of pixel value.
+        steps: Steps of PGD, the attack that is judged.
+        seed: Of the random starts.
+        batch_size: Images attacked at once.
+    """
+    before = hash_weights(model)
+    with frozen(model):
+        subject = _subject(model, samples, count, epsilon, steps, seed, batch_size)
+        checks = [_carried_out(number, check, subject) for number, check in _CHECKS.items()]
+        left_alone = _left_alone(model, before)
+    return sorted([*checks, left_alone], key=lambda check: check.number)
+
+
+def _subject(
+    model: Segmenter,
+    samples: Samples,
+    count: int,
+    epsilon: float,
+    steps: int,
+    seed: int,
+    batch_size: int,
+) -> Subject:
+    bench = Bench(model, threshold_of(model), seed, "sanity", "fp32", tolerance=2.0, tau=0.5)
+    cases, device = list_cases(samples), device_of(model)
+    taken = (
+        [i * len(cases) // count for i in range(count)] if count < len(cases) else range(len(cases))
+    )
+    parts = ([taken[i] for i in window] for window in windows(len(taken), batch_size))
+    batches = [batch for part in parts for batch in load(samples, cases, part, device)]
+    return Subject(bench, tuple(batches), epsilon, steps)
+
+
+def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subject) -> Check:
+    try:
+        return check(subject)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        return Check(
+            number,
+            "fail",
+            f"{type(error).__name__}: {error}",
+            "The check could not be carried out. An attack that cannot run does no damage, and "
+            "that is no robustness.",
+        )
+
+
+def _left_alone(model: Segmenter, before: str) -> Check:
+    """Check 12: everything stood in evaluation mode and no weight or buffer changed."""
+    if not isinstance(model, nn.Module):
+        return Check(12, "not_run", "The model is not a module.", "Its state cannot be seen.")
+    learning = [name or "itself" for name, module in model.named_modules() if module.training]
+    changed = hash_weights(model) != before
+    return conclude(
+        12,
+        "fail" if learning or changed else "pass",
+        f"Weights and buffers {'changed' if changed else 'unchanged'}; in training mode: "
+        f"{', '.join(learning[:5]) or 'nothing'}.",
+        good="All attacks met the same model, in evaluation mode.",
+        doubtful="",
+        bad="The model changed while it was attacked, so that its rows are of different models: "
+        "look for batch statistics and caches that learn, or modules that leave evaluation mode.",
+    )

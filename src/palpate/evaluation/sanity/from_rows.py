@@ -1,0 +1,183 @@
+"""What rows alone tell about the soundness of the attacks that made them."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import isotonic_regression
+
+from palpate.evaluation.rows import CLEAN
+from palpate.evaluation.sanity.check import Check, conclude, grade, worst
+
+LADDER = ("fgsm", "pgd", "apgd", "sea")  # each should be at least as strong as those before it
+CONTROL = "noise"
+
+_SAMPLE = ["dataset", "split", "key", "prompt_level", "prompt", "seed", "protocol"]
+_SETTING = ["norm", "epsilon"]
+_LOST = 0.01  # DSC by which an attack must be beaten before it counts as weaker on an image
+_VISIBLE = 0.02  # mean DSC that must be lost before damages are compared
+
+
+def card_from_rows(rows: pd.DataFrame) -> list[Check]:
+    """Checks 2, 3, 5, 6 and 10 of the sanity card, from the rows of one evaluation.
+
+    Attacks are known by how their names begin: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``,
+    so ``pgd-100`` is a ``pgd``.
+
+    Args:
+        rows: As returned by :func:`palpate.evaluation.evaluate`.
+    """
+    attacked = rows[rows["attack"] != CLEAN]
+    if attacked.empty:
+        why = "There is no row of an attack.", "Evaluate with at least one attack."
+        return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 10)]
+    return [
+        _stays_in_the_ball(attacked),
+        _grows_with_epsilon(rows),
+        _beats_noise(attacked),
+        _climbs_the_ladder(attacked),
+        _moved_every_image(attacked),
+    ]
+
+
+def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
+    is_l2 = rows["norm"] == "l2"
+    length = rows["l2"].where(is_l2, rows["linf"])
+    # Single precision rounds every pixel; an l2 length adds up the roundings of all of them.
+    roundings = np.where(is_l2, np.sqrt(3 * rows["height"] * rows["width"]), 1.0)
+    excess = length - rows["epsilon"] * (1 + 1e-5) - 2.0**-22 * roundings
+    outside = int((~(excess <= 0)).sum())
+    measured = (
+        f"{outside} of {len(rows)} images outside; the longest perturbation is "
+        f"{_percent((length / rows['epsilon'].where(rows['epsilon'] > 0)).max())} of its epsilon."
+    )
+    return conclude(
+        2,
+        "fail" if outside else "pass",
+        measured,
+        good="Every image was measured again after its attack, its pixels in [0, 1].",
+        doubtful="",
+        bad="The stated epsilon is not the one that was used.",
+    )
+
+
+def _grows_with_epsilon(rows: pd.DataFrame) -> Check:
+    lines, statuses = [], []
+    for name, norm, curve, is_single_step in _curves(rows):
+        fitted = isotonic_regression(curve.to_numpy(), increasing=False).x
+        violation = float(np.abs(curve.to_numpy() - fitted).max())
+        status = grade(violation, warn_above=0.01, fail_above=0.03)
+        # One long step may leave the region where the gradient holds: known, not a defect.
+        statuses.append("warn" if status == "fail" and is_single_step else status)
+        lines.append(f"{name} ({norm}) {violation:.3f}")
+    if not lines:
+        return Check(3, "not_run", "No attack used a gradient.", "Nothing to compare.")
+    measured = f"Largest distance of mean DSC from a falling curve: {', '.join(lines)}."
+    return conclude(
+        3,
+        worst(statuses),
+        measured,
+        good="A larger ball contains the smaller one, and the attacks make use of it.",
+        doubtful="A larger ball gave weaker damage: a single step overshoots, or there are few "
+        "images. Do not read the curve point by point.",
+        bad="A larger ball gave weaker damage, which no optimised attack may show: raise steps "
+        "or restarts, and look for hidden gradients.",
+    )
+
+
+def _curves(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series, bool]]:
+    """Mean DSC over epsilon, 0 first, of each attack that used a gradient."""
+    clean = rows[rows["attack"] == CLEAN]
+    for (name, norm), attacked in rows[rows["backwards"] > 0].groupby(["attack", "norm"]):
+        curve = attacked.groupby("epsilon")["dsc"].mean().drop(0.0, errors="ignore")
+        start = clean["dsc"] if len(clean) else attacked["dsc_clean"]
+        curve = pd.concat([pd.Series({0.0: start.mean()}), curve.sort_index()])
+        yield str(name), str(norm), curve, bool((attacked["backwards"] <= 1).all())
+
+
+def _beats_noise(rows: pd.DataFrame) -> Check:
+    by = [rows["attack"].map(_kind), *(rows[name] for name in _SETTING)]
+    damage = (rows["dsc_clean"] - rows["dsc"]).groupby(by).mean().unstack("attack")
+    if CONTROL not in damage or damage.shape[1] < 2:
+        meaning = "Add the attack 'noise': without it any disturbance passes for an attack."
+        return Check(5, "not_run", "Noise and another attack are needed.", meaning)
+    pairs = pd.DataFrame(
+        {"noise": damage[CONTROL], "strongest": damage.drop(columns=CONTROL).max(axis=1)}
+    ).dropna()
+    judged = pairs[pairs.max(axis=1) >= _VISIBLE]
+    if judged.empty:
+        measured = f"Neither noise nor attacks cost more than {_VISIBLE} DSC at any epsilon."
+        meaning = "Nothing shows that the attacks work: see 4 and 10 before believing in it."
+        return Check(5, "warn", measured, meaning)
+    share = float((judged["noise"] / judged["strongest"].clip(lower=1e-9)).max())
+    return conclude(
+        5,
+        grade(share, warn_above=0.5, fail_above=0.9),
+        f"Noise does at most {_percent(share)} of the damage of the strongest attack.",
+        good="The damage comes from the direction of the perturbation, not from its size.",
+        doubtful="Much of the damage is what any disturbance does; the attacks add little.",
+        bad="The attacks are no better than noise: they have no useful gradient, or the model "
+        "breaks under any disturbance.",
+    )
+
+
+def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
+    scores = rows.groupby([*_SAMPLE, *_SETTING, rows["attack"].map(_kind)])["dsc"].min()
+    table = scores.unstack("attack")
+    present = [kind for kind in LADDER if kind in table]
+    pairs = [(weak, strong, table[[weak, strong]].dropna()) for weak, strong in pairwise(present)]
+    compared = [pair for pair in pairs if len(pair[2])]
+    if not compared:
+        measured = f"Found {', '.join(present) or 'none'} of {', '.join(LADDER)}."
+        meaning = "Two attacks of different strength are needed at the same epsilon."
+        return Check(6, "not_run", measured, meaning)
+    behind = {
+        f"{strong} weaker than {weak} on {{}} of {len(both)} images": float(
+            (both[strong] > both[weak] + _LOST).mean()
+        )
+        for weak, strong, both in compared
+    }
+    reversed_ = any(
+        both[strong].mean() > both[weak].mean() + _LOST for weak, strong, both in compared
+    )
+    status = grade(max(behind.values()), warn_above=0.05, fail_above=0.2)
+    return conclude(
+        6,
+        "fail" if reversed_ else status,
+        "; ".join(text.format(_percent(share)) for text, share in behind.items()) + ".",
+        good="More effort finds at least as much damage, as it must.",
+        doubtful="On some images more effort found less: give the stronger attack more steps or "
+        "restarts.",
+        bad="More effort finds less damage: the stronger attack is set up wrongly, or its "
+        "gradient misleads it. The numbers overstate robustness.",
+    )
+
+
+def _moved_every_image(rows: pd.DataFrame) -> Check:
+    attacked = rows[(rows["backwards"] > 0) & (rows["epsilon"] > 0)]
+    if attacked.empty:
+        return Check(10, "not_run", "No attack used a gradient.", "Nothing to look at.")
+    still = (attacked["linf"] == 0) | (attacked["loss"] == attacked["loss_clean"])
+    broken = ~np.isfinite(attacked[["loss", "loss_clean", "dsc"]]).all(axis=1)
+    status = grade(float(still.mean()), warn_above=0.0, fail_above=0.05)
+    return conclude(
+        10,
+        "fail" if broken.any() else status,
+        f"{int(still.sum())} of {len(attacked)} attacked images have the very loss of the clean "
+        f"image, {int(broken.sum())} a score that is not finite.",
+        good="Every attack changed what the model computes.",
+        doubtful="A few attacks changed nothing: they had no gradient to follow, and their images "
+        "count as robust without being so.",
+        bad="Attacks changed nothing or met NaN: they had no gradient to follow, and their images "
+        "count as robust without being so.",
+    )
+
+
+def _kind(name: str) -> str:
+    kinds = (CONTROL, *LADDER)
+    return next((kind for kind in kinds if name.startswith(kind)), name)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,95 @@
+"""Does an attack do what it must do on any model? Checks 1, 4, 14 and 15 of the sanity card."""
+
+from io import BytesIO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from palpate.evaluation.sanity.check import Check, conclude, grade
+from palpate.evaluation.sanity.subject import Subject, mean_dsc
+
+
+def leaves_alone_at_zero(subject: Subject) -> Check:
+    """Check 1: an attack without a budget gives back the very image and the very answer."""
+    results = subject.pgd(epsilon=0.0, steps=2)
+    clean = torch.cat([batch.images.flatten() for batch in subject.batches])
+    moved = int((torch.cat([result.image.flatten() for result in results]) != clean).sum())
+    answers = [answer for batch in subject.clean for answer in batch]
+    changed = sum(
+        result.row.loss != answer.loss or bool((result.prediction != answer.prediction).any())
+        for result, answer in zip(results, answers, strict=True)
+    )
+    return conclude(
+        1,
+        "fail" if moved or changed else "pass",
+        f"{moved} of {len(clean)} values moved, {changed} of {len(answers)} answers changed.",
+        good="Whatever is measured at a larger epsilon is due to the perturbation.",
+        doubtful="",
+        bad="Attacking with no budget at all changes the result: clean and attacked images take "
+        "different paths, or the model is random. No number can be attributed to an attack.",
+    )
+
+
+def breaks_without_bound(subject: Subject) -> Check:
+    """Check 4: with all of [0, 1] at its disposal, an attack leaves nothing of the answer."""
+    score = mean_dsc(subject.pgd(epsilon=1.0, steps=subject.steps))
+    return conclude(
+        4,
+        grade(score, warn_above=0.05, fail_above=0.2),
+        f"Mean DSC {score:.3f} at epsilon 1 in {subject.steps} steps.",
+        good="The attack can reach any answer; where it fails, epsilon is what stops it.",
+        doubtful="A little of the segmentation survives an attack without bounds: use more steps.",
+        bad="The segmentation survives an attack that may replace the whole image, which no "
+        "model can: the attack does not work on it.",
+    )
+
+
+def survives_storage(subject: Subject) -> Check:
+    """Check 14: an adversarial image, stored as 8-bit PNG and read again, scores the same."""
+    results, _ = subject.attacked
+    images = iter(results)
+    shifts: list[float] = []
+    for batch in subject.batches:
+        part = [next(images) for _ in batch.cases]
+        again = subject.bench.look(batch, torch.stack([_as_png(r.image) for r in part]))
+        shifts += [abs(a.dsc - r.row.dsc) for a, r in zip(again, part, strict=True)]
+    mean = sum(shifts) / len(shifts)
+    return conclude(
+        14,
+        grade(mean, warn_above=0.02, fail_above=0.1),
+        f"Stored as 8-bit PNG, DSC changes by {mean:.4f} on average, {max(shifts):.4f} at most.",
+        good="The damage is in the image and not in decimals that no file can hold.",
+        doubtful="Part of the damage is lost when images are stored: state which was scored.",
+        bad="Stored images do not carry the damage: report the score of the stored image, or "
+        "attack on the 8-bit lattice.",
+    )
+
+
+def answers_alike(subject: Subject) -> Check:
+    """Check 15: the same batch, seen twice, gets the same logits."""
+    with torch.no_grad():
+        gaps = [
+            (subject.logits(batch, batch.images) - subject.logits(batch, batch.images)).abs().max()
+            for batch in subject.batches
+        ]
+    gap = torch.stack(gaps).max().item()
+    return conclude(
+        15,
+        grade(gap, warn_above=0.0, fail_above=1e-3),
+        f"Logits of the same images differ by up to {gap:.3g}.",
+        good="Nothing random is in the way of the gradient.",
+        doubtful="Logits differ in their last digits, as some kernels of accelerators do.",
+        bad="The model is random: a single gradient is not its gradient. Average the attack over "
+        "its randomness, and say so, or switch it off.",
+    )
+
+
+def _as_png(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    levels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    file = BytesIO()
+    Image.fromarray(levels).save(file, format="PNG")
+    with Image.open(file) as stored:
+        return torch.from_numpy(np.array(stored)).permute(2, 0, 1).to(image) / 255

@@ -1,0 +1,88 @@
+"""A few samples under a model, pressed again and again by the checks of the sanity card."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palpate.attacks import LOSSES, ZeroGradientWarning, pgd
+from palpate.data.sample import Batch
+from palpate.evaluation.answers import Answer
+from palpate.evaluation.bench import Bench, Result
+from palpate.evaluation.trials import Trial
+from palpate.types import Images, Logits, Loss, Masks, PerImage
+
+
+@dataclass
+class LossCurve:
+    """A loss that remembers its values: the mean over images, step by step.
+
+    Expects attacks that look at every image of a batch at every step.
+    """
+
+    loss: Loss = LOSSES["bce_dice"]
+    _batches: list[list[Tensor]] = field(default_factory=list)
+
+    def start_batch(self) -> None:
+        self._batches.append([])
+
+    def __call__(self, logits: Logits, masks: Masks) -> PerImage:
+        values: Tensor = self.loss(logits, masks)
+        self._batches[-1].append(values.detach().cpu())
+        return values
+
+    def means(self) -> list[float]:
+        steps = zip(*self._batches, strict=True)
+        return [torch.cat(values).mean().item() for values in steps]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model under examination and the samples to examine it on."""
+
+    bench: Bench
+    batches: tuple[Batch, ...]  # each of one size
+    epsilon: float
+    steps: int
+
+    @cached_property
+    def clean(self) -> list[list[Answer]]:
+        """What the model answers to the batches untouched."""
+        return [self.bench.look(batch, batch.images) for batch in self.batches]
+
+    @cached_property
+    def attacked(self) -> tuple[list[Result], list[float]]:
+        """The attack that most checks look at, and its loss before each step and after all."""
+        curve = LossCurve()
+        return self.pgd(epsilon=self.epsilon, steps=self.steps, loss=curve), curve.means()
+
+    def pgd(
+        self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]
+    ) -> list[Result]:
+        """Attack every batch. Zero gradients have a check of their own and do not warn here."""
+        results: list[Result] = []
+        for batch, clean in zip(self.batches, self.clean, strict=True):
+            if isinstance(loss, LossCurve):
+                loss.start_batch()
+            attack: Any = partial(pgd, steps=steps, loss=loss)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ZeroGradientWarning)
+                results += self.bench.press(batch, clean, Trial("pgd", attack, "linf", epsilon))
+        return results
+
+    def logits(self, batch: Batch, images: Images) -> Logits:
+        """What the model says about images in place of those of a batch, unscored."""
+        logits: Tensor = self.bench.model(images, prompts=batch.prompts)
+        return logits.float()
+
+
+def mean_dsc(results: Sequence[Result]) -> float:
+    return sum(result.row.dsc for result in results) / len(results)
+
+
+def mean_clean_dsc(results: Sequence[Result]) -> float:
+    return sum(result.row.dsc_clean for result in results) / len(results)
