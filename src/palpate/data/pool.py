@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self, final
+from typing import final
 
 from torch.utils.data import Dataset
 
@@ -33,7 +33,7 @@ class PooledDataset(Dataset[Sample]):
             index -= len(part)
         raise IndexError("Sample number out of range.")
 
-    def with_epoch(self, epoch: int) -> Self:
+    def with_epoch(self, epoch: int) -> "PooledDataset":
         """The same data with whatever is random drawn anew for this epoch."""
         return replace(self, parts=tuple(part.with_epoch(epoch) for part in self.parts))
 

@@ -86,10 +86,11 @@ class Block(nn.Module):
     def forward(self, x: Float[Tensor, "b n d"], *, causal: bool = False) -> Float[Tensor, "b n d"]:
         if self.pre_norm:
             x = x + self.after_attention(self.self_attn(self.layer_norm1(x), causal=causal))
-            return x + self.after_mlp(self.mlp(self.layer_norm2(x)))
-        x = self.layer_norm1(x + self.after_attention(self.self_attn(x, causal=causal)))
-        out: Tensor = self.layer_norm2(x + self.after_mlp(self.mlp(x)))
-        return out
+            x = x + self.after_mlp(self.mlp(self.layer_norm2(x)))
+        else:
+            x = self.layer_norm1(x + self.after_attention(self.self_attn(x, causal=causal)))
+            x = self.layer_norm2(x + self.after_mlp(self.mlp(x)))
+        return x
 
 
 class Encoder(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
@@ -12,8 +12,7 @@ from palpate.data import Augmentation, augment
 from palpate.models import VLSM, save_checkpoint
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
-from palpate.training.batches import TrainingBatch
-from palpate.training.features import AnyData
+from palpate.training.batches import AnyData, TrainingBatch, identity
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
 from palpate.training.validation import score
@@ -35,11 +34,11 @@ class TrainingImages(Dataset[TrainingBatch]):
         sample = self.data[index]
         image, mask, prompt = sample.image, sample.mask, sample.case.prompt
         if self.augmentation is not None:
-            randomness = generator(self.seed, "augmentation", self.epoch, sample.case.key)
-            image, mask, prompt = augment(image, mask, prompt, self.augmentation, randomness)
+            source = generator(self.seed, "augmentation", self.epoch, sample.case.key)
+            image, mask, prompt = augment(image, mask, prompt, self.augmentation, source)
         return TrainingBatch(image, (prompt,), mask)
 
-    def with_epoch(self, epoch: int) -> Self:
+    def with_epoch(self, epoch: int) -> "TrainingImages":
         """The same samples with whatever is random drawn anew for this epoch."""
         return replace(self, data=self.data.with_epoch(epoch), epoch=epoch)
 
@@ -82,7 +81,7 @@ def train(
         keep_best=keep_best,
         identity=(
             f"train {model.base_hash} {model.adapter} {model.adapter_init} {model.adapter_width} "
-            f"{augmentation} {[case.key for case in data.cases]}"
+            f"{model.threshold} {augmentation} {identity(data, validation)}"
         ),
         progress=progress,
     )
