@@ -2,16 +2,24 @@
 
 from functools import partial
 
+import jaxtyping
 import pytest
 import torch
 
 from palpate.attacks import ZeroGradientWarning, fgsm, noise, pgd
-from palpate.attacks._checks import check_ball, check_images
 from palpate.attacks.losses import dice
 
 EPSILON = 8 / 255
 BOTH = pytest.mark.parametrize("attack", [fgsm, partial(pgd, steps=3)], ids=["fgsm", "pgd"])
 ALL = pytest.mark.parametrize("attack", [noise, fgsm, pgd], ids=["noise", "fgsm", "pgd"])
+
+
+@pytest.fixture
+def without_shape_checks():
+    """In the tests they would be first to complain; users do not have them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @ALL
@@ -56,7 +64,7 @@ def test_rejects_images_that_are_not_pixels(attack, spoil, model, images, masks)
         attack(model, spoil(images), masks, epsilon=EPSILON)
 
 
-# Shape checking is on in the tests and would be first to complain; users do not have it.
+@ALL
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -70,14 +78,24 @@ def test_rejects_images_that_are_not_pixels(attack, spoil, model, images, masks)
         (lambda x, y: (x, y.to("meta")), "masks on cpu, got masks on meta"),
     ],
 )
-def test_rejects_what_is_not_a_batch(spoil, message, images, masks):
+def test_rejects_what_is_not_a_batch(
+    attack, spoil, message, model, images, masks, without_shape_checks
+):
     with pytest.raises(ValueError, match=message):
-        check_images(*spoil(images, masks))
+        attack(model, *spoil(images, masks), epsilon=EPSILON)
 
 
-def test_rejects_unknown_names(images, masks, model):
-    with pytest.raises(ValueError, match="norm 'l2' or 'linf', got 'l1'"):
-        check_ball(0.1, "l1", images)
+@pytest.mark.parametrize(
+    ("attack", "wrong", "message"),
+    [
+        (fgsm, {"norm": "l1"}, "norm 'l2' or 'linf', got 'l1'"),
+        (pgd, {"keep": "worst"}, "keep 'dice', 'loss' or 'last', got 'worst'"),
+        (noise, {"spread": "normal"}, "spread 'extreme' or 'uniform', got 'normal'"),
+    ],
+)
+def test_rejects_unknown_names(attack, wrong, message, model, images, masks, without_shape_checks):
+    with pytest.raises(ValueError, match=message):
+        attack(model, images, masks, epsilon=EPSILON, **wrong)
 
 
 @BOTH
@@ -180,3 +198,23 @@ def test_warns_once_when_gradients_are_zero(attack, model, images, masks):
     with pytest.warns(ZeroGradientWarning, match="for 3 of 4 images") as caught:
         attack(saturated, images, masks, epsilon=EPSILON, loss=dice)
     assert len(caught) == 1
+
+
+def test_one_flat_step_is_enough_to_warn(model, images, masks):
+    calls = []
+
+    def flat_at_first(logits, masks):
+        calls.append(None)
+        return logits.mean((1, 2, 3)) * (0.0 if len(calls) == 1 else 1.0)
+
+    with pytest.warns(ZeroGradientWarning, match="for 4 of 4 images at one step or more"):
+        pgd(model, images, masks, epsilon=EPSILON, steps=3, loss=flat_at_first)
+
+
+def test_half_precision_logits_do_not_make_half_precision_losses(model, images, masks):
+    def exact(logits, masks):
+        assert logits.dtype == torch.float32
+        return logits.mean((1, 2, 3))
+
+    adversarial = fgsm(lambda x: model(x).bfloat16(), images, masks, epsilon=EPSILON, loss=exact)
+    assert adversarial.dtype == torch.float32

@@ -118,11 +118,12 @@ class Counting(torch.nn.Module):
 
     def __init__(self, net) -> None:
         super().__init__()
-        self.net, self.forwards, self.backwards = net, [], []
+        self.net, self.forwards, self.backwards, self.traced = net, [], [], []
 
     def forward(self, images):
         self.forwards.append(len(images))
         logits = self.net(images)
+        self.traced.append(logits.requires_grad)
         if logits.requires_grad:
             logits.register_hook(lambda g: self.backwards.append(len(g)))
         return logits
@@ -133,6 +134,7 @@ def test_n_steps_cost_n_backward_and_one_more_forward_passes(net, images, masks)
     pgd(model, images, masks, epsilon=1 / 255, steps=5, restarts=2)
     assert model.forwards == [4] * 12
     assert model.backwards == [4] * 10
+    assert model.traced == [*[True] * 5, False] * 2  # the last look needs no memory for gradients
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -195,16 +197,21 @@ class Bound:
 
 @pytest.mark.parametrize("bind", [lambda m, p: partial(m, prompts=p), Bound])
 def test_prompts_stay_with_their_images_when_others_finish(bind, net, images):
-    prompts = ["9", "-9", "0", "-20"]  # the first never falls
-    model = bind(Prompted(net), prompts)
+    prompts = ["-9", "9", "-20", "0"]  # with 9 added to its logits the second never falls
     masks = net(images) > 0
-    attack = partial(pgd, epsilon=0.1, steps=10, random_start=False, early_stop=True)
-    together = attack(model, images, masks)
-    alone = [
-        attack(bind(Prompted(net), prompts[i : i + 1]), images[i : i + 1], masks[i : i + 1])
-        for i in range(4)
-    ]
-    assert_close(together - images, torch.cat(alone) - images, rtol=0, atol=1e-5)
+    settings = {"epsilon": 0.1, "steps": 10, "restarts": 2, "early_stop": True}
+    together = pgd(
+        bind(Prompted(net), prompts),
+        images,
+        masks,
+        generator=[generator(0, i) for i in range(4)],
+        **settings,
+    )
+    for i in range(4):
+        here = slice(i, i + 1)
+        model = bind(Prompted(net), prompts[here])
+        alone = pgd(model, images[here], masks[here], generator=[generator(0, i)], **settings)
+        assert_close((together - images)[here], alone - images[here], rtol=0, atol=1e-5)
 
 
 def test_default_step_size():

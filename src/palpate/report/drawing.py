@@ -1,0 +1,191 @@
+"""House style of every figure, and how a drawing becomes files and inline pictures."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from palpate.report.labels import CONTROL, attack_label, colours, marks
+
+Draw: TypeAlias = Callable[[Axes, pd.DataFrame], None]
+
+COLUMN: Final = 3.4  # inches: one column of a two-column paper
+PAGE: Final = 7.0  # inches: its full width
+INK: Final = "#1b2430"
+FAINT: Final = "#d5dae1"
+_STYLE: Final[dict[str, Any]] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # travels with matplotlib, so figures look alike anywhere
+    "font.size": 7.5,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 7,
+    "axes.labelsize": 7.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,  # twice the screen's
+    "pdf.fonttype": 42,  # editors and journals want real fonts, not outlines
+    "svg.fonttype": "path",
+    "svg.hashsalt": "palpate",  # the same rows give the same file
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Everything drawn inside looks like a figure of palpate; nothing outside changes."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def multiples(
+    draw: Draw,
+    parts: Sequence[tuple[str, pd.DataFrame]],
+    *,
+    height: float = 2.1,
+    legend: Sequence[Any] = (),
+) -> Figure:
+    """One small chart per part, at most three in a row, with one legend for all of them."""
+    columns = min(3, len(parts))
+    lines = -(-len(parts) // columns)
+    width = COLUMN if columns == 1 else PAGE
+    figure = new_figure(width, height * lines + (0.32 if legend else 0.0))
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for index, axis in enumerate(grid.flat):
+        if index >= len(parts):
+            axis.set_visible(False)
+            continue
+        title, rows = parts[index]
+        draw(axis, rows)
+        axis.set_title(shorten(title))
+        if index % columns:
+            axis.set_ylabel("")
+        if index + columns < len(parts):  # another chart below says it
+            axis.set_xlabel("")
+    if legend:
+        handles = list(legend)
+        figure.legend(handles=handles, loc="outside upper left", ncols=min(5, len(handles)))
+    return figure
+
+
+def single(draw: Draw, rows: pd.DataFrame, *, height: float = 2.3) -> Figure:
+    """The same chart alone and without title or legend: the page sets those around it."""
+    figure = new_figure(COLUMN, height)
+    draw(figure.subplots(), rows)
+    return figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure in inches that lays itself out, without touching matplotlib's global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.06, hspace=0.06)
+    return figure
+
+
+def save(
+    figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("png", "pdf", "svg")
+) -> list[Path]:
+    """Write a figure in each format; PNG has two pixels per point of the screen."""
+    _settle(figure)
+    paths = [folder / f"{name}.{suffix}" for suffix in formats]
+    for path in paths:
+        figure.savefig(path, facecolor="white", metadata=_undated(path.suffix))
+    return paths
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """The figure as an ``<svg>`` to put into a page, in the page's own text colour.
+
+    Names inside are made unique with ``name``; the fixed inks become variables of the page, so
+    that the picture follows light and dark.
+    """
+    _settle(figure)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata=_undated(".svg"))
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return svg.replace(INK, "var(--figure-ink)").replace(FAINT, "var(--figure-grid)")
+
+
+def attack_legend(attacks: list[str]) -> list[Any]:
+    """One legend entry per attack, as the curves draw it."""
+    hues, shapes = colours(attacks), marks(attacks)
+    return [
+        Line2D([], [], color=hues[a], marker=shapes[a], label=attack_label(a), ls=_dash(a))
+        for a in attacks
+    ]
+
+
+def shorten(text: str, length: int = 34) -> str:
+    """Cut names that would run over a neighbour; and no name is read as TeX.
+
+    >>> shorten("a" * 40, 6)
+    'aaaaa…'
+    """
+    text = " ".join(text.split())
+    text = text if len(text) <= length else f"{text[: length - 1]}…"
+    return text.replace("$", r"\$")
+
+
+def slug(*parts: str) -> str:
+    """A name for files and elements; what it loses, a short hash keeps apart.
+
+    >>> slug("panel", "kvasir", "pgd")
+    'panel-kvasir-pgd'
+    """
+    name = "-".join(parts)
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    if re.fullmatch(r"[a-z0-9 ·-]+", name):
+        return plain
+    return f"{plain}-{blake2b(name.encode(), digest_size=3).hexdigest()}"
+
+
+def _dash(attack: str) -> str:
+    return "--" if attack == CONTROL else "-"
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once; otherwise every format would pay for it again."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _undated(suffix: str) -> dict[str, None]:
+    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})

@@ -1,0 +1,138 @@
+"""Every figure: drawn together for a paper, and one data set at a time for the page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from palpate.report import charts, drawing
+from palpate.report.focus import Focus
+from palpate.report.labels import attack_label, norm_label
+from palpate.report.panels import panel
+from palpate.report.strips import Panel, Strip
+from palpate.report.summary import by_size, failures
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One kind of chart and the summary it draws; ``frame`` has a column ``facet``."""
+
+    name: str
+    title: str
+    caption: str
+    draw: drawing.Draw
+    frame: pd.DataFrame
+    legend: list[Any]
+    height: float = 2.1
+
+    @property
+    def parts(self) -> list[tuple[str, pd.DataFrame]]:
+        return [(str(name), part) for name, part in self.frame.groupby("facet", sort=False)]
+
+
+def charts_of(rows: pd.DataFrame, scores: pd.DataFrame, focus: Focus) -> Iterator[Chart]:
+    """The charts that these rows have something to say to."""
+    of_norm = scores[scores["norm"].isin(["", focus.norm])]
+    attacks = [a for a in of_norm["attack"].unique() if a != "clean"]
+    lines = drawing.attack_legend(attacks)
+    point = norm_label(focus.attack, focus.norm, focus.epsilon)
+    yield Chart(
+        name="dsc-over-epsilon",
+        title="DSC over ε",
+        caption="Mean DSC over the radius ε; bands are 95 % bootstrap intervals, the dotted line "
+        "is the clean score. Random noise of the same radius is the control.",
+        draw=charts.dsc_over_epsilon,
+        frame=of_norm,
+        legend=lines,
+    )
+    ends = failures(rows[rows["norm"].isin(["", focus.norm])])
+    yield Chart(
+        name="outcomes",
+        title="How images end",
+        caption="Share of images whose prediction held, moved elsewhere, grew beyond the object, "
+        "or vanished.",
+        draw=charts.outcomes,
+        frame=ends,
+        legend=charts.outcome_legend(),
+        height=0.75 + 0.125 * int(ends.groupby("facet").size().max()),
+    )
+    yield Chart(
+        name="clean-against-attacked",
+        title=f"Image by image at {point.rpartition(' ')[2]}",
+        caption="Each mark is one image: its DSC without attack and under each attack. On the "
+        "diagonal nothing was lost.",
+        draw=charts.clean_against_attacked,
+        frame=rows[(rows["norm"] == focus.norm) & (rows["epsilon"] == focus.epsilon)],
+        legend=lines,
+        height=2.3,
+    )
+    sizes = by_size(rows[(rows["attack"] == "clean") | _is_attack(rows, focus)])
+    if not sizes.empty:
+        yield Chart(
+            name="dsc-by-size",
+            title=f"{attack_label(focus.attack)} by size of the mask",
+            caption=f"Mean DSC under {attack_label(focus.attack)} for the third of the images "
+            "with the smallest, middle and largest masks; bands are 95 % bootstrap intervals.",
+            draw=charts.dsc_by_size,
+            frame=sizes,
+            legend=charts.size_legend(),
+        )
+    yield Chart(
+        name="damage-over-cost",
+        title="Damage over cost",
+        caption="Mean drop of DSC, with its 95 % bootstrap interval, over the passes through the "
+        "model that the attack of one image took; one mark per radius.",
+        draw=charts.damage_over_cost,
+        frame=of_norm[of_norm["attack"] != "clean"],
+        legend=lines,
+    )
+
+
+def write_charts(made: list[Chart], folder: Path) -> None:
+    """Write each chart as small multiples, in PNG, PDF and SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with drawing.house_style():
+        for chart in made:
+            figure = drawing.multiples(
+                chart.draw, chart.parts, height=chart.height, legend=chart.legend
+            )
+            drawing.save(figure, folder, chart.name)
+
+
+def write_panels(panels: dict[Panel, list[Strip]], folder: Path) -> None:
+    """Write one figure of examples per data set, structure and attack, in PNG and PDF."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with drawing.house_style():
+        for (facet, attack, norm), some in panels.items():
+            parts = ["panel", facet, attack, *([] if norm == "linf" else [norm])]
+            figure = panel(facet, attack, some)
+            drawing.save(figure, folder, drawing.slug(*parts), formats=("png", "pdf"))
+
+
+def inline(chart: Chart) -> dict[str, str]:
+    """The chart of each facet as an ``<svg>`` for the page."""
+    with drawing.house_style():
+        return {
+            facet: drawing.inline_svg(
+                drawing.single(chart.draw, part, height=chart.height),
+                drawing.slug(chart.name, facet),
+            )
+            for facet, part in chart.parts
+        }
+
+
+def legend_of(chart: Chart) -> list[tuple[str, str]]:
+    """Colour and meaning of each entry of the legend, for the page to set in its own type."""
+    return [(_colour(handle), str(handle.get_label())) for handle in chart.legend]
+
+
+def _colour(handle: Any) -> str:
+    is_line = hasattr(handle, "get_color")
+    return to_hex(handle.get_color() if is_line else handle.get_facecolor())
+
+
+def _is_attack(rows: pd.DataFrame, focus: Focus) -> pd.Series:
+    return (rows["attack"] == focus.attack) & (rows["norm"] == focus.norm)

@@ -1,0 +1,201 @@
+"""What the numbers say, in sentences: each is made of a summary, so none can say more than it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from palpate.report.focus import Focus
+from palpate.report.labels import CONTROL, attack_label, epsilon_label
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean DSC and its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the focus condition did to one data set and structure."""
+
+    facet: str
+    n: int
+    clean: Score
+    attacked: Score | None
+    noise: Score | None
+
+
+def findings(scores: pd.DataFrame, focus: Focus | None) -> list[Finding]:
+    """One finding per data set and structure, in order."""
+    return [_finding(str(name), part, focus) for name, part in scores.groupby("facet", sort=False)]
+
+
+def headline(found: list[Finding], focus: Focus | None) -> str:
+    """The first sentence of the report."""
+    if focus is None:
+        clean = _range([f.clean.mean for f in found])
+        return f"Clean DSC is {clean}. Nothing was attacked, so nothing is known about robustness."
+    hit = [f for f in found if f.attacked is not None]
+    radius = _radius(focus)
+    before, after = _range([f.clean.mean for f in hit]), _range([f.attacked.mean for f in hit])
+    where = (
+        f" across {len(hit)} data sets and structures" if len(hit) > 1 else f" on {hit[0].facet}"
+    )
+    sentence = (
+        f"At {radius}, {attack_label(focus.attack)} takes DSC from {before} to {after}{where}"
+    )
+    if len(hit) == 1:
+        sentence += f" (n = {hit[0].n}, 95 % CI {_interval(hit[0].attacked)})"
+    noise = [f.noise.mean for f in hit if f.noise is not None]
+    if focus.attack == CONTROL:
+        return f"{sentence}. Only noise was tried, and noise is no attack."
+    if not noise:
+        return f"{sentence}. No random noise of that size was tried, so there is no control."
+    return f"{sentence}; random noise of the same size leaves {_range(noise)}."
+
+
+def meanings(
+    scores: pd.DataFrame,
+    failures: pd.DataFrame,
+    sizes: pd.DataFrame,
+    tests: pd.DataFrame,
+    focus: Focus,
+) -> Iterator[tuple[str, str]]:
+    """Short heading and sentences on what the focus condition means, as far as is known."""
+    at_focus = scores[_is(scores, focus)]
+    yield "How large is the change?", _on_size(focus)
+    control = scores[
+        (scores["attack"] == CONTROL)
+        & (scores["norm"] == focus.norm)
+        & (scores["epsilon"] == focus.epsilon)
+    ]
+    if focus.attack != CONTROL and not control.empty:
+        yield "Is it the noise?", _on_noise(at_focus["drop"].mean(), control["drop"].mean())
+    yield "How does it fail?", _on_failure(failures[_is(failures, focus)])
+    if not sizes.empty:
+        yield "Whom does it hit?", _on_masks(sizes[_is(sizes, focus)])
+    if not tests.empty:
+        yield "Could it be chance?", _on_chance(tests[tests["attack"] == focus.attack])
+    yield "What does it cost?", _on_cost(at_focus)
+
+
+def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> Finding:
+    (clean,) = _scores(part[part["attack"] == "clean"])
+    attacked = noise = None
+    if focus is not None:
+        attacked = next(_scores(part[_is(part, focus)]), None)
+        noise = next(_scores(part[_is(part, Focus(CONTROL, focus.norm, focus.epsilon))]), None)
+    n = part[part["attack"] != "clean"]["n"].min() if attacked else part["n"].max()
+    return Finding(name, int(n), clean, attacked, noise)
+
+
+def _scores(part: pd.DataFrame) -> Iterator[Score]:
+    for _, line in part.iterrows():
+        yield Score(line["dsc"], line["dsc_low"], line["dsc_high"])
+
+
+def _is(frame: pd.DataFrame, focus: Focus) -> pd.Series:
+    same_radius = (frame["norm"] == focus.norm) & (frame["epsilon"] == focus.epsilon)
+    return (frame["attack"] == focus.attack) & same_radius
+
+
+def _on_size(focus: Focus) -> str:
+    if focus.norm != "linf":
+        return (
+            f"All changes of an image together have a length of at most "
+            f"{epsilon_label(focus.epsilon, focus.norm)}, where black and white are 0 and 1."
+        )
+    steps = focus.epsilon * 255
+    seen = (
+        "which nobody sees" if steps <= 2 else "hard to see" if steps <= 8 else "visible as grain"
+    )
+    return (
+        f"At {_radius(focus)} no pixel value moves by more than {steps:.3g} of the 255 steps of "
+        f"an 8-bit image, {seen}."
+    )
+
+
+def _on_noise(drop: float, noise: float) -> str:
+    if drop <= 0:
+        return "There is no damage to compare with that of noise."
+    share = max(0.0, noise) / drop
+    if share < 0.25:
+        return (
+            f"No: random noise of the same size does {100 * share:.0f} % of the damage. It is the "
+            "direction of the change that breaks the model, not its size."
+        )
+    return (
+        f"To a good part: random noise of the same size does {100 * share:.0f} % of the damage. "
+        "The model gives way to any disturbance, not only to an adversary."
+    )
+
+
+def _on_failure(line: pd.DataFrame) -> str:
+    weights = line["n"] / line["n"].sum()
+    shares = {m: float((line[m] * weights).sum()) for m in ("vanished", "shifted", "hallucinated")}
+    failed = sum(shares.values())
+    if failed == 0:
+        return "No prediction failed: each still covers its object better than not."
+    worst = max(shares, key=lambda mode: shares[mode])
+    said = {
+        "vanished": "the model no longer sees what is there, a missed finding",
+        "shifted": "the model points to the wrong place",
+        "hallucinated": "the model marks far more than is there, a false alarm",
+    }[worst]
+    return (
+        f"{100 * failed:.0f} % of the predictions fail, most often ({100 * shares[worst]:.0f} % of "
+        f"all) because {said}."
+    )
+
+
+def _on_masks(sizes: pd.DataFrame) -> str:
+    means = sizes.groupby("size")["dsc"].mean()
+    if not {"small", "large"} <= set(means.index):
+        return "The masks are too alike in size to tell."
+    small, large = means["small"], means["large"]
+    if abs(small - large) < 0.03:
+        return f"Small and large objects alike: DSC ends at {small:.2f} and {large:.2f}."
+    first = "Small" if small < large else "Large"
+    return (
+        f"{first} objects most: the third with the smallest masks ends at DSC {small:.2f}, the "
+        f"third with the largest at {large:.2f}."
+    )
+
+
+def _on_chance(tests: pd.DataFrame) -> str:
+    clear = int((tests["p_holm"] < 0.05).sum())
+    return (
+        f"{clear} of {len(tests)} paired comparisons of {attack_label(tests['attack'].iloc[0])} "
+        "with clean images and with noise have p < 0.05 after Holm's correction."
+    )
+
+
+def _on_cost(line: pd.DataFrame) -> str:
+    return (
+        f"{line['forwards'].mean():.3g} forward and {line['backwards'].mean():.3g} backward passes "
+        f"per image, {line['seconds'].mean():.2g} s on the machine that ran it."
+    )
+
+
+def _radius(focus: Focus) -> str:
+    prefix = "" if focus.norm == "linf" else f"{focus.norm.upper()} "
+    return prefix + epsilon_label(focus.epsilon, focus.norm)
+
+
+def _range(values: list[float]) -> str:
+    """One number, or the smallest and the largest.
+
+    >>> _range([0.861]), _range([0.86, 0.91])
+    ('0.86', '0.86–0.91')
+    """
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _interval(score: Score | None) -> str:
+    assert score is not None
+    return "unknown" if pd.isna(score.low) else f"{score.low:.2f}–{score.high:.2f}"

@@ -1,0 +1,136 @@
+"""Rows as the report needs them: checked before anything is averaged, ordered, and named."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from palpate.report.labels import attack_rank, norm_label
+
+IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
+CONDITION: Final = ["attack", "norm", "epsilon"]
+REQUIRED: Final = (
+    *IMAGE, "split", "image_name", "group", *CONDITION, "seed", "protocol", "dsc", "iou",
+    "dsc_clean", "mask_area", "success", "failure", "forwards", "backwards", "seconds",
+)  # fmt: skip
+_SCORES = ("dsc", "iou", "dsc_clean")
+
+
+def checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows in reading order, with a column ``facet`` that names data set and structure.
+
+    Args:
+        rows: One row per image, structure, prompt, attack and epsilon, as evaluation stores them.
+
+    Returns:
+        A copy, sorted by data set, structure, attack, norm, epsilon and key. The norm of clean
+        rows is empty, whatever was stored.
+
+    Raises:
+        ValueError: If there are no rows, columns are missing, a score is not a number in [0, 1],
+            a condition occurs twice for one image, or the rows come from runs that must not be
+            averaged together (protocol, seed, or split of one data set).
+    """
+    if rows.empty:
+        raise ValueError("Expected rows to report, got none; run the evaluation first.")
+    missing = [name for name in REQUIRED if name not in rows.columns]
+    if missing:
+        raise ValueError(
+            f"Expected rows with the columns of an evaluation, {', '.join(missing)} missing; "
+            f"got {', '.join(map(str, rows.columns))}."
+        )
+    rows = rows.copy()
+    rows["norm"] = rows["norm"].astype(object).where(rows["attack"] != "clean", "").fillna("")
+    rows["epsilon"] = rows["epsilon"].astype(float)
+    _refuse_mixtures(rows)
+    _refuse_broken_scores(rows)
+    _refuse_repetitions(rows)
+    rows["facet"] = _facet_names(rows)
+    rows["_rank"] = rows["attack"].map(attack_rank)
+    order = ["dataset", "structure", "_rank", "attack", "norm", "epsilon", "key", "prompt_level"]
+    return rows.sort_values(order, kind="stable").drop(columns="_rank").reset_index(drop=True)
+
+
+def facets(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each data set and structure with its rows, in order; every table and figure splits so."""
+    for name, part in rows.groupby("facet", sort=False):
+        yield str(name), part
+
+
+def attacked(rows: pd.DataFrame) -> pd.DataFrame:
+    """All rows but the clean ones; the noise control is among them."""
+    return rows[rows["attack"] != "clean"]
+
+
+def conditions(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.DataFrame]]:
+    """Each (attack, norm, epsilon) with its rows, in reading order."""
+    for (attack, norm, epsilon), part in rows.groupby(CONDITION, sort=False):
+        yield (str(attack), str(norm), float(epsilon)), part
+
+
+def paired(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
+    """Rows beside the control's DSC on the same image and prompt, as column ``dsc_control``."""
+    values = control[[*IMAGE, "dsc"]].rename(columns={"dsc": "dsc_control"})
+    return rows.merge(values, on=IMAGE, how="inner", validate="one_to_one")
+
+
+def gaps(rows: pd.DataFrame) -> list[str]:
+    """Conditions that do not cover every image of their facet, in words; usually a run cut short.
+
+    Means over different images must not be compared, so the reader has to know.
+    """
+    found = []
+    for name, part in facets(rows):
+        total = len(part[IMAGE].drop_duplicates())
+        for (attack, norm, epsilon), some in conditions(part):
+            if len(some) < total:
+                label = norm_label(attack, norm, epsilon)
+                found.append(f"{name}, {label}: {len(some)} of {total} images")
+    return found
+
+
+def _refuse_mixtures(rows: pd.DataFrame) -> None:
+    for column in ("protocol", "seed"):
+        values = sorted(map(str, rows[column].unique()))
+        if len(values) > 1:
+            raise ValueError(
+                f"Expected rows of one {column}, got {', '.join(values)}; numbers made under "
+                f"different conditions are not averaged together. Report each run by itself."
+            )
+    for dataset, splits in rows.groupby("dataset")["split"].unique().items():
+        if len(splits) > 1:
+            raise ValueError(
+                f"Expected one split of {dataset}, got {', '.join(sorted(map(str, splits)))}; "
+                f"report each split by itself."
+            )
+
+
+def _refuse_broken_scores(rows: pd.DataFrame) -> None:
+    for column in _SCORES:
+        values = rows[column].to_numpy(dtype=float)
+        broken = ~(np.isfinite(values) & (values >= 0) & (values <= 1))
+        if broken.any():
+            first = rows[broken].iloc[0]
+            raise ValueError(
+                f"Expected {column} in [0, 1] in every row, got {first[column]} for "
+                f"{first['attack']} on {first['key']} and {broken.sum() - 1} more; leaving rows "
+                f"out would move the mean, so evaluate them again or drop them yourself."
+            )
+
+
+def _refuse_repetitions(rows: pd.DataFrame) -> None:
+    repeated = rows.duplicated([*IMAGE, *CONDITION])
+    if repeated.any():
+        first = rows[repeated].iloc[0]
+        raise ValueError(
+            f"Expected one row per image and condition, got {first['attack']} at epsilon "
+            f"{first['epsilon']:.4g} on {first['key']} more than once ({repeated.sum()} repeated "
+            f"rows); were two runs put together?"
+        )
+
+
+def _facet_names(rows: pd.DataFrame) -> pd.Series:
+    several = rows.groupby("dataset")["structure"].transform("nunique") > 1
+    both = rows["dataset"].astype(str) + " · " + rows["structure"].astype(str)
+    return both.where(several, rows["dataset"].astype(str))

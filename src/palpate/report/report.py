@@ -1,0 +1,95 @@
+"""The whole report of a run, from its rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from palpate.evaluation.examples import Example
+from palpate.evaluation.sanity import Check, sanity_card
+from palpate.report import summary
+from palpate.report.comparisons import comparisons
+from palpate.report.figures import Chart, charts_of, write_charts, write_panels
+from palpate.report.focus import Focus, choose_focus
+from palpate.report.gallery import galleries, thumbnails
+from palpate.report.headline import findings, headline, meanings
+from palpate.report.labels import CONTROL
+from palpate.report.page import Content, write_page
+from palpate.report.reading import checked
+from palpate.report.strips import Panel, Strip, strips
+from palpate.report.tables import write_tables
+
+
+def report(
+    rows: pd.DataFrame,
+    out: Path | str,
+    *,
+    examples: Iterable[Example] | None = None,
+    sanity: Sequence[Check] | None = None,
+    config: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    notes: Mapping[str, str] | None = None,
+    title: str = "How a segmentation model gives way",
+) -> Path:
+    """Write ``tables/``, ``figures/`` and ``report/index.html`` into a folder.
+
+    Args:
+        rows: One row per image, structure, prompt, attack and epsilon, as evaluation stores them.
+        out: Usually the folder of the run; made if missing. Files of the same name are replaced.
+        examples: Stored examples to show; without, the page has no pictures.
+        sanity: The sanity card; without, what can be checked from the rows alone.
+        config: Resolved configuration of the run, shown as it is.
+        environment: Versions, hashes and, as ``command``, the line that repeats the run.
+        notes: Licence and citation of each data set, by its name.
+        title: Heading of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: If the rows cannot be reported; see :func:`palpate.report.reading.checked`.
+    """
+    rows = checked(rows)
+    scores = summary.scores(rows)
+    focus = choose_focus(scores)
+    card = sanity_card(rows) if sanity is None else list(sanity)
+    panels = strips(examples or (), rows)
+    charts = [] if focus is None else list(charts_of(rows, scores, focus))
+    out = Path(out)
+    write_charts(charts, out / "figures")
+    write_panels(_without_control(panels), out / "figures")
+    found = findings(scores, focus)
+    content = Content(
+        title=title,
+        headline=headline(found, focus),
+        rows=rows,
+        scores=scores,
+        focus=focus,
+        findings=found,
+        meanings=[] if focus is None else _meanings(rows, scores, charts, focus),
+        tables=write_tables(rows, scores, out / "tables", sanity=card),
+        charts=charts,
+        galleries=galleries(panels),
+        thumbnails=thumbnails(panels),
+        sanity=card,
+        config=config or {},
+        environment=environment or {},
+        notes=notes or {},
+    )
+    return write_page(content, out / "report" / "index.html")
+
+
+def _meanings(
+    rows: pd.DataFrame, scores: pd.DataFrame, charts: list[Chart], focus: Focus
+) -> list[tuple[str, str]]:
+    frames = {chart.name: chart.frame for chart in charts}
+    sizes = frames.get("dsc-by-size", pd.DataFrame())
+    some = rows[rows["attack"].isin(["clean", CONTROL, focus.attack])]
+    return list(meanings(scores, frames["outcomes"], sizes, comparisons(some), focus))
+
+
+def _without_control(panels: dict[Panel, list[Strip]]) -> dict[Panel, list[Strip]]:
+    """Noise is worth a figure only where nothing else was tried."""
+    real = {panel: some for panel, some in panels.items() if panel[1] != CONTROL}
+    return real or panels

@@ -1,0 +1,170 @@
+"""What the rows say: one tidy line per data set, structure and condition, with n and interval.
+
+Every table, figure and sentence of the report takes its numbers from here. Intervals are 95 %
+bootstrap intervals of the mean over images, resampled by group (the patient where known).
+"""
+
+from collections.abc import Callable
+from math import nan
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from palpate.evaluation.statistics import Interval, bootstrap_interval
+from palpate.evaluation.summaries import area_under_curve, epsilon_at_half
+from palpate.report.labels import FAILURES, SIZE_COLOURS
+from palpate.report.reading import CONDITION, IMAGE, attacked, conditions, facets
+
+WHERE: Final = ["facet", "dataset", "structure"]
+_QUALITY: Final = ("miou", "nsd", "hd95")
+_VISIBILITY: Final = ("psnr", "ssim")
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """DSC, IoU, drop of DSC and rate of success per condition, and what an image cost.
+
+    The rate of success is over the ``n_eligible`` images whose clean prediction had not failed:
+    what was lost before is no attack's success.
+
+    Returns:
+        Columns ``facet dataset structure attack norm epsilon n groups``, then for each of
+        ``dsc iou drop success`` the mean and ``_low`` and ``_high``, then the means of
+        ``forwards backwards seconds``.
+    """
+    return _per_condition(_with_eligible(rows), _score_line)
+
+
+def failures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Share of images per failure mode, clean ones too; the modes of a condition add up to 1."""
+    unknown = set(rows["failure"]) - set(FAILURES)
+    if unknown:
+        raise ValueError(
+            f"Expected failure to be one of {', '.join(FAILURES)}, "
+            f"got {', '.join(sorted(map(str, unknown)))}."
+        )
+    return _per_condition(rows, _failure_line)
+
+
+def quality(rows: pd.DataFrame) -> pd.DataFrame:
+    """Boundary scores and how visible the perturbation is, where the rows know them.
+
+    A value that is not finite (the distance to an empty prediction, the PSNR of an unchanged
+    image) is left out, and ``n_<name>`` says how many remain.
+    """
+    return _per_condition(rows, _quality_line)
+
+
+def by_size(rows: pd.DataFrame) -> pd.DataFrame:
+    """DSC of the thirds of the images with small, middle and large masks.
+
+    Facets with fewer than three sizes have no thirds and are left out.
+    """
+    parts = []
+    for _, part in facets(rows):
+        areas = part.drop_duplicates(IMAGE)["mask_area"]
+        limits = np.quantile(areas, [1 / 3, 2 / 3])
+        if areas.nunique() < 3 or limits[0] == limits[1]:
+            continue
+        third = np.searchsorted(limits, part["mask_area"])
+        for index, name in enumerate(SIZE_COLOURS):
+            some = part[third == index]
+            bounds = {"area_low": some["mask_area"].min(), "area_high": some["mask_area"].max()}
+            parts.append(_per_condition(some, _dsc_line).assign(size=name, **bounds))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
+    """DSC per prompt level, where more than one was used."""
+    if rows["prompt_level"].nunique() < 2:
+        return pd.DataFrame()
+    parts = [
+        _per_condition(part, _dsc_line).assign(prompt_level=level)
+        for level, part in rows.groupby("prompt_level")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
+    """Area under DSC over epsilon per attack, and the radius that halves the mean DSC.
+
+    The area is taken per image, over the images that were attacked at every radius, so that its
+    interval is that of any other score.
+    """
+    lines = []
+    for where, part in attacked(rows).groupby([*WHERE, "attack", "norm"], sort=False):
+        curves = part.pivot(index=[*IMAGE, "group", "dsc_clean"], columns="epsilon", values="dsc")
+        curves = curves.drop(columns=0.0, errors="ignore").dropna()
+        if curves.empty or not len(curves.columns):
+            continue
+        radii = [0.0, *curves.columns.astype(float)]
+        values = np.column_stack([curves.index.get_level_values("dsc_clean"), curves])
+        groups = curves.index.get_level_values("group")
+        interval = bootstrap_interval(area_under_curve(radii, values), groups.astype(str))
+        lines.append(
+            dict(zip([*WHERE, "attack", "norm"], where, strict=True))
+            | {"epsilon": radii[-1], "n": interval.n, "groups": interval.groups}
+            | _spread("area", interval)
+            | {"halved_at": epsilon_at_half(radii, values.mean(axis=0))}
+        )
+    return pd.DataFrame(lines)
+
+
+def _per_condition(
+    rows: pd.DataFrame, line: Callable[[pd.DataFrame], dict[str, float]]
+) -> pd.DataFrame:
+    lines = []
+    for name, part in facets(rows):
+        where = dict(zip(WHERE, (name, *part[["dataset", "structure"]].iloc[0]), strict=True))
+        for condition, some in conditions(part):
+            head = where | dict(zip(CONDITION, condition, strict=True))
+            count = {"n": len(some), "groups": some["group"].nunique()}
+            lines.append(head | count | line(some))
+    return pd.DataFrame(lines)
+
+
+def _dsc_line(rows: pd.DataFrame) -> dict[str, float]:
+    return _spread("dsc", _interval(rows, rows["dsc"]))
+
+
+def _score_line(rows: pd.DataFrame) -> dict[str, float]:
+    eligible = rows[rows["eligible"]]
+    line = _dsc_line(rows) | _spread("iou", _interval(rows, rows["iou"]))
+    line |= _spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
+    line |= {"n_eligible": len(eligible)}
+    line |= _spread("success", _interval(eligible, eligible["success"]))
+    return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
+
+
+def _failure_line(rows: pd.DataFrame) -> dict[str, float]:
+    line = {name: float((rows["failure"] == name).mean()) for name in FAILURES}
+    return line | _spread("failed", _interval(rows, rows["failure"] != "none"))
+
+
+def _quality_line(rows: pd.DataFrame) -> dict[str, float]:
+    line: dict[str, float] = {}
+    for name in (name for name in (*_QUALITY, *_VISIBILITY) if name in rows.columns):
+        finite = rows[np.isfinite(rows[name].astype(float))]
+        line[f"n_{name}"] = len(finite)
+        if name in _QUALITY:
+            line |= _spread(name, _interval(finite, finite[name]))
+        else:
+            line[name] = float(finite[name].mean())
+    return line | ({"linf_max": float(rows["linf"].max())} if "linf" in rows.columns else {})
+
+
+def _with_eligible(rows: pd.DataFrame) -> pd.DataFrame:
+    clean = rows[rows["attack"] == "clean"]
+    lost = clean.loc[clean["failure"] != "none", IMAGE].assign(lost=True)
+    lost_too = rows[IMAGE].merge(lost, on=IMAGE, how="left")["lost"].notna()
+    return rows.assign(eligible=~lost_too.to_numpy())
+
+
+def _interval(rows: pd.DataFrame, values: pd.Series) -> Interval:
+    if values.empty:
+        return Interval(nan, nan, nan, 0, 0)
+    return bootstrap_interval(values.to_numpy(dtype=float), rows["group"].astype(str).to_numpy())
+
+
+def _spread(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,0 +1,53 @@
+"""The tables of the report, and how each becomes CSV, Markdown and LaTeX.
+
+The CSV holds every number at full precision, one condition a line; the other two are for readers.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from palpate.evaluation.sanity import Check
+from palpate.report.layouts import all_tables
+from palpate.report.table import Table
+from palpate.report.typeset import latex, markdown
+
+
+def write_tables(
+    rows: pd.DataFrame, scores: pd.DataFrame, folder: Path | str, *, sanity: Sequence[Check]
+) -> list[Table]:
+    """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
+
+    Args:
+        rows: As :func:`palpate.report.reading.checked` returns them.
+        scores: Of these rows, as :func:`palpate.report.summary.scores` returns them.
+        folder: Made if missing; files of the same name are replaced.
+        sanity: The card of the run, whose outcome stands under every table.
+
+    Returns:
+        The tables, for the page to show.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome = _outcome(sanity)
+    tables = [replace(t, caption=f"{t.caption} {outcome}") for t in all_tables(rows, scores)]
+    _write(tables, folder)
+    return tables
+
+
+def _outcome(sanity: Sequence[Check]) -> str:
+    counts = Counter(check.status for check in sanity)
+    words = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
+    said = ", ".join(f"{counts[s]} {word}" for s, word in words.items() if counts[s])
+    return f"Sanity card: {said or 'none'}."
+
+
+def _write(tables: Iterable[Table], folder: Path) -> None:
+    for table in tables:
+        path = folder / table.name
+        table.numbers.to_csv(path.with_suffix(".csv"), index=False)
+        path.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
+        path.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
