@@ -27,10 +27,11 @@ def test_a_window_is_parted_by_size_and_nothing_else():
 
 def test_selecting_keeps_images_masks_and_prompts_together():
     (batch,) = load(blobs(4), list_cases(blobs(4)), range(4), CPU)
-    some = select(batch, [3, 1])
-    assert some.keys == ("k3", "k1")
-    assert torch.equal(some.images[0], blob(3).image)
-    assert torch.equal(some.masks[1], blob(1).mask)
+    some = select(batch, [2, 1, 0])
+    assert some.prompts == (blob(2).case.prompt, blob(1).case.prompt, blob(0).case.prompt)
+    for position, index in enumerate([2, 1, 0]):
+        assert torch.equal(some.images[position], blob(index).image)
+        assert torch.equal(some.masks[position], blob(index).mask)
     assert select(batch, range(4)) is batch
 
 

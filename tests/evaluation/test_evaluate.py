@@ -102,6 +102,13 @@ def test_attacks_do_damage_in_the_order_of_their_strength():
     assert dsc["pgd"] <= dsc["fgsm"] < dsc["noise"] - 0.1
 
 
+def test_success_and_failure_are_those_of_the_attacked_image():
+    rows = press(blobs(4), epsilons=[32 / 255], tau=0.85)
+    assert (rows["success"] == (rows["dsc"] <= 0.85)).all()
+    assert ((rows["failure"] != "none") == rows["success"]).all()
+    assert rows.groupby("attack")["success"].mean()[["clean", "pgd"]].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
 def test_the_batch_size_changes_nothing_but_rounding(batch_size):
     alone, together = (timeless(press(blobs(5), batch_size=n)) for n in (1, batch_size))

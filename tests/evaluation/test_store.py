@@ -46,6 +46,13 @@ def test_a_row_that_is_done_is_not_written_again(tmp_path):
     assert (read_rows(tmp_path)["dsc"] == 0.5).all()
 
 
+def test_a_row_that_still_waits_is_not_taken_twice(tmp_path):
+    with RowStore(tmp_path, MADE_OF, flush_rows=4) as store:
+        for _ in range(4):
+            store.add(ROWS[:1])
+    assert sum(pq.read_metadata(part).num_rows for part in parts(tmp_path)) == 1
+
+
 def test_rows_reach_the_disk_when_there_are_enough(tmp_path):
     store = RowStore(tmp_path, MADE_OF, flush_rows=4)
     store.add(ROWS[:3])
