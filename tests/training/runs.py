@@ -40,11 +40,10 @@ def tune(model_folder, data, validation, out, *, adapter="dense-vl", stop_after=
 
     train(
         model,
-        data,
+        data.augmented(augmentation),
         validation,
         out,
         settings(**changes),
-        augmentation=augmentation,
         progress=progress,
     )
     return model

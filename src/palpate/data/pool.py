@@ -7,6 +7,7 @@ from typing import final
 
 from torch.utils.data import Dataset
 
+from palpate.data.augment import Augmentation
 from palpate.data.folder import FolderDataset
 from palpate.data.sample import Case, Sample
 
@@ -36,6 +37,10 @@ class PooledDataset(Dataset[Sample]):
     def with_epoch(self, epoch: int) -> "PooledDataset":
         """The same data with whatever is random drawn anew for this epoch."""
         return replace(self, parts=tuple(part.with_epoch(epoch) for part in self.parts))
+
+    def augmented(self, augmentation: Augmentation | None) -> "PooledDataset":
+        """The same data seen through ``augmentation``, for training."""
+        return replace(self, parts=tuple(part.augmented(augmentation) for part in self.parts))
 
 
 def pool(parts: Sequence[FolderDataset]) -> FolderDataset | PooledDataset:

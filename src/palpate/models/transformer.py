@@ -49,7 +49,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tenso
     # In bfloat16 on a CPU the fused kernel is slower than its parts, its backward pass three times.
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        return scores.softmax(dim=-1) @ value
+        mixed: Tensor = scores.softmax(dim=-1) @ value
+        return mixed
     return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
 
