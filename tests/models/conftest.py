@@ -5,7 +5,7 @@ import jaxtyping
 import pytest
 import torch
 
-from models import tiny
+from . import tiny
 
 
 @pytest.fixture(scope="session")

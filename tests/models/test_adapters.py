@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from models import published, tiny
-from models.test_clipseg import published as published_config
 from palpate.models import ADAPTERS, adapt, adapter_state, load_model
 from palpate.models.adapters import Adapter, text_layer
 from palpate.models.clipseg import CLIPSeg
+
+from . import published, tiny
+from .test_clipseg import published as published_config
 
 PROMPTS = ["a polyp", "skin, dark"]
 every_adapter = pytest.mark.parametrize("name", ADAPTERS)

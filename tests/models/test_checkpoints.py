@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models import tiny
 from palpate.models import ADAPTERS, load_model, save_checkpoint
+
+from . import tiny
 
 PROMPTS = ["a polyp", "skin, dark"]
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from models import tiny
 from palpate.models import load_model
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig
+
+from . import tiny
 
 PROMPTS = ["a polyp", "skin, dark"]
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models import tiny
 from palpate.models import build_from_dinov2, load_model
 from palpate.models.dinov2 import NewParts
+
+from . import tiny
 
 TAPS = (1, 2, 3)
 

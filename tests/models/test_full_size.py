@@ -5,8 +5,9 @@ import time
 import pytest
 import torch
 
-from models import tiny
 from palpate.models import load_model
+
+from . import tiny
 
 PROMPTS = ["one small pink round polyp"]
 

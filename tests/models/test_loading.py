@@ -8,9 +8,10 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from models import tiny
 from palpate.models import load_model
 from palpate.models.weights import find_model, fingerprint, write_weights
+
+from . import tiny
 
 
 @pytest.fixture

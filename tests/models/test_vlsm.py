@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from models import tiny
 from palpate.models import load_model
 from palpate.types import Segmenter
+
+from . import tiny
 
 PROMPTS = ["a polyp", "skin, dark"]
 

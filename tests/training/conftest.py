@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from models import tiny
 from PIL import Image
+
+from ..models import tiny
 
 SIDE = 32
 PROMPTS = {

@@ -13,8 +13,9 @@ from palpate.models import load_model
 from palpate.training.features import CachedFeatures, FeatureModel, cache_features
 from palpate.training.loop import fit
 from palpate.training.train import TrainingImages
-from training.conftest import SIDE
-from training.runs import settings
+
+from .conftest import SIDE
+from .runs import settings
 
 
 @pytest.fixture

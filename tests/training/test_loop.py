@@ -13,7 +13,8 @@ from palpate.training import TrainingSettings
 from palpate.training.batches import TrainingBatch
 from palpate.training.loop import fit
 from palpate.training.schedule import warmup_cosine
-from training.runs import Stopped, same_tensors, table, tensors
+
+from .runs import Stopped, same_tensors, table, tensors
 
 
 class PixelModel(nn.Module):

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from palpate.data import Augmentation, load_data
 from palpate.models import load_model
 from palpate.training import pretrain
-from training.conftest import SIDE
-from training.runs import EPOCHS, STEPS, Stopped, same_tensors, settings, table, tensors, tune
+
+from .conftest import SIDE
+from .runs import EPOCHS, STEPS, Stopped, same_tensors, settings, table, tensors, tune
 
 
 def equal_runs(one, other):

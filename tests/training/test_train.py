@@ -9,7 +9,8 @@ from palpate.models import ADAPTERS, adapter_state, load_model
 from palpate.training.batches import loader
 from palpate.training.train import TrainingImages
 from palpate.training.validation import score
-from training.runs import EPOCHS, settings, table, tune
+
+from .runs import EPOCHS, settings, table, tune
 
 
 def test_only_the_adapters_change(model_folder, train_data, val_data, tmp_path):
