@@ -164,10 +164,8 @@ def _decisive(settings: TrainingSettings) -> dict[str, Any]:
 
 def _rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:
     """Learning rate of a step."""
-    if settings.schedule == "epoch":
-        at = float(epoch)
-    else:  # a step late, so that the very first one already moves
-        at = epoch + (step + 1) / steps
+    # Stepwise it is a step late, so that the very first one already moves.
+    at = float(epoch) if settings.schedule == "epoch" else epoch + (step + 1) / steps
     factor = warmup_cosine(
         at, settings.warmup_epochs, settings.epochs, settings.final_learning_rate
     )
