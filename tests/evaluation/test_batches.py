@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from blobs import blob, blobs
 
 from palpate.evaluation.batches import list_cases, load, select, windows
+
+from .blobs import blob, blobs
 
 CPU = torch.device("cpu")
 

@@ -2,10 +2,11 @@ import time
 
 import pytest
 import torch
-from blobs import BRIGHT, BlobFinder, blob
 
 from palpate.attacks import fgsm, noise, pgd
 from palpate.evaluation.cost import Metered, Tally
+
+from .blobs import BRIGHT, BlobFinder, blob
 
 IMAGES = torch.stack([blob(0).image, blob(2).image])
 MASKS = torch.stack([blob(0).mask, blob(2).mask])

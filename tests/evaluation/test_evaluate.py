@@ -6,7 +6,6 @@ from functools import partial
 import pandas as pd
 import pytest
 import torch
-from blobs import BRIGHT, BlobFinder, blob, blobs
 from pandas.testing import assert_frame_equal
 from torch.nn import functional as F
 
@@ -14,6 +13,8 @@ from palpate.attacks import fgsm, noise, pgd
 from palpate.evaluation import ExampleStore, evaluate, read_examples, read_rows
 from palpate.geometry import norms
 from palpate.randomness import generator
+
+from .blobs import BRIGHT, BlobFinder, blob, blobs
 
 ATTACKS = {"noise": noise, "fgsm": fgsm, "pgd": partial(pgd, steps=4)}
 EPSILONS = [16 / 255, 32 / 255]

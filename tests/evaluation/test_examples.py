@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from blobs import blob
-from test_rows import ROW
 
 from palpate.evaluation import ExampleStore, read_examples
+
+from .blobs import blob
+from .sample_row import ROW
 
 
 def cases(*groups):

@@ -3,11 +3,12 @@ from functools import partial
 
 import pytest
 import torch
-from blobs import BlobFinder, blobs
 
 from palpate.attacks import fgsm, pgd
 from palpate.attacks.losses import margin
 from palpate.evaluation.fingerprint import describe, differences, hash_data, hash_weights
+
+from .blobs import BlobFinder, blobs
 
 CASES = [sample.case for sample in blobs(2)]
 

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from blobs import BlobFinder, blobs
 from pandas.testing import assert_frame_equal
 
 from palpate.attacks import fgsm, pgd
 from palpate.evaluation import ExampleStore, evaluate, read_examples, read_rows
+
+from .blobs import BlobFinder, blobs
 
 HERE = Path(__file__).parent
 PROCESS = """
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 torch.set_num_threads(1)
 from palpate.evaluation import evaluate as _, store
-from test_killed import press
+from evaluation.test_killed import press
 module = sys.modules["palpate.evaluation.evaluate"]
 module.RowStore = partial(store.RowStore, flush_rows=1)
 press(Path(sys.argv[1]), progress=lambda done, total, message: print(done, total, flush=True))
@@ -40,7 +41,7 @@ def press(folder: Path | None, **settings):
 
 def kill_after(lines: int, folder: Path) -> int:
     """Start the evaluation, kill it once it has told of ``lines`` batches; how far it was."""
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1] / "src")])
+    paths = os.pathsep.join([str(HERE.parent), str(HERE.parents[1] / "src")])
     process = subprocess.Popen(
         [sys.executable, "-c", PROCESS, str(folder)],
         stdout=subprocess.PIPE,

@@ -5,11 +5,12 @@ import weakref
 from functools import partial
 
 import torch
-from blobs import BlobFinder, blob, blobs
 
 from palpate.attacks import fgsm, pgd
 from palpate.evaluation import evaluate
 from palpate.evaluation.memory import Portions
+
+from .blobs import BlobFinder, blob, blobs
 
 
 class Watched:

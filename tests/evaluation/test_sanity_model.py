@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from blobs import BlobFinder, blob, blobs
 
 from palpate.evaluation.sanity import card_from_model
+
+from .blobs import BlobFinder, blob, blobs
 
 STRONG = 32 / 255
 

@@ -2,10 +2,11 @@ from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
-from test_rows import ROW
 
 from palpate.evaluation.sanity import card_from_rows, load_card, sanity_card, save_card, worst
 from palpate.evaluation.sanity.check import Check, grade
+
+from .sample_row import ROW
 
 EPSILONS = (1 / 255, 4 / 255, 16 / 255)
 SOUND = {"noise": (0.9, 0.89, 0.85), "fgsm": (0.8, 0.6, 0.5), "pgd": (0.7, 0.4, 0.1)}

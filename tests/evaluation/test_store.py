@@ -4,9 +4,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from test_rows import ROW
 
 from palpate.evaluation import RowStore, merge_rows, read_fingerprint, read_rows
+
+from .sample_row import ROW
 
 MADE_OF = {"protocol": "sound", "weights": "aa", "attack.pgd": "pgd(steps=40)"}
 ROWS = [replace(ROW, key=f"k{index}") for index in range(6)]

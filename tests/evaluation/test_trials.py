@@ -2,11 +2,12 @@ from functools import partial
 
 import pytest
 import torch
-from blobs import blobs
 
 from palpate.attacks import fgsm, noise, pgd
 from palpate.data.sample import collate
 from palpate.evaluation.trials import UNTOUCHED, Trial, check, plan
+
+from .blobs import blobs
 
 BATCH = collate(blobs(3))
 IMAGES, MASKS, KEYS = BATCH.images, BATCH.masks, BATCH.keys
