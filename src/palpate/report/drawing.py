@@ -191,8 +191,9 @@ def _dash(attack: str) -> str:
 
 def _settle(figure: Figure) -> None:
     """Lay out once; otherwise every format would pay for it again."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _undated(suffix: str) -> dict[str, None]:
