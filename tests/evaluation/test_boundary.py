@@ -90,7 +90,7 @@ def test_is_symmetric_bounded_and_perfect_on_itself(pair):
     a, b = pair
     scores, swapped = boundary_scores(a, b), boundary_scores(b, a)
     assert_close(tuple(scores), tuple(swapped))
-    assert 0 <= scores.hausdorff95.item() <= hypot(*a.shape[2:])
+    assert 0 <= scores.hausdorff95.item() <= hypot(*a.shape[2:]) * (1 + 1e-6)
     assert 0 <= scores.surface_dice.item() <= 1
     assert [score.item() for score in boundary_scores(a, a)] == [0, 1]
 

@@ -37,18 +37,19 @@ def test_permutation_of_few_groups_tries_every_sign():
 
 
 def test_permutation_flips_whole_groups():
-    before, after = pairs(8, -0.1)
-    groups = [0, 0, 0, 1, 1, 2, 3, 3]
+    before, after = pairs(36, -0.1)
+    groups = np.repeat(np.arange(8), range(1, 9))
     sums = np.bincount(groups, after - before)
-    expected = paired_test(np.zeros(4), sums, test="permutation").p_value
-    assert paired_test(before, after, groups, test="permutation").p_value == expected
-    assert expected >= 2 / 2**4
+    signs = np.array(list(np.ndindex(*[2] * 8))) * 2 - 1
+    expected = np.mean(np.abs(signs @ sums) >= np.abs(sums.sum()) - 1e-12)
+    outcome = paired_test(before, after, groups, test="permutation")
+    assert outcome.p_value == pytest.approx(expected)
 
 
 def test_wilcoxon_compares_group_means():
     before, after = pairs(30, -0.05)
-    groups = np.arange(30) // 3
-    means = (after - before).reshape(10, 3).mean(1)
+    groups = np.repeat(np.arange(10), [1, 1, 1, 2, 2, 3, 3, 3, 4, 10])
+    means = np.bincount(groups, after - before) / np.bincount(groups)
     outcome = paired_test(before, after, groups)
     assert outcome.p_value == pytest.approx(stats.wilcoxon(means).pvalue)
     assert (outcome.n, outcome.groups) == (30, 10)
@@ -104,8 +105,10 @@ def test_swapping_the_sides_turns_the_effect_round(test, values):
 
 def test_effect_is_the_share_of_ranks_that_rose_minus_the_share_that_fell():
     before = np.zeros(5)
-    after = np.array([0.1, 0.2, -0.3, 0.4, 0.0])  # ranks 1, 2, 3 (fell), 4; no difference
+    after = np.array([0.1, 0.15, -0.2, 0.9, 0.0])  # ranks 1, 2, 3 (fell), 4; no difference
     assert paired_test(before, after).effect == pytest.approx((7 - 3) / 10)
+    after = np.array([0.1, -0.9, 0.0, 0.0, 0.0])
+    assert paired_test(before, after).effect == pytest.approx((1 - 2) / 3)
     assert paired_test(before, -np.arange(1.0, 6)).effect == -1
     tied = paired_test(before[:3], [0.5, 0.5, -0.5])  # all of rank 2
     assert tied.effect == pytest.approx(1 / 3)

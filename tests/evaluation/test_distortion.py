@@ -66,9 +66,10 @@ def test_ssim_equals_the_formula_of_the_paper_on_scipy_filters(shape):
     assert_close(ssim(adversarial, images).double(), torch.tensor(expected), rtol=0, atol=1e-5)
 
 
-def ssim_of_channel(x, y):
+def ssim_of_channel(x, y, radius=5):
     def mean(values):
-        return gaussian_filter(values, sigma=1.5, truncate=3.5)[5:-5, 5:-5]
+        inside = slice(radius, -radius)
+        return gaussian_filter(values, sigma=1.5, radius=radius)[inside, inside]
 
     ux, uy = mean(x), mean(y)
     vx, vy, vxy = mean(x * x) - ux**2, mean(y * y) - uy**2, mean(x * y) - ux * uy
@@ -102,6 +103,13 @@ def test_ssim_is_defined_for_images_below_the_window(shape):
     images = pictures(3, (1, 3, 40, 40))[..., : shape[2], : shape[3]]
     assert_close(ssim(images, images), torch.ones(1))
     assert -1 <= ssim(1 - images, images).item() < 1
+
+
+def test_ssim_below_the_window_uses_the_largest_odd_one():
+    images = pictures(3, (1, 1, 8, 20))
+    adversarial = attacked(images, 16 / 255)
+    expected = ssim_of_channel(adversarial[0, 0].double().numpy(), images[0, 0].double().numpy(), 3)
+    assert ssim(adversarial, images).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_half_precision_is_measured_in_single():

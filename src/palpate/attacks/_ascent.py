@@ -41,7 +41,7 @@ def look(problem: Problem, adversarial: Images, *, differentiable: bool, after: 
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
         point = adversarial.detach().clone().requires_grad_(differentiable)
         logits = _as_logits(problem.model(point), point)
-        values = _as_one_per_image(problem.loss(logits, problem.masks), len(point))
+        values = _as_one_per_image(problem.loss(logits, problem.masks), point)
         harm = -values if problem.targeted else values
     _refuse_broken("loss", harm.isfinite(), harm, problem, after)
     return View(point, logits.detach(), harm)
@@ -56,8 +56,9 @@ def slope(problem: Problem, view: View, *, after: str) -> Images:
     """
     gradient: Tensor | None = None
     if view.harm.requires_grad:
-        # Summing keeps the images independent: each gradient sees its own loss only.
-        (gradient,) = torch.autograd.grad(view.harm.sum(), view.point, allow_unused=True)
+        with torch.inference_mode(False), torch.enable_grad():
+            # Summing keeps the images independent: each gradient sees its own loss only.
+            (gradient,) = torch.autograd.grad(view.harm.sum(), view.point, allow_unused=True)
     if gradient is None:
         raise RuntimeError(
             "Expected logits that depend on the images, got logits that autograd cannot trace "
@@ -97,7 +98,7 @@ def warn_if_flat(flat: Bool[Tensor, " b"]) -> None:
             "one step or more, and they did not move there. Low damage is then no sign of "
             "robustness: try loss=margin, or look for rounding and saturation in the model.",
             ZeroGradientWarning,
-            stacklevel=3,
+            stacklevel=4,  # this function, the attack, torch's no_grad: then the caller
         )
 
 
@@ -114,14 +115,15 @@ def _as_logits(logits: object, images: Tensor) -> Tensor:
     return logits.to(images.dtype)  # a loss summed in bfloat16 has two digits
 
 
-def _as_one_per_image(values: object, count: int) -> Tensor:
+def _as_one_per_image(values: object, images: Images) -> PerImage:
+    count = len(images)
     shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
     if not isinstance(values, Tensor) or shape != (count,):
         raise ValueError(
             f"Expected a loss of shape ({count},), one value per image, got {shape}; a mean over "
             "the batch would couple its images, so reduce over pixels only."
         )
-    return values
+    return values.to(images.dtype)
 
 
 def _refuse_broken(

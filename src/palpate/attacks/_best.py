@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from palpate.types import Images, Logits, Masks, PerImage
+from palpate.types import Images, Masks, PerImage
 
 
 class Best:
@@ -28,14 +28,6 @@ class Best:
         chosen = rows[better.cpu()]
         self.adversarial[chosen] = candidates[better]
         self._rank[chosen], self._harm[chosen] = rank[better], harm[better]
-
-
-def overlap(logits: Logits, masks: Masks, threshold: float) -> PerImage:
-    """Dice score (DSC) of the prediction, in [0, 1]; 1 where both are empty."""
-    predictions = logits > threshold
-    shared = (predictions & masks).flatten(1).sum(1)
-    total = predictions.flatten(1).sum(1) + masks.flatten(1).sum(1)
-    return torch.where(total > 0, 2 * shared / total.clamp_min(1), 1.0).to(logits)
 
 
 def is_worst(scores: PerImage, masks: Masks, *, targeted: bool) -> Bool[Tensor, " b"]:

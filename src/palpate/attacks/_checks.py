@@ -12,8 +12,9 @@ def check_images(images: Tensor, masks: Tensor) -> None:
     """Raise ``ValueError`` unless these are images in [0, 1] with one bool mask each."""
     if images.dtype not in _EXACT_ENOUGH:
         raise ValueError(
-            f"Expected images of type float32 or float64, got {images.dtype}, which cannot hold "
-            "a perturbation of 1/255; let the model cast if it computes in another type."
+            f"Expected images of type float32 or float64, got {images.dtype}; divide integers by "
+            "their largest value, and let the model cast if it computes in half precision, which "
+            "cannot hold a perturbation of 1/255."
         )
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"Expected images of shape (b, c, h, w), got {tuple(images.shape)}.")

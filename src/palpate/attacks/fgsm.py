@@ -9,6 +9,7 @@ from palpate.attacks.losses import bce_dice
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 
+@torch.no_grad()
 def fgsm(
     model: LogitsFn,
     images: Images,

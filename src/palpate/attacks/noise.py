@@ -2,6 +2,8 @@
 
 from typing import Literal, TypeAlias
 
+import torch
+
 from palpate.attacks._checks import check_ball, check_images
 from palpate.geometry import perturb, project, random_direction, random_in_ball
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
@@ -9,6 +11,7 @@ from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 Spread: TypeAlias = Literal["extreme", "uniform"]
 
 
+@torch.no_grad()
 def noise(
     model: LogitsFn,  # noqa: ARG001 - all attacks are called alike
     images: Images,

@@ -5,11 +5,12 @@ from typing import Literal, TypeAlias
 import torch
 
 from palpate.attacks._ascent import climb, is_flat, look, slope, warn_if_flat
-from palpate.attacks._best import Best, is_worst, overlap
+from palpate.attacks._best import Best, is_worst
 from palpate.attacks._checks import check_ball, check_images, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
 from palpate.geometry import perturb, random_in_ball
+from palpate.overlap import count, dice
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, PerImage, Randomness
 
 Keep: TypeAlias = Literal["dice", "loss", "last"]
@@ -17,6 +18,7 @@ Keep: TypeAlias = Literal["dice", "loss", "last"]
 _GREY_LEVEL = 1 / 255
 
 
+@torch.no_grad()
 def pgd(
     model: LogitsFn,
     images: Images,
@@ -99,7 +101,7 @@ def pgd(
                 break
             after = f"after {step} of {steps} steps of restart {restart + 1}"
             view = look(problem, adversarial, differentiable=step < steps, after=after)
-            scores = overlap(view.logits, problem.masks, threshold)
+            scores = dice(count(view.logits > threshold, problem.masks)).to(adversarial)
             if step > 0 and (keep != "last" or step == steps):
                 best.consider(problem.rows, adversarial, _rank(scores, keep, targeted), view.harm)
             finished = is_worst(scores, problem.masks, targeted=targeted)

@@ -55,7 +55,17 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; the ``collate_fn`` of every loader of the package."""
+    """Stack samples; the ``collate_fn`` of every loader of the package.
+
+    Raises:
+        ValueError: If there is no sample, or their sizes differ.
+    """
+    sizes = {tuple(sample.image.shape[-2:]) for sample in samples}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"Expected samples of one size, got {sorted(sizes) or 'no sample'} (height, width). "
+            "Load the data with size=..., or use palpate.data.batches, which groups equal sizes."
+        )
     return Batch(
         cases=tuple(sample.case for sample in samples),
         images=torch.stack([sample.image for sample in samples]),

@@ -6,13 +6,14 @@ uninterrupted one, so that even rounding is the same.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from palpate.data.sample import Batch, Case, Sample, collate
 
 
+@runtime_checkable
 class Samples(Protocol):
     """A list of samples, or a data set that loads them one by one."""
 

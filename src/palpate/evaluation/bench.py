@@ -204,5 +204,5 @@ def _naming(trial: Trial, batch: Batch) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"During {trial.name!r} at epsilon {trial.epsilon:.6g} on {batch.keys}.")
+        error.add_note(f"During {trial} on {', '.join(batch.keys)}.")
         raise

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -23,6 +23,7 @@ from palpate.evaluation.trials import UNTOUCHED, Trial, plan
 from palpate.types import Attack, Segmenter
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told after each batch and trial how many rows there are and what was just done."""
 
@@ -83,6 +84,8 @@ def evaluate(
             attack returned what it must not. Rows that were computed until then stay.
         FloatingPointError: If the model answers with NaN or infinity.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"Expected limit >= 1, got {limit}.")
     trials = plan(attacks, epsilons)
     cases = list_cases(data)
     bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau)

@@ -103,7 +103,8 @@ def read_examples(folder: Path | str) -> list[Example]:
 
 def _read(path: Path) -> Example:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, because numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             row = Row(**json.loads(str(arrays["row"])))
             return Example(row, arrays["image"], arrays["mask"], arrays["prediction"])
     except Exception as error:  # numpy and zipfile raise a dozen kinds

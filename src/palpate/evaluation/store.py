@@ -121,7 +121,13 @@ def read_fingerprint(folder: Path | str) -> dict[str, str]:
             f"Expected a folder of rows with a {PROTOCOL_FILE}, found none in {folder}. "
             "Name the folder that an evaluation wrote to, e.g. runs/kvasir/rows."
         )
-    stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}), so nobody knows what the rows beside it are made of. "
+            "Restore the file, or evaluate into another folder."
+        ) from error
     return stored
 
 

@@ -1,1 +1,18 @@
-"""models"""
+"""Models: from images and prompts to logits."""
+
+from palpate.models.adapters import ADAPTERS, adapt, adapter_state
+from palpate.models.checkpoints import save_checkpoint
+from palpate.models.dinov2 import build_from_dinov2
+from palpate.models.loading import load_model
+from palpate.models.vlsm import VLSM, Preprocessing
+
+__all__ = [
+    "ADAPTERS",
+    "VLSM",
+    "Preprocessing",
+    "adapt",
+    "adapter_state",
+    "build_from_dinov2",
+    "load_model",
+    "save_checkpoint",
+]

@@ -95,6 +95,8 @@ def load_card(path: Path | str) -> list[Check]:
     """
     try:
         lines = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(lines, list):
+            raise TypeError(f"it holds a {type(lines).__name__}")
         fields = ("number", "status", "measured", "meaning")
         return [Check(**{field: line[field] for field in fields}) for line in lines]
     except (KeyError, TypeError, ValueError) as error:

@@ -4,11 +4,12 @@ from io import BytesIO
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from palpate.evaluation.sanity.check import Check, conclude, grade
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
-from palpate.types import Images
 
 
 def leaves_alone_at_zero(subject: Subject) -> Check:
@@ -86,7 +87,7 @@ def answers_alike(subject: Subject) -> Check:
     )
 
 
-def _as_png(image: Images) -> Images:
+def _as_png(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
     levels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     file = BytesIO()
     Image.fromarray(levels).save(file, format="PNG")

@@ -1,0 +1,46 @@
+# Two commands do all set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The real images that some tests and recipes want; what needs them says so where they are missing.
+export PALPATE_DATA ?= $(wildcard $(abspath ../shared/data))
+
+.PHONY: demo test lint types install test-slow results clean
+
+demo: $(VENV)/.installed  ## train, attack and report in minutes; prints the page
+	$(BIN)/palpate run --config recipes/kvasir-quick.yaml
+
+test: $(VENV)/.tested lint types  ## everything that CI runs
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.tested  ## the suites that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.tested
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# torch first and pinned: whatever else asks for it must find this build.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+# torchattacks pins an old requests and wants torchvision, neither of which it needs here.
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,dev]"
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchattacks
+	touch $@
+
+results: $(VENV)/.installed  ## the tables of docs/results.md; hours on 2 cores
+	for set in kvasir isic camus; do $(BIN)/palpate run --config recipes/$$set.yaml || exit 1; done
+	$(BIN)/python docs/make_results.py runs/kvasir runs/isic runs/camus
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,130 @@
+"""The command line: every command is a dataclass of its options and a ``run`` of a few lines."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from palpate.pipeline import watching
+from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_config
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Attack the model of a run and add the rows to it."""
+
+    run: Path
+    """Run folder, as made by `palpate run` or `palpate train`."""
+    attacks: tuple[str, ...] | None = None
+    """Attacks to run; by default those of the recipe."""
+    epsilon_255: tuple[float, ...] | None = None
+    """Radii of the ball, in steps of an 8-bit image (1 = 1/255); by default those of the recipe."""
+
+    def __call__(self) -> None:
+        from palpate.pipeline.run import evaluate_again
+
+        with watching() as progress:
+            rows = evaluate_again(self.run, self.attacks, self.epsilon_255, progress)
+        print(rows)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the tables, figures and page of a run anew."""
+
+    run: Path
+    """Run folder that has rows."""
+
+    def __call__(self) -> None:
+        from palpate.pipeline.run import make_report
+
+        print(make_report(self.run))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Check a data set: every file is opened, and what is there is counted."""
+
+    name: str = "kvasir"
+    """Data set; `folder` for one of your own in the same layout."""
+    root: Path | None = None
+    """Folder that holds it; by default $PALPATE_DATA, or else data/."""
+
+    def __call__(self) -> None:
+        from palpate.pipeline.show import show_data
+
+        show_data(self.name, self.root)
+
+
+Other = (
+    Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
+)
+
+# Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
+_PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
+
+_USAGE = """\
+palpate presses on medical image segmentation models and shows how they give way.
+
+  palpate run --config recipes/kvasir-quick.yaml    train, attack, score and report
+  palpate train --config RECIPE                     the first half: a trained checkpoint
+  palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
+  palpate report --run DIR                          tables, figures and page of a run
+  palpate data --name kvasir [--root DIR]           check and count a data set
+
+Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
+--out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; errors that a user can mend come as one message, without a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _dispatch(arguments)
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        sys.exit(f"palpate: {error}")
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+    elif arguments[0] in ("run", "train"):
+        _run(arguments[0], arguments[1:])
+    else:
+        tyro.cli(Other, args=arguments, prog="palpate")()  # type: ignore[arg-type, operator]
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    """``run`` and ``train``: the recipe gives the defaults of every option."""
+    recipe, rest = _take_config(arguments)
+    default = read_config(recipe) if recipe else _PLAIN
+    options = tyro.conf.AvoidSubcommands[RunConfig]
+    config = tyro.cli(options, default=default, args=rest, prog=f"palpate {command}")
+    from palpate.pipeline.run import run, train_only
+
+    with watching() as progress:
+        made = (run if command == "run" else train_only)(config, progress)
+    print(made)
+
+
+def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    for index, argument in enumerate(arguments):
+        if argument == "--config" and index + 1 < len(arguments):
+            return Path(arguments[index + 1]), arguments[:index] + arguments[index + 2 :]
+        if argument.startswith("--config="):
+            return Path(argument.removeprefix("--config=")), (
+                arguments[:index] + arguments[index + 1 :]
+            )
+    return None, arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Reading ``anns/<split>.json``: which image goes with which mask and which texts."""
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from palpate.data.problems import refuse
+
+SPLITS = ("train", "val", "test")
+
+# The published CAMUS layout has a folder per split, and validation reads the training folder.
+_SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("", "test")}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image with one mask, and its texts by level; a level may have several phrasings."""
+
+    image_name: str
+    mask_name: str
+    image: Path
+    mask: Path
+    prompts: dict[str, tuple[str, ...]]
+
+    @property
+    def key(self) -> str:
+        """Name of the mask without extension: unique where several masks share an image.
+
+        >>> Entry("a.png", "mask_1/a_gt.png", Path(), Path(), {}).key
+        'mask_1/a_gt'
+        """
+        return str(PurePosixPath(self.mask_name).with_suffix(""))
+
+
+def annotation_file(folder: Path, split: str) -> Path:
+    """Where the entries of a split are listed.
+
+    Raises:
+        ValueError: If there is no such split by name.
+        FileNotFoundError: If the folder has no annotations, or none of this split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
+    path = folder / "anns" / f"{split}.json"
+    if not path.is_file():
+        there = ", ".join(sorted(p.name for p in path.parent.glob("*.json"))) or "none"
+        raise FileNotFoundError(
+            f"Expected the annotations of split {split!r} in {path}, which is not there "
+            f"(annotation files there: {there}). Choose another split or write that file."
+        )
+    return path
+
+
+def read_entries(folder: Path, split: str) -> tuple[Entry, ...]:
+    """Entries of a split in the order of the file, each once.
+
+    Args:
+        folder: Has ``images/``, ``masks/`` and ``anns/``. A file that is missing in ``images/`` is
+            looked for in ``images/<split>/`` (for ``val`` also in ``images/train/``), and so for
+            masks: CAMUS was published like that.
+        split: ``train``, ``val`` or ``test``.
+
+    Raises:
+        ValueError: If the file is not what :class:`Entry` needs, or names a file outside
+            ``folder``, or is empty, or gives two different entries the same key.
+        FileNotFoundError: If the annotations are missing.
+    """
+    path = annotation_file(folder, split)
+    records = _parse(path)
+    if not records:
+        raise ValueError(f"Expected at least one entry in {path}, got an empty list.")
+    problems = [text for i, record in enumerate(records) for text in _faults(i, record)]
+    refuse(problems, f"{path} has entries that palpate cannot use")
+    entries = [_entry(folder, split, record) for record in records]
+    return _unique(entries, path)
+
+
+def _parse(path: Path) -> list[Any]:
+    try:
+        records = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"Expected JSON in {path}, but line {error.lineno}, column {error.colno} breaks it "
+            f"({error.msg}). Repair that line."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected UTF-8 text in {path}, got {error}. Save it as UTF-8."
+        ) from error
+    if not isinstance(records, list):
+        raise ValueError(f"Expected a list of entries in {path}, got {type(records).__name__}.")
+    return records
+
+
+def _faults(index: int, record: Any) -> list[str]:
+    where = f"entry {index}"
+    if not isinstance(record, dict):
+        return [f"{where}: expected an object, got {type(record).__name__}"]
+    faults = []
+    for field in ("img_name", "mask_name"):
+        name = record.get(field)
+        if not isinstance(name, str) or not PurePosixPath(name).name:
+            faults.append(f"{where}: expected a file name in {field!r}, got {name!r}")
+        elif _leaves_folder(name):
+            faults.append(f"{where}: {field} {name!r} leads outside the data folder; rename it")
+    if not _are_prompts(record.get("prompts")):
+        faults.append(
+            f"{where}: expected 'prompts' with a text or a list of texts per level (p0, p1, ...), "
+            f"got {str(record.get('prompts'))[:60]}"
+        )
+    return faults
+
+
+def _are_prompts(prompts: Any) -> bool:
+    if not isinstance(prompts, dict) or not prompts:
+        return False
+    return all(
+        isinstance(value, str)
+        or (isinstance(value, list) and value and all(isinstance(text, str) for text in value))
+        for value in prompts.values()
+    )
+
+
+def _leaves_folder(name: str) -> bool:
+    # Judged as Windows would read it too, so that a data set means the same everywhere.
+    windows = PureWindowsPath(name)
+    return bool(windows.drive or windows.root) or ".." in windows.parts or name.startswith("/")
+
+
+def _entry(folder: Path, split: str, record: dict[str, Any]) -> Entry:
+    prompts = {
+        level: (value,) if isinstance(value, str) else tuple(value)
+        for level, value in sorted(record["prompts"].items(), key=_by_number)
+    }
+    image_name, mask_name = record["img_name"], record["mask_name"]
+    image = _locate(folder / "images", split, image_name)
+    return Entry(image_name, mask_name, image, _locate(folder / "masks", split, mask_name), prompts)
+
+
+def _by_number(item: tuple[str, object]) -> tuple[int, str]:
+    return len(item[0]), item[0]  # p2 before p10, whatever the order of the file
+
+
+def _locate(folder: Path, split: str, name: str) -> Path:
+    candidates = [folder / subfolder / name for subfolder in _SUBFOLDERS[split]]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _unique(entries: Sequence[Entry], path: Path) -> tuple[Entry, ...]:
+    by_key: dict[str, Entry] = {}
+    clashes, repeated = [], Counter[str]()
+    for entry in entries:
+        first = by_key.setdefault(entry.key, entry)
+        if first is entry:
+            continue
+        if first == entry:
+            repeated[entry.key] += 1
+        else:
+            clashes.append(f"{entry.key}: {first.image_name} and {entry.image_name}")
+    refuse(clashes, f"{path} gives the same key (mask name without extension) to different entries")
+    if repeated:
+        warnings.warn(
+            f"{path} lists {len(repeated)} entries more than once, such as "
+            f"{next(iter(repeated))!r}; each is kept once.",
+            stacklevel=4,
+        )
+    return tuple(by_key.values())

@@ -1,0 +1,80 @@
+"""Finding every bad file before any work starts."""
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from palpate.data.annotations import Entry
+from palpate.data.files import naming, opened
+from palpate.data.pixels import foreground, try_decoding
+from palpate.data.problems import refuse
+from palpate.data.upright import check_shapes, orientations, turned_on_trust
+
+_THREADS = 4  # decoding releases the interpreter's lock
+
+
+class _Finding(NamedTuple):
+    fault: str | None = None
+    on_trust: str | None = None
+
+
+def check_paths(entries: Sequence[Entry], folder: Path) -> None:
+    """Look whether all files exist, and inside the folder.
+
+    Raises:
+        FileNotFoundError: If files are missing.
+        ValueError: If links lead outside ``folder``.
+    """
+    paths = dict.fromkeys(path for entry in entries for path in (entry.image, entry.mask))
+    refuse(
+        [str(path) for path in paths if not path.is_file()],
+        "Expected these files, which are not there",
+        FileNotFoundError,
+        "Complete the data set, or take their entries out of the annotations.",
+    )
+    inside = folder.resolve()
+    targets = {path: path.resolve() for path in paths}
+    refuse(
+        [f"{path} -> {to}" for path, to in targets.items() if inside not in to.parents],
+        f"Expected only files inside {inside}, got links that lead outside",
+        remedy="Copy the files there.",
+    )
+
+
+def check_files(entries: Sequence[Entry]) -> None:
+    """Decode every image and mask once, JPEG images at an eighth of their size.
+
+    Raises:
+        ValueError: If files cannot be read or masks do not fit their images.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        findings = list(pool.map(_inspect, entries))
+    refuse(
+        [finding.fault for finding in findings if finding.fault],
+        "Expected readable images with fitting masks",
+        remedy="Replace these files.",
+    )
+    on_trust = [finding.on_trust for finding in findings if finding.on_trust]
+    if on_trust:
+        warnings.warn(
+            f"{len(on_trust)} images have an EXIF orientation and their masks have none, such as "
+            f"{on_trust[0]}; the masks are turned like the images, which their sizes allow but do "
+            "not prove. Look at one, and store images upright if it is wrong.",
+            stacklevel=3,
+        )
+
+
+def _inspect(entry: Entry) -> _Finding:
+    try:
+        with opened(entry.image) as picture, opened(entry.mask) as drawing:
+            check_shapes(picture, drawing, orientations(picture, drawing))
+            on_trust = str(entry.mask) if turned_on_trust(picture, drawing) else None
+            with naming(entry.image):
+                try_decoding(picture)
+            with naming(entry.mask):
+                foreground(drawing)
+    except ValueError as error:
+        return _Finding(fault=str(error))
+    return _Finding(on_trust=on_trust)

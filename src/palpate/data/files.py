@@ -1,0 +1,43 @@
+"""Opening image files so that every failure names its file."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+_FAILURES = (
+    OSError,
+    SyntaxError,  # what Pillow raises for a broken PNG chunk
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, open but not decoded.
+
+    Raises:
+        ValueError: If it is no image.
+    """
+    with naming(path):
+        picture = Image.open(path)
+    with picture:
+        yield picture
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Turn any failure to decode into one error that says which file it was."""
+    try:
+        yield
+    except _FAILURES as error:
+        raise ValueError(f"Expected a readable image in {path}, but: {error}.") from error
+
+
+def file_name(picture: Image.Image) -> str:
+    return str(getattr(picture, "filename", "") or "an image in memory")

@@ -1,0 +1,110 @@
+"""A folder of images, masks and texts as a dataset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
+
+from torch.utils.data import Dataset
+
+from palpate.data.annotations import Entry
+from palpate.data.augment import Augmentation, augment
+from palpate.data.pixels import read_pair
+from palpate.data.prompts import ALL, PromptPolicy
+from palpate.data.sample import Case, Sample
+from palpate.randomness import generator
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What palpate must know about a data set besides its files.
+
+    Attributes:
+        name: Under which the data set is loaded.
+        folder: Its folder under the root; empty for the root itself.
+        structure: What a mask outlines, given the name of its file.
+        group: What a split or a bootstrap must not tear apart, given the name of the image.
+        reference: Where the data are described.
+    """
+
+    name: str
+    folder: str
+    structure: Callable[[str], str]
+    group: Callable[[str], str]
+    reference: str = ""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FolderDataset(Dataset[Sample]):
+    """Samples of one split; made by :func:`palpate.data.load_data`.
+
+    Files are read when a sample is asked for; ``cases`` says what there is without reading any.
+
+    Attributes:
+        spec: What is known about the data set.
+        split: ``train``, ``val`` or ``test``.
+        entries: What the annotations list.
+        policy: Chooses the prompts; its seed is that of the augmentation too.
+        size: Side of the square that samples are resized to, in pixels; None keeps their own.
+        epoch: In which whatever is random is drawn; None outside training.
+        augmentation: Applied to every sample after resizing; None in evaluation.
+    """
+
+    spec: DatasetSpec
+    split: str
+    entries: tuple[Entry, ...]
+    policy: PromptPolicy
+    size: int | None = None
+    epoch: int | None = None
+    augmentation: Augmentation | None = None
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """What is known about each sample, in order; prompts as before any mirroring."""
+        return tuple(case for _, case in self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry, case = self._items[index]
+        image, mask = read_pair(entry.image, entry.mask, self.size)
+        if self.augmentation is None:
+            return Sample(case, image, mask)
+        source = generator(self.policy.seed, "augment", case.key, *self._draw)
+        image, mask, prompt = augment(image, mask, case.prompt, self.augmentation, source)
+        return Sample(replace(case, prompt=prompt), image, mask)
+
+    def with_epoch(self, epoch: int) -> "FolderDataset":
+        """The same data with whatever is random drawn anew for this epoch, for training."""
+        return replace(self, epoch=epoch)
+
+    def augmented(self, augmentation: Augmentation | None) -> "FolderDataset":
+        """The same data seen through ``augmentation``, for training."""
+        return replace(self, augmentation=augmentation)
+
+    @property
+    def _draw(self) -> tuple[int, ...]:
+        return () if self.epoch is None else (self.epoch,)
+
+    @cached_property
+    def _items(self) -> tuple[tuple[Entry, Case], ...]:
+        return tuple((e, case) for e in self.entries for case in self._cases_of(e))
+
+    def _cases_of(self, entry: Entry) -> list[Case]:
+        levels = self.policy.levels(entry.prompts, entry.key, *self._draw)
+        suffixed = self.policy.prompt == ALL and self.policy.override is None
+        return [
+            Case(
+                key=f"{entry.key}#{level}" if suffixed else entry.key,
+                dataset=self.spec.name,
+                split=self.split,
+                image_name=entry.image_name,
+                structure=self.spec.structure(entry.mask_name),
+                group=self.spec.group(entry.image_name),
+                prompt=self.policy.text(entry.prompts, level, entry.key, *self._draw),
+                prompt_level=level,
+            )
+            for level in levels
+        ]

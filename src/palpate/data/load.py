@@ -1,0 +1,114 @@
+"""A data set by its name."""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+from palpate.data.annotations import Entry, annotation_file, read_entries
+from palpate.data.check import check_files, check_paths
+from palpate.data.folder import DatasetSpec, FolderDataset
+from palpate.data.problems import refuse
+from palpate.data.prompts import EMPTY_LEVEL, RANDOM, PromptPolicy
+from palpate.data.sets import DATASETS
+
+ROOT_VARIABLE = "PALPATE_DATA"
+
+
+def load_data(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    split: str = "test",
+    size: int | None = None,
+    prompt: str = "random",
+    override_prompt: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    check: bool = True,
+) -> FolderDataset:
+    """Samples of a data set, with everything that could go wrong found at once.
+
+    Args:
+        name: One of ``DATASETS``, or ``folder`` for a folder of your own in the same layout:
+            ``images/``, ``masks/`` and ``anns/{train,val,test}.json``, a list of objects with
+            ``img_name``, ``mask_name`` and ``prompts`` (level to text or list of texts).
+        root: Folder that holds the folder of the data set, or that folder itself; by default the
+            environment variable ``PALPATE_DATA``, or else ``data``.
+        split: ``train``, ``val`` or ``test``.
+        size: Side of the square that images and masks are resized to, in pixels; by default each
+            keeps its own size.
+        prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
+        override_prompt: A text for every sample, instead.
+        seed: Of everything drawn: prompts here, augmentation in training.
+        limit: Use only this many entries, from the beginning.
+        check: Decode every file once before returning, about a millisecond each, so that a bad
+            one is found now and not hours later. That files exist is checked in any case.
+
+    Raises:
+        ValueError: If the name, split, prompt level or a file is not what was expected.
+        FileNotFoundError: If the folder, its annotations, an image or a mask is missing.
+    """
+    spec = _spec(name)
+    if limit is not None and limit < 1:
+        raise ValueError(f"Expected limit >= 1, got {limit}.")
+    if size is not None and size < 1:
+        raise ValueError(f"Expected size >= 1 pixel, got {size}.")
+    folder = _folder(spec, root)
+    entries = read_entries(folder, split)[:limit]
+    policy = PromptPolicy(prompt, override_prompt, seed)
+    _check_levels(entries, policy, annotation_file(folder, split))
+    _check_names(entries, spec)
+    check_paths(entries, folder)
+    if check:
+        check_files(entries)
+    return FolderDataset(spec, split, entries, policy, size)
+
+
+def _spec(name: str) -> DatasetSpec:
+    if name in DATASETS:
+        return DATASETS[name]
+    close = get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"Expected a data set among {', '.join(DATASETS)}, got {name!r}.{hint}")
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that holds the data sets: as given, or $PALPATE_DATA, or ``data``."""
+    return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or "data")
+
+
+def _folder(spec: DatasetSpec, root: str | Path | None) -> Path:
+    base = data_root(root)
+    for folder in (base / spec.folder, base):
+        if (folder / "anns").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"Expected {spec.name} in {base / spec.folder} (with images/, masks/ and anns/), which is "
+        f"not there. Pass root=..., or set {ROOT_VARIABLE} to the folder that holds it."
+    )
+
+
+def _check_levels(entries: tuple[Entry, ...], policy: PromptPolicy, path: Path) -> None:
+    lacking = [entry.key for entry in entries if policy.lacks(entry.prompts)]
+    if not lacking:
+        return
+    levels = ", ".join(dict.fromkeys(level for entry in entries for level in entry.prompts))
+    wanted = repr(policy.prompt)
+    if policy.prompt == RANDOM:
+        wanted = f"other than the empty {EMPTY_LEVEL!r}"
+    raise ValueError(
+        f"Expected prompt level {wanted} in {path}, but {len(lacking)} of {len(entries)} "
+        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}. Choose one of these, "
+        "'random' or 'all', or give an override text."
+    )
+
+
+def _check_names(entries: tuple[Entry, ...], spec: DatasetSpec) -> None:
+    problems = []
+    for entry in entries:
+        try:
+            spec.structure(entry.mask_name)
+            spec.group(entry.image_name)
+        except ValueError as error:
+            problems.append(str(error))
+    refuse(problems, f"Expected names as {spec.name} has them")

@@ -1,0 +1,142 @@
+"""From files to tensors: what the many ways to store an image or a mask mean here.
+
+Images. Gray becomes three equal channels; 16-bit gray is divided by 65535, whatever part of that
+range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
+transparency is composited over black; of several frames the first counts.
+
+Masks. Colour becomes luminance. A pixel is foreground from half the range of its file type on (128
+of 255, 32768 of 65535), which undoes the ringing of JPEG; a lossless file with no values but 0 and
+1 means just that. A lossless mask that is not empty but stays below half range is refused, for it
+would be read as empty without a word. A mask of another size than its image is resized to it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from palpate.data.files import naming, opened
+from palpate.data.upright import check_shapes, orientations, turned
+
+_LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+
+
+def read_pair(
+    image: Path, mask: Path, size: int | None = None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """An image and its mask, upright and of one size.
+
+    Args:
+        image: File of the image.
+        mask: File of the mask.
+        size: Side of the square that both are resized to, in pixels; by default the image's own
+            size. Images are resized bilinearly with antialiasing, masks by nearest neighbour.
+
+    Returns:
+        The image in [0, 1], and the mask.
+
+    Raises:
+        ValueError: If a file cannot be read or the mask does not fit the image.
+    """
+    with opened(image) as picture, opened(mask) as drawing:
+        turns = orientations(picture, drawing)
+        check_shapes(picture, drawing, turns)
+        with naming(image):
+            pixels = _rgb(picture, turns[0], size)
+        with naming(mask):
+            outline = Image.fromarray(foreground(drawing).astype(np.uint8))
+    height, width = pixels.shape[-2:]
+    outline = turned(outline, turns[1]).resize((width, height), Image.Resampling.NEAREST)
+    return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)
+
+
+def try_decoding(picture: Image.Image) -> None:
+    """Read an image to its end as cheaply as its format allows.
+
+    Raises:
+        OSError: If it is damaged.
+        ValueError: If its pixel values are not what palpate can use.
+    """
+    picture.draft(None, (1, 1))  # a JPEG decodes to an eighth of its size
+    picture.load()
+    if _is_deep(picture) or picture.mode == "F":
+        _unit(picture)
+
+
+def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
+    """Where a mask is set, as stored: not yet turned upright.
+
+    Raises:
+        ValueError: If no threshold makes sense of its values.
+    """
+    values, top = _gray(drawing)
+    threshold, brightest = (top + 1) // 2, int(values.max())
+    if drawing.format not in _LOSSY:
+        if brightest == 1:
+            threshold = 1
+        elif 0 < brightest < threshold:
+            raise ValueError(
+                f"expected a mask with foreground at {top} (or 0 and 1 only), got values up to "
+                f"{brightest}. If it is a label map, write one binary mask per structure"
+            )
+    result: NDArray[np.bool_] = values >= threshold
+    return result
+
+
+def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
+    """Luminance, and the largest value that the file type can hold."""
+    if _is_deep(picture):
+        return _deep(picture), 65535
+    return np.asarray(_on_black(picture).convert("L")), 255
+
+
+def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
+    if _is_deep(picture) or picture.mode == "F":
+        plain = Image.fromarray(_unit(picture))  # one channel of floats
+    else:
+        plain = _on_black(picture)
+    plain = turned(plain, orientation)
+    if size is not None:
+        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(plain, dtype=np.float32))
+    if plain.mode == "F":
+        return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
+    return values.permute(2, 0, 1).contiguous() / 255
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode == "I" or picture.mode.startswith("I;16")
+
+
+def _deep(picture: Image.Image) -> NDArray[np.int64]:
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"expected integers of at most 16 bits, got {values.min()} to {values.max()}; "
+            "rescale to 16 bits"
+        )
+    return values
+
+
+def _unit(picture: Image.Image) -> NDArray[np.float32]:
+    if picture.mode != "F":
+        return (_deep(picture) / 65535).astype(np.float32)
+    values = np.asarray(picture, dtype=np.float32)
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            f"expected floating-point pixels in [0, 1], got {values.min()} to {values.max()}; "
+            "rescale them"
+        )
+    return values
+
+
+def _on_black(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, rgba).convert("RGB")

@@ -1,0 +1,25 @@
+"""Many things wrong with a data set, told in one error."""
+
+from collections.abc import Sequence
+
+_SHOWN = 10
+
+
+def refuse(
+    problems: Sequence[str], summary: str, error: type[Exception] = ValueError, remedy: str = ""
+) -> None:
+    """Raise one error for all problems, or none if there are none.
+
+    Args:
+        problems: One line each, naming the file or entry; the first ten are shown.
+        summary: What is wrong with all of them, without a full stop.
+        error: What to raise.
+        remedy: One sentence.
+    """
+    if not problems:
+        return
+    lines = [f"  {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"  and {len(problems) - _SHOWN} more")
+    tail = [remedy] if remedy else []
+    raise error("\n".join([f"{summary} ({len(problems)}):", *lines, *tail]))

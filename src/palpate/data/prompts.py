@@ -1,0 +1,65 @@
+"""Which of its texts goes with a sample."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from palpate.randomness import choose
+
+RANDOM = "random"
+ALL = "all"
+OVERRIDE = "override"
+EMPTY_LEVEL = "p0"  # no text at all
+
+
+@dataclass(frozen=True)
+class PromptPolicy:
+    """How a run chooses prompts.
+
+    The choice depends on the seed and the key of the sample alone, so that a sample keeps its
+    prompt whatever else is in the run; with an epoch it is drawn anew in each epoch. Where a level
+    has several phrasings, a sample gets the same one under every policy.
+
+    Attributes:
+        prompt: A level such as ``p3``; ``random``, any level but the empty ``p0`` with equal
+            probability; or ``all``, one sample per level.
+        override: A text for every sample, whatever ``prompt`` says.
+        seed: Of the draw.
+    """
+
+    prompt: str = RANDOM
+    override: str | None = None
+    seed: int = 0
+
+    def levels(self, prompts: Mapping[str, Sequence[str]], key: str, *epoch: int) -> list[str]:
+        """Levels that a sample is used with: one, or with ``all`` every one it has.
+
+        >>> PromptPolicy("all").levels({"p0": [""], "p1": ["polyp"]}, "image-1")
+        ['p0', 'p1']
+        """
+        if self.override is not None:
+            return [OVERRIDE]
+        if self.prompt == ALL:
+            return list(prompts)
+        if self.prompt == RANDOM:
+            return [
+                _pick([n for n in prompts if n != EMPTY_LEVEL], self.seed, "level", key, *epoch)
+            ]
+        return [self.prompt]
+
+    def text(self, prompts: Mapping[str, Sequence[str]], level: str, key: str, *epoch: int) -> str:
+        """The text of a level, one phrasing where there are several."""
+        if self.override is not None:
+            return self.override
+        return _pick(prompts[level], self.seed, "phrasing", key, level, *epoch)
+
+    def lacks(self, prompts: Mapping[str, Sequence[str]]) -> bool:
+        """Whether an entry has no text that this policy could choose."""
+        if self.override is not None or self.prompt == ALL:
+            return False
+        if self.prompt == RANDOM:
+            return not set(prompts) - {EMPTY_LEVEL}
+        return self.prompt not in prompts
+
+
+def _pick(options: Sequence[str], seed: int, *purpose: str | int) -> str:
+    return options[choose(len(options), seed, "prompt", *purpose)]

@@ -1,0 +1,129 @@
+"""Adapters: small trainable modules inside a frozen CLIPSeg (Dhakal et al., 2024, arXiv 2405.06196).
+
+Two places, three reaches::
+
+    dense-*    in every tower block below the deepest tap, behind attention and behind the MLP,
+               each before its residual addition (width 64)
+    shallow-*  on each tap, between the frozen tower and the decoder (width 512)
+    *-v        image tower only
+    *-vl       and text tower
+    *-vlc      and the projected text that conditions the decoder (width 256)
+
+A fresh adapter is the identity: its up-projection starts at zero. ``init="paper"`` is the published
+form instead: PyTorch's default initialisation and a ReLU after the up-projection too, so that the
+update is never negative and a fresh adapter already changes the model.
+"""
+
+from typing import Literal, TypeAlias, get_args
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from palpate.models.clipseg import CLIPSeg
+
+AdapterName: TypeAlias = Literal[
+    "dense-v", "dense-vl", "dense-vlc", "shallow-v", "shallow-vl", "shallow-vlc"
+]
+AdapterInit: TypeAlias = Literal["identity", "paper"]
+ADAPTERS: tuple[AdapterName, ...] = get_args(AdapterName)
+
+_WIDTHS = {"dense": 64, "shallow": 512, "condition": 256}
+
+
+class Adapter(nn.Module):
+    """A bottleneck behind a frozen module: ``x + up(gelu(down(x)))``.
+
+    (Houlsby et al., 2019, https://arxiv.org/abs/1902.00751.) In the published form of VLSM-Adapter
+    it is ``x + relu(up(relu(down(x))))``. With ``skip=False`` only the update is returned, for
+    places where it is added elsewhere.
+    """
+
+    def __init__(
+        self, features: int, width: int, init: AdapterInit = "identity", *, skip: bool = True
+    ) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(features, width), nn.Linear(width, features)
+        self.published, self.skip = init == "paper", skip
+        if not self.published:
+            nn.init.zeros_(self.up.weight)
+            nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
+        if self.published:
+            update: Tensor = F.relu(self.up(F.relu(self.down(x))))
+        else:
+            update = self.up(F.gelu(self.down(x)))
+        return x + update if self.skip else update
+
+
+def adapt(
+    net: CLIPSeg, name: AdapterName, *, init: AdapterInit = "identity", width: int | None = None
+) -> None:
+    """Freeze ``net`` and put adapters into its slots, in place; only they require gradient.
+
+    Args:
+        net: Without adapters.
+        name: Where the adapters go, see the head of this file.
+        init: ``"identity"`` leaves the model's outputs as they were; ``"paper"`` is the published
+            form.
+        width: Size of the bottleneck; by default the published 64 (dense) or 512 (shallow).
+
+    Raises:
+        ValueError: If the name is unknown, or ``net`` already has adapters.
+    """
+    if name not in ADAPTERS:
+        raise ValueError(f"Expected an adapter of {', '.join(ADAPTERS)}, got {name!r}.")
+    if adapter_state(net):
+        raise ValueError("This model already has adapters; load it anew to choose others.")
+    kind, reach = name.split("-")
+    net.requires_grad_(False)
+    insert = _insert_dense if kind == "dense" else _insert_shallow
+    insert(net, _WIDTHS[kind] if width is None else width, init, text="l" in reach)
+    if "c" in reach:
+        net.condition_slot = Adapter(net.config.projection_dim, _WIDTHS["condition"], init)
+
+
+def adapter_state(net: nn.Module) -> dict[str, Tensor]:
+    """The adapters' parameters by their names in ``net``."""
+    places = [f"{name}." for name, part in net.named_modules() if isinstance(part, Adapter)]
+    return {k: v for k, v in net.state_dict().items() if k.startswith(tuple(places))}
+
+
+def text_layer(layer: int, net: CLIPSeg) -> int:
+    """The text layer at the same relative depth as a layer of the image tower.
+
+    Both towers of a published CLIPSeg have twelve layers, where this changes nothing.
+    """
+    return layer * net.config.text.num_hidden_layers // net.config.vision.num_hidden_layers
+
+
+def _insert_dense(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) -> None:
+    # The deepest tapped block itself is not adapted, as published.
+    depth = max(net.config.extract_layers)
+    blocks = list(net.clip.vision_model.encoder.layers[:depth])
+    if text:
+        blocks += net.clip.text_model.encoder.layers[: text_layer(depth, net)]
+    for block in blocks:
+        features = block.layer_norm1.normalized_shape[0]
+        block.after_attention = Adapter(features, width, init)
+        block.after_mlp = Adapter(features, width, init)
+
+
+def _insert_shallow(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) -> None:
+    config = net.config
+    net.tap_slots = nn.ModuleList(
+        Adapter(config.vision.hidden_size, width, init) for _ in config.extract_layers
+    )
+    if not text:
+        return
+    if config.text.hidden_size != config.projection_dim:
+        raise ValueError(
+            "Shallow text adapters add text states to the projected text, so they need a text "
+            f"tower as wide as the projection; got {config.text.hidden_size} and "
+            f"{config.projection_dim}. Use a dense adapter."
+        )
+    for layer in config.extract_layers:
+        # Published form: the whole of x + update is added, not the update alone.
+        slot = Adapter(config.text.hidden_size, width, init, skip=init == "paper")
+        net.text_slots[str(text_layer(layer, net))] = slot

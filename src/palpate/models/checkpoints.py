@@ -1,0 +1,137 @@
+"""Checkpoints: only what was trained, and a card that says what it belongs to.
+
+A checkpoint is a folder of two files: ``weights.safetensors`` and ``palpate.json``.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
+from palpate.models.vlsm import VLSM
+from palpate.models.weights import check_keys, fingerprint, read_json
+
+_CARD, _WEIGHTS = "palpate.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        base: Name or folder of the model it was trained on.
+        base_hash: Fingerprint of that model's weights.
+        weights_hash: Fingerprint of the weights beside this card.
+        adapter: Name of the adapter, or None where parts of the model itself were trained.
+        adapter_init: ``identity`` or ``paper``: the form of the adapter.
+        adapter_width: Bottleneck, or None for the published one.
+        threshold: Probability above which a pixel is foreground.
+        training: The configuration of the training, and what it reached.
+        format: Version of this file's layout.
+    """
+
+    base: str
+    base_hash: str
+    weights_hash: str
+    adapter: AdapterName | None
+    adapter_init: AdapterInit = "identity"
+    adapter_width: int | None = None
+    threshold: float = 0.5
+    training: dict[str, Any] = field(default_factory=dict)
+    format: int = 1
+
+
+def save_checkpoint(model: VLSM, folder: Path, training: dict[str, Any] | None = None) -> None:
+    """Write the adapters and whatever else requires gradient; files appear whole or not at all.
+
+    Args:
+        model: As returned by ``load_model`` and trained since.
+        folder: Made if it is not there; an older checkpoint in it is replaced.
+        training: What the card shall say of the training.
+    """
+    trained = {name for name, p in model.net.named_parameters() if p.requires_grad}
+    kept = adapter_state(model.net).keys() | trained
+    state = {k: v.detach().cpu().contiguous() for k, v in model.net.state_dict().items()}
+    state = {k: v for k, v in state.items() if k in kept}
+    if not state:
+        raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
+    card = Card(
+        base=_portable(model.name),
+        base_hash=model.base_hash,
+        weights_hash=fingerprint(state),
+        adapter=model.adapter,  # type: ignore[arg-type]
+        adapter_init=model.adapter_init,  # type: ignore[arg-type]
+        adapter_width=model.adapter_width,
+        threshold=model.threshold,
+        training=training or {},
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    # The card goes last: a checkpoint without one is not a checkpoint.
+    save_file(state, folder / f"{_WEIGHTS}.partial")
+    (folder / f"{_WEIGHTS}.partial").replace(folder / _WEIGHTS)
+    (folder / f"{_CARD}.partial").write_text(json.dumps(asdict(card), indent=2) + "\n")
+    (folder / f"{_CARD}.partial").replace(folder / _CARD)
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder was written by :func:`save_checkpoint`."""
+    return (folder / _CARD).is_file()
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a checkpoint.
+
+    Raises:
+        ValueError: If it is damaged or of a later format.
+    """
+    values = read_json(folder / _CARD)
+    known = {f.name for f in fields(Card)}
+    missing = {"base", "base_hash", "weights_hash", "adapter"} - values.keys()
+    if missing or values.keys() - known or values.get("format", 1) != 1:
+        raise ValueError(
+            f"{folder / _CARD} is not a card of this version of palpate: missing "
+            f"{sorted(missing)}, unknown {sorted(values.keys() - known)}, format "
+            f"{values.get('format')}."
+        )
+    return Card(**values)
+
+
+def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
+    """Where the model under a checkpoint is: as told, as written, or relative to the folder."""
+    if base is not None:
+        return base
+    local = [Path(card.base), folder / card.base]
+    found = [place for place in local if place.is_dir()]
+    return found[0] if found else card.base
+
+
+def restore(model: VLSM, card: Card, folder: Path) -> None:
+    """Put a checkpoint's weights into its adapted base model, after checking both.
+
+    Raises:
+        ValueError: If the base model has other weights than the checkpoint was trained on, or the
+            checkpoint's own were changed.
+    """
+    if model.base_hash != card.base_hash:
+        raise ValueError(
+            f"The checkpoint {folder} was trained on {card.base} with weights "
+            f"{card.base_hash[:12]}…, but {model.name} has {model.base_hash[:12]}…. Pass "
+            "base=... with the model it belongs to."
+        )
+    try:
+        state = load_file(folder / _WEIGHTS)
+    except Exception as error:
+        raise ValueError(f"{folder / _WEIGHTS} cannot be read as weights: {error}.") from error
+    if fingerprint(state) != card.weights_hash:
+        raise ValueError(f"{folder / _WEIGHTS} is not what {_CARD} describes; it was changed.")
+    own = model.net.state_dict()
+    check_keys(own.keys() & (state.keys() | adapter_state(model.net).keys()), state, str(folder))
+    model.net.load_state_dict(state, strict=False)
+    model.threshold = card.threshold
+
+
+def _portable(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).is_dir() else name

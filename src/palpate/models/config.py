@@ -1,0 +1,96 @@
+"""The sizes of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Self, TypeVar
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of the image tower; defaults are those of ``CLIPSegVisionConfig``."""
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    image_size: int = 224
+    patch_size: int = 32
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Sizes of the text tower; defaults are those of ``CLIPSegTextConfig``."""
+
+    vocab_size: int = 49408
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 8
+    max_position_embeddings: int = 77
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+    eos_token_id: int = 49407
+
+
+@dataclass(frozen=True)
+class ClipSegConfig:
+    """Sizes of a whole CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
+
+    ``pre_layer_norm`` is ours: a DINOv2 tower has no layer norm in front of its first block.
+    """
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    projection_dim: int = 512
+    extract_layers: tuple[int, ...] = (3, 6, 9)
+    reduce_dim: int = 64
+    conditional_layer: int = 0
+    use_complex_transposed_convolution: bool = False
+    decoder_num_attention_heads: int = 4
+    decoder_intermediate_size: int = 2048
+    pre_layer_norm: bool = True
+
+    @classmethod
+    def from_hf(cls, values: dict[str, Any]) -> Self:
+        """Read the dictionary of a ``config.json``; absent keys take Hugging Face's defaults.
+
+        Raises:
+            ValueError: If it is not the configuration of a CLIPSeg.
+        """
+        if values.get("model_type") != "clipseg":
+            raise ValueError(
+                f"Expected the configuration of a CLIPSeg (model_type 'clipseg'), got "
+                f"model_type {values.get('model_type')!r}."
+            )
+        known = {f.name for f in fields(cls)} - {"vision", "text"}
+        own = {k: v for k, v in values.items() if k in known}
+        own["pre_layer_norm"] = values.get("palpate", {}).get("pre_layer_norm", True)
+        config = cls(
+            vision=_read(VisionConfig, values.get("vision_config") or {}),
+            text=_read(TextConfig, values.get("text_config") or {}),
+            **own,
+        )
+        return replace(config, extract_layers=tuple(config.extract_layers))
+
+    def to_hf(self) -> dict[str, Any]:
+        """The dictionary for ``config.json``; the inverse of :meth:`from_hf`."""
+        values = asdict(self)
+        vision, text = values.pop("vision"), values.pop("text")
+        pre_layer_norm = values.pop("pre_layer_norm")
+        return {
+            "model_type": "clipseg",
+            "architectures": ["CLIPSegForImageSegmentation"],
+            **values,
+            "extract_layers": list(self.extract_layers),
+            "vision_config": {"model_type": "clipseg_vision_model", **vision},
+            "text_config": {"model_type": "clipseg_text_model", **text},
+            "palpate": {"pre_layer_norm": pre_layer_norm},
+        }
+
+
+def _read(kind: type[_Part], values: dict[str, Any]) -> _Part:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{k: v for k, v in values.items() if k in known and v is not None})

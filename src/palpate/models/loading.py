@@ -1,0 +1,161 @@
+"""``load_model``: from a name or a folder to a model that can be called, tuned and attacked."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palpate.models import checkpoints
+from palpate.models.adapters import AdapterInit, AdapterName, adapt
+from palpate.models.clipseg import CLIPSeg
+from palpate.models.config import ClipSegConfig
+from palpate.models.tokenizer import Tokenizer
+from palpate.models.vlsm import IMAGENET_MEAN, IMAGENET_STD, VLSM, Preprocessing
+from palpate.models.weights import check_keys, find_model, fingerprint, read_json, read_weights
+
+# Buffers that older versions of transformers saved with the weights.
+_DERIVED = ("position_ids",)
+
+
+def load_model(
+    name_or_directory: str | Path,
+    adapter: AdapterName | None = None,
+    *,
+    init: AdapterInit = "identity",
+    width: int | None = None,
+    base: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> VLSM:
+    """Load a text-prompted segmenter, in evaluation mode; only adapters require gradient.
+
+    Args:
+        name_or_directory: A CLIPSeg in Hugging Face's layout, as hub name or local directory; or a
+            checkpoint folder written by palpate, which brings its adapter with it.
+        adapter: ``dense-`` or ``shallow-`` with ``v``, ``vl`` or ``vlc``; see
+            :mod:`palpate.models.adapters`.
+        init: ``"identity"``: the adapted model computes what the model computed. ``"paper"``: the
+            published initialisation and form.
+        width: Bottleneck of the adapters; by default the published one.
+        base: Where the model under a checkpoint is now, if it moved.
+        tokenizer: Folder of tokenizer files, if the model's own has none.
+        revision: Branch, tag or commit on the hub.
+        seed: Of the adapters' initial weights.
+        device: Where to put it.
+
+    Returns:
+        A module called as ``model(images, prompts=[...])``; see :class:`palpate.models.vlsm.VLSM`.
+
+    Raises:
+        FileNotFoundError: If the model, its weights or its base is not there.
+        ValueError: If it is not a CLIPSeg, its weights do not fit, the adapter is unknown, or a
+            checkpoint was made for other base weights.
+    """
+    folder = find_model(name_or_directory, revision=revision)
+    if checkpoints.is_checkpoint(folder):
+        if adapter is not None:
+            raise ValueError(
+                f"{folder} is a checkpoint and brings its own adapter; leave adapter out, or load "
+                "its base model to start another."
+            )
+        card = checkpoints.read_card(folder)
+        model = _load_base(checkpoints.find_base(card, folder, base), tokenizer, revision)
+        _adapt(model, card.adapter, card.adapter_init, card.adapter_width, seed)
+        checkpoints.restore(model, card, folder)
+    else:
+        model = _load_base(name_or_directory, tokenizer, revision)
+        _adapt(model, adapter, init, width, seed)
+    return model.to(device).eval()
+
+
+def _load_base(name: str | Path, tokenizer: str | Path | None, revision: str | None = None) -> VLSM:
+    folder = find_model(name, revision=revision)
+    values = read_json(folder / "config.json")
+    try:
+        config = ClipSegConfig.from_hf(values)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
+    state = _without_derived(read_weights(folder))
+    with torch.device("meta"):
+        net = CLIPSeg(config)
+    check_keys(net.state_dict(), state, str(folder))
+    _check_shapes(net, state, folder)
+    net.load_state_dict(state, assign=True)
+    net.requires_grad_(False)
+    texts = Tokenizer(
+        folder if tokenizer is None else Path(tokenizer),
+        config.text.max_position_embeddings,
+        config.text.eos_token_id,
+    )
+    return VLSM(
+        net,
+        texts,
+        _preprocessing(folder, config),
+        threshold=values.get("palpate", {}).get("threshold", 0.5),
+        name=str(name),
+        base_hash=fingerprint(state),
+    )
+
+
+def _adapt(
+    model: VLSM, name: AdapterName | None, init: AdapterInit, width: int | None, seed: int
+) -> None:
+    if name is None:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapt(model.net, name, init=init, width=width)
+    model.adapter, model.adapter_init, model.adapter_width = name, init, width
+
+
+def _without_derived(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if not k.endswith(_DERIVED)}
+
+
+def _check_shapes(net: CLIPSeg, state: dict[str, Tensor], folder: Path) -> None:
+    wrong = {
+        name: (tuple(tensor.shape), tuple(state[name].shape))
+        for name, tensor in net.state_dict().items()
+        if tensor.shape != state[name].shape
+    }
+    if wrong:
+        listed = "; ".join(f"{k}: expected {a}, got {b}" for k, (a, b) in list(wrong.items())[:10])
+        raise ValueError(f"The weights of {folder} have other shapes than its config: {listed}.")
+
+
+def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
+    """Mean, standard deviation and size from the image processor's file, where there is one.
+
+    Without it the mean and deviation are ImageNet's, as every published CLIPSeg has them, and the
+    image decides the size.
+    """
+    # CLIPSeg runs at 352 whatever its position embedding was trained for; a tower of another
+    # size, at its own.
+    fallback = 352 if config.vision.image_size == 224 else config.vision.image_size
+    patch = config.vision.patch_size
+    fallback = math.ceil(fallback / patch) * patch
+    if not (folder / "preprocessor_config.json").is_file():
+        return Preprocessing(fallback=fallback)
+    values = read_json(folder / "preprocessor_config.json")
+    size = _side(values.get("size"))
+    if size is not None and size % patch:
+        raise ValueError(
+            f"{folder / 'preprocessor_config.json'} asks for {size} pixels, which patches of "
+            f"{patch} do not divide."
+        )
+    return Preprocessing(
+        size=size,
+        mean=tuple(values.get("image_mean") or IMAGENET_MEAN),
+        std=tuple(values.get("image_std") or IMAGENET_STD),
+        fallback=fallback,
+    )
+
+
+def _side(size: Any) -> int | None:
+    if isinstance(size, dict):
+        size = size.get("height") or size.get("shortest_edge")
+    return int(size) if size else None

@@ -1,0 +1,104 @@
+"""The transformer blocks CLIPSeg is made of, under Hugging Face's parameter names.
+
+We own these few lines so that gradients reach the pixels, whatever version of transformers is
+installed. Every block has two slots, ``after_attention`` and ``after_mlp``, that compute nothing
+until an adapter is put into them.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI's approximation of the GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "relu": F.relu,
+}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "b n d"], *, causal: bool = False) -> Float[Tensor, "b n d"]:
+        b, n, d = x.shape
+        query, key, value = (
+            project(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        mixed = _attend(query, key, value, causal=causal)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(b, n, d))
+        return out
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
+    # In bfloat16 on a CPU the fused kernel is slower than its parts, its backward pass three times.
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        return scores.softmax(dim=-1) @ value
+    return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+
+
+class MLP(nn.Module):
+    """Two linear layers with an activation between."""
+
+    def __init__(self, width: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"Expected hidden_act in {sorted(ACTIVATIONS)}, got {activation!r}.")
+        self.activation = ACTIVATIONS[activation]
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        out: Tensor = self.fc2(self.activation(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and MLP, each added to its input; normalised before (towers) or after (decoder)."""
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, activation: str, eps: float, *, pre_norm: bool
+    ) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.self_attn = Attention(width, heads)
+        self.layer_norm1 = nn.LayerNorm(width, eps=eps)
+        self.mlp = MLP(width, hidden, activation)
+        self.layer_norm2 = nn.LayerNorm(width, eps=eps)
+        self.after_attention: nn.Module = nn.Identity()
+        self.after_mlp: nn.Module = nn.Identity()
+
+    def forward(self, x: Float[Tensor, "b n d"], *, causal: bool = False) -> Float[Tensor, "b n d"]:
+        if self.pre_norm:
+            x = x + self.after_attention(self.self_attn(self.layer_norm1(x), causal=causal))
+            return x + self.after_mlp(self.mlp(self.layer_norm2(x)))
+        x = self.layer_norm1(x + self.after_attention(self.self_attn(x, causal=causal)))
+        out: Tensor = self.layer_norm2(x + self.after_mlp(self.mlp(x)))
+        return out
+
+
+class Encoder(nn.Module):
+    """A stack of pre-norm blocks."""
+
+    def __init__(
+        self, depth: int, width: int, heads: int, hidden: int, activation: str, eps: float
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            Block(width, heads, hidden, activation, eps, pre_norm=True) for _ in range(depth)
+        )

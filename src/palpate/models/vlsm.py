@@ -1,0 +1,167 @@
+"""A text-prompted segmenter as the rest of palpate sees it: pixels and prompts in, logits out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from palpate.models.clipseg import CLIPSeg
+from palpate.models.tokenizer import Tokenizer
+from palpate.types import Images, Logits
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to an image before the network, inside the model and differentiable.
+
+    Attributes:
+        size: Side of the square the network gets, in pixels. None: an image that is square, with a
+            side that the patch divides, goes in as it is; any other is resized to ``fallback``.
+        mean: Subtracted from each channel, in units of pixel value.
+        std: Each channel is divided by it.
+        fallback: See ``size``.
+    """
+
+    size: int | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    fallback: int = 352
+
+
+class VLSM(nn.Module):
+    """A vision-language segmentation model in pixel space.
+
+    Normalisation, resizing and the text live in here, so that images are RGB in [0, 1] at whatever
+    size they come, an attack's epsilon is in pixel units, and logits have the size of the image.
+
+    Args:
+        net: The network.
+        tokenizer: Makes tokens of prompts.
+        preprocessing: Resizing and normalisation.
+        threshold: A pixel is foreground where its probability exceeds this.
+        name: Where the weights came from.
+        base_hash: Fingerprint of the weights without adapters.
+    """
+
+    def __init__(
+        self,
+        net: CLIPSeg,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        *,
+        threshold: float = 0.5,
+        name: str = "",
+        base_hash: str = "",
+    ) -> None:
+        super().__init__()
+        if not 0 < threshold < 1:
+            raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
+        self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
+        self.threshold, self.name, self.base_hash = threshold, name, base_hash
+        self.adapter: str | None = None
+        self.adapter_init: str = "identity"
+        self.adapter_width: int | None = None
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
+        self._texts: dict[str, Tensor] = {}
+        self._texts_made_with: tuple[object, ...] = ()
+
+    @property
+    def threshold_logit(self) -> float:
+        """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
+        return math.log(self.threshold / (1 - self.threshold))
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def forward(
+        self,
+        images: Images,
+        prompts: Sequence[str] | Int64[Tensor, "b n"] | None = None,
+        *,
+        condition: Float[Tensor, "b d"] | None = None,
+    ) -> Logits:
+        """Where in each image is what its prompt names?
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image; or their tokens.
+            condition: In place of prompts: the embedded text, see :meth:`condition`.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
+
+        Raises:
+            ValueError: If there is not one prompt per image.
+        """
+        if condition is None:
+            condition = self.condition(self._one_each(prompts, len(images)))
+        logits = self.net(self.to_network(images), condition).float()
+        if logits.shape[2:] == images.shape[2:]:
+            return logits
+        return F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
+
+    def to_network(self, images: Images) -> Images:
+        """Resize and normalise, differentiably."""
+        size = self.input_size(images.shape[2], images.shape[3])
+        if images.shape[2:] != (size, size):
+            images = F.interpolate(
+                images, (size, size), mode="bilinear", align_corners=False, antialias=True
+            )
+        return (images - self.mean) / self.std
+
+    def input_size(self, height: int, width: int) -> int:
+        """Side of the square that an image of this height and width becomes, in pixels."""
+        given = self.preprocessing
+        if given.size is not None:
+            return given.size
+        fits = height == width and height % self.net.config.vision.patch_size == 0
+        return height if fits else given.fallback
+
+    def condition(self, prompts: Sequence[str] | Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+        """What the decoder is told to look for, one row per prompt.
+
+        Each text is encoded once and remembered for as long as the weights that read it stay the
+        same and want no gradient.
+        """
+        if isinstance(prompts, Tensor):
+            return self.net.condition(prompts.to(self.device))
+        if torch.is_grad_enabled() and any(p.requires_grad for p in self._text_parameters()):
+            unique = list(dict.fromkeys(prompts))
+            encoded = self.net.condition(self.tokenizer(unique).to(self.device))
+            return encoded[[unique.index(prompt) for prompt in prompts]]
+        self._forget_stale_texts()
+        if new := [p for p in dict.fromkeys(prompts) if p not in self._texts]:
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                encoded = self.net.condition(self.tokenizer(new).to(self.device))
+            self._texts.update(zip(new, encoded, strict=True))
+        return torch.stack([self._texts[prompt] for prompt in prompts])
+
+    def _one_each(
+        self, prompts: Sequence[str] | Tensor | None, images: int
+    ) -> Sequence[str] | Tensor:
+        if prompts is None or isinstance(prompts, str) or len(prompts) != images:
+            given = "none" if prompts is None else repr(prompts)[:80]
+            raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+        return prompts
+
+    def _text_parameters(self) -> list[nn.Parameter]:
+        net = self.net
+        parts = (net.clip.text_model, net.clip.text_projection, net.text_slots, net.condition_slot)
+        return [p for part in parts for p in part.parameters()]
+
+    def _forget_stale_texts(self) -> None:
+        # Every in-place change of a tensor, an optimiser's step too, raises its version.
+        stamp = tuple((id(p), p._version, p.device) for p in self._text_parameters())
+        if stamp != self._texts_made_with:
+            self._texts.clear()
+            self._texts_made_with = stamp

@@ -1,0 +1,111 @@
+"""Weights on disk: found, read without pickle's dangers, and named by what they contain."""
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+# The second is how the hub names a variant.
+_FILES = ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")
+_INDEX = "model.safetensors.index.json"
+_NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
+
+
+def find_model(name: str | Path, *, revision: str | None = None) -> Path:
+    """The folder of a model: a local directory, or a hub name fetched into the hub's cache.
+
+    Raises:
+        FileNotFoundError: If it is neither.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+        raise FileNotFoundError(
+            f"There is no directory {folder}, and it is not the name of a model on the hub "
+            "(owner/name) either."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=_NEEDED))
+    except Exception as error:  # the hub client raises many kinds, all of which mean this
+        raise FileNotFoundError(
+            f"Model {name!r} is neither a directory here nor could it be fetched from the hub "
+            f"({type(error).__name__}). Check the name and the network, or download the model "
+            "elsewhere and pass its directory."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; errors name the file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; {path.parent} is not a model.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"Expected a JSON object in {path}, got {type(values).__name__}.")
+    return values
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a model directory, in float32.
+
+    Raises:
+        FileNotFoundError: If no weights are there.
+        ValueError: If a file is damaged.
+    """
+    if (folder / _INDEX).is_file():
+        shards = sorted(set(read_json(folder / _INDEX)["weight_map"].values()))
+        state = {k: v for shard in shards for k, v in _read(folder / shard).items()}
+    else:
+        found = [folder / name for name in _FILES if (folder / name).is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"{folder} has no weights: expected {' or '.join(_FILES)} beside config.json."
+            )
+        state = _read(found[0])
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and values: the same weights give the same hash in any file."""
+    digest = sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_keys(wanted: Iterable[str], given: Iterable[str], source: str) -> None:
+    """Refuse weights that do not fit, naming the first ten that differ.
+
+    Raises:
+        ValueError: If a wanted tensor is missing or another is there.
+    """
+    wanted, given = set(wanted), set(given)
+    missing, unexpected = sorted(wanted - given), sorted(given - wanted)
+    if missing or unexpected:
+        raise ValueError(
+            f"The weights of {source} do not fit: {len(missing)} missing {missing[:10]}, "
+            f"{len(unexpected)} unexpected {unexpected[:10]}."
+        )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing although the model lists it.") from None
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as weights; fetch it again: {error}.") from error

@@ -1,0 +1,219 @@
+"""A run as a recipe describes it: typed, checked before any work starts, and written next to the
+result as it was resolved.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from palpate.data import DATASETS, Augmentation
+from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
+from palpate.models.dinov2 import NewParts
+from palpate.training import TrainingSettings
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, at which size, with which texts."""
+
+    __pydantic_config__ = _STRICT
+    name: str = "kvasir"
+    """Data set; `folder` for one of your own in the same layout."""
+    root: Path | None = None
+    """Folder that holds the data set; by default $PALPATE_DATA, or else data/."""
+    size: int | None = 224
+    """Images are resized to a square of this side in pixels; null keeps their own size."""
+    prompt: str = "random"
+    """Prompt level (p1, p2, ...), `random` (drawn once per sample) or `all`."""
+    override_prompt: str | None = None
+    """One text for every sample, in place of their own."""
+    train_limit: int | None = None
+    """Use the first so many training samples."""
+    test_limit: int | None = None
+    """Attack the first so many samples."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """A model to be built from a DINOv2 and pretrained, where no CLIPSeg is at hand."""
+
+    __pydantic_config__ = _STRICT
+    backbone: Path = Path("weights/dinov2_vits14_imgfocus")
+    """DINOv2 directory; relative paths are also looked up under the data root."""
+    tokenizer: Path = Path("weights/clip_tokenizer")
+    """Folder with vocab.json and merges.txt; looked up likewise."""
+    parts: NewParts = field(default_factory=NewParts)
+    """Sizes of the new text tower and decoder."""
+    datasets: tuple[str, ...] = ("kvasir", "isic", "camus")
+    """Data sets whose training splits teach the new parts."""
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(
+            epochs=12, warmup_epochs=1, weight_decay=1e-2, precision="bf16"
+        )
+    )
+    """How the new parts are trained."""
+    cache: Path = Path("runs/pretrained")
+    """Where finished models are kept, by what they were made of."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, with which adapter."""
+
+    __pydantic_config__ = _STRICT
+    name: str | None = None
+    """A CLIPSeg in Hugging Face's layout, as hub name or directory."""
+    build: BuildConfig | None = None
+    """Where there is no name: build and pretrain one."""
+    adapter: AdapterName | None = "dense-vl"
+    """Where the adapters go; null trains nothing and attacks the model as it is."""
+    init: AdapterInit = "identity"
+    """`identity`, or `paper` for the published form."""
+    width: int | None = None
+    """Bottleneck of the adapters; null for the published one."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; `auto` takes CUDA where there is one."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the adapters are trained."""
+
+    __pydantic_config__ = _STRICT
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    """Hyper-parameters of the loop."""
+    augmentation: Augmentation | None = None
+    """Random changes of the training images; null for none, as published."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is done to the model, and how it is scored."""
+
+    __pydantic_config__ = _STRICT
+    split: Literal["train", "val", "test"] = "test"
+    """Split to attack."""
+    attacks: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
+    )
+    """Attacks by the name they get in the table, with their options; `attack` names the attack
+    itself where it differs from that name."""
+    epsilon_255: tuple[float, ...] = (1, 2, 4, 8)
+    """Radii of the ball, in steps of an 8-bit image (1 = 1/255)."""
+    batch_size: int = 16
+    """Images attacked at a time; changes nothing but speed and memory."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic during the attack; scores are always computed in fp32."""
+    examples: int = 4
+    """Samples whose images are kept for the figures."""
+    baseline: bool = True
+    """Also score the model without its adapter, on clean images."""
+    tau: float = 0.5
+    """An attack succeeds where it takes the DSC from above tau to tau or below."""
+    tolerance: float = 2.0
+    """Tolerance of the normalised surface Dice, in pixels."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: a data set, a model, its training, the attacks on it, and a report."""
+
+    __pydantic_config__ = _STRICT
+    name: str = "run"
+    """What the report calls it."""
+    out: Path | None = None
+    """Run folder; by default runs/NAME."""
+    seed: int = 0
+    """Seed of everything random."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.name not in DATASETS:
+            raise ValueError(
+                f"Expected data.name in {', '.join(DATASETS)}, got {self.data.name!r}."
+            )
+        if self.model.name is None and self.model.build is None:
+            raise ValueError(
+                "Expected model.name (a CLIPSeg: hub name or directory) or model.build (make one "
+                "from a DINOv2), got neither."
+            )
+        if self.model.adapter not in (None, *ADAPTERS):
+            raise ValueError(f"Expected model.adapter in {ADAPTERS}, got {self.model.adapter!r}.")
+        for epsilon in self.evaluate.epsilon_255:
+            if not 0 < epsilon <= 255:
+                raise ValueError(f"Expected epsilon_255 in (0, 255], got {epsilon}.")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out or Path("runs") / self.name
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a recipe.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not YAML, or a setting is unknown or of the wrong kind; all faults are
+            listed.
+    """
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise FileNotFoundError(f"There is no recipe {path}; beside it: {', '.join(near) or '-'}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not readable YAML: {error}") from error
+    return config_from(values or {}, str(path))
+
+
+def config_from(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
+    """A run configuration from plain values, checked."""
+    try:
+        return TypeAdapter(RunConfig).validate_python(values)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_fault(fault)}" for fault in error.errors())
+        raise ValueError(f"{source} cannot be used:\n{faults}") from None
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain values, as YAML and JSON can hold them."""
+    values: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
+    return values
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved configuration; it reads back as the same run."""
+    path.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+
+
+def _fault(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _names(asdict(_DEFAULT))
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{where}: there is no such setting{hint}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}, got {fault['input']!r:.80}" if where else message
+
+
+def _names(values: Mapping[str, Any]) -> list[str]:
+    found = list(values)
+    for value in values.values():
+        if isinstance(value, Mapping):
+            found += _names(value)
+    return found
+
+
+_DEFAULT = RunConfig(model=ModelConfig(build=BuildConfig()))

@@ -1,0 +1,122 @@
+"""A whole run, from a recipe to a page."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from palpate.data import FolderDataset
+from palpate.evaluation import read_examples, read_rows
+from palpate.evaluation.sanity import load_card, sanity_card, save_card
+from palpate.models import VLSM
+from palpate.pipeline import stages
+from palpate.pipeline.config import RunConfig, plain, read_config
+from palpate.pipeline.costs import measured
+from palpate.pipeline.environment import describe_environment
+from palpate.pipeline.folder import open_folder, write_json
+from palpate.progress import Progress, silent
+from palpate.report import report
+
+
+def run(config: RunConfig, progress: Progress = silent) -> Path:
+    """Train, attack, score and report; whatever an earlier call finished is not done again.
+
+    Args:
+        config: The recipe.
+        progress: Told about every step of every stage.
+
+    Returns:
+        The page, ``report/index.html`` in the run folder.
+
+    Raises:
+        ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
+            model or the run folder cannot be used; found before the first long computation.
+    """
+    stages.attacks_of(config.evaluate.attacks)
+    splits = stages.load_splits(config)
+    with open_folder(config) as folder:
+        write_json(folder / "environment.json", describe_environment())
+        with measured("pretrain", folder):
+            stages.base_model(config, progress)
+        with measured("train", folder):
+            model = stages.tune(config, splits, progress)
+        _evaluate(config, model, splits.attacked, folder, progress)
+        with measured("report", folder):
+            return make_report(folder)
+
+
+def train_only(config: RunConfig, progress: Progress = silent) -> Path:
+    """The first half of :func:`run`: a trained checkpoint in the run folder."""
+    splits = stages.load_splits(config)
+    with open_folder(config) as folder:
+        write_json(folder / "environment.json", describe_environment())
+        with measured("pretrain", folder):
+            stages.base_model(config, progress)
+        with measured("train", folder):
+            stages.tune(config, splits, progress)
+        return folder / "checkpoint"
+
+
+def evaluate_again(
+    folder: Path,
+    attacks: tuple[str, ...] | None,
+    epsilon_255: tuple[float, ...] | None,
+    progress: Progress = silent,
+) -> Path:
+    """Attack the model of a run folder, with the recipe's attacks or others; rows are added."""
+    config = replace(_config_of(folder), out=folder)
+    wanted = config.evaluate
+    if attacks is not None:
+        wanted = replace(wanted, attacks={name: wanted.attacks.get(name, {}) for name in attacks})
+    if epsilon_255 is not None:
+        wanted = replace(wanted, epsilon_255=epsilon_255)
+    other = replace(config, evaluate=wanted)
+    stages.attacks_of(wanted.attacks)
+    splits = stages.load_splits(config)
+    with open_folder(config):
+        model = stages.tune(config, splits, progress)
+        _evaluate(other, model, splits.attacked, folder, progress)
+        return folder / "rows"
+
+
+def make_report(folder: Path) -> Path:
+    """Tables, figures and the page of a run folder; needs neither model nor data."""
+    config = _config_of(folder)
+    card = folder / "sanity.json"
+    return report(
+        read_rows(folder / "rows"),
+        folder,
+        examples=read_examples(folder / "examples"),
+        sanity=load_card(card) if card.is_file() else None,
+        config=plain(config),
+        environment=_read_json(folder / "environment.json"),
+        title=config.name,
+    )
+
+
+def _evaluate(
+    config: RunConfig, model: VLSM, data: FolderDataset, folder: Path, progress: Progress
+) -> None:
+    with measured("evaluate", folder):
+        stages.score_baseline(config, data, progress)
+        rows = stages.press(config, model, data, progress)
+    with measured("sanity", folder):
+        progress("sanity", 0, 1, "is the measured robustness to be believed?")
+        save_card(sanity_card(rows, model, data, seed=config.seed), folder / "sanity.json")
+        progress("sanity", 1, 1)
+
+
+def _config_of(folder: Path) -> RunConfig:
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"{folder} is not a run folder: it has no config.yaml. Make one with "
+            "`palpate run --config recipes/kvasir-quick.yaml`."
+        )
+    return read_config(folder / "config.yaml")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values

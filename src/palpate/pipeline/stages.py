@@ -1,0 +1,193 @@
+"""The stages of a run, each of which picks up whatever an earlier call has left."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from palpate.attacks import ATTACKS, LOSSES
+from palpate.data import FolderDataset, load_data
+from palpate.data.load import data_root
+from palpate.data.pool import pool
+from palpate.evaluation import ExampleStore, evaluate
+from palpate.models import VLSM, build_from_dinov2, load_model
+from palpate.pipeline.config import BuildConfig, RunConfig
+from palpate.progress import Progress
+from palpate.training import pretrain, train
+from palpate.types import Attack
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of a run's data set, checked before any work starts."""
+
+    train: FolderDataset
+    val: FolderDataset
+    attacked: FolderDataset
+
+
+def load_splits(config: RunConfig) -> Splits:
+    """Find the data set of a run and check every file of it."""
+    wanted = config.data
+    load = partial(
+        load_data,
+        wanted.name,
+        wanted.root,
+        size=wanted.size,
+        prompt=wanted.prompt,
+        override_prompt=wanted.override_prompt,
+        seed=config.seed,
+    )
+    return Splits(
+        load(split="train", limit=wanted.train_limit),
+        load(split="val"),
+        load(split=config.evaluate.split, limit=wanted.test_limit),
+    )
+
+
+def base_model(config: RunConfig, progress: Progress) -> Path | str:
+    """Where the model without adapter is; built and pretrained first if the run says so."""
+    if config.model.name is not None:
+        return config.model.name
+    build = config.model.build
+    assert build is not None
+    backbone, tokenizer = (_find(p, config) for p in (build.backbone, build.tokenizer))
+    out = build.cache / _name_of(build, config)
+    if (out / "finished").is_file():
+        return out
+    data, validation = (
+        pool([_part(name, split, build, config) for name in build.datasets])
+        for split in ("train", "val")
+    )
+    built = build_from_dinov2(
+        backbone, tokenizer, out / "built", parts=build.parts, seed=config.seed
+    )
+    pretrain(built, data, validation, out, build.training, device=device(config), progress=progress)
+    (out / "finished").touch()
+    return out
+
+
+def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
+    """The model with its trained adapter; trained first unless that is done."""
+    base = base_model(config, progress)
+    wanted = config.model
+    model = load_model(
+        base, wanted.adapter, init=wanted.init, width=wanted.width, seed=config.seed,
+        device=device(config),
+    )  # fmt: skip
+    if wanted.adapter is None:
+        return model
+    out = config.folder / "checkpoint"
+    train(
+        model, splits.train, splits.val, out, config.train.settings,
+        augmentation=config.train.augmentation, progress=progress,
+    )  # fmt: skip
+    return load_model(out, base=base, device=device(config))
+
+
+def press(config: RunConfig, model: VLSM, data: FolderDataset, progress: Progress) -> pd.DataFrame:
+    """Attack the model and score it; rows and examples go to the run folder."""
+    wanted = config.evaluate
+    return evaluate(
+        model,
+        data,
+        attacks_of(wanted.attacks),
+        epsilons=[epsilon / 255 for epsilon in wanted.epsilon_255],
+        out=config.folder / "rows",
+        seed=config.seed,
+        batch_size=wanted.batch_size,
+        precision=wanted.precision,
+        tolerance=wanted.tolerance,
+        tau=wanted.tau,
+        examples=ExampleStore(config.folder / "examples", wanted.examples),
+        progress=lambda done, total, message: progress("attacks", done, total, message),
+    )
+
+
+def score_baseline(
+    config: RunConfig, data: FolderDataset, progress: Progress
+) -> pd.DataFrame | None:
+    """Clean scores of the model without its adapter: the frozen-encoder baseline."""
+    if not config.evaluate.baseline or config.model.adapter is None:
+        return None
+    model = load_model(base_model(config, progress), device=device(config))
+    return evaluate(
+        model,
+        data,
+        {},
+        out=config.folder / "baseline",
+        seed=config.seed,
+        batch_size=config.evaluate.batch_size,
+        tolerance=config.evaluate.tolerance,
+        tau=config.evaluate.tau,
+        progress=lambda done, total, message: progress("baseline", done, total, message),
+    )
+
+
+def attacks_of(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Attack]:
+    """Configured attacks from a recipe: names and options to callables.
+
+    Raises:
+        ValueError: If there is no such attack or loss.
+    """
+    return {name: _attack(name, dict(given)) for name, given in options.items()}
+
+
+def device(config: RunConfig) -> str:
+    """Where to compute."""
+    if config.model.device != "auto":
+        return config.model.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _attack(name: str, options: dict[str, Any]) -> Attack:
+    which = options.pop("attack", name)
+    if which not in ATTACKS:
+        raise ValueError(
+            f"There is no attack {which!r}; expected one of {', '.join(ATTACKS)}. An attack under "
+            "another name in the table says which it is: `my-name: {attack: pgd, steps: 100}`."
+        )
+    if "loss" in options:
+        if options["loss"] not in LOSSES:
+            raise ValueError(
+                f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
+            )
+        options["loss"] = LOSSES[options["loss"]]
+    return partial(ATTACKS[which], **options)
+
+
+def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> FolderDataset:
+    return load_data(
+        name, config.data.root, split=split, size=build.parts.input_size, seed=config.seed
+    )
+
+
+def _name_of(build: BuildConfig, config: RunConfig) -> str:
+    """A folder name that only the same ingredients give."""
+    made_of = {
+        "parts": asdict(build.parts),
+        "datasets": build.datasets,
+        "training": asdict(build.training),
+        "backbone": build.backbone.name,
+        "seed": config.seed,
+    }
+    digest = sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{build.backbone.name}-{digest[:10]}"
+
+
+def _find(path: Path, config: RunConfig) -> Path:
+    """A path as given, or under the data root."""
+    places: Sequence[Path] = (path, data_root(config.data.root) / path)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(
+        f"{path} was found neither here nor under the data root ({places[1]}). Get a DINOv2 and a "
+        "CLIP vocabulary, or set model.name to a CLIPSeg that you have."
+    )

@@ -1,0 +1,171 @@
+"""Features of a frozen image tower, computed once and kept on disk.
+
+Where only text tower and decoder learn, the image tower would give the same hidden states in every
+epoch. They are kept in half precision in a memory-mapped file: whatever the number of images, only
+the current batch is in memory.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from palpate.data import FolderDataset, collate
+from palpate.data.pool import PooledDataset
+from palpate.models import VLSM
+from palpate.progress import Progress, silent
+from palpate.training.batches import TrainingBatch
+
+AnyData = FolderDataset | PooledDataset
+
+
+@dataclass(frozen=True, eq=False)
+class CachedFeatures(Dataset[TrainingBatch]):
+    """Samples with features in the place of images."""
+
+    data: AnyData
+    folder: Path
+    row: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> TrainingBatch:
+        case = self.data.cases[index]
+        taps = _read(self.folder / "features.npy", self.row[_image(case)])
+        return TrainingBatch(taps.float(), (case.prompt,), _read(self.folder / "masks.npy", index))
+
+    def with_epoch(self, epoch: int) -> Self:
+        """The same features with the prompts of another epoch."""
+        return replace(self, data=self.data.with_epoch(epoch))
+
+
+class FeatureModel(nn.Module):
+    """A model fed with features in place of images: text tower and decoder only."""
+
+    def __init__(self, model: VLSM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, prompts: tuple[str, ...]) -> Tensor:
+        net = self.model.net
+        taps = [slot(tap) for slot, tap in zip(net.tap_slots, features.unbind(1), strict=True)]
+        logits: Tensor = net.decoder(taps, self.model.condition(prompts))
+        return logits
+
+
+def cache_features(
+    model: VLSM,
+    data: AnyData,
+    folder: Path,
+    *,
+    batch_size: int = 16,
+    precision: str = "fp32",
+    progress: Progress = silent,
+) -> CachedFeatures:
+    """Compute the tapped hidden states of every image, or find them computed.
+
+    Args:
+        model: Its image tower is used as it is, without adapters.
+        data: Samples at the network's input size.
+        folder: Gets two arrays and a description; reused if that describes the same images, size
+            and weights.
+        batch_size: Images per forward pass.
+        precision: ``"bf16"`` runs the tower in bfloat16.
+        progress: Told about every batch.
+    """
+    first: dict[str, int] = {}
+    for index, case in enumerate(data.cases):
+        first.setdefault(_image(case), index)
+    described = {"made of": _describe(model, data, precision)}
+    if not _is_complete(folder, described):
+        _compute(model, data, first, folder, batch_size, precision, progress)
+        _write_json(folder / "features.json", described)
+    row = {image: number for number, image in enumerate(first)}
+    return CachedFeatures(data, folder, row)
+
+
+def _compute(
+    model: VLSM,
+    data: AnyData,
+    first: dict[str, int],
+    folder: Path,
+    batch_size: int,
+    precision: str,
+    progress: Progress,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "features.json").unlink(missing_ok=True)
+    side = model.input_size(1, 1)
+    taps, tokens = len(model.net.config.extract_layers), (side // _patch(model)) ** 2 + 1
+    shape = (len(first), taps, tokens, model.net.config.vision.hidden_size)
+    _make(folder / "features.npy", np.float16, shape)
+    _make(folder / "masks.npy", np.bool_, (len(data), 1, side, side))
+    row = {index: number for number, index in enumerate(first.values())}
+    for start in range(0, len(data), batch_size):
+        indices = range(start, min(start + batch_size, len(data)))
+        batch = collate([data[i] for i in indices])
+        _write(folder / "masks.npy", list(indices), batch.masks.numpy())
+        new = [n for n, i in enumerate(indices) if i in row]
+        if new:
+            found = _features(model, batch.images[new], precision)
+            _write(folder / "features.npy", [row[indices[n]] for n in new], found)
+        progress("features", indices.stop, len(data))
+
+
+@torch.no_grad()
+def _features(model: VLSM, images: Tensor, precision: str) -> NDArray[np.float16]:
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        pixels = model.to_network(images.to(model.device))
+        taps = model.net.clip.vision_model(pixels, model.net.config.extract_layers)
+    stacked = torch.stack(taps, dim=1)
+    if stacked.abs().max() > torch.finfo(torch.float16).max:
+        raise FloatingPointError("A hidden state is too large for half precision.")
+    half: NDArray[np.float16] = stacked.half().cpu().numpy()
+    return half
+
+
+# An array is mapped for one access only: pages of a file that stays mapped would count as memory
+# of this process, ever more of them as the images go by.
+def _make(path: Path, kind: Any, shape: tuple[int, ...]) -> None:
+    np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+
+
+def _write(path: Path, rows: list[int], values: NDArray[Any]) -> None:
+    np.load(path, mmap_mode="r+")[rows] = values
+
+
+def _read(path: Path, row: int) -> Tensor:
+    return torch.from_numpy(np.array(np.load(path, mmap_mode="r")[row]))
+
+
+def _describe(model: VLSM, data: AnyData, precision: str) -> str:
+    digest = sha256(f"{model.base_hash} {model.preprocessing} {precision}".encode())
+    for case in data.cases:
+        digest.update(f"{case.dataset} {case.split} {case.image_name} {case.key}".encode())
+    return digest.hexdigest()
+
+
+def _is_complete(folder: Path, described: dict[str, str]) -> bool:
+    path = folder / "features.json"
+    return path.is_file() and json.loads(path.read_text()) == described
+
+
+def _write_json(path: Path, values: dict[str, str]) -> None:
+    path.with_suffix(".partial").write_text(json.dumps(values))
+    (path.with_suffix(".partial")).replace(path)
+
+
+def _image(case: Any) -> str:
+    return f"{case.dataset}/{case.split}/{case.image_name}"
+
+
+def _patch(model: VLSM) -> int:
+    return model.net.config.vision.patch_size

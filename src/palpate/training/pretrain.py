@@ -1,0 +1,83 @@
+"""Teach a fresh text tower and decoder to read a frozen image tower.
+
+The model that :func:`palpate.models.build_from_dinov2` writes knows images but neither words nor
+masks. This stage trains those two parts on cached features; the result is an ordinary model
+directory, on which adapters are then trained. It is also the frozen-encoder baseline.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from palpate.models import VLSM, load_model
+from palpate.models.tokenizer import FILES
+from palpate.progress import Progress, silent
+from palpate.training.features import AnyData, FeatureModel, cache_features
+from palpate.training.loop import fit
+from palpate.training.settings import TrainingSettings
+from palpate.training.validation import score
+
+
+def pretrain(
+    built: Path,
+    data: AnyData,
+    validation: AnyData,
+    out: Path,
+    settings: TrainingSettings,
+    *,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Path:
+    """Train text tower and decoder of a built model; resumes where it stopped.
+
+    Args:
+        built: Model directory with an untrained text tower and decoder.
+        data: Training samples at the network's input size; several data sets may be pooled.
+        validation: Samples that choose the best epoch.
+        out: Gets the trained model directory; ``out/work`` holds features and state meanwhile.
+        settings: Hyper-parameters.
+        device: Where to compute.
+        progress: Told about every step.
+
+    Returns:
+        ``out``.
+    """
+    model = load_model(built, device=device)
+    work = out / "work"
+    cached, held_out = (
+        cache_features(model, part, work / name, precision=settings.precision, progress=progress)
+        for name, part in (("train", data), ("val", validation))
+    )
+    for part in (model.net.clip.text_model, model.net.clip.text_projection, model.net.decoder):
+        part.requires_grad_(True)
+
+    def keep_best(row: dict[str, Any]) -> None:
+        _write_model(model, built, out, {"settings": vars(settings), "reached": row})
+
+    fit(
+        FeatureModel(model),
+        cached,
+        lambda module: score(module, held_out, model.threshold_logit, settings.batch_size),
+        settings,
+        work,
+        keep_best=keep_best,
+        identity=f"pretrain {model.base_hash} {[case.key for case in data.cases]}",
+        progress=progress,
+        stage="pretraining",
+    )
+    return out
+
+
+def _write_model(model: VLSM, built: Path, out: Path, training: dict[str, Any]) -> None:
+    """A model directory like the built one, with the trained weights."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "preprocessor_config.json", *FILES):
+        if (built / name).is_file():
+            shutil.copyfile(built / name, out / name)
+    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+    state = {k: v.detach().cpu().contiguous() for k, v in model.net.state_dict().items()}
+    save_file(state, out / "model.safetensors.partial")
+    (out / "model.safetensors.partial").replace(out / "model.safetensors")

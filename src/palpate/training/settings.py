@@ -1,0 +1,56 @@
+"""How a model is trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hyper-parameters of the loop; the defaults are those of the published study.
+
+    Raises:
+        ValueError: If a number makes no sense; the message names the setting.
+    """
+
+    epochs: int = 200
+    """Passes over the training split."""
+    batch_size: int = 32
+    """Samples per step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-3
+    """Decoupled weight decay."""
+    warmup_epochs: float = 20
+    """Epochs of linear warm-up; a fraction is allowed."""
+    final_learning_rate: float = 0.01
+    """Where the cosine ends, as a fraction of the peak."""
+    schedule: Literal["step", "epoch"] = "step"
+    """Whether the rate changes with every step or only between epochs. With `epoch` the first epoch
+    of a warm-up has rate 0, as published."""
+    dice_weight: float = 1.5
+    """Weight of the soft Dice loss."""
+    bce_weight: float = 1.0
+    """Weight of the binary cross-entropy."""
+    clip_norm: float = 0.5
+    """The gradient is scaled down to this norm."""
+    precision: Precision = "fp32"
+    """Arithmetic of the forward and backward pass; weights and their moments stay fp32."""
+    validate_every: int = 1
+    """Epochs between two validations."""
+    seed: int = 0
+    """Of order, prompts, augmentation and fresh weights."""
+    workers: int = 0
+    """Processes that load images; 0 loads in the training process."""
+    trackers: tuple[str, ...] = ()
+    """Trackers known to accelerate: tensorboard, wandb, mlflow, ..."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "validate_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Expected {name} > 0, got {getattr(self, name)}.")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"Expected 0 <= warmup_epochs < epochs, got {self.warmup_epochs} and {self.epochs}."
+            )

@@ -1,0 +1,42 @@
+"""How good a model is on held-out samples: mean DSC and IoU over images."""
+
+from collections.abc import Sized
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from palpate import overlap
+from palpate.training.batches import TrainingBatch, stack
+
+
+class Items(Sized, Protocol):
+    """Training items by number."""
+
+    def __getitem__(self, index: int) -> TrainingBatch: ...
+
+
+@torch.no_grad()
+def score(
+    model: nn.Module, data: Items, threshold_logit: float, batch_size: int, precision: str = "fp32"
+) -> dict[str, float]:
+    """Mean DSC and IoU per image at the network's size.
+
+    Args:
+        model: Called as ``model(inputs, prompts)``, in evaluation mode.
+        data: Items of one size, not shuffled.
+        threshold_logit: A pixel is foreground above it.
+        batch_size: Items per forward pass.
+        precision: ``"bf16"`` runs the forward pass in bfloat16.
+    """
+    device = next(model.parameters()).device
+    dice, iou = [], []
+    for start in range(0, len(data), batch_size):
+        batch = stack([data[i] for i in range(start, min(start + batch_size, len(data)))])
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = model(batch.inputs.to(device), batch.prompts)
+        predictions = overlap.binarise(logits.float().cpu(), threshold_logit)
+        counts = overlap.count(predictions, batch.masks)
+        dice.append(overlap.dice(counts))
+        iou.append(overlap.iou(counts))
+    return {"dsc": torch.cat(dice).mean().item(), "iou": torch.cat(iou).mean().item()}

@@ -1,0 +1,82 @@
+"""On a linear pixel classifier the best attack is known exactly."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from palpate.attacks import LOSSES, fgsm, noise, pgd
+from palpate.attacks.losses import bce_dice, margin
+from palpate.randomness import generator
+
+EPSILON = 8 / 255
+
+
+def push(model, masks):
+    return torch.where(masks, -1.0, 1.0) * model.conv.weight.detach().view(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_linf_attacks_find_the_corner(loss, model, images, masks):
+    optimum = EPSILON * push(model, masks).sign()
+    one_step = fgsm(model, images, masks, epsilon=EPSILON, loss=loss)
+    many = pgd(model, images, masks, epsilon=EPSILON, loss=loss, keep="loss")
+    assert_close(one_step - images, optimum, rtol=0, atol=1e-6)
+    assert_close(many - images, optimum, rtol=0, atol=1e-6)
+
+
+def test_l2_attacks_find_the_point_of_the_sphere(model, images, masks):
+    gradient = push(model, masks)
+    optimum = 0.3 * gradient / gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    one_step = fgsm(model, images, masks, epsilon=0.3, norm="l2", loss=margin)
+    # Whatever is not along the gradient shrinks by epsilon / (epsilon + step_size) per step.
+    slow = partial(pgd, epsilon=0.3, norm="l2", step_size=0.3, steps=30, keep="last")
+    assert_close(one_step - images, optimum, rtol=0, atol=1e-6)
+    many = slow(model, images, masks, loss=margin, generator=generator(0))
+    assert_close(many - images, optimum, rtol=0, atol=1e-6)
+
+
+def test_a_target_of_the_opposite_mask_is_the_same_attack(model, images, masks):
+    for attack in (fgsm, partial(pgd, steps=5, keep="loss", random_start=False)):
+        towards = attack(model, images, ~masks, epsilon=EPSILON, targeted=True, loss=margin)
+        away = attack(model, images, masks, epsilon=EPSILON, loss=margin)
+        assert torch.equal(towards, away)
+
+
+def test_pgd_of_one_step_from_the_clean_image_is_fgsm(net, images, masks):
+    one = partial(pgd, steps=1, step_size=EPSILON, random_start=False)
+    for norm in ("linf", "l2"):
+        assert torch.equal(
+            one(net, images, masks, epsilon=EPSILON, norm=norm),
+            fgsm(net, images, masks, epsilon=EPSILON, norm=norm),
+        )
+
+
+def test_noise_harms_less_than_fgsm_and_fgsm_less_than_pgd(net, images, masks):
+    attacks = {"noise": noise, "fgsm": fgsm, "pgd": partial(pgd, steps=20, keep="loss")}
+    harm = {
+        name: bce_dice(
+            net(attack(net, images, masks, epsilon=EPSILON, generator=generator(0))), masks
+        )
+        for name, attack in attacks.items()
+    }
+    assert (harm["noise"] < harm["fgsm"]).all()
+    assert (harm["fgsm"] <= harm["pgd"]).all()
+
+
+def test_noise_uses_its_whole_budget_in_both_directions(model, images, masks):
+    for norm, epsilon in (("linf", EPSILON), ("l2", 0.3)):
+        delta = noise(model, images, masks, epsilon=epsilon, norm=norm, generator=generator(0))
+        delta = delta - images
+        order = float("inf") if norm == "linf" else 2
+        assert_close(delta.flatten(1).norm(order, dim=1), torch.full((4,), epsilon))
+        assert (delta > 0).float().mean() == pytest.approx(0.5, abs=0.1)
+    signs = noise(model, images, masks, epsilon=EPSILON, generator=generator(0)) - images
+    assert_close(signs.abs(), torch.full_like(images, EPSILON), rtol=0, atol=1e-6)
+
+
+def test_uniform_noise_fills_the_ball(model, images, masks):
+    draw = partial(noise, spread="uniform", generator=generator(0))
+    delta = draw(model, images, masks, epsilon=EPSILON) - images
+    assert delta.abs().mean().item() == pytest.approx(EPSILON / 2, rel=0.1)

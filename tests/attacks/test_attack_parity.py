@@ -1,0 +1,68 @@
+"""The same attack by another project ends at the same loss.
+
+Only for few steps: the signs of gradients near zero make any two implementations part later.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from palpate.attacks import fgsm, pgd
+from palpate.attacks.losses import bce
+
+torchattacks = pytest.importorskip(
+    "torchattacks", reason="torchattacks is not installed (pip install --no-deps torchattacks)"
+)
+pytestmark = pytest.mark.reference
+
+EPSILON, STEP, LENGTH = 8 / 255, 2 / 255, 0.5
+
+
+class TwoChannels(torch.nn.Module):
+    """Classes "background" and "foreground", so that cross-entropy equals ours on one logit."""
+
+    def __init__(self, net) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        logits = self.net(images)[:, 0]
+        return torch.stack([torch.zeros_like(logits), logits], 1)
+
+
+ours_and_theirs = pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (partial(fgsm, epsilon=EPSILON), partial(torchattacks.FGSM, eps=EPSILON)),
+        *(
+            (
+                partial(pgd, epsilon=EPSILON, step_size=STEP, steps=steps),
+                partial(torchattacks.PGD, eps=EPSILON, alpha=STEP, steps=steps),
+            )
+            for steps in (1, 3, 5)  # after five the ball binds
+        ),
+        *(
+            (
+                partial(pgd, epsilon=LENGTH, step_size=0.2, steps=steps, norm="l2"),
+                partial(torchattacks.PGDL2, eps=LENGTH, alpha=0.2, steps=steps),
+            )
+            for steps in (1, 3)
+        ),
+    ],
+    ids=["fgsm", "pgd-1", "pgd-3", "pgd-5", "pgd-l2-1", "pgd-l2-3"],
+)
+
+
+@ours_and_theirs
+def test_reaches_the_loss_of_torchattacks(ours, theirs, net):
+    random = torch.Generator().manual_seed(4)
+    images = torch.rand(4, 3, 16, 16, generator=random)  # some at the edge of the pixel range
+    masks = torch.rand(4, 1, 16, 16, generator=random) > 0.5
+    plain = {"keep": "last", "random_start": False} if ours.func is pgd else {}
+    other = theirs(TwoChannels(net), **({"random_start": False} if plain else {}))
+    found = ours(net, images, masks, loss=bce, **plain)
+    expected = other(images, masks[:, 0].long())
+    assert_close(bce(net(found), masks), bce(net(expected), masks), rtol=1e-4, atol=0)
+    assert_close(found - images, expected - images, rtol=0, atol=1e-5)

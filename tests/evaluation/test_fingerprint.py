@@ -1,0 +1,85 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from blobs import BlobFinder, blobs
+
+from palpate.attacks import fgsm, pgd
+from palpate.attacks.losses import margin
+from palpate.evaluation.fingerprint import describe, differences, hash_data, hash_weights
+
+CASES = [sample.case for sample in blobs(2)]
+
+
+def reshaped(model):
+    return torch.nn.Parameter(model.smooth.weight.view(4, 3, 9, 1))
+
+
+def changed(change):
+    model = BlobFinder()
+    model.register_buffer("threshold", torch.zeros(1))
+    with torch.no_grad():
+        change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.smooth.weight[0, 0, 0, 0].add_(1e-7),
+        lambda model: model.threshold.add_(1),
+        lambda model: model.register_buffer("another", torch.zeros(1)),
+        lambda model: model.smooth.to(torch.bfloat16),
+        lambda model: model.smooth.register_parameter("weight", reshaped(model)),
+    ],
+)
+def test_whatever_changes_in_a_model_changes_its_hash(change):
+    same = changed(lambda model: model.train())
+    assert hash_weights(changed(change)) != hash_weights(same)
+    assert hash_weights(changed(lambda model: model.eval())) == hash_weights(same)
+
+
+@pytest.mark.parametrize("name", ["key", "prompt", "group", "split"])
+def test_whatever_is_known_about_the_data_is_in_their_hash(name):
+    other = [CASES[0], replace(CASES[1], **{name: "other"})]
+    assert hash_data(None, other) != hash_data(None, CASES)
+    assert hash_data(None, CASES[::-1]) != hash_data(None, CASES)
+
+
+def test_the_size_images_get_is_in_the_hash_of_the_data():
+    class Sized:
+        def __init__(self, size):
+            self.size = size
+
+    assert hash_data(Sized(224), CASES) != hash_data(Sized(352), CASES)
+
+
+def test_an_attack_is_described_with_all_its_settings():
+    text = describe(partial(pgd, steps=7, loss=margin, epsilon=0.1))
+    assert text.startswith("palpate.attacks.pgd.pgd(")
+    assert "steps=7" in text
+    assert "restarts=1" in text
+    assert "loss=palpate.attacks.losses.margin(" in text
+    assert "epsilon" not in text  # a column of the rows
+    assert text != describe(partial(pgd, steps=8, loss=margin))
+
+
+def test_descriptions_hold_no_addresses():
+    class Odd:
+        def __call__(self, *_, helper=object()): ...  # noqa: B008
+
+    for attack in (Odd(), partial(fgsm, loss=lambda *_: None), Odd().__call__):
+        assert "0x" not in describe(attack)
+
+
+def test_tensors_are_described_by_their_values():
+    one, other = (describe(partial(pgd, start=torch.full((2,), value))) for value in (0.0, 1.0))
+    assert one != other
+
+
+def test_only_attacks_may_be_missing_on_one_side():
+    assert differences({"a": "1", "attack.x": "p"}, {"a": "1"}) == {}
+    assert differences({"a": "1"}, {"a": "1", "attack.x": "p"}) == {}
+    assert differences({"a": "1"}, {}) == {"a": ("1", "absent")}
+    assert differences({"attack.x": "p"}, {"attack.x": "q"}) == {"attack.x": ("p", "q")}
