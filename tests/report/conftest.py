@@ -98,10 +98,23 @@ def _condition(rng, base, clean, attack, step, dsc):
     )
 
 
+@pytest.fixture(scope="session")
+def all_rows():
+    """Three data sets, one of them with two structures; four facets, seven conditions."""
+    structures = {"camus": (("left ventricle", "myocardium"), 60, 0.88)}
+    return make_rows(FACETS | structures, steps=(4, 8), scale=0.2)
+
+
 @pytest.fixture
-def rows():
-    """Three data sets, one of them with three structures; five facets, thirteen conditions."""
-    return make_rows(scale=0.2)
+def rows(all_rows):
+    """Rows to spoil."""
+    return all_rows.copy()
+
+
+@pytest.fixture
+def kvasir(rows):
+    """The rows of one data set: twenty images, seven conditions."""
+    return rows[rows["dataset"] == "kvasir"].reset_index(drop=True)
 
 
 @pytest.fixture
@@ -132,6 +145,6 @@ def _example(rng, image, record):
     return Example(row, (image + delta).astype(np.float32), mask, prediction)
 
 
-@pytest.fixture
-def examples(rows):
-    return make_examples(rows)
+@pytest.fixture(scope="session", name="make_examples")
+def examples_maker():
+    return make_examples

@@ -29,8 +29,8 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         ValueError: If there are no rows or no clean ones, columns are missing, a score is not a
-            number in [0, 1], a condition occurs twice for one image, or the rows come from runs that must not be
-            averaged together (protocol, seed, or split of one data set).
+            number in [0, 1], a condition occurs twice for one image, or the rows come from runs
+            that must not be averaged together (protocol, seed, or split of one data set).
     """
     if rows.empty:
         raise ValueError("Expected rows to report, got none; run the evaluation first.")

@@ -118,7 +118,9 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
         radii = [0.0, *curves.columns.astype(float)]
         values = np.column_stack([curves.index.get_level_values("dsc_clean"), curves])
         groups = curves.index.get_level_values("group")
-        interval = bootstrap_interval(area_under_curve(radii, values), groups.astype(str))
+        interval = bootstrap_interval(
+            area_under_curve(radii, values), groups.astype(str).to_numpy()
+        )
         lines.append(
             dict(zip([*WHERE, "attack", "norm"], where, strict=True))
             | {"epsilon": radii[-1], "n": interval.n, "groups": interval.groups}
