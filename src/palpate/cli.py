@@ -43,25 +43,21 @@ class Report:
         print(make_report(self.run))
 
 
-@dataclass(frozen=True)
-class Data:
-    """Check a data set: every file is opened, and what is there is counted."""
+def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
+    """Open every file of a data set and count what is there.
 
-    name: str = "kvasir"
-    """Data set; `folder` for one of your own in the same layout."""
-    root: Path | None = None
-    """Folder that holds it; by default $PALPATE_DATA, or else data/."""
+    Args:
+        name: Data set; `folder` for one of your own in the same layout.
+        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
+    """
+    from palpate.pipeline.show import show_data
 
-    def __call__(self) -> None:
-        from palpate.pipeline.show import show_data
-
-        show_data(self.name, self.root)
+    show_data(name, root)
 
 
 Other = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Report, tyro.conf.subcommand("report")]
-    | Annotated[Data, tyro.conf.subcommand("data")]
 )
 
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
@@ -74,7 +70,7 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate train --config RECIPE                     the first half: a trained checkpoint
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
   palpate report --run DIR                          tables, figures and page of a run
-  palpate data --name kvasir [--root DIR]           check and count a data set
+  palpate data check kvasir [--root DIR]            check and count a data set
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
 --out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
@@ -98,8 +94,12 @@ def _dispatch(arguments: list[str]) -> None:
         print(_USAGE, end="")
     elif arguments[0] in ("run", "train"):
         _run(arguments[0], arguments[1:])
+    elif arguments[0] == "data":
+        tyro.extras.subcommand_cli_from_dict(
+            {"check": check}, prog="palpate data", args=arguments[1:]
+        )
     else:
-        tyro.cli(Other, args=arguments, prog="palpate")()  # type: ignore[arg-type, operator]
+        tyro.cli(Other, args=arguments, prog="palpate")()
 
 
 def _run(command: str, arguments: list[str]) -> None:

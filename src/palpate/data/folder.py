@@ -72,7 +72,7 @@ class FolderDataset(Dataset[Sample]):
         image, mask = read_pair(entry.image, entry.mask, self.size)
         if self.augmentation is None:
             return Sample(case, image, mask)
-        source = generator(self.policy.seed, "augment", case.key, *self._draw)
+        source = generator(self.policy.seed, "augmentation", *self._draw, case.key)
         image, mask, prompt = augment(image, mask, case.prompt, self.augmentation, source)
         return Sample(replace(case, prompt=prompt), image, mask)
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self, final
+from typing import final
 
 from torch.utils.data import Dataset
 
+from palpate.data.augment import Augmentation
 from palpate.data.folder import FolderDataset
 from palpate.data.sample import Case, Sample
 
@@ -33,9 +34,13 @@ class PooledDataset(Dataset[Sample]):
             index -= len(part)
         raise IndexError("Sample number out of range.")
 
-    def with_epoch(self, epoch: int) -> Self:
+    def with_epoch(self, epoch: int) -> "PooledDataset":
         """The same data with whatever is random drawn anew for this epoch."""
         return replace(self, parts=tuple(part.with_epoch(epoch) for part in self.parts))
+
+    def augmented(self, augmentation: Augmentation | None) -> "PooledDataset":
+        """The same data seen through ``augmentation``, for training."""
+        return replace(self, parts=tuple(part.augmented(augmentation) for part in self.parts))
 
 
 def pool(parts: Sequence[FolderDataset]) -> FolderDataset | PooledDataset:

@@ -1,6 +1,7 @@
-"""Adapters: small trainable modules inside a frozen CLIPSeg (Dhakal et al., 2024, arXiv 2405.06196).
+"""Adapters: small trainable modules inside a frozen CLIPSeg.
 
-Two places, three reaches::
+Those of VLSM-Adapter (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196), in two places
+and with three reaches::
 
     dense-*    in every tower block below the deepest tap, behind attention and behind the MLP,
                each before its residual addition (width 64)
@@ -27,6 +28,7 @@ AdapterName: TypeAlias = Literal[
 ]
 AdapterInit: TypeAlias = Literal["identity", "paper"]
 ADAPTERS: tuple[AdapterName, ...] = get_args(AdapterName)
+INITS: tuple[AdapterInit, ...] = get_args(AdapterInit)
 
 _WIDTHS = {"dense": 64, "shallow": 512, "condition": 256}
 
@@ -67,21 +69,22 @@ def adapt(
         name: Where the adapters go, see the head of this file.
         init: ``"identity"`` leaves the model's outputs as they were; ``"paper"`` is the published
             form.
-        width: Size of the bottleneck; by default the published 64 (dense) or 512 (shallow).
+        width: Size of the bottleneck; by default the published 64 (dense) or 512 (shallow). That
+            of the condition's adapter is always 256.
 
     Raises:
-        ValueError: If the name is unknown, or ``net`` already has adapters.
+        ValueError: If name, form or width make no sense, ``net`` already has adapters, or its text
+            tower cannot take them. ``net`` is unchanged then.
     """
-    if name not in ADAPTERS:
-        raise ValueError(f"Expected an adapter of {', '.join(ADAPTERS)}, got {name!r}.")
-    if adapter_state(net):
-        raise ValueError("This model already has adapters; load it anew to choose others.")
+    _check(net, name, init, width)
     kind, reach = name.split("-")
     net.requires_grad_(False)
     insert = _insert_dense if kind == "dense" else _insert_shallow
     insert(net, _WIDTHS[kind] if width is None else width, init, text="l" in reach)
     if "c" in reach:
         net.condition_slot = Adapter(net.config.projection_dim, _WIDTHS["condition"], init)
+    # Fresh weights are drawn on the CPU, so that a seed means the same ones everywhere.
+    net.to(net.decoder.film_mul.weight.device)
 
 
 def adapter_state(net: nn.Module) -> dict[str, Tensor]:
@@ -98,16 +101,35 @@ def text_layer(layer: int, net: CLIPSeg) -> int:
     return layer * net.config.text.num_hidden_layers // net.config.vision.num_hidden_layers
 
 
+def _check(net: CLIPSeg, name: str, init: str, width: int | None) -> None:
+    if name not in ADAPTERS:
+        raise ValueError(f"Expected an adapter of {', '.join(ADAPTERS)}, got {name!r}.")
+    if init not in INITS:
+        raise ValueError(f"Expected init to be one of {', '.join(INITS)}, got {init!r}.")
+    if width is not None and width < 1:
+        raise ValueError(f"Expected an adapter width >= 1, got {width}.")
+    if adapter_state(net):
+        raise ValueError("This model already has adapters; load it anew to choose others.")
+    text, joint = net.config.text.hidden_size, net.config.projection_dim
+    if name in ("shallow-vl", "shallow-vlc") and text != joint:
+        raise ValueError(
+            "Shallow text adapters add text states to the projected text, so they need a text "
+            f"tower as wide as the projection; got {text} and {joint}. Use a dense adapter."
+        )
+
+
 def _insert_dense(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) -> None:
     # The deepest tapped block itself is not adapted, as published.
     depth = max(net.config.extract_layers)
-    blocks = list(net.clip.vision_model.encoder.layers[:depth])
+    towers = [(net.clip.vision_model.encoder, depth, net.config.vision.hidden_size)]
     if text:
-        blocks += net.clip.text_model.encoder.layers[: text_layer(depth, net)]
-    for block in blocks:
-        features = block.layer_norm1.normalized_shape[0]
-        block.after_attention = Adapter(features, width, init)
-        block.after_mlp = Adapter(features, width, init)
+        towers.append(
+            (net.clip.text_model.encoder, text_layer(depth, net), net.config.text.hidden_size)
+        )
+    for encoder, blocks, features in towers:
+        for block in encoder.layers[:blocks]:
+            block.after_attention = Adapter(features, width, init)
+            block.after_mlp = Adapter(features, width, init)
 
 
 def _insert_shallow(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) -> None:
@@ -117,13 +139,9 @@ def _insert_shallow(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) 
     )
     if not text:
         return
-    if config.text.hidden_size != config.projection_dim:
-        raise ValueError(
-            "Shallow text adapters add text states to the projected text, so they need a text "
-            f"tower as wide as the projection; got {config.text.hidden_size} and "
-            f"{config.projection_dim}. Use a dense adapter."
-        )
-    for layer in config.extract_layers:
+    # A text tower much shallower than the image tower has fewer such layers than there are taps.
+    for layer in dict.fromkeys(text_layer(tap, net) for tap in config.extract_layers):
         # Published form: the whole of x + update is added, not the update alone.
-        slot = Adapter(config.text.hidden_size, width, init, skip=init == "paper")
-        net.text_slots[str(text_layer(layer, net))] = slot
+        net.text_slots[str(layer)] = Adapter(
+            config.text.hidden_size, width, init, skip=init == "paper"
+        )

@@ -8,13 +8,22 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
 from palpate.models.vlsm import VLSM
-from palpate.models.weights import check_keys, fingerprint, read_json
+from palpate.models.weights import (
+    check_keys,
+    check_shapes,
+    fingerprint,
+    read_json,
+    write_text,
+    write_weights,
+)
 
 _CARD, _WEIGHTS = "palpate.json", "weights.safetensors"
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Card:
         adapter_width: Bottleneck, or None for the published one.
         threshold: Probability above which a pixel is foreground.
         training: The configuration of the training, and what it reached.
-        format: Version of this file's layout.
+        format: Version of the layout of the folder.
     """
 
     base: str
@@ -41,7 +50,7 @@ class Card:
     adapter_width: int | None = None
     threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
-    format: int = 1
+    format: int = _FORMAT
 
 
 def save_checkpoint(model: VLSM, folder: Path, training: dict[str, Any] | None = None) -> None:
@@ -51,29 +60,29 @@ def save_checkpoint(model: VLSM, folder: Path, training: dict[str, Any] | None =
         model: As returned by ``load_model`` and trained since.
         folder: Made if it is not there; an older checkpoint in it is replaced.
         training: What the card shall say of the training.
+
+    Raises:
+        ValueError: If there is nothing to save.
     """
     trained = {name for name, p in model.net.named_parameters() if p.requires_grad}
     kept = adapter_state(model.net).keys() | trained
-    state = {k: v.detach().cpu().contiguous() for k, v in model.net.state_dict().items()}
-    state = {k: v for k, v in state.items() if k in kept}
+    state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     if not state:
         raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
     card = Card(
         base=_portable(model.name),
         base_hash=model.base_hash,
         weights_hash=fingerprint(state),
-        adapter=model.adapter,  # type: ignore[arg-type]
-        adapter_init=model.adapter_init,  # type: ignore[arg-type]
+        adapter=model.adapter,
+        adapter_init=model.adapter_init,
         adapter_width=model.adapter_width,
         threshold=model.threshold,
         training=training or {},
     )
     folder.mkdir(parents=True, exist_ok=True)
     # The card goes last: a checkpoint without one is not a checkpoint.
-    save_file(state, folder / f"{_WEIGHTS}.partial")
-    (folder / f"{_WEIGHTS}.partial").replace(folder / _WEIGHTS)
-    (folder / f"{_CARD}.partial").write_text(json.dumps(asdict(card), indent=2) + "\n")
-    (folder / f"{_CARD}.partial").replace(folder / _CARD)
+    write_weights(state, folder / _WEIGHTS)
+    write_text(json.dumps(asdict(card), indent=2) + "\n", folder / _CARD)
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -88,13 +97,17 @@ def read_card(folder: Path) -> Card:
         ValueError: If it is damaged or of a later format.
     """
     values = read_json(folder / _CARD)
-    known = {f.name for f in fields(Card)}
-    missing = {"base", "base_hash", "weights_hash", "adapter"} - values.keys()
-    if missing or values.keys() - known or values.get("format", 1) != 1:
+    if values.get("format") != _FORMAT:
         raise ValueError(
-            f"{folder / _CARD} is not a card of this version of palpate: missing "
-            f"{sorted(missing)}, unknown {sorted(values.keys() - known)}, format "
-            f"{values.get('format')}."
+            f"Expected format {_FORMAT} in {folder / _CARD}, got {values.get('format')!r}: it was "
+            "written by another version of palpate, or is no checkpoint."
+        )
+    missing = {"base", "base_hash", "weights_hash", "adapter"} - values.keys()
+    unknown = values.keys() - {f.name for f in fields(Card)}
+    if missing or unknown:
+        raise ValueError(
+            f"The card {folder / _CARD} is damaged: missing {sorted(missing)}, unknown "
+            f"{sorted(unknown)}."
         )
     return Card(**values)
 
@@ -111,7 +124,10 @@ def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
 def restore(model: VLSM, card: Card, folder: Path) -> None:
     """Put a checkpoint's weights into its adapted base model, after checking both.
 
+    What was trained requires gradient again, so that saving the model anew loses none of it.
+
     Raises:
+        FileNotFoundError: If the checkpoint's weights are missing.
         ValueError: If the base model has other weights than the checkpoint was trained on, or the
             checkpoint's own were changed.
     """
@@ -121,15 +137,24 @@ def restore(model: VLSM, card: Card, folder: Path) -> None:
             f"{card.base_hash[:12]}…, but {model.name} has {model.base_hash[:12]}…. Pass "
             "base=... with the model it belongs to."
         )
+    path = folder / _WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; a checkpoint is that file and {_CARD}.")
     try:
-        state = load_file(folder / _WEIGHTS)
-    except Exception as error:
-        raise ValueError(f"{folder / _WEIGHTS} cannot be read as weights: {error}.") from error
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as weights; copy it again: {error}.") from error
     if fingerprint(state) != card.weights_hash:
-        raise ValueError(f"{folder / _WEIGHTS} is not what {_CARD} describes; it was changed.")
+        raise ValueError(
+            f"{path} is not what {_CARD} beside it describes; copy both again from where they "
+            "were written."
+        )
     own = model.net.state_dict()
     check_keys(own.keys() & (state.keys() | adapter_state(model.net).keys()), state, str(folder))
+    check_shapes(own, state, str(folder))
     model.net.load_state_dict(state, strict=False)
+    for name, parameter in model.net.named_parameters():
+        parameter.requires_grad_(name in state)
     model.threshold = card.threshold
 
 

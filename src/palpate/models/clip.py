@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palpate.models.config import ClipSegConfig, TextConfig, VisionConfig
+from palpate.models.config import LEGACY_END, ClipSegConfig, TextConfig, VisionConfig
 from palpate.models.transformer import Encoder
 
 
@@ -111,12 +111,8 @@ class TextTower(nn.Module):
         return self.final_layer_norm(x[row, end]), [found[tap] for tap in taps]
 
     def end_of_text(self, tokens: Int64[Tensor, "b n"]) -> Int64[Tensor, " b"]:
-        """Where each text ends: its first end-of-text token.
-
-        Configurations written before transformers 4.32 name 2 as the end; there it is the token
-        of the highest number.
-        """
-        if self.eos_token_id == 2:
+        """Where each text ends: its first end-of-text token."""
+        if self.eos_token_id == LEGACY_END:
             return tokens.argmax(dim=1)
         return (tokens == self.eos_token_id).int().argmax(dim=1)
 

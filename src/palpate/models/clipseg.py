@@ -24,7 +24,7 @@ from palpate.types import Logits
 
 
 class Decoder(nn.Module):
-    """Three small transformer blocks over the taps, deepest first, told by FiLM what to look for."""
+    """Small transformer blocks over the taps, deepest first, told by FiLM what to look for."""
 
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Decoder(nn.Module):
             x = layer(x)
         assert x is not None
         side = round((x.shape[1] - 1) ** 0.5)
-        grid = x[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        grid = x[:, 1:].transpose(1, 2).reshape(len(x), -1, side, side)
         logits: Tensor = self.transposed_convolution(grid)
         return logits
 

@@ -1,9 +1,13 @@
 """The sizes of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Self, TypeVar
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 _Part = TypeVar("_Part")
+
+# What configurations written before transformers 4.32 say for ``eos_token_id``. It was wrong, and
+# means: the token of the highest number.
+LEGACY_END = 2
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,25 @@ class ClipSegConfig:
     decoder_intermediate_size: int = 2048
     pre_layer_norm: bool = True
 
+    def __post_init__(self) -> None:
+        depth = self.vision.num_hidden_layers
+        if not self.extract_layers or not all(0 <= tap < depth for tap in self.extract_layers):
+            raise ValueError(
+                f"Expected extract_layers among the {depth} layers of the image tower, 0 the "
+                f"first, got {list(self.extract_layers)}."
+            )
+        if not 0 <= self.conditional_layer < len(self.extract_layers):
+            raise ValueError(
+                f"Expected conditional_layer below {len(self.extract_layers)}, got "
+                f"{self.conditional_layer}: the text would change nothing."
+            )
+
     @classmethod
-    def from_hf(cls, values: dict[str, Any]) -> Self:
+    def from_hf(cls, values: dict[str, Any]) -> "ClipSegConfig":
         """Read the dictionary of a ``config.json``; absent keys take Hugging Face's defaults.
 
         Raises:
-            ValueError: If it is not the configuration of a CLIPSeg.
+            ValueError: If it is not the configuration of a CLIPSeg, or contradicts itself.
         """
         if values.get("model_type") != "clipseg":
             raise ValueError(
@@ -66,14 +83,15 @@ class ClipSegConfig:
                 f"model_type {values.get('model_type')!r}."
             )
         known = {f.name for f in fields(cls)} - {"vision", "text"}
-        own = {k: v for k, v in values.items() if k in known}
+        own = {k: v for k, v in values.items() if k in known and v is not None}
+        if "extract_layers" in own:
+            own["extract_layers"] = tuple(own["extract_layers"])
         own["pre_layer_norm"] = values.get("palpate", {}).get("pre_layer_norm", True)
-        config = cls(
+        return cls(
             vision=_read(VisionConfig, values.get("vision_config") or {}),
             text=_read(TextConfig, values.get("text_config") or {}),
             **own,
         )
-        return replace(config, extract_layers=tuple(config.extract_layers))
 
     def to_hf(self) -> dict[str, Any]:
         """The dictionary for ``config.json``; the inverse of :meth:`from_hf`."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from palpate.models.clip import TextTower
@@ -22,7 +21,15 @@ from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig, TextConfig, VisionConfig
 from palpate.models.tokenizer import FILES, has_tokenizer
 from palpate.models.vlsm import IMAGENET_MEAN, IMAGENET_STD
-from palpate.models.weights import find_model, read_json, read_weights
+from palpate.models.weights import (
+    check_keys,
+    check_shapes,
+    find_model,
+    read_json,
+    read_weights,
+    write_text,
+    write_weights,
+)
 
 # Names of the parts of a block: CLIP's, and DINOv2's in transformers 4 and 5.
 _BLOCK = {
@@ -88,26 +95,33 @@ def build_from_dinov2(
 
     Raises:
         FileNotFoundError: If backbone or tokenizer is not there.
-        ValueError: If the backbone is not a DINOv2, or the input size is no multiple of its patch.
+        ValueError: If the backbone is not a DINOv2, its weights do not fit, or the input size is no
+            multiple of its patch.
+        FileExistsError: If ``out`` is the backbone's own folder.
     """
     parts = parts or NewParts()
     folder, texts = find_model(backbone), Path(tokenizer)
     if not has_tokenizer(texts):
         raise FileNotFoundError(f"{texts} has no vocab.json with merges.txt and no tokenizer.json.")
-    values = read_json(folder / "config.json")
-    config = _config(values, parts, folder)
+    if out.exists() and out.samefile(folder):
+        raise FileExistsError(f"{out} holds the backbone itself; choose another folder to write.")
+    config = _config(read_json(folder / "config.json"), parts, folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = CLIPSeg(config)
     _initialise_embeddings(net.clip.text_model, seed)
     state = net.state_dict()
-    state.update(to_clip_names(read_weights(folder), config.vision.num_hidden_layers))
+    state.update(_read_tower(folder, net))
     _write(out, config, state, parts, texts)
     return out
 
 
 def to_clip_names(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """A ``Dinov2Model``'s weights under the names of CLIP's image tower, scales and bias folded."""
+    """A ``Dinov2Model``'s weights under the names of CLIP's image tower, scales and bias folded.
+
+    Raises:
+        KeyError: If one of them is missing.
+    """
     state = {k.removeprefix("dinov2."): v for k, v in state.items()}
     tower = "clip.vision_model"
     positions = state["embeddings.position_embeddings"][0].clone()
@@ -124,7 +138,8 @@ def to_clip_names(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     for layer in range(layers):
         old = f"encoder.layer.{layer}"
         for ours, theirs in _BLOCK.items():
-            source = next(f"{old}.{n}" for n in theirs if f"{old}.{n}.weight" in state)
+            names = [f"{old}.{n}" for n in theirs]
+            source = next((n for n in names if f"{n}.weight" in state), names[0])
             weight, bias = state[f"{source}.weight"], state[f"{source}.bias"]
             if ours in _SCALED:
                 scale = state[f"{old}.{_SCALED[ours]}"]
@@ -134,23 +149,37 @@ def to_clip_names(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     return {k: v.contiguous() for k, v in new.items()}
 
 
+def _read_tower(folder: Path, net: CLIPSeg) -> dict[str, Tensor]:
+    """The backbone's weights under the names of ``net``, checked to be all it needs."""
+    try:
+        found = to_clip_names(read_weights(folder), net.config.vision.num_hidden_layers)
+    except KeyError as error:
+        raise ValueError(f"The weights of {folder} lack {error}, which a DINOv2 has.") from error
+    own = net.state_dict()
+    check_keys([k for k in own if k.startswith("clip.vision_model")], found, str(folder))
+    check_shapes(own, found, str(folder))
+    return found
+
+
 def _config(values: dict[str, Any], parts: NewParts, folder: Path) -> ClipSegConfig:
     if values.get("model_type") != "dinov2" or values.get("use_swiglu_ffn"):
         raise ValueError(
             f"Expected a DINOv2 with a plain MLP (ViT-S, B or L) in {folder}, got model_type "
             f"{values.get('model_type')!r}, use_swiglu_ffn {values.get('use_swiglu_ffn')}."
         )
-    width, patch = values["hidden_size"], values["patch_size"]
+    # Hugging Face's defaults where the file is silent.
+    width, patch = values.get("hidden_size", 768), values.get("patch_size", 14)
     if parts.input_size % patch:
-        raise ValueError(f"Expected an input size that patches of {patch} px divide, got "
-                         f"{parts.input_size}.")  # fmt: skip
+        raise ValueError(
+            f"Expected an input size that patches of {patch} pixels divide, got {parts.input_size}."
+        )
     return ClipSegConfig(
         vision=VisionConfig(
             hidden_size=width,
             intermediate_size=int(width * values.get("mlp_ratio", 4)),
-            num_hidden_layers=values["num_hidden_layers"],
-            num_attention_heads=values["num_attention_heads"],
-            image_size=values["image_size"],
+            num_hidden_layers=values.get("num_hidden_layers", 12),
+            num_attention_heads=values.get("num_attention_heads", 12),
+            image_size=values.get("image_size", 224),
             patch_size=patch,
             hidden_act=values.get("hidden_act", "gelu"),
             layer_norm_eps=values.get("layer_norm_eps", 1e-6),
@@ -182,14 +211,14 @@ def _write(
     out: Path, config: ClipSegConfig, state: dict[str, Tensor], parts: NewParts, texts: Path
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    save_file(state, out / "model.safetensors")
-    (out / "config.json").write_text(json.dumps(config.to_hf(), indent=2) + "\n")
+    write_weights(state, out / "model.safetensors")
+    write_text(json.dumps(config.to_hf(), indent=2) + "\n", out / "config.json")
     processor = {
         "size": {"height": parts.input_size, "width": parts.input_size},
         "image_mean": IMAGENET_MEAN,
         "image_std": IMAGENET_STD,
     }
-    (out / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+    write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
     for name in FILES:
         if (texts / name).is_file():
             shutil.copyfile(texts / name, out / name)

@@ -13,10 +13,19 @@ from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig
 from palpate.models.tokenizer import Tokenizer
 from palpate.models.vlsm import IMAGENET_MEAN, IMAGENET_STD, VLSM, Preprocessing
-from palpate.models.weights import check_keys, find_model, fingerprint, read_json, read_weights
+from palpate.models.weights import (
+    check_keys,
+    check_shapes,
+    find_model,
+    fingerprint,
+    read_json,
+    read_weights,
+)
 
 # Buffers that older versions of transformers saved with the weights.
-_DERIVED = ("position_ids",)
+_DERIVED = ".position_ids"
+# Of the image processor, before and since transformers 5.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 def load_model(
@@ -35,7 +44,8 @@ def load_model(
 
     Args:
         name_or_directory: A CLIPSeg in Hugging Face's layout, as hub name or local directory; or a
-            checkpoint folder written by palpate, which brings its adapter with it.
+            checkpoint folder written by palpate, which brings its adapter with it. Whatever it
+            trained requires gradient again.
         adapter: ``dense-`` or ``shallow-`` with ``v``, ``vl`` or ``vlc``; see
             :mod:`palpate.models.adapters`.
         init: ``"identity"``: the adapted model computes what the model computed. ``"paper"``: the
@@ -63,42 +73,51 @@ def load_model(
                 "its base model to start another."
             )
         card = checkpoints.read_card(folder)
-        model = _load_base(checkpoints.find_base(card, folder, base), tokenizer, revision)
+        name = checkpoints.find_base(card, folder, base)
+        model = _load_base(name, _find_base(name, folder, revision), tokenizer)
         _adapt(model, card.adapter, card.adapter_init, card.adapter_width, seed)
         checkpoints.restore(model, card, folder)
     else:
-        model = _load_base(name_or_directory, tokenizer, revision)
+        model = _load_base(name_or_directory, folder, tokenizer)
         _adapt(model, adapter, init, width, seed)
     return model.to(device).eval()
 
 
-def _load_base(name: str | Path, tokenizer: str | Path | None, revision: str | None = None) -> VLSM:
-    folder = find_model(name, revision=revision)
-    values = read_json(folder / "config.json")
+def _find_base(name: str | Path, checkpoint: Path, revision: str | None) -> Path:
     try:
-        config = ClipSegConfig.from_hf(values)
-    except ValueError as error:
-        raise ValueError(f"{folder} cannot be loaded: {error}") from error
+        return find_model(name, revision=revision)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The checkpoint {checkpoint} needs the model it was trained on: {error} If that model "
+            "moved, pass load_model(..., base=FOLDER)."
+        ) from error
+
+
+def _load_base(name: str | Path, folder: Path, tokenizer: str | Path | None) -> VLSM:
+    values = read_json(folder / "config.json")
+    net = _empty_net(values, folder)
     state = _without_derived(read_weights(folder))
-    with torch.device("meta"):
-        net = CLIPSeg(config)
     check_keys(net.state_dict(), state, str(folder))
-    _check_shapes(net, state, folder)
+    check_shapes(net.state_dict(), state, str(folder))
     net.load_state_dict(state, assign=True)
     net.requires_grad_(False)
-    texts = Tokenizer(
-        folder if tokenizer is None else Path(tokenizer),
-        config.text.max_position_embeddings,
-        config.text.eos_token_id,
-    )
     return VLSM(
         net,
-        texts,
-        _preprocessing(folder, config),
+        Tokenizer(folder if tokenizer is None else Path(tokenizer), net.config.text),
+        _preprocessing(folder, net.config),
         threshold=values.get("palpate", {}).get("threshold", 0.5),
         name=str(name),
         base_hash=fingerprint(state),
     )
+
+
+def _empty_net(values: dict[str, Any], folder: Path) -> CLIPSeg:
+    try:
+        config = ClipSegConfig.from_hf(values)
+        with torch.device("meta"):  # the weights come from the file
+            return CLIPSeg(config)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
 
 
 def _adapt(
@@ -116,17 +135,6 @@ def _without_derived(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if not k.endswith(_DERIVED)}
 
 
-def _check_shapes(net: CLIPSeg, state: dict[str, Tensor], folder: Path) -> None:
-    wrong = {
-        name: (tuple(tensor.shape), tuple(state[name].shape))
-        for name, tensor in net.state_dict().items()
-        if tensor.shape != state[name].shape
-    }
-    if wrong:
-        listed = "; ".join(f"{k}: expected {a}, got {b}" for k, (a, b) in list(wrong.items())[:10])
-        raise ValueError(f"The weights of {folder} have other shapes than its config: {listed}.")
-
-
 def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
     """Mean, standard deviation and size from the image processor's file, where there is one.
 
@@ -138,14 +146,12 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
     fallback = 352 if config.vision.image_size == 224 else config.vision.image_size
     patch = config.vision.patch_size
     fallback = math.ceil(fallback / patch) * patch
-    if not (folder / "preprocessor_config.json").is_file():
-        return Preprocessing(fallback=fallback)
-    values = read_json(folder / "preprocessor_config.json")
-    size = _side(values.get("size"))
+    values = _processor(folder)
+    size = _side(values.get("size"), folder)
     if size is not None and size % patch:
         raise ValueError(
-            f"{folder / 'preprocessor_config.json'} asks for {size} pixels, which patches of "
-            f"{patch} do not divide."
+            f"The image processor of {folder} asks for {size} pixels, which patches of {patch} do "
+            "not divide."
         )
     return Preprocessing(
         size=size,
@@ -155,7 +161,20 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
     )
 
 
-def _side(size: Any) -> int | None:
+def _processor(folder: Path) -> dict[str, Any]:
+    for path in (folder / name for name in _PROCESSORS):
+        if path.is_file():
+            values = read_json(path)
+            return dict(values.get("image_processor") or values)
+    return {}
+
+
+def _side(size: Any, folder: Path) -> int | None:
     if isinstance(size, dict):
-        size = size.get("height") or size.get("shortest_edge")
+        sides = {side for side in map(size.get, ("height", "width", "shortest_edge")) if side}
+        if len(sides) > 1:
+            raise ValueError(
+                f"Expected the image processor of {folder} to make squares, got {size}."
+            )
+        size = sides.pop() if sides else None
     return int(size) if size else None

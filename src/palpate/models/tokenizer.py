@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from palpate.models.config import LEGACY_END, TextConfig
+
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
@@ -16,22 +18,42 @@ class Tokenizer:
 
     Args:
         folder: Has ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``.
-        context: The most tokens the text tower can take; longer prompts are cut, keeping the end.
-        end: Number of the end-of-text token.
+        config: The text tower that will read the tokens.
     """
 
-    def __init__(self, folder: Path, context: int, end: int) -> None:
-        self.folder, self.context, self.end = folder, context, end
-        self._encode: Any = None
+    def __init__(self, folder: Path, config: TextConfig) -> None:
+        self.folder, self.config = folder, config
+        self._tokenizer: Any = None
 
     def __call__(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """Tokens of every prompt, padded with the end token to the longest of them."""
-        if self._encode is None:
-            self._encode = _load(self.folder)
-        rows = [self._encode(prompt) for prompt in prompts]
-        rows = [r if len(r) <= self.context else [*r[: self.context - 1], r[-1]] for r in rows]
+        """Tokens of every prompt, padded with the end token to the longest of them.
+
+        A prompt longer than the tower can take is cut, but keeps its end token.
+
+        Raises:
+            FileNotFoundError: If the folder has no tokenizer.
+            ValueError: If it is the tokenizer of another model.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = _load(self.folder)
+        context = self.config.max_position_embeddings
+        rows = self._tokenizer(list(prompts), truncation=True, max_length=context)["input_ids"]
+        self._check(rows)
         longest = max(map(len, rows))
         return torch.tensor([row + [row[-1]] * (longest - len(row)) for row in rows])
+
+    def _check(self, rows: list[list[int]]) -> None:
+        # The text tower reads a sentence off its end token. Were that another one, every prompt
+        # would silently mean the same.
+        config = self.config
+        largest, ends = max(map(max, rows)), {row[-1] for row in rows}
+        wanted = largest if config.eos_token_id == LEGACY_END else config.eos_token_id
+        if largest >= config.vocab_size or ends != {wanted}:
+            raise ValueError(
+                f"The tokenizer in {self.folder} is not that of this model: expected tokens below "
+                f"{config.vocab_size} and {wanted} at the end of a text, got {largest} and "
+                f"{sorted(ends)}. Pass load_model(..., tokenizer=FOLDER) with the right one."
+            )
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -43,11 +65,10 @@ def has_tokenizer(folder: Path) -> bool:
 def _load(folder: Path) -> Any:
     if not has_tokenizer(folder):
         raise FileNotFoundError(
-            f"{folder} has no tokenizer (tokenizer.json, or vocab.json with merges.txt), so prompts "
-            "cannot be read. Save the processor of the model there, or pass "
+            f"{folder} has no tokenizer (tokenizer.json, or vocab.json with merges.txt), so no "
+            "prompt can be read. Save the processor of the model there, or pass "
             "load_model(..., tokenizer=FOLDER)."
         )
     from transformers import CLIPTokenizer  # seconds to import, and only needed for text
 
-    tokenizer = CLIPTokenizer.from_pretrained(str(folder))
-    return lambda prompt: tokenizer(prompt)["input_ids"]
+    return CLIPTokenizer.from_pretrained(str(folder))

@@ -49,7 +49,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tenso
     # In bfloat16 on a CPU the fused kernel is slower than its parts, its backward pass three times.
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        return scores.softmax(dim=-1) @ value
+        mixed: Tensor = scores.softmax(dim=-1) @ value
+        return mixed
     return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
 
@@ -86,10 +87,11 @@ class Block(nn.Module):
     def forward(self, x: Float[Tensor, "b n d"], *, causal: bool = False) -> Float[Tensor, "b n d"]:
         if self.pre_norm:
             x = x + self.after_attention(self.self_attn(self.layer_norm1(x), causal=causal))
-            return x + self.after_mlp(self.mlp(self.layer_norm2(x)))
-        x = self.layer_norm1(x + self.after_attention(self.self_attn(x, causal=causal)))
-        out: Tensor = self.layer_norm2(x + self.after_mlp(self.mlp(x)))
-        return out
+            x = x + self.after_mlp(self.mlp(self.layer_norm2(x)))
+        else:
+            x = self.layer_norm1(x + self.after_attention(self.self_attn(x, causal=causal)))
+            x = self.layer_norm2(x + self.after_mlp(self.mlp(x)))
+        return x
 
 
 class Encoder(nn.Module):

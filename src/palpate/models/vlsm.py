@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palpate.models.adapters import AdapterInit, AdapterName
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.tokenizer import Tokenizer
 from palpate.types import Images, Logits
@@ -47,6 +48,10 @@ class VLSM(nn.Module):
         threshold: A pixel is foreground where its probability exceeds this.
         name: Where the weights came from.
         base_hash: Fingerprint of the weights without adapters.
+
+    Attributes:
+        adapter: What was put into the network by ``load_model``, with ``adapter_init`` and
+            ``adapter_width``; None where it has no adapter.
     """
 
     def __init__(
@@ -64,8 +69,8 @@ class VLSM(nn.Module):
             raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
         self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
         self.threshold, self.name, self.base_hash = threshold, name, base_hash
-        self.adapter: str | None = None
-        self.adapter_init: str = "identity"
+        self.adapter: AdapterName | None = None
+        self.adapter_init: AdapterInit = "identity"
         self.adapter_width: int | None = None
         self.mean: Tensor
         self.std: Tensor
@@ -81,6 +86,7 @@ class VLSM(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are, and images have to be."""
         return self.mean.device
 
     def forward(
@@ -101,17 +107,23 @@ class VLSM(nn.Module):
             Logits ``(b, 1, h, w)`` at the size of the images, in float32.
 
         Raises:
-            ValueError: If there is not one prompt per image.
+            ValueError: If there is not one prompt or condition per image.
         """
         if condition is None:
-            condition = self.condition(self._one_each(prompts, len(images)))
-        logits = self.net(self.to_network(images), condition).float()
+            condition = self.condition(_one_each(prompts, len(images)))
+        elif prompts is not None or len(condition) != len(images):
+            raise ValueError(
+                f"Expected prompts, or in their place one condition for each of {len(images)} "
+                f"images, got {len(condition)} conditions"
+                f"{'' if prompts is None else ' and prompts too'}."
+            )
+        logits: Tensor = self.net(self.to_network(images), condition).float()
         if logits.shape[2:] == images.shape[2:]:
             return logits
         return F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
 
-    def to_network(self, images: Images) -> Images:
-        """Resize and normalise, differentiably."""
+    def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
+        """What the network sees: resized (antialiased) and normalised, differentiably."""
         size = self.input_size(images.shape[2], images.shape[3])
         if images.shape[2:] != (size, size):
             images = F.interpolate(
@@ -136,23 +148,21 @@ class VLSM(nn.Module):
         if isinstance(prompts, Tensor):
             return self.net.condition(prompts.to(self.device))
         if torch.is_grad_enabled() and any(p.requires_grad for p in self._text_parameters()):
-            unique = list(dict.fromkeys(prompts))
-            encoded = self.net.condition(self.tokenizer(unique).to(self.device))
-            return encoded[[unique.index(prompt) for prompt in prompts]]
+            unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+            encoded = self.net.condition(self.tokenizer(list(unique)).to(self.device))
+            return encoded[[unique[prompt] for prompt in prompts]]
         self._forget_stale_texts()
-        if new := [p for p in dict.fromkeys(prompts) if p not in self._texts]:
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                encoded = self.net.condition(self.tokenizer(new).to(self.device))
-            self._texts.update(zip(new, encoded, strict=True))
+        for prompt in prompts:
+            if prompt not in self._texts:
+                self._texts[prompt] = self._encode(prompt)
         return torch.stack([self._texts[prompt] for prompt in prompts])
 
-    def _one_each(
-        self, prompts: Sequence[str] | Tensor | None, images: int
-    ) -> Sequence[str] | Tensor:
-        if prompts is None or isinstance(prompts, str) or len(prompts) != images:
-            given = "none" if prompts is None else repr(prompts)[:80]
-            raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
-        return prompts
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Float[Tensor, " d"]:
+        # Alone and in full precision: what is remembered must not depend, not even by rounding, on
+        # which prompts came along when it was first needed. Else a resumed training would differ.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.net.condition(self.tokenizer([prompt]).to(self.device))[0]
 
     def _text_parameters(self) -> list[nn.Parameter]:
         net = self.net
@@ -160,8 +170,24 @@ class VLSM(nn.Module):
         return [p for part in parts for p in part.parameters()]
 
     def _forget_stale_texts(self) -> None:
-        # Every in-place change of a tensor, an optimiser's step too, raises its version.
-        stamp = tuple((id(p), p._version, p.device) for p in self._text_parameters())
+        """Empty the memory of texts if any weight that reads them is not what it was."""
+        parameters = self._text_parameters()
+        # Most in-place changes raise a tensor's version and moving it gives it another address, but
+        # fused optimisers do neither. So what may be trained is also summed up.
+        trained = [p.detach().sum() for p in parameters if p.requires_grad]
+        stamp = (
+            *((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters),
+            *(torch.stack(trained).tolist() if trained else ()),
+        )
         if stamp != self._texts_made_with:
             self._texts.clear()
             self._texts_made_with = stamp
+
+
+def _one_each(
+    prompts: Sequence[str] | Tensor | None, images: int
+) -> Sequence[str] | Int64[Tensor, "b n"]:
+    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
+        given = "none" if prompts is None else repr(prompts)[:80]
+        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+    return prompts

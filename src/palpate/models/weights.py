@@ -1,4 +1,4 @@
-"""Weights on disk: found, read without pickle's dangers, and named by what they contain."""
+"""Weights on disk: found, read without pickle's dangers, written whole, named by their content."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 # The second is how the hub names a variant.
-_FILES = ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")
-_INDEX = "model.safetensors.index.json"
-_NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
+_PICKLED = "pytorch_model.bin"
+_FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)
+_INDEX = "model.safetensors.index.json"  # beside weights in several files
+_NEEDED = ["*.json", "*.safetensors", "merges.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
@@ -33,7 +34,10 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name), revision=revision, allow_patterns=_NEEDED))
+        folder = Path(snapshot_download(str(name), revision=revision, allow_patterns=_NEEDED))
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(str(name), revision=revision, allow_patterns=[_PICKLED])
+        return folder
     except Exception as error:  # the hub client raises many kinds, all of which mean this
         raise FileNotFoundError(
             f"Model {name!r} is neither a directory here nor could it be fetched from the hub "
@@ -43,7 +47,12 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; errors name the file."""
+    """A JSON object.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If it is not a JSON object.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -63,8 +72,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         ValueError: If a file is damaged.
     """
     if (folder / _INDEX).is_file():
-        shards = sorted(set(read_json(folder / _INDEX)["weight_map"].values()))
-        state = {k: v for shard in shards for k, v in _read(folder / shard).items()}
+        state = {k: v for shard in _shards(folder) for k, v in _read(folder / shard).items()}
     else:
         found = [folder / name for name in _FILES if (folder / name).is_file()]
         if not found:
@@ -73,6 +81,33 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             )
         state = _read(found[0])
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def write_weights(
+    state: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors; the file appears whole or not at all.
+
+    Args:
+        state: Copied to the CPU.
+        path: In a folder that exists; replaced if it is there.
+        metadata: Texts to keep with the tensors.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.touch()
+    allowed = partial.stat().st_mode
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, partial, metadata)
+    # safetensors makes files that only their owner can read, whatever the umask says.
+    partial.chmod(allowed)
+    partial.replace(path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file that appears whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -95,9 +130,44 @@ def check_keys(wanted: Iterable[str], given: Iterable[str], source: str) -> None
     missing, unexpected = sorted(wanted - given), sorted(given - wanted)
     if missing or unexpected:
         raise ValueError(
-            f"The weights of {source} do not fit: {len(missing)} missing {missing[:10]}, "
-            f"{len(unexpected)} unexpected {unexpected[:10]}."
+            f"The weights of {source} do not fit its configuration: {len(missing)} tensors are "
+            f"missing{_first(missing)}, {len(unexpected)} are not expected{_first(unexpected)}."
         )
+
+
+def check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors of other shapes, naming the first ten.
+
+    Args:
+        wanted: Tensors as the model has them; those that ``given`` lacks are not looked at.
+        given: Tensors to load.
+        source: Where they come from, for the message.
+
+    Raises:
+        ValueError: If a shape differs.
+    """
+    wrong = [
+        f"{name}: expected {tuple(wanted[name].shape)}, got {tuple(tensor.shape)}"
+        for name, tensor in given.items()
+        if name in wanted and wanted[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"The weights of {source} have other shapes than its configuration says "
+            f"({len(wrong)} tensors): {'; '.join(wrong[:10])}."
+        )
+
+
+def _first(names: list[str]) -> str:
+    more = ", ..." if len(names) > 10 else ""
+    return f" ({', '.join(names[:10])}{more})" if names else ""
+
+
+def _shards(folder: Path) -> list[str]:
+    listed = read_json(folder / _INDEX).get("weight_map")
+    if not isinstance(listed, dict) or not listed:
+        raise ValueError(f"Expected a weight_map in {folder / _INDEX}; fetch the file again.")
+    return sorted(set(listed.values()))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,4 @@
-"""A run as a recipe describes it: typed, checked before any work starts, and written next to the
-result as it was resolved.
-"""
+"""A run as a recipe describes it: typed, checked before any work, and kept with the result."""
 
 import difflib
 from collections.abc import Mapping

@@ -84,10 +84,8 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
     if wanted.adapter is None:
         return model
     out = config.folder / "checkpoint"
-    train(
-        model, splits.train, splits.val, out, config.train.settings,
-        augmentation=config.train.augmentation, progress=progress,
-    )  # fmt: skip
+    data = splits.train.augmented(config.train.augmentation)
+    train(model, data, splits.val, out, config.train.settings, progress=progress)
     return load_model(out, base=base, device=device(config))
 
 

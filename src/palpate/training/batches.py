@@ -1,13 +1,18 @@
 """What a training step is fed, in an order that only the seed and the epoch decide."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from hashlib import sha256
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from palpate.data import FolderDataset
+from palpate.data.pool import PooledDataset
 from palpate.randomness import generator
+
+AnyData: TypeAlias = FolderDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):
@@ -18,21 +23,26 @@ class TrainingBatch(NamedTuple):
     masks: Tensor
 
 
+@runtime_checkable
 class Epochs(Protocol):
     """Training data that can be drawn anew for every epoch."""
 
     def __len__(self) -> int: ...
 
-    def with_epoch(self, epoch: int) -> "Dataset[TrainingBatch]": ...
+    def with_epoch(self, epoch: int) -> Dataset[TrainingBatch]: ...
 
 
 def loader(
-    data: Dataset[TrainingBatch], size: int, batch_size: int, seed: int, epoch: int, workers: int
+    data: Epochs, epoch: int, batch_size: int, seed: int, workers: int = 0
 ) -> DataLoader[TrainingBatch]:
-    """Shuffled batches of an epoch; ``data`` has ``size`` samples."""
-    order = torch.randperm(size, generator=generator(seed, "order", epoch)).tolist()
+    """Shuffled batches of an epoch."""
+    order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).tolist()
     return DataLoader(
-        data, batch_size=batch_size, sampler=order, collate_fn=stack, num_workers=workers
+        data.with_epoch(epoch),
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=stack,
+        num_workers=workers,
     )
 
 
@@ -43,3 +53,13 @@ def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
         prompts=tuple(item.prompts[0] for item in items),
         masks=torch.stack([item.masks for item in items]),
     )
+
+
+def identity(*sets: AnyData) -> str:
+    """A digest of all that decides which samples and prompts every epoch has."""
+    digest = sha256()
+    for data in sets:
+        for part in data.parts if isinstance(data, PooledDataset) else (data,):
+            drawn = part.with_epoch(0)
+            digest.update(repr((part.policy, part.size, part.augmentation, drawn.cases)).encode())
+    return digest.hexdigest()

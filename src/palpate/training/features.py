@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from palpate.data import FolderDataset, collate
-from palpate.data.pool import PooledDataset
+from palpate.data import Case, collate
 from palpate.models import VLSM
+from palpate.models.adapters import adapter_state
+from palpate.models.weights import read_json, write_text
 from palpate.progress import Progress, silent
-from palpate.training.batches import TrainingBatch
-
-AnyData = FolderDataset | PooledDataset
+from palpate.training.batches import AnyData, TrainingBatch
+from palpate.training.settings import Precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class CachedFeatures(Dataset[TrainingBatch]):
         taps = _read(self.folder / "features.npy", self.row[_image(case)])
         return TrainingBatch(taps.float(), (case.prompt,), _read(self.folder / "masks.npy", index))
 
-    def with_epoch(self, epoch: int) -> Self:
+    def with_epoch(self, epoch: int) -> "CachedFeatures":
         """The same features with the prompts of another epoch."""
         return replace(self, data=self.data.with_epoch(epoch))
 
@@ -67,27 +67,33 @@ def cache_features(
     folder: Path,
     *,
     batch_size: int = 16,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     progress: Progress = silent,
 ) -> CachedFeatures:
     """Compute the tapped hidden states of every image, or find them computed.
 
     Args:
-        model: Its image tower is used as it is, without adapters.
+        model: With a frozen image tower, as it was loaded.
         data: Samples at the network's input size.
         folder: Gets two arrays and a description; reused if that describes the same images, size
             and weights.
         batch_size: Images per forward pass.
         precision: ``"bf16"`` runs the tower in bfloat16.
         progress: Told about every batch.
+
+    Raises:
+        ValueError: If the image tower has adapters, or the samples another size.
+        FloatingPointError: If a hidden state is too large for half precision.
     """
+    if adapter_state(model.net.clip.vision_model):
+        raise ValueError("Expected an image tower without adapters; its features would change.")
     first: dict[str, int] = {}
     for index, case in enumerate(data.cases):
         first.setdefault(_image(case), index)
     described = {"made of": _describe(model, data, precision)}
     if not _is_complete(folder, described):
         _compute(model, data, first, folder, batch_size, precision, progress)
-        _write_json(folder / "features.json", described)
+        write_text(json.dumps(described), folder / "features.json")
     row = {image: number for number, image in enumerate(first)}
     return CachedFeatures(data, folder, row)
 
@@ -98,14 +104,15 @@ def _compute(
     first: dict[str, int],
     folder: Path,
     batch_size: int,
-    precision: str,
+    precision: Precision,
     progress: Progress,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "features.json").unlink(missing_ok=True)
-    side = model.input_size(1, 1)
-    taps, tokens = len(model.net.config.extract_layers), (side // _patch(model)) ** 2 + 1
-    shape = (len(first), taps, tokens, model.net.config.vision.hidden_size)
+    side = _side(model, data)
+    config = model.net.config
+    tokens = (side // config.vision.patch_size) ** 2 + 1
+    shape = (len(first), len(config.extract_layers), tokens, config.vision.hidden_size)
     _make(folder / "features.npy", np.float16, shape)
     _make(folder / "masks.npy", np.bool_, (len(data), 1, side, side))
     row = {index: number for number, index in enumerate(first.values())}
@@ -120,14 +127,25 @@ def _compute(
         progress("features", indices.stop, len(data))
 
 
+def _side(model: VLSM, data: AnyData) -> int:
+    height, width = data[0].image.shape[-2:]
+    side = model.input_size(height, width)
+    if (height, width) != (side, side):
+        raise ValueError(
+            f"Expected samples at the network's input size, {side} x {side} pixels, got {height} x "
+            f"{width}; load the data with size={side}."
+        )
+    return side
+
+
 @torch.no_grad()
-def _features(model: VLSM, images: Tensor, precision: str) -> NDArray[np.float16]:
+def _features(model: VLSM, images: Tensor, precision: Precision) -> NDArray[np.float16]:
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
         pixels = model.to_network(images.to(model.device))
         taps = model.net.clip.vision_model(pixels, model.net.config.extract_layers)
     stacked = torch.stack(taps, dim=1)
-    if stacked.abs().max() > torch.finfo(torch.float16).max:
-        raise FloatingPointError("A hidden state is too large for half precision.")
+    if not bool((stacked.abs() <= torch.finfo(torch.float16).max).all()):
+        raise FloatingPointError("A hidden state is not finite, or too large for half precision.")
     half: NDArray[np.float16] = stacked.half().cpu().numpy()
     return half
 
@@ -146,7 +164,7 @@ def _read(path: Path, row: int) -> Tensor:
     return torch.from_numpy(np.array(np.load(path, mmap_mode="r")[row]))
 
 
-def _describe(model: VLSM, data: AnyData, precision: str) -> str:
+def _describe(model: VLSM, data: AnyData, precision: Precision) -> str:
     digest = sha256(f"{model.base_hash} {model.preprocessing} {precision}".encode())
     for case in data.cases:
         digest.update(f"{case.dataset} {case.split} {case.image_name} {case.key}".encode())
@@ -155,17 +173,8 @@ def _describe(model: VLSM, data: AnyData, precision: str) -> str:
 
 def _is_complete(folder: Path, described: dict[str, str]) -> bool:
     path = folder / "features.json"
-    return path.is_file() and json.loads(path.read_text()) == described
+    return path.is_file() and read_json(path) == described
 
 
-def _write_json(path: Path, values: dict[str, str]) -> None:
-    path.with_suffix(".partial").write_text(json.dumps(values))
-    (path.with_suffix(".partial")).replace(path)
-
-
-def _image(case: Any) -> str:
+def _image(case: Case) -> str:
     return f"{case.dataset}/{case.split}/{case.image_name}"
-
-
-def _patch(model: VLSM) -> int:
-    return model.net.config.vision.patch_size

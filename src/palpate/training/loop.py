@@ -1,19 +1,22 @@
 """The training loop, from top to bottom."""
 
 import csv
+import io
 import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from palpate.models.weights import write_text
 from palpate.progress import Progress, silent
 from palpate.training.batches import Epochs, loader
 from palpate.training.schedule import warmup_cosine
@@ -52,37 +55,28 @@ def fit(
         The metrics of every epoch.
 
     Raises:
-        ValueError: If nothing requires gradient, or ``folder`` holds another training.
+        ValueError: If nothing requires gradient, there are no samples, or ``folder`` holds another
+            training.
         FloatingPointError: If loss or gradient is not finite, or the gradient is zero.
     """
-    from monai.losses import DiceCELoss  # takes seconds to import
-
-    folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
-        mixed_precision="no" if settings.precision == "fp32" else settings.precision,
-        log_with=list(settings.trackers) or None,
-        project_dir=str(folder),
-    )
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("Nothing to train: no parameter requires gradient; choose an adapter.")
+    if len(data) == 0:
+        raise ValueError("Nothing to train on: the training split is empty.")
+    folder.mkdir(parents=True, exist_ok=True)
     optimizer = AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    done = load_state(folder, model, optimizer, f"{identity} {asdict(settings)}")
+    done = load_state(folder, model, optimizer, f"{identity} {_decisive(settings)}")
+    accelerator = _accelerator(settings, folder, done)
     model, optimizer = accelerator.prepare(model, optimizer)
-    accelerator.init_trackers("palpate", _flat(asdict(settings)))
-    criterion = DiceCELoss(
-        sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight
-    )
-    steps = -(-len(data) // settings.batch_size)
+    criterion = _criterion(settings)
 
     for epoch in range(done.epoch, settings.epochs):
-        started, losses = time.perf_counter(), []
-        batches = loader(
-            data.with_epoch(epoch), len(data), settings.batch_size, settings.seed, epoch,
-            settings.workers,
-        )  # fmt: skip
+        started, losses, rate = time.perf_counter(), [], 0.0
+        batches = _share(accelerator, data, epoch, settings)
+        steps = len(batches)
         model.train()
-        for step, batch in enumerate(accelerator.prepare(batches)):
+        for step, batch in enumerate(batches):
             rate = _rate(epoch, step, steps, settings)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -91,24 +85,27 @@ def fit(
             loss = criterion(logits.float(), batch.masks.float())
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
-            _check(loss, norm, epoch, step)
+            _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
-            progress(stage, epoch * steps + step + 1, settings.epochs * steps,
-                     f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, "
-                     f"best DSC {max(done.best, 0):.3f}")  # fmt: skip
+            note = _note(epoch, settings.epochs, losses[-1], done.best)
+            progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
 
         row = {"epoch": epoch + 1, "learning_rate": rate, "loss": sum(losses) / len(losses)}
         if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
             model.eval()
             row |= validate(accelerator.unwrap_model(model))
         row |= {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
+        accelerator.log(row, step=epoch + 1)
         done.epoch = epoch + 1
         done.history.append(row)
-        accelerator.log(row, step=epoch + 1)
+        done.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
         if accelerator.is_main_process:
             _keep(accelerator.unwrap_model(model), optimizer, done, folder, keep_best)
+    if accelerator.is_main_process:
+        # Again, in case a training that had nothing left to do was stopped just before it.
+        _write_csv(folder / "metrics.csv", done.history)
     accelerator.end_training()
     return done.history
 
@@ -119,6 +116,82 @@ def peak_memory_mb() -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _accelerator(settings: TrainingSettings, folder: Path, done: Progressed) -> Accelerator:
+    # Its settings are global, and another training of this process may have used another precision.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        mixed_precision="no" if settings.precision == "fp32" else settings.precision,
+        log_with=list(settings.trackers) or None,
+        project_dir=str(folder),
+    )
+    flat = {k: v if isinstance(v, int | float | str) else str(v) for k, v in vars(settings).items()}
+    accelerator.init_trackers("palpate", flat)
+    if accelerator.scaler is not None and done.scaler:
+        accelerator.scaler.load_state_dict(done.scaler)
+    return accelerator
+
+
+def _criterion(settings: TrainingSettings) -> nn.Module:
+    from monai.losses.dice import DiceCELoss  # seconds to import
+
+    criterion: nn.Module = DiceCELoss(
+        sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight
+    )
+    return criterion
+
+
+def _share(accelerator: Accelerator, data: Epochs, epoch: int, settings: TrainingSettings) -> Any:
+    """This process's batches of an epoch, on its device."""
+    batches = loader(data, epoch, settings.batch_size, settings.seed, settings.workers)
+    # Not accelerator.prepare, which would keep the samples of every epoch until the end.
+    return prepare_data_loader(
+        batches,
+        accelerator.device,
+        accelerator.num_processes,
+        accelerator.process_index,
+        put_on_device=True,
+    )
+
+
+def _decisive(settings: TrainingSettings) -> dict[str, Any]:
+    """The settings that decide the weights; a resumed training may change the others."""
+    decisive = {k: v for k, v in vars(settings).items() if k not in ("workers", "trackers")}
+    # 1 and 1.0 are the same setting.
+    return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
+
+
+def _rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:
+    """Learning rate of a step."""
+    # By steps it is a step late, so that the very first one already moves.
+    at = float(epoch) if settings.schedule == "epoch" else epoch + (step + 1) / steps
+    factor = warmup_cosine(
+        at, settings.warmup_epochs, settings.epochs, settings.final_learning_rate
+    )
+    return settings.learning_rate * factor
+
+
+def _check(loss: Tensor, norm: Tensor | None, settings: TrainingSettings, where: str) -> None:
+    if not bool(loss.isfinite()):
+        raise FloatingPointError(
+            f"The training loss is {loss.item()} {where}. Lower the learning rate, or use fp32."
+        )
+    if norm is None:
+        return
+    # In fp16 an overflow is part of finding the scale of the loss; the step is left out then.
+    if settings.precision != "fp16" and not bool(norm.isfinite()):
+        raise FloatingPointError(
+            f"The gradient's norm is {norm.item()} {where}. Lower the learning rate, or use fp32."
+        )
+    if norm.item() == 0:
+        raise FloatingPointError(
+            f"The gradient is zero {where}: the output does not depend on what is trained."
+        )
+
+
+def _note(epoch: int, epochs: int, loss: float, best: float) -> str:
+    return f"epoch {epoch + 1}/{epochs}, loss {loss:.3f}, best DSC {max(best, 0):.3f}"
 
 
 def _keep(
@@ -137,38 +210,10 @@ def _keep(
     _write_csv(folder / "metrics.csv", done.history)
 
 
-def _rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:
-    """Learning rate of a step."""
-    if settings.schedule == "epoch":
-        at: float = epoch
-    else:  # a step late, so that the very first one already moves
-        at = epoch + (step + 1) / steps
-    factor = warmup_cosine(
-        at, settings.warmup_epochs, settings.epochs, settings.final_learning_rate
-    )
-    return settings.learning_rate * factor
-
-
-def _check(loss: Tensor, norm: Tensor | None, epoch: int, step: int) -> None:
-    where = f"in epoch {epoch + 1}, step {step + 1}"
-    if not bool(loss.isfinite()):
-        raise FloatingPointError(
-            f"The training loss is {loss.item()} {where}. Lower the learning rate, or use fp32."
-        )
-    if norm is not None and float(norm) == 0:
-        raise FloatingPointError(
-            f"The gradient is zero {where}: the output does not depend on what is trained."
-        )
-
-
 def _write_csv(path: Path, history: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(name for row in history for name in row))
-    with path.with_suffix(".partial").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(history)
-    (path.with_suffix(".partial")).replace(path)
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    return {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(text.getvalue(), path)

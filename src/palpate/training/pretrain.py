@@ -10,12 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from palpate.models import VLSM, load_model
 from palpate.models.tokenizer import FILES
+from palpate.models.weights import write_text, write_weights
 from palpate.progress import Progress, silent
-from palpate.training.features import AnyData, FeatureModel, cache_features
+from palpate.training.batches import AnyData, identity
+from palpate.training.features import FeatureModel, cache_features
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
 from palpate.training.validation import score
@@ -64,7 +64,7 @@ def pretrain(
         settings,
         work,
         keep_best=keep_best,
-        identity=f"pretrain {model.base_hash} {[case.key for case in data.cases]}",
+        identity=f"pretrain {model.base_hash} {identity(data, validation)}",
         progress=progress,
         stage="pretraining",
     )
@@ -77,7 +77,5 @@ def _write_model(model: VLSM, built: Path, out: Path, training: dict[str, Any]) 
     for name in ("config.json", "preprocessor_config.json", *FILES):
         if (built / name).is_file():
             shutil.copyfile(built / name, out / name)
-    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n")
-    state = {k: v.detach().cpu().contiguous() for k, v in model.net.state_dict().items()}
-    save_file(state, out / "model.safetensors.partial")
-    (out / "model.safetensors.partial").replace(out / "model.safetensors")
+    write_text(json.dumps(training, indent=2) + "\n", out / "training.json")
+    write_weights(model.net.state_dict(), out / "model.safetensors")

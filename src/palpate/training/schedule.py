@@ -3,7 +3,9 @@
 import math
 
 
-def warmup_cosine(at: float, warmup: float, total: float, floor: float = 0.01) -> float:
+def warmup_cosine(
+    at: int | float, warmup: int | float, total: int | float, floor: int | float = 0.01
+) -> float:
     """The factor of the peak learning rate at a time, in whatever unit (steps or epochs).
 
     Args:

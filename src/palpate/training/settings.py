@@ -1,9 +1,10 @@
 """How a model is trained."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+Schedule: TypeAlias = Literal["step", "epoch"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class TrainingSettings:
     """Peak learning rate of AdamW."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
-    warmup_epochs: float = 20
+    warmup_epochs: float = 20.0
     """Epochs of linear warm-up; a fraction is allowed."""
     final_learning_rate: float = 0.01
     """Where the cosine ends, as a fraction of the peak."""
-    schedule: Literal["step", "epoch"] = "step"
+    schedule: Schedule = "step"
     """Whether the rate changes with every step or only between epochs. With `epoch` the first epoch
     of a warm-up has rate 0, as published."""
     dice_weight: float = 1.5
@@ -50,6 +51,14 @@ class TrainingSettings:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "validate_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Expected {name} > 0, got {getattr(self, name)}.")
+        for name in ("weight_decay", "final_learning_rate", "dice_weight", "bce_weight", "workers"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+        for name, known in (("precision", get_args(Precision)), ("schedule", get_args(Schedule))):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"Expected {name} to be one of {', '.join(known)}, got {getattr(self, name)!r}."
+                )
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
                 f"Expected 0 <= warmup_epochs < epochs, got {self.warmup_epochs} and {self.epochs}."

@@ -9,22 +9,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from palpate.models.weights import write_weights
 
 _FILE = "state.safetensors"
 
 
 @dataclass
 class Progressed:
-    """What is known besides tensors: epochs done, the best score, and what each epoch gave."""
+    """What is known besides tensors.
+
+    Attributes:
+        settings: Fingerprint of all that decides the outcome.
+        epoch: Epochs done.
+        best: The best validation DSC so far.
+        history: The metrics of every epoch.
+        scaler: State of the loss scaling, in fp16.
+    """
 
     settings: str
     epoch: int = 0
     best: float = -1.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, float] = field(default_factory=dict)
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progressed) -> None:
@@ -32,9 +43,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progr
     tensors = {f"weight/{n}": p.detach() for n, p in model.named_parameters() if p.requires_grad}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"moment/{index}/{k}": v for k, v in moments.items()}
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, folder / f"{_FILE}.partial", {"done": json.dumps(vars(done))})
-    (folder / f"{_FILE}.partial").replace(folder / _FILE)
+    write_weights(tensors, folder / _FILE, {"done": json.dumps(vars(done))})
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: str) -> Progressed:
@@ -47,26 +56,41 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: s
         settings: Fingerprint of all that decides the outcome.
 
     Raises:
-        ValueError: If the state belongs to a training with other settings.
+        ValueError: If the state belongs to a training with other settings, or is damaged.
     """
     if not (folder / _FILE).is_file():
         return Progressed(settings)
-    with safe_open(folder / _FILE, framework="pt") as file:
-        done = Progressed(**json.loads(file.metadata()["done"]))
-        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    done, tensors = _read(folder / _FILE)
     if done.settings != settings:
         raise ValueError(
             f"{folder} holds a training with other settings, data or base weights. Choose another "
             "folder, or delete this one to start anew."
         )
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            parameter.data.copy_(tensors[f"weight/{name}"])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(tensors[f"weight/{name}"])
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(tensors)})
+    return done
+
+
+def _read(path: Path) -> tuple[Progressed, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            done = Progressed(**json.loads(file.metadata()["done"]))
+            return done, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read as the state of a training ({error}). Delete it to start anew."
+        ) from error
+
+
+def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """What the optimiser keeps of each parameter, by the parameter's number."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         if kind == "moment":
             index, key = rest.split("/")
             moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    return done
+    return moments

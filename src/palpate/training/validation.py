@@ -1,7 +1,7 @@
 """How good a model is on held-out samples: mean DSC and IoU over images."""
 
 from collections.abc import Sized
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from palpate import overlap
 from palpate.training.batches import TrainingBatch, stack
 
 
+@runtime_checkable
 class Items(Sized, Protocol):
     """Training items by number."""
 
@@ -28,14 +29,23 @@ def score(
         threshold_logit: A pixel is foreground above it.
         batch_size: Items per forward pass.
         precision: ``"bf16"`` runs the forward pass in bfloat16.
+
+    Raises:
+        ValueError: If there are no items.
+        FloatingPointError: If a logit is not finite.
     """
+    if len(data) == 0:
+        raise ValueError("Nothing to validate on: the validation split is empty.")
     device = next(model.parameters()).device
     dice, iou = [], []
     for start in range(0, len(data), batch_size):
         batch = stack([data[i] for i in range(start, min(start + batch_size, len(data)))])
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = model(batch.inputs.to(device), batch.prompts)
-        predictions = overlap.binarise(logits.float().cpu(), threshold_logit)
+        logits = logits.float().cpu()
+        if not bool(logits.isfinite().all()):
+            raise FloatingPointError("A validation logit is not finite; the model is broken.")
+        predictions = overlap.binarise(logits, threshold_logit)
         counts = overlap.count(predictions, batch.masks)
         dice.append(overlap.dice(counts))
         iou.append(overlap.iou(counts))

@@ -1,0 +1,189 @@
+"""Checkpoints: what comes back, and everything that may be wrong with one."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from palpate.models import ADAPTERS, load_model, save_checkpoint
+
+from . import tiny
+
+PROMPTS = ["a polyp", "skin, dark"]
+
+
+def train_a_little(model):
+    """Move whatever may be trained, as a training would."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.fixture
+def trained(clipseg):
+    return train_a_little(load_model(clipseg, "dense-vl", width=4))
+
+
+@pytest.fixture
+def checkpoint(trained, tmp_path):
+    trained.threshold = 0.4
+    save_checkpoint(trained, tmp_path / "checkpoint", {"epochs": 3})
+    return tmp_path / "checkpoint"
+
+
+def card(folder, **changes):
+    path = folder / "palpate.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | changes))
+    return values
+
+
+def logits(model, pixels):
+    with torch.no_grad():
+        return model(pixels, PROMPTS)
+
+
+@pytest.mark.parametrize("init", ["identity", "paper"])
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_loaded_checkpoint_is_the_saved_model(name, init, clipseg, tmp_path, pixels):
+    model = train_a_little(load_model(clipseg, name, init=init, width=4))
+    save_checkpoint(model, tmp_path)
+    loaded = load_model(tmp_path)
+    torch.testing.assert_close(logits(loaded, pixels), logits(model, pixels), rtol=0, atol=0)
+    described = (loaded.adapter, loaded.adapter_init, loaded.adapter_width, loaded.base_hash)
+    assert described == (name, init, 4, model.base_hash)
+    assert not loaded.training
+
+
+def test_a_checkpoint_holds_the_adapters_only_and_says_what_it_is(checkpoint, trained):
+    kept = load_file(checkpoint / "weights.safetensors")
+    assert kept.keys() == {n for n, p in trained.net.named_parameters() if p.requires_grad}
+    values = card(checkpoint)
+    assert values["adapter"] == "dense-vl"
+    assert values["base_hash"] == trained.base_hash
+    assert values["training"] == {"epochs": 3}
+    assert sorted(p.name for p in checkpoint.iterdir()) == ["palpate.json", "weights.safetensors"]
+
+
+def test_the_threshold_comes_back(checkpoint):
+    assert load_model(checkpoint).threshold == 0.4
+
+
+def test_only_the_adapters_of_a_loaded_checkpoint_require_gradient(checkpoint, trained):
+    wanted = {n for n, p in trained.named_parameters() if p.requires_grad}
+    assert {n for n, p in load_model(checkpoint).named_parameters() if p.requires_grad} == wanted
+
+
+def test_a_trained_decoder_survives_being_saved_twice(clipseg, tmp_path, pixels):
+    model = load_model(clipseg, "shallow-v", width=4)
+    model.net.decoder.requires_grad_(True)
+    save_checkpoint(train_a_little(model), tmp_path / "once")
+    save_checkpoint(load_model(tmp_path / "once"), tmp_path / "twice")
+    again = load_model(tmp_path / "twice")
+    torch.testing.assert_close(logits(again, pixels), logits(model, pixels), rtol=0, atol=0)
+
+
+def test_a_checkpoint_can_be_replaced(checkpoint, clipseg, pixels):
+    other = train_a_little(load_model(clipseg, "shallow-v", width=4))
+    save_checkpoint(other, checkpoint)
+    torch.testing.assert_close(
+        logits(load_model(checkpoint), pixels), logits(other, pixels), rtol=0, atol=0
+    )
+
+
+def test_nothing_trained_is_nothing_to_save(clipseg, tmp_path):
+    with pytest.raises(ValueError, match="Nothing to save: this model has no adapter"):
+        save_checkpoint(load_model(clipseg), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_base_that_moved_is_asked_for_and_can_be_given(hf, tmp_path, pixels):
+    home, away = tmp_path / "home", tmp_path / "away"
+    hf.save_pretrained(home)
+    tiny.write_tokenizer(home)
+    model = train_a_little(load_model(home, "dense-v", width=4))
+    expected = logits(model, pixels)
+    save_checkpoint(model, tmp_path / "checkpoint")
+    shutil.move(home, away)
+    with pytest.raises(FileNotFoundError, match=r"needs the model it was trained on.*base=FOLDER"):
+        load_model(tmp_path / "checkpoint")
+    loaded = load_model(tmp_path / "checkpoint", base=away)
+    torch.testing.assert_close(logits(loaded, pixels), expected, rtol=0, atol=0)
+
+
+def test_a_base_beside_the_checkpoint_is_found(clipseg, checkpoint):
+    shutil.copytree(clipseg, checkpoint / "base")
+    card(checkpoint, base="base")
+    assert load_model(checkpoint).name == str(checkpoint / "base")
+
+
+def test_another_base_is_refused(checkpoint, vocabulary, tmp_path):
+    other = tmp_path / "other"
+    tiny.hugging_face(tiny.config(vocabulary), seed=1).save_pretrained(other)
+    tiny.write_tokenizer(other)
+    with pytest.raises(ValueError, match=r"was trained on .* with weights .*Pass base="):
+        load_model(checkpoint, base=other)
+
+
+def test_an_adapter_is_not_put_on_top_of_a_checkpoint(checkpoint):
+    with pytest.raises(ValueError, match="brings its own adapter; leave adapter out"):
+        load_model(checkpoint, "dense-v")
+
+
+def test_changed_weights_are_refused(checkpoint):
+    path = checkpoint / "weights.safetensors"
+    state = load_file(path)
+    state[min(state)][0] += 1e-6
+    save_file(state, path)
+    with pytest.raises(ValueError, match=r"weights\.safetensors is not what palpate\.json"):
+        load_model(checkpoint)
+
+
+def test_truncated_weights_are_refused(checkpoint):
+    path = checkpoint / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"weights\.safetensors cannot be read as weights"):
+        load_model(checkpoint)
+
+
+def test_missing_weights_are_named(checkpoint):
+    (checkpoint / "weights.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"weights\.safetensors is missing"):
+        load_model(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "Expected format 1 .* got 2: it was written by another version"),
+        ({"format": None}, "Expected format 1 .* got None"),
+        ({"colour": "red"}, r"card .* is damaged: .*unknown \['colour'\]"),
+        ({"adapter": "wide"}, "Expected an adapter of .*got 'wide'"),
+        ({"adapter_width": 5}, r"other shapes .*: expected \(.*5.*\), got \(.*4.*\)"),
+        ({"adapter": "dense-v"}, "are not expected .*text_model"),
+        ({"adapter": "dense-vlc"}, "are missing .*condition_slot"),
+    ],
+)
+def test_cards_that_do_not_fit_are_refused(changes, message, checkpoint, unchecked):
+    card(checkpoint, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_model(checkpoint)
+
+
+def test_a_card_without_its_base_is_damaged(checkpoint):
+    values = card(checkpoint)
+    del values["base_hash"]
+    (checkpoint / "palpate.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"is damaged: missing \['base_hash'\]"):
+        load_model(checkpoint)
+
+
+def test_an_unreadable_card_is_named(checkpoint):
+    (checkpoint / "palpate.json").write_text('{"base": "x"')
+    with pytest.raises(ValueError, match=r"palpate\.json is not readable JSON"):
+        load_model(checkpoint)

@@ -1,0 +1,124 @@
+"""Fine-tuning adapters on images, from files to a checkpoint."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from palpate.data import Augmentation
+from palpate.models import ADAPTERS, adapter_state, load_model
+from palpate.training.batches import loader
+from palpate.training.train import TrainingImages
+from palpate.training.validation import score
+
+from .runs import EPOCHS, settings, table, tune
+
+
+def test_only_the_adapters_change(model_folder, train_data, val_data, tmp_path):
+    model = tune(model_folder, train_data, val_data, tmp_path, adapter="dense-vlc")
+    base = load_file(model_folder / "model.safetensors")
+    after = model.net.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in base.items())
+    fresh = adapter_state(load_model(model_folder, "dense-vlc", width=4).net)
+    learned = adapter_state(model.net)
+    assert [name for name in fresh if torch.equal(fresh[name], learned[name])] == []
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_training_lowers_the_loss_of_every_adapter(
+    adapter, model_folder, train_data, val_data, tmp_path
+):
+    tune(model_folder, train_data, val_data, tmp_path, adapter=adapter)
+    losses = [float(row["loss"]) for row in table(tmp_path)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_checkpoint_is_that_of_the_best_epoch(model_folder, train_data, val_data, tmp_path):
+    # A rate far too high: the score goes up and down.
+    tune(model_folder, train_data, val_data, tmp_path, learning_rate=0.5)
+    scores = [float(row["dsc"]) for row in table(tmp_path)]
+    assert len(set(scores)) > 1
+    best = load_model(tmp_path)
+    items = TrainingImages(val_data)
+    assert score(best, items, best.threshold_logit, 4)["dsc"] == max(scores)
+
+
+def test_the_model_itself_has_the_last_epochs_weights(model_folder, train_data, val_data, tmp_path):
+    model = tune(model_folder, train_data, val_data, tmp_path, learning_rate=0.5)
+    last = float(table(tmp_path)[EPOCHS - 1]["dsc"])
+    assert score(model, TrainingImages(val_data), model.threshold_logit, 4)["dsc"] == last
+    assert not model.training
+
+
+def test_bfloat16_trains_full_precision_weights(model_folder, train_data, val_data, tmp_path):
+    model = tune(model_folder, train_data, val_data, tmp_path, precision="bf16")
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    losses = [float(row["loss"]) for row in table(tmp_path)]
+    assert losses[-1] < losses[0]
+
+
+def test_prompts_are_drawn_anew_in_every_epoch(train_data):
+    def prompts(epoch):
+        return [
+            prompt
+            for batch in loader(TrainingImages(train_data), epoch, batch_size=4, seed=0)
+            for prompt in batch.prompts
+        ]
+
+    assert prompts(0) == prompts(0)
+    assert sorted(prompts(0)) != sorted(prompts(1))
+
+
+def test_augmentation_depends_on_epoch_and_sample_alone(train_data):
+    strong = Augmentation(flip_horizontal=0.5, rotate_degrees=30.0, colour=0.5)
+    images = TrainingImages(train_data.augmented(strong))
+    first, again, later = (images.with_epoch(epoch)[2] for epoch in (0, 0, 1))
+    assert torch.equal(first.inputs, again.inputs)
+    assert torch.equal(first.masks, again.masks)
+    assert not torch.equal(first.inputs, later.inputs)
+    plain = TrainingImages(train_data)[2]
+    assert not torch.equal(first.inputs, plain.inputs)
+
+
+def test_a_score_is_the_mean_over_images_and_knows_the_threshold(train_data):
+    items = TrainingImages(train_data)
+    brightness = torch.stack([items[i].inputs.mean(0, keepdim=True) for i in range(len(items))])
+    masks = torch.stack([items[i].masks for i in range(len(items))])
+
+    class Brightness(torch.nn.Conv2d):
+        def forward(self, inputs, *_):
+            return inputs.mean(1, keepdim=True)
+
+    for threshold in (0.3, 0.6):
+        found = brightness > threshold
+        both, either = (found & masks).flatten(1).sum(1), (found | masks).flatten(1).sum(1)
+        total = found.flatten(1).sum(1) + masks.flatten(1).sum(1)
+        scores = score(Brightness(3, 1, 1), items, threshold, batch_size=3)
+        assert scores["dsc"] == pytest.approx((2 * both / total).mean().item())
+        assert scores["iou"] == pytest.approx((both / either).mean().item())
+
+
+def test_a_broken_model_gets_no_score(model_folder, train_data):
+    model = load_model(model_folder, "shallow-v", width=4)
+    with torch.no_grad():
+        model.net.tap_slots[0].up.bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="validation logit is not finite"):
+        score(model, TrainingImages(train_data), 0.0, 4)
+
+
+def test_an_empty_validation_split_is_refused(model_folder, train_data):
+    empty = TrainingImages(train_data)
+    with pytest.raises(ValueError, match="validation split is empty"):
+        score(load_model(model_folder), [empty[i] for i in range(0)], 0.0, 4)
+
+
+def test_settings_are_written_beside_the_weights(model_folder, train_data, val_data, tmp_path):
+    tune(model_folder, train_data, val_data, tmp_path)
+    training = load_card(tmp_path)["training"]
+    assert training["settings"]["learning_rate"] == settings().learning_rate
+    assert training["reached"]["dsc"] == max(float(row["dsc"]) for row in table(tmp_path))
+
+
+def load_card(folder):
+    from palpate.models.weights import read_json
+
+    return read_json(folder / "palpate.json")
