@@ -1,8 +1,12 @@
 """Rows as an evaluation would leave them, drawn from a seed: no model, realistic shapes."""
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
+
+from palpate.evaluation import Example, Row
 
 FACETS = {
     "kvasir": (("polyp",), 100, 0.86),
@@ -94,12 +98,53 @@ def _condition(rng, base, clean, attack, step, dsc):
     )
 
 
+@pytest.fixture(scope="session")
+def all_rows():
+    """Three data sets, one of them with two structures; four facets, seven conditions."""
+    structures = {"camus": (("left ventricle", "myocardium"), 60, 0.88)}
+    return make_rows(FACETS | structures, steps=(4, 8), scale=0.2)
+
+
 @pytest.fixture
-def rows():
-    """Three data sets, one of them with three structures; five facets, thirteen conditions."""
-    return make_rows(scale=0.2)
+def rows(all_rows):
+    """Rows to spoil."""
+    return all_rows.copy()
+
+
+@pytest.fixture
+def kvasir(rows):
+    """The rows of one data set: twenty images, seven conditions."""
+    return rows[rows["dataset"] == "kvasir"].reset_index(drop=True)
 
 
 @pytest.fixture
 def make():
     return make_rows
+
+
+def make_examples(rows, size=(24, 32), count=2):
+    """Examples of the first images of each facet: a square lesion, answers that move with DSC."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _, part in rows.groupby(["dataset", "structure"], sort=False):
+        for key in part["key"].unique()[:count]:
+            image = rng.random((3, *size), dtype=np.float32) * 0.8 + 0.1
+            found.extend(
+                _example(rng, image, record)
+                for record in part[part["key"] == key].to_dict("records")
+            )
+    return found
+
+
+def _example(rng, image, record):
+    row = Row(**{field.name: record[field.name] for field in fields(Row)})
+    mask = np.zeros(image.shape[1:], dtype=bool)
+    mask[4:12, 6:16] = True
+    prediction = np.roll(mask, int(6 * (1 - row.dsc)), axis=0) & (row.failure != "vanished")
+    delta = row.epsilon * rng.choice([-1.0, 1.0], image.shape)
+    return Example(row, (image + delta).astype(np.float32), mask, prediction)
+
+
+@pytest.fixture(scope="session", name="make_examples")
+def examples_maker():
+    return make_examples

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from palpate.report.labels import CONTROL, attack_label, colours, marks
+from palpate.report.labels import CONTROL, FAILURE_COLOURS, attack_label, colours, marks
 
 Draw: TypeAlias = Callable[[Axes, pd.DataFrame], None]
 
@@ -23,6 +23,11 @@ COLUMN: Final = 3.4  # inches: one column of a two-column paper
 PAGE: Final = 7.0  # inches: its full width
 INK: Final = "#1b2430"
 FAINT: Final = "#d5dae1"
+PAGE_INKS: Final = {  # on the page these follow light and dark
+    INK: "var(--figure-ink)",
+    FAINT: "var(--figure-grid)",
+    FAILURE_COLOURS["none"]: "var(--figure-held)",
+}
 _STYLE: Final[dict[str, Any]] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # travels with matplotlib, so figures look alike anywhere
@@ -74,13 +79,14 @@ def multiples(
     *,
     height: float = 2.1,
     legend: Sequence[Any] = (),
+    share_y: bool = True,
 ) -> Figure:
     """One small chart per part, at most three in a row, with one legend for all of them."""
     columns = min(3, len(parts))
     lines = -(-len(parts) // columns)
     width = COLUMN if columns == 1 else PAGE
     figure = new_figure(width, height * lines + (0.32 if legend else 0.0))
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=share_y)
     for index, axis in enumerate(grid.flat):
         if index >= len(parts):
             axis.set_visible(False)
@@ -88,7 +94,7 @@ def multiples(
         title, rows = parts[index]
         draw(axis, rows)
         axis.set_title(shorten(title))
-        if index % columns:
+        if share_y and index % columns:
             axis.set_ylabel("")
         if index + columns < len(parts):  # another chart below says it
             axis.set_xlabel("")
@@ -141,7 +147,9 @@ def inline_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return svg.replace(INK, "var(--figure-ink)").replace(FAINT, "var(--figure-grid)")
+    for ink, variable in PAGE_INKS.items():
+        svg = svg.replace(ink, variable)
+    return re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
 
 
 def attack_legend(attacks: list[str]) -> list[Any]:
@@ -183,8 +191,9 @@ def _dash(attack: str) -> str:
 
 def _settle(figure: Figure) -> None:
     """Lay out once; otherwise every format would pay for it again."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _undated(suffix: str) -> dict[str, None]:

@@ -7,13 +7,17 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 
 from palpate.report import charts, drawing
 from palpate.report.focus import Focus
 from palpate.report.labels import attack_label, norm_label
 from palpate.report.panels import panel
+from palpate.report.reading import CONDITION
 from palpate.report.strips import Panel, Strip
-from palpate.report.summary import by_size, failures
+from palpate.report.summary import Summary
+
+_SIGNS = {"x": "×", "s": "■", "o": "●", "D": "◆", "^": "▲", "v": "▼", "P": "✚"}
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,16 @@ class Chart:
     frame: pd.DataFrame
     legend: list[Any]
     height: float = 2.1
+    share_y: bool = True
 
     @property
     def parts(self) -> list[tuple[str, pd.DataFrame]]:
         return [(str(name), part) for name, part in self.frame.groupby("facet", sort=False)]
 
 
-def charts_of(rows: pd.DataFrame, scores: pd.DataFrame, focus: Focus) -> Iterator[Chart]:
+def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Chart]:
     """The charts that these rows have something to say to."""
-    of_norm = scores[scores["norm"].isin(["", focus.norm])]
+    of_norm = _of_norm(summary.scores, focus)
     attacks = [a for a in of_norm["attack"].unique() if a != "clean"]
     lines = drawing.attack_legend(attacks)
     point = norm_label(focus.attack, focus.norm, focus.epsilon)
@@ -48,7 +53,7 @@ def charts_of(rows: pd.DataFrame, scores: pd.DataFrame, focus: Focus) -> Iterato
         frame=of_norm,
         legend=lines,
     )
-    ends = failures(rows[rows["norm"].isin(["", focus.norm])])
+    ends = _of_norm(summary.failures, focus)
     yield Chart(
         name="outcomes",
         title="How images end",
@@ -58,6 +63,7 @@ def charts_of(rows: pd.DataFrame, scores: pd.DataFrame, focus: Focus) -> Iterato
         frame=ends,
         legend=charts.outcome_legend(),
         height=0.75 + 0.125 * int(ends.groupby("facet").size().max()),
+        share_y=ends.groupby("facet")[CONDITION].apply(_listed).nunique() == 1,
     )
     yield Chart(
         name="clean-against-attacked",
@@ -69,15 +75,15 @@ def charts_of(rows: pd.DataFrame, scores: pd.DataFrame, focus: Focus) -> Iterato
         legend=lines,
         height=2.3,
     )
-    sizes = by_size(rows[(rows["attack"] == "clean") | _is_attack(rows, focus)])
-    if not sizes.empty:
+    if not summary.sizes.empty:
+        sizes = _of_norm(summary.sizes, focus)
         yield Chart(
             name="dsc-by-size",
             title=f"{attack_label(focus.attack)} by size of the mask",
             caption=f"Mean DSC under {attack_label(focus.attack)} for the third of the images "
             "with the smallest, middle and largest masks; bands are 95 % bootstrap intervals.",
             draw=charts.dsc_by_size,
-            frame=sizes,
+            frame=sizes[sizes["attack"].isin(["clean", focus.attack])],
             legend=charts.size_legend(),
         )
     yield Chart(
@@ -97,7 +103,11 @@ def write_charts(made: list[Chart], folder: Path) -> None:
     with drawing.house_style():
         for chart in made:
             figure = drawing.multiples(
-                chart.draw, chart.parts, height=chart.height, legend=chart.legend
+                chart.draw,
+                chart.parts,
+                height=chart.height,
+                legend=chart.legend,
+                share_y=chart.share_y,
             )
             drawing.save(figure, folder, chart.name)
 
@@ -124,15 +134,23 @@ def inline(chart: Chart) -> dict[str, str]:
         }
 
 
-def legend_of(chart: Chart) -> list[tuple[str, str]]:
-    """Colour and meaning of each entry of the legend, for the page to set in its own type."""
-    return [(_colour(handle), str(handle.get_label())) for handle in chart.legend]
+def legend_of(chart: Chart) -> list[tuple[str, str, str]]:
+    """Colour, sign and meaning of each entry of the legend, for the page to set in its type."""
+    return [(*_sign(handle), str(handle.get_label())) for handle in chart.legend]
 
 
-def _colour(handle: Any) -> str:
-    is_line = hasattr(handle, "get_color")
-    return to_hex(handle.get_color() if is_line else handle.get_facecolor())
+def _sign(handle: Any) -> tuple[str, str]:
+    if isinstance(handle, Line2D):
+        colour, sign = to_hex(handle.get_color()), _SIGNS[str(handle.get_marker())]
+    else:
+        colour, sign = to_hex(handle.get_facecolor()), "■"
+    return drawing.PAGE_INKS.get(colour, colour), sign
 
 
-def _is_attack(rows: pd.DataFrame, focus: Focus) -> pd.Series:
-    return (rows["attack"] == focus.attack) & (rows["norm"] == focus.norm)
+def _listed(frame: pd.DataFrame) -> str:
+    return repr(frame.to_numpy().tolist())
+
+
+def _of_norm(frame: pd.DataFrame, focus: Focus) -> pd.DataFrame:
+    """Radii of different norms cannot share an axis."""
+    return frame[frame["norm"].isin(["", focus.norm])]

@@ -8,7 +8,7 @@ from palpate.report.labels import attack_label, epsilon_label
 from palpate.report.pictures import data_uri, svg_path
 from palpate.report.strips import Panel, Strip, magnification, magnified
 
-_PICTURES: Final = 260  # on one page, about 5 MB of text
+_PICTURES: Final = 300  # on one page, about 5 MB of text
 _MOST: Final = 6  # samples of one data set and structure
 _LONGEST: Final = 224
 
@@ -48,13 +48,22 @@ class Gallery:
     factor: int
     samples: tuple[Sample, ...]
     stored: int
+    first: bool  # shown before the reader chooses another attack
 
 
-def galleries(panels: dict[Panel, list[Strip]]) -> list[Gallery]:
-    """The panels as pictures; of each, as many samples as the size of the page allows."""
+def galleries(panels: dict[Panel, list[Strip]], first: str) -> list[Gallery]:
+    """The panels as pictures, as many samples of each as the size of the page allows.
+
+    Args:
+        panels: By facet, attack and norm.
+        first: The attack that the page opens with.
+    """
     each = sum(1 + 2 * max(len(s.attacked) for s in some) for some in panels.values())
     count = max(1, min(_MOST, _PICTURES // max(1, each)))
-    return [_gallery(panel, some[:count], stored=len(some)) for panel, some in panels.items()]
+    return [
+        _gallery(panel, some[:count], len(some), panel[1] == first)
+        for panel, some in panels.items()
+    ]
 
 
 def thumbnails(panels: dict[Panel, list[Strip]]) -> dict[tuple[str, str], str]:
@@ -63,11 +72,11 @@ def thumbnails(panels: dict[Panel, list[Strip]]) -> dict[tuple[str, str], str]:
     return {name: data_uri(example.image, 96) for name, example in clean.items()}
 
 
-def _gallery(panel: Panel, some: list[Strip], stored: int) -> Gallery:
+def _gallery(panel: Panel, some: list[Strip], stored: int, first: bool) -> Gallery:
     facet, attack, norm = panel
     factor = magnification(some)
     name = attack_label(attack) + ("" if norm == "linf" else f" ({norm.upper()})")
-    return Gallery(facet, name, factor, tuple(_sample(s, factor) for s in some), stored)
+    return Gallery(facet, name, factor, tuple(_sample(s, factor) for s in some), stored, first)
 
 
 def _sample(strip: Strip, factor: int) -> Sample:
@@ -85,7 +94,7 @@ def _sample(strip: Strip, factor: int) -> Sample:
             _picture(
                 e,
                 epsilon_label(e.row.epsilon, e.row.norm),
-                data_uri(magnified(strip, e, factor), _LONGEST),
+                data_uri(magnified(strip, e, factor), _LONGEST, quality=45),
             )
             for e in strip.attacked
         ),

@@ -7,6 +7,7 @@ import pandas as pd
 
 from palpate.report.focus import Focus
 from palpate.report.labels import CONTROL, attack_label, epsilon_label
+from palpate.report.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,9 @@ def headline(found: list[Finding], focus: Focus | None) -> str:
     return f"{sentence}; random noise of the same size leaves {_range(noise)}."
 
 
-def meanings(
-    scores: pd.DataFrame,
-    failures: pd.DataFrame,
-    sizes: pd.DataFrame,
-    tests: pd.DataFrame,
-    focus: Focus,
-) -> Iterator[tuple[str, str]]:
+def meanings(summary: Summary, focus: Focus) -> Iterator[tuple[str, str]]:
     """Short heading and sentences on what the focus condition means, as far as is known."""
+    scores, sizes, tests = summary.scores, summary.sizes, summary.tests
     at_focus = scores[_is(scores, focus)]
     yield "How large is the change?", _on_size(focus)
     control = scores[
@@ -75,7 +71,7 @@ def meanings(
     ]
     if focus.attack != CONTROL and not control.empty:
         yield "Is it the noise?", _on_noise(at_focus["drop"].mean(), control["drop"].mean())
-    yield "How does it fail?", _on_failure(failures[_is(failures, focus)])
+    yield "How does it fail?", _on_failure(summary.failures[_is(summary.failures, focus)])
     if not sizes.empty:
         yield "Whom does it hit?", _on_masks(sizes[_is(sizes, focus)])
     if not tests.empty:

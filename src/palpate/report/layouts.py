@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.report import summary
-from palpate.report.comparisons import comparisons
 from palpate.report.labels import CONTROL, FAILURES, epsilon_label
 from palpate.report.main_table import main_tables
+from palpate.report.summary import Summary, by_prompt, curve_area, quality
 from palpate.report.table import (
     ATTACK,
     DATA,
@@ -33,17 +32,17 @@ _TEST = (
 )
 
 
-def all_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
+def all_tables(rows: pd.DataFrame, summary: Summary) -> Iterator[Table]:
     """Every table that the rows have something to say to, the main one first."""
-    yield from main_tables(rows, scores)
+    yield from main_tables(rows, summary.scores)
     if (rows["attack"] == "clean").all():
         return
-    yield _tests(rows)
-    yield _failures(rows, scores)
+    yield _tests(rows, summary.tests)
+    yield _failures(rows, summary)
     yield _curve_area(rows)
     for name, column, title, frame in (
-        ("size", "size", "DSC by size of the mask", summary.by_size(rows)),
-        ("prompt", "prompt_level", "DSC by prompt level", summary.by_prompt(rows)),
+        ("size", "size", "DSC by size of the mask", summary.sizes),
+        ("prompt", "prompt_level", "DSC by prompt level", by_prompt(rows)),
     ):
         if not frame.empty:
             yield _breakdown(rows, name, column, title, frame)
@@ -51,8 +50,7 @@ def all_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
     yield _quality(rows)
 
 
-def _tests(rows: pd.DataFrame) -> Table:
-    numbers = comparisons(rows)
+def _tests(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
     shown = labelled(numbers)
     shown["Against"] = numbers["against"].map({"clean": "clean", CONTROL: "random noise"})
     shown["n"] = numbers["n"].astype(str)
@@ -75,10 +73,10 @@ def _tests(rows: pd.DataFrame) -> Table:
     )
 
 
-def _failures(rows: pd.DataFrame, scores: pd.DataFrame) -> Table:
+def _failures(rows: pd.DataFrame, summary: Summary) -> Table:
     success = ["n_eligible", "success", "success_low", "success_high"]
     keys = ["facet", "attack", "norm", "epsilon"]
-    numbers = summary.failures(rows).merge(scores[[*keys, *success]], on=keys)
+    numbers = summary.failures.merge(summary.scores[[*keys, *success]], on=keys)
     shown = labelled(numbers)
     shown["n"] = numbers["n"].astype(str)
     shown["Success"] = [
@@ -106,7 +104,7 @@ def _failures(rows: pd.DataFrame, scores: pd.DataFrame) -> Table:
 
 
 def _curve_area(rows: pd.DataFrame) -> Table:
-    numbers = summary.curve_area(rows)
+    numbers = curve_area(rows)
     shown = labelled(numbers).rename(columns={RADIUS: "up to ε"})
     shown["n"] = numbers["n"].astype(str)
     shown["Area"] = [percent_interval(line, "area") for _, line in numbers.iterrows()]
@@ -170,7 +168,7 @@ def _worst(rows: pd.DataFrame) -> Table:
 
 
 def _quality(rows: pd.DataFrame) -> Table:
-    numbers = summary.quality(rows)
+    numbers = quality(rows)
     shown = labelled(numbers)
     shown["n"] = numbers["n"].astype(str)
     for name, label in _QUALITY_LABELS.items():

@@ -22,6 +22,7 @@ from palpate.report.headline import Finding
 from palpate.report.labels import AFTER, BEFORE, attack_label, colours, epsilon_label, norm_label
 from palpate.report.reading import IMAGE, gaps
 from palpate.report.table import Table
+from palpate.report.tables import tally
 
 _STATUS = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
 
@@ -81,6 +82,7 @@ def render(content: Content) -> str:
         radii=listing.radius_labels(content.rows, content.focus),
         attack=attack_label(content.focus.attack) if content.focus else "",
         gaps=gaps(content.rows),
+        tally=tally(content.sanity),
         verdict=worst(check.status for check in content.sanity),
         statuses=_STATUS,
         config=_as_yaml(content.config),

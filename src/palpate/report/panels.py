@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,15 @@ from palpate.report.labels import (
 from palpate.report.strips import Strip, magnification, magnified, outline
 
 MOST: Final = 5  # samples in one figure, as published
-_GAP, _ABOVE, _BELOW = 0.04, 0.34, 0.3  # inches
+_GAP, _ABOVE, _BELOW = 0.04, 0.4, 0.26  # inches
+_SHADE: Final = [withStroke(linewidth=2.2, foreground="#00000099")]  # seen on any background
+_HEADING: Final[dict[str, Any]] = {"fontsize": 8.5, "fontweight": "bold"}
+_SCORE: Final[dict[str, Any]] = {
+    "color": "white",
+    "fontsize": 7.5,
+    "fontweight": "bold",
+    "path_effects": [withStroke(linewidth=1.8, foreground="#000000cc")],
+}
 
 
 def panel(title: str, attack: str, some: Sequence[Strip]) -> Figure:
@@ -34,14 +43,18 @@ def panel(title: str, attack: str, some: Sequence[Strip]) -> Figure:
     some = some[:MOST]
     factor = magnification(some)
     radii = sorted({(e.row.epsilon, e.row.norm) for s in some for e in s.attacked})
-    figure, grid = _grid(2 * len(some), len(radii) + 1)
+    side = (PAGE - (len(radii) + 2) * _GAP) / (len(radii) + 1)
+    figure, axis = _sheet(_ABOVE + len(some) * (2 * (side + _GAP) + _GAP) + _BELOW)
+    lefts = [_GAP + column * (side + _GAP) for column in range(len(radii) + 1)]
+    for left, label in zip(lefts, ["clean", *(epsilon_label(*r) for r in radii)], strict=True):
+        axis.text(left + side / 2, _ABOVE - 0.05, label, ha="center", fontsize=8)
+    axis.text(_GAP, 0.16, f"{shorten(title, 50)}, {attack_label(attack)}", **_HEADING)
     for index, strip in enumerate(some):
-        _draw_strip(grid[2 * index : 2 * index + 2], strip, radii, factor)
-    for axis, label in zip(grid[0], ["clean", *(epsilon_label(*r) for r in radii)], strict=True):
-        axis.set_title(label, loc="center", fontsize=8, pad=3)
-    heading = f"{shorten(title, 50)}, {attack_label(attack)}"
-    top = 1 - 0.05 / figure.get_figheight()
-    figure.text(_GAP / PAGE, top, heading, va="top", fontsize=8.5, fontweight="bold")
+        top = _ABOVE + index * (2 * (side + _GAP) + _GAP)
+        cells = {r: _Cell(axis, left, top, side) for r, left in zip(radii, lefts[1:], strict=True)}
+        _draw_clean(_Cell(axis, lefts[0], top, side), strip.clean)
+        for example in strip.attacked:
+            _draw_attacked(cells[example.row.epsilon, example.row.norm], strip, example, factor)
     figure.legend(handles=_legend(factor), loc="lower left", ncols=4, borderaxespad=0.3)
     return figure
 
@@ -52,78 +65,62 @@ def score_label(example: Example) -> str:
     return f"{example.row.dsc:.2f}{failure}"
 
 
-def _grid(lines: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """Square axes placed by hand: the automatic layout takes seconds for dozens of images."""
-    side = (PAGE - (columns + 1) * _GAP) / columns
-    above = _GAP * (1.0 + 2.0 * (np.arange(lines) % 2 == 0))  # more air between samples
-    tops = np.cumsum(side + above) - side
-    height = float(_ABOVE + tops[-1] + side + _BELOW)
+@dataclass(frozen=True)
+class _Cell:
+    """A square of the sheet; pixels of an image are fitted into it."""
+
+    axis: Axes
+    left: float
+    top: float
+    side: float
+
+    def show(self, image: np.ndarray) -> None:
+        width, height = self._scale(image.shape[1:]) * np.array(image.shape[:0:-1])
+        extent = (self.left, self.left + width, self.top + height, self.top)
+        self.axis.imshow(np.moveaxis(image, 0, -1), extent=extent, aspect="auto")
+
+    def trace(self, mask: np.ndarray, colour: str, linestyle: Any = "-") -> None:
+        for line in outline(mask):
+            x, y = (line * self._scale(mask.shape) + (self.left, self.top)).T
+            self.axis.plot(x, y, color=colour, lw=1.1, ls=linestyle, path_effects=_SHADE)
+
+    def write(self, text: str, **style: Any) -> None:
+        self.axis.text(self.left + 0.04, self.top + 0.04, text, va="top", **style)
+
+    def below(self) -> "_Cell":
+        return replace(self, top=self.top + self.side + _GAP)
+
+    def _scale(self, shape: tuple[int, ...]) -> float:
+        return self.side / max(shape)
+
+
+def _sheet(height: float) -> tuple[Figure, Axes]:
+    """One pair of axes in inches from the upper left: dozens of axes would take seconds."""
     figure = new_figure(PAGE, height)
     figure.set_layout_engine("none")
-    grid = np.empty((lines, columns), dtype=object)
-    for line, column in np.ndindex(lines, columns):
-        left, bottom = _GAP + column * (side + _GAP), height - _ABOVE - tops[line] - side
-        place = (left / PAGE, bottom / height, side / PAGE, side / height)
-        grid[line, column] = figure.add_axes(place)
-        grid[line, column].set_axis_off()
-    return figure, grid
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    axis.set_autoscale_on(False)
+    axis.set(xlim=(0, PAGE), ylim=(height, 0))
+    return figure, axis
 
 
-def _draw_strip(
-    axes: np.ndarray, strip: Strip, radii: list[tuple[float, str]], factor: int
-) -> None:
-    _show(axes[0][0], strip.clean.image)
-    _draw_outline(axes[0][0], strip.clean.mask, REFERENCE, linestyle=(0, (2, 1.5)))
-    _draw_outline(axes[0][0], strip.clean.prediction, BEFORE)
-    _write_score(axes[0][0], strip.clean)
-    _write_prompt(axes[1][0], strip.clean)
-    attacked = {(e.row.epsilon, e.row.norm): e for e in strip.attacked}
-    for column, radius in enumerate(radii, start=1):
-        example = attacked.get(radius)
-        if example is None:
-            continue
-        _show(axes[0][column], example.image)
-        _draw_outline(axes[0][column], strip.clean.prediction, BEFORE)
-        _draw_outline(axes[0][column], example.prediction, AFTER)
-        _write_score(axes[0][column], example)
-        _show(axes[1][column], magnified(strip, example, factor))
-
-
-def _show(axis: Axes, image: np.ndarray) -> None:
-    height, width = image.shape[1:]
-    # The corner of pixel (0, 0) is at (0, 0), as outlines have it.
-    axis.imshow(np.moveaxis(image, 0, -1), extent=(0, width, height, 0), interpolation="nearest")
-
-
-def _draw_outline(axis: Axes, mask: np.ndarray, colour: str, linestyle: Any = "-") -> None:
-    for line in outline(mask):
-        axis.plot(
-            *line.T,
-            color=colour,
-            linewidth=1.1,
-            linestyle=linestyle,
-            path_effects=[withStroke(linewidth=2.2, foreground="#00000099")],
-        )
-
-
-def _write_score(axis: Axes, example: Example) -> None:
-    axis.text(
-        0.03,
-        0.03,
-        score_label(example),
-        transform=axis.transAxes,
-        color="white",
-        fontsize=7.5,
-        fontweight="bold",
-        va="bottom",
-        path_effects=[withStroke(linewidth=1.8, foreground="#000000cc")],
-    )
-
-
-def _write_prompt(axis: Axes, example: Example) -> None:
+def _draw_clean(cell: _Cell, example: Example) -> None:
+    cell.show(example.image)
+    cell.trace(example.prediction, BEFORE)
+    cell.trace(example.mask, REFERENCE, linestyle=(0, (2, 1.5)))
+    cell.write(score_label(example), **_SCORE)
     lines = textwrap.wrap(f"“{shorten(example.row.prompt, 110)}”", 24)
     text = "\n".join([shorten(example.row.image_name, 24), *lines])
-    axis.text(0.02, 0.97, text, transform=axis.transAxes, va="top", fontsize=6, linespacing=1.35)
+    cell.below().write(text, fontsize=6, linespacing=1.35)
+
+
+def _draw_attacked(cell: _Cell, strip: Strip, example: Example, factor: int) -> None:
+    cell.show(example.image)
+    cell.trace(strip.clean.prediction, BEFORE)
+    cell.trace(example.prediction, AFTER)
+    cell.write(score_label(example), **_SCORE)
+    cell.below().show(magnified(strip, example, factor))
 
 
 def _legend(factor: int) -> list[Line2D]:

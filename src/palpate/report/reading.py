@@ -28,9 +28,9 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
         rows is empty, whatever was stored.
 
     Raises:
-        ValueError: If there are no rows, columns are missing, a score is not a number in [0, 1],
-            a condition occurs twice for one image, or the rows come from runs that must not be
-            averaged together (protocol, seed, or split of one data set).
+        ValueError: If there are no rows or no clean ones, columns are missing, a score is not a
+            number in [0, 1], a condition occurs twice for one image, or the rows come from runs
+            that must not be averaged together (protocol, seed, or split of one data set).
     """
     if rows.empty:
         raise ValueError("Expected rows to report, got none; run the evaluation first.")
@@ -47,6 +47,7 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     _refuse_broken_scores(rows)
     _refuse_repetitions(rows)
     rows["facet"] = _facet_names(rows)
+    _refuse_missing_baseline(rows)
     rows["_rank"] = rows["attack"].map(attack_rank)
     order = ["dataset", "structure", "_rank", "attack", "norm", "epsilon", "key", "prompt_level"]
     return rows.sort_values(order, kind="stable").drop(columns="_rank").reset_index(drop=True)
@@ -127,6 +128,15 @@ def _refuse_repetitions(rows: pd.DataFrame) -> None:
             f"Expected one row per image and condition, got {first['attack']} at epsilon "
             f"{first['epsilon']:.4g} on {first['key']} more than once ({repeated.sum()} repeated "
             f"rows); were two runs put together?"
+        )
+
+
+def _refuse_missing_baseline(rows: pd.DataFrame) -> None:
+    without = set(rows["facet"]) - set(rows.loc[rows["attack"] == "clean", "facet"])
+    if without:
+        raise ValueError(
+            f"Expected clean rows of {', '.join(sorted(without))}, got attacked ones only; there "
+            f"is nothing to compare them with. Evaluate without attack as well."
         )
 
 

@@ -8,16 +8,15 @@ import pandas as pd
 
 from palpate.evaluation.examples import Example
 from palpate.evaluation.sanity import Check, sanity_card
-from palpate.report import summary
-from palpate.report.comparisons import comparisons
-from palpate.report.figures import Chart, charts_of, write_charts, write_panels
-from palpate.report.focus import Focus, choose_focus
+from palpate.report.figures import charts_of, write_charts, write_panels
+from palpate.report.focus import choose_focus
 from palpate.report.gallery import galleries, thumbnails
 from palpate.report.headline import findings, headline, meanings
 from palpate.report.labels import CONTROL
 from palpate.report.page import Content, write_page
 from palpate.report.reading import checked
 from palpate.report.strips import Panel, Strip, strips
+from palpate.report.summary import summarise
 from palpate.report.tables import write_tables
 
 
@@ -51,26 +50,26 @@ def report(
         ValueError: If the rows cannot be reported; see :func:`palpate.report.reading.checked`.
     """
     rows = checked(rows)
-    scores = summary.scores(rows)
-    focus = choose_focus(scores)
+    summary = summarise(rows)
+    focus = choose_focus(summary.scores)
     card = sanity_card(rows) if sanity is None else list(sanity)
     panels = strips(examples or (), rows)
-    charts = [] if focus is None else list(charts_of(rows, scores, focus))
+    charts = [] if focus is None else list(charts_of(rows, summary, focus))
     out = Path(out)
     write_charts(charts, out / "figures")
     write_panels(_without_control(panels), out / "figures")
-    found = findings(scores, focus)
+    found = findings(summary.scores, focus)
     content = Content(
         title=title,
         headline=headline(found, focus),
         rows=rows,
-        scores=scores,
+        scores=summary.scores,
         focus=focus,
         findings=found,
-        meanings=[] if focus is None else _meanings(rows, scores, charts, focus),
-        tables=write_tables(rows, scores, out / "tables", sanity=card),
+        meanings=[] if focus is None else list(meanings(summary, focus)),
+        tables=write_tables(rows, summary, out / "tables", sanity=card),
         charts=charts,
-        galleries=galleries(panels),
+        galleries=galleries(panels, focus.attack if focus else ""),
         thumbnails=thumbnails(panels),
         sanity=card,
         config=config or {},
@@ -78,15 +77,6 @@ def report(
         notes=notes or {},
     )
     return write_page(content, out / "report" / "index.html")
-
-
-def _meanings(
-    rows: pd.DataFrame, scores: pd.DataFrame, charts: list[Chart], focus: Focus
-) -> list[tuple[str, str]]:
-    frames = {chart.name: chart.frame for chart in charts}
-    sizes = frames.get("dsc-by-size", pd.DataFrame())
-    some = rows[rows["attack"].isin(["clean", CONTROL, focus.attack])]
-    return list(meanings(scores, frames["outcomes"], sizes, comparisons(some), focus))
 
 
 def _without_control(panels: dict[Panel, list[Strip]]) -> dict[Panel, list[Strip]]:

@@ -5,6 +5,7 @@ bootstrap intervals of the mean over images, resampled by group (the patient whe
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import nan
 from typing import Final
 
@@ -13,12 +14,29 @@ import pandas as pd
 
 from palpate.evaluation.statistics import Interval, bootstrap_interval
 from palpate.evaluation.summaries import area_under_curve, epsilon_at_half
+from palpate.report.comparisons import comparisons
 from palpate.report.labels import FAILURES, SIZE_COLOURS
 from palpate.report.reading import CONDITION, IMAGE, attacked, conditions, facets
 
+_FEWER: Final = 2_000  # resamples of breakdowns, which are many; the main scores take 10,000
 WHERE: Final = ["facet", "dataset", "structure"]
 _QUALITY: Final = ("miou", "nsd", "hd95")
 _VISIBILITY: Final = ("psnr", "ssim")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is computed once and used by tables, charts and sentences alike."""
+
+    scores: pd.DataFrame
+    failures: pd.DataFrame
+    sizes: pd.DataFrame
+    tests: pd.DataFrame
+
+
+def summarise(rows: pd.DataFrame) -> Summary:
+    """Summarise rows as :func:`palpate.report.reading.checked` returns them."""
+    return Summary(scores(rows), failures(rows), by_size(rows), comparisons(rows))
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +88,7 @@ def by_size(rows: pd.DataFrame) -> pd.DataFrame:
         for index, name in enumerate(SIZE_COLOURS):
             some = part[third == index]
             bounds = {"area_low": some["mask_area"].min(), "area_high": some["mask_area"].max()}
-            parts.append(_per_condition(some, _dsc_line).assign(size=name, **bounds))
+            parts.append(_per_condition(some, _breakdown_line).assign(size=name, **bounds))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -79,7 +97,7 @@ def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
     if rows["prompt_level"].nunique() < 2:
         return pd.DataFrame()
     parts = [
-        _per_condition(part, _dsc_line).assign(prompt_level=level)
+        _per_condition(part, _breakdown_line).assign(prompt_level=level)
         for level, part in rows.groupby("prompt_level")
     ]
     return pd.concat(parts, ignore_index=True)
@@ -100,7 +118,9 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
         radii = [0.0, *curves.columns.astype(float)]
         values = np.column_stack([curves.index.get_level_values("dsc_clean"), curves])
         groups = curves.index.get_level_values("group")
-        interval = bootstrap_interval(area_under_curve(radii, values), groups.astype(str))
+        interval = bootstrap_interval(
+            area_under_curve(radii, values), groups.astype(str).to_numpy()
+        )
         lines.append(
             dict(zip([*WHERE, "attack", "norm"], where, strict=True))
             | {"epsilon": radii[-1], "n": interval.n, "groups": interval.groups}
@@ -123,13 +143,14 @@ def _per_condition(
     return pd.DataFrame(lines)
 
 
-def _dsc_line(rows: pd.DataFrame) -> dict[str, float]:
-    return _spread("dsc", _interval(rows, rows["dsc"]))
+def _breakdown_line(rows: pd.DataFrame) -> dict[str, float]:
+    return _spread("dsc", _interval(rows, rows["dsc"], _FEWER))
 
 
 def _score_line(rows: pd.DataFrame) -> dict[str, float]:
     eligible = rows[rows["eligible"]]
-    line = _dsc_line(rows) | _spread("iou", _interval(rows, rows["iou"]))
+    line = _spread("dsc", _interval(rows, rows["dsc"]))
+    line |= _spread("iou", _interval(rows, rows["iou"]))
     line |= _spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
     line |= {"n_eligible": len(eligible)}
     line |= _spread("success", _interval(eligible, eligible["success"]))
@@ -138,7 +159,7 @@ def _score_line(rows: pd.DataFrame) -> dict[str, float]:
 
 def _failure_line(rows: pd.DataFrame) -> dict[str, float]:
     line = {name: float((rows["failure"] == name).mean()) for name in FAILURES}
-    return line | _spread("failed", _interval(rows, rows["failure"] != "none"))
+    return line | _spread("failed", _interval(rows, rows["failure"] != "none", _FEWER))
 
 
 def _quality_line(rows: pd.DataFrame) -> dict[str, float]:
@@ -147,7 +168,7 @@ def _quality_line(rows: pd.DataFrame) -> dict[str, float]:
         finite = rows[np.isfinite(rows[name].astype(float))]
         line[f"n_{name}"] = len(finite)
         if name in _QUALITY:
-            line |= _spread(name, _interval(finite, finite[name]))
+            line |= _spread(name, _interval(finite, finite[name], _FEWER))
         else:
             line[name] = float(finite[name].mean())
     return line | ({"linf_max": float(rows["linf"].max())} if "linf" in rows.columns else {})
@@ -160,10 +181,11 @@ def _with_eligible(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(eligible=~lost_too.to_numpy())
 
 
-def _interval(rows: pd.DataFrame, values: pd.Series) -> Interval:
+def _interval(rows: pd.DataFrame, values: pd.Series, resamples: int = 10_000) -> Interval:
     if values.empty:
         return Interval(nan, nan, nan, 0, 0)
-    return bootstrap_interval(values.to_numpy(dtype=float), rows["group"].astype(str).to_numpy())
+    groups = rows["group"].astype(str).to_numpy()
+    return bootstrap_interval(values.to_numpy(dtype=float), groups, resamples=resamples)
 
 
 def _spread(name: str, interval: Interval) -> dict[str, float]:

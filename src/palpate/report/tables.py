@@ -12,18 +12,19 @@ import pandas as pd
 
 from palpate.evaluation.sanity import Check
 from palpate.report.layouts import all_tables
+from palpate.report.summary import Summary
 from palpate.report.table import Table
 from palpate.report.typeset import latex, markdown
 
 
 def write_tables(
-    rows: pd.DataFrame, scores: pd.DataFrame, folder: Path | str, *, sanity: Sequence[Check]
+    rows: pd.DataFrame, summary: Summary, folder: Path | str, *, sanity: Sequence[Check]
 ) -> list[Table]:
     """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
 
     Args:
         rows: As :func:`palpate.report.reading.checked` returns them.
-        scores: Of these rows, as :func:`palpate.report.summary.scores` returns them.
+        summary: Of these rows.
         folder: Made if missing; files of the same name are replaced.
         sanity: The card of the run, whose outcome stands under every table.
 
@@ -32,17 +33,22 @@ def write_tables(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = _outcome(sanity)
-    tables = [replace(t, caption=f"{t.caption} {outcome}") for t in all_tables(rows, scores)]
+    outcome = f"Sanity card: {tally(sanity)}."
+    tables = [replace(t, caption=f"{t.caption} {outcome}") for t in all_tables(rows, summary)]
     _write(tables, folder)
     return tables
 
 
-def _outcome(sanity: Sequence[Check]) -> str:
+def tally(sanity: Sequence[Check]) -> str:
+    """How many checks of a card came out how.
+
+    >>> tally([])
+    'no checks'
+    """
     counts = Counter(check.status for check in sanity)
     words = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
     said = ", ".join(f"{counts[s]} {word}" for s, word in words.items() if counts[s])
-    return f"Sanity card: {said or 'none'}."
+    return said or "no checks"
 
 
 def _write(tables: Iterable[Table], folder: Path) -> None:

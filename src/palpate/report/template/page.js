@@ -48,7 +48,7 @@
     });
     group.classList.add("tabbed");
     group.querySelector(".tabs").hidden = false;
-    show(tabs.length - 1);
+    show(Math.max(0, tabs.findIndex((tab) => tab.getAttribute("aria-selected") === "true")));
   }
 
   all("[data-tools]").forEach((tools) => { tools.hidden = false; });
@@ -59,15 +59,19 @@
     const rows = all(`${input.dataset.filter} tbody tr`);
     const texts = rows.map((row) => row.textContent.toLowerCase());
     const count = input.closest(".tools").querySelector("[data-count]");
-    input.addEventListener("input", () => {
+    const only = input.closest(".tools").querySelector("[data-only]");
+    const filter = () => {
       const words = input.value.toLowerCase().split(/\s+/);
       let shown = 0;
       rows.forEach((row, i) => {
-        row.hidden = !words.every((word) => texts[i].includes(word));
+        const wanted = !only?.checked || "stored" in row.dataset;
+        row.hidden = !(wanted && words.every((word) => texts[i].includes(word)));
         shown += row.hidden ? 0 : 1;
       });
-      count.textContent = input.value ? `${shown} of ${rows.length}` : "";
-    });
+      count.textContent = shown < rows.length ? `${shown} of ${rows.length}` : "";
+    };
+    input.addEventListener("input", filter);
+    only?.addEventListener("change", filter);
   }
 
   for (const block of all("[data-copy]")) {
