@@ -7,7 +7,7 @@ import pytest
 
 import palpate
 
-STAGES = ("data", "models", "training", "attacks", "evaluation", "report")
+STAGES = ("data", "models", "training", "attacks", "evaluation", "reporting")
 SHARED = {"types", "geometry", "randomness", "overlap", "progress"}
 TOP = {"cli", "pipeline", "__init__", "__main__"}
 # Numbers and attacks must hold for any model on any data.
@@ -101,7 +101,7 @@ def package(tmp_path):
         write(f"{stage}/__init__.py", "")
     write("evaluation/metrics.py", "from palpate.overlap import count\n")
     write("types.py", "import torch\n")
-    write("cli.py", "from palpate.report import page\nfrom palpate import pipeline\n")
+    write("cli.py", "from palpate.reporting import page\nfrom palpate import pipeline\n")
     return write
 
 
@@ -111,7 +111,7 @@ def test_a_package_in_order_passes(package):
     )
     package("attacks/pgd.py", "from palpate.geometry import norms\nfrom ._ascent import climb\n")
     package("evaluation/run.py", "import palpate.attacks\nfrom .metrics import dice\n")
-    root = package("report/page.py", "from palpate import evaluation\nfrom .. import types\n")
+    root = package("reporting/page.py", "from palpate import evaluation\nfrom .. import types\n")
     assert violations(root) == []
 
 
@@ -120,7 +120,7 @@ WRONG = {
     "inside a function": ("data/x.py", "def f():\n    import palpate.models", "right of data"),
     "package by name": ("data/x.py", "from palpate import models", "models is right of data"),
     "relative": ("data/x.py", "from ..models import net", "models is right of data"),
-    "relative package": ("models/x.py", "from .. import report", "report is right of models"),
+    "relative package": ("models/x.py", "from .. import reporting", "reporting is right of models"),
     "type checking only": (
         "data/x.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from palpate.models import VLSM",
@@ -134,7 +134,7 @@ WRONG = {
         "must not know data",
     ),
     "shared that knows a stage": ("types.py", "from palpate.data import Batch", "shared by all"),
-    "stage that knows the top": ("report/x.py", "import palpate.pipeline", "above everything"),
+    "stage that knows the top": ("reporting/x.py", "import palpate.pipeline", "above everything"),
     "private module": ("evaluation/x.py", "from palpate.attacks._ascent import f", "private to"),
     "private name": ("evaluation/x.py", "from palpate.attacks import _ascent", "private to"),
     "unknown part": ("models/x.py", "from palpate.extras import f", "neither a stage nor shared"),

@@ -15,7 +15,7 @@ from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
 from palpate.pipeline.folder import open_folder, write_json
 from palpate.progress import Progress, silent
-from palpate.report import report
+from palpate.reporting import report
 
 
 def run(config: RunConfig, progress: Progress = silent) -> Path:

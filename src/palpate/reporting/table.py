@@ -5,8 +5,8 @@ from typing import Final
 
 import pandas as pd
 
-from palpate.report.labels import attack_label, epsilon_label
-from palpate.report.reading import IMAGE
+from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.reading import IMAGE
 
 DATA: Final = "Data"
 ATTACK: Final = "Attack"

@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from palpate.report.table import Table
+from palpate.reporting.table import Table
 
 _LATEX: Final = {
     "\\": r"\textbackslash{}",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, features
 
-from palpate.report.strips import outline
+from palpate.reporting.strips import outline
 
 # WebP keeps the grain of an attack in half the bytes of JPEG, but Pillow may lack it.
 _FORMAT: Final = "WEBP" if features.check("webp") else "JPEG"

@@ -1,6 +1,6 @@
 """The charts: each is drawn for one data set and structure, on axes that are given.
 
-They take the summaries of :mod:`palpate.report.summary`, never rows they would average themselves,
+They take the summaries of :mod:`palpate.reporting.summary`, never rows they would average themselves,
 so that a figure and a table cannot disagree.
 """
 
@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from palpate.report.drawing import FAINT, INK
-from palpate.report.labels import (
+from palpate.reporting.drawing import FAINT, INK
+from palpate.reporting.labels import (
     CONTROL,
     FAILURE_COLOURS,
     FAILURES,

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-from palpate.report import charts, drawing
-from palpate.report.focus import Focus
-from palpate.report.labels import attack_label, norm_label
-from palpate.report.panels import panel
-from palpate.report.reading import CONDITION
-from palpate.report.strips import Panel, Strip
-from palpate.report.summary import Summary
+from palpate.reporting import charts, drawing
+from palpate.reporting.focus import Focus
+from palpate.reporting.labels import attack_label, norm_label
+from palpate.reporting.panels import panel
+from palpate.reporting.reading import CONDITION
+from palpate.reporting.strips import Panel, Strip
+from palpate.reporting.summary import Summary
 
 _SIGNS = {"x": "×", "s": "■", "o": "●", "D": "◆", "^": "▲", "v": "▼", "P": "✚"}
 

@@ -8,16 +8,16 @@ import pandas as pd
 
 from palpate.evaluation.examples import Example
 from palpate.evaluation.sanity import Check, sanity_card
-from palpate.report.figures import charts_of, write_charts, write_panels
-from palpate.report.focus import choose_focus
-from palpate.report.gallery import galleries, thumbnails
-from palpate.report.headline import findings, headline, meanings
-from palpate.report.labels import CONTROL
-from palpate.report.page import Content, write_page
-from palpate.report.reading import checked
-from palpate.report.strips import Panel, Strip, strips
-from palpate.report.summary import summarise
-from palpate.report.tables import write_tables
+from palpate.reporting.figures import charts_of, write_charts, write_panels
+from palpate.reporting.focus import choose_focus
+from palpate.reporting.gallery import galleries, thumbnails
+from palpate.reporting.headline import findings, headline, meanings
+from palpate.reporting.labels import CONTROL
+from palpate.reporting.page import Content, write_page
+from palpate.reporting.reading import checked
+from palpate.reporting.strips import Panel, Strip, strips
+from palpate.reporting.summary import summarise
+from palpate.reporting.tables import write_tables
 
 
 def report(
@@ -47,7 +47,7 @@ def report(
         The path of the page.
 
     Raises:
-        ValueError: If the rows cannot be reported; see :func:`palpate.report.reading.checked`.
+        ValueError: If the rows cannot be reported; see :func:`palpate.reporting.reading.checked`.
     """
     rows = checked(rows)
     summary = summarise(rows)

@@ -1,5 +1,5 @@
 """Rows become tables, figures and one page; no model is needed."""
 
-from palpate.report.report import report
+from palpate.reporting.report import report
 
 __all__ = ["report"]

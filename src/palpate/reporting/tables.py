@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from palpate.evaluation.sanity import Check
-from palpate.report.layouts import all_tables
-from palpate.report.summary import Summary
-from palpate.report.table import Table
-from palpate.report.typeset import latex, markdown
+from palpate.reporting.layouts import all_tables
+from palpate.reporting.summary import Summary
+from palpate.reporting.table import Table
+from palpate.reporting.typeset import latex, markdown
 
 
 def write_tables(
@@ -23,7 +23,7 @@ def write_tables(
     """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
 
     Args:
-        rows: As :func:`palpate.report.reading.checked` returns them.
+        rows: As :func:`palpate.reporting.reading.checked` returns them.
         summary: Of these rows.
         folder: Made if missing; files of the same name are replaced.
         sanity: The card of the run, whose outcome stands under every table.

@@ -6,8 +6,8 @@ import pandas as pd
 
 from palpate.evaluation.comparison import holm, paired_test
 from palpate.evaluation.statistics import paired_difference
-from palpate.report.labels import CONTROL
-from palpate.report.reading import attacked, conditions, facets, paired
+from palpate.reporting.labels import CONTROL
+from palpate.reporting.reading import attacked, conditions, facets, paired
 
 
 def comparisons(rows: pd.DataFrame) -> pd.DataFrame:

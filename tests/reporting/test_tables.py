@@ -11,11 +11,11 @@ import pytest
 from palpate.evaluation import sanity
 from palpate.evaluation.comparison import holm
 from palpate.evaluation.statistics import bootstrap_interval
-from palpate.report.reading import checked
-from palpate.report.summary import summarise
-from palpate.report.tables import tally, write_tables
-from palpate.report.tail import lower_tail
-from palpate.report.typeset import escape_latex, escape_markdown
+from palpate.reporting.reading import checked
+from palpate.reporting.summary import summarise
+from palpate.reporting.tables import tally, write_tables
+from palpate.reporting.tail import lower_tail
+from palpate.reporting.typeset import escape_latex, escape_markdown
 
 
 def write(rows, folder):

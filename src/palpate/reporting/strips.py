@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from palpate.evaluation.examples import Example
-from palpate.report.reading import CONDITION, IMAGE
+from palpate.reporting.reading import CONDITION, IMAGE
 
 Outline: TypeAlias = list[np.ndarray]  # closed lines of (x, y), pixel (0, 0) spans 0 to 1
 Panel: TypeAlias = tuple[str, str, str]  # facet, attack, norm

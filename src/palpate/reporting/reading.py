@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from palpate.report.labels import attack_rank, norm_label
+from palpate.reporting.labels import attack_rank, norm_label
 
 IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
 CONDITION: Final = ["attack", "norm", "epsilon"]

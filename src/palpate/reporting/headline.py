@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from palpate.report.focus import Focus
-from palpate.report.labels import CONTROL, attack_label, epsilon_label
-from palpate.report.summary import Summary
+from palpate.reporting.focus import Focus
+from palpate.reporting.labels import CONTROL, attack_label, epsilon_label
+from palpate.reporting.summary import Summary
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from palpate.report.labels import CONTROL
+from palpate.reporting.labels import CONTROL
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from palpate.report import charts, drawing
-from palpate.report.figures import charts_of, inline, legend_of, write_charts, write_panels
-from palpate.report.focus import Focus, choose_focus
-from palpate.report.reading import checked
-from palpate.report.strips import magnification, magnified, outline, strips
-from palpate.report.summary import scores, summarise
+from palpate.reporting import charts, drawing
+from palpate.reporting.figures import charts_of, inline, legend_of, write_charts, write_panels
+from palpate.reporting.focus import Focus, choose_focus
+from palpate.reporting.reading import checked
+from palpate.reporting.strips import magnification, magnified, outline, strips
+from palpate.reporting.summary import scores, summarise
 
 
 @pytest.fixture(scope="module")

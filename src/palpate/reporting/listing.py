@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from palpate.report.focus import Focus
-from palpate.report.labels import epsilon_label
-from palpate.report.reading import IMAGE
+from palpate.reporting.focus import Focus
+from palpate.reporting.labels import epsilon_label
+from palpate.reporting.reading import IMAGE
 
 
 @dataclass(frozen=True)

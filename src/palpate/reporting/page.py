@@ -14,15 +14,15 @@ import yaml
 from markupsafe import Markup
 
 from palpate.evaluation.sanity import Check, worst
-from palpate.report import figures, listing
-from palpate.report.figures import Chart
-from palpate.report.focus import Focus
-from palpate.report.gallery import Gallery
-from palpate.report.headline import Finding
-from palpate.report.labels import AFTER, BEFORE, attack_label, colours, epsilon_label, norm_label
-from palpate.report.reading import IMAGE, gaps
-from palpate.report.table import Table
-from palpate.report.tables import tally
+from palpate.reporting import figures, listing
+from palpate.reporting.figures import Chart
+from palpate.reporting.focus import Focus
+from palpate.reporting.gallery import Gallery
+from palpate.reporting.headline import Finding
+from palpate.reporting.labels import AFTER, BEFORE, attack_label, colours, epsilon_label, norm_label
+from palpate.reporting.reading import IMAGE, gaps
+from palpate.reporting.table import Table
+from palpate.reporting.tables import tally
 
 _STATUS = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
 
@@ -58,7 +58,7 @@ def write_page(content: Content, path: Path) -> Path:
 def render(content: Content) -> str:
     """The page as text."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("palpate.report", "template"),
+        loader=jinja2.PackageLoader("palpate.reporting", "template"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from palpate.evaluation.examples import Example
-from palpate.report.labels import attack_label, epsilon_label
-from palpate.report.pictures import data_uri, svg_path
-from palpate.report.strips import Panel, Strip, magnification, magnified
+from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.pictures import data_uri, svg_path
+from palpate.reporting.strips import Panel, Strip, magnification, magnified
 
 _PICTURES: Final = 300  # on one page, about 5 MB of text
 _MOST: Final = 6  # samples of one data set and structure

@@ -14,9 +14,9 @@ import pandas as pd
 
 from palpate.evaluation.statistics import Interval, bootstrap_interval
 from palpate.evaluation.summaries import area_under_curve, epsilon_at_half
-from palpate.report.comparisons import comparisons
-from palpate.report.labels import FAILURES, SIZE_COLOURS
-from palpate.report.reading import CONDITION, IMAGE, attacked, conditions, facets
+from palpate.reporting.comparisons import comparisons
+from palpate.reporting.labels import FAILURES, SIZE_COLOURS
+from palpate.reporting.reading import CONDITION, IMAGE, attacked, conditions, facets
 
 _FEWER: Final = 2_000  # resamples of breakdowns, which are many; the main scores take 10,000
 WHERE: Final = ["facet", "dataset", "structure"]
@@ -35,7 +35,7 @@ class Summary:
 
 
 def summarise(rows: pd.DataFrame) -> Summary:
-    """Summarise rows as :func:`palpate.report.reading.checked` returns them."""
+    """Summarise rows as :func:`palpate.reporting.reading.checked` returns them."""
     return Summary(scores(rows), failures(rows), by_size(rows), comparisons(rows))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from palpate.evaluation.summaries import worst_decile
-from palpate.report.reading import CONDITION, conditions, facets
+from palpate.reporting.reading import CONDITION, conditions, facets
 
 _RESAMPLES: Final = 2000
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.report.labels import attack_label, epsilon_label
-from palpate.report.table import ATTACK, DATA, Table, percent_interval, provenance
+from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.table import ATTACK, DATA, Table, percent_interval, provenance
 
 
 def main_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:

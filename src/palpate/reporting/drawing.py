@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from palpate.report.labels import CONTROL, FAILURE_COLOURS, attack_label, colours, marks
+from palpate.reporting.labels import CONTROL, FAILURE_COLOURS, attack_label, colours, marks
 
 Draw: TypeAlias = Callable[[Axes, pd.DataFrame], None]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.report.labels import CONTROL, FAILURES, epsilon_label
-from palpate.report.main_table import main_tables
-from palpate.report.summary import Summary, by_prompt, curve_area, quality
-from palpate.report.table import (
+from palpate.reporting.labels import CONTROL, FAILURES, epsilon_label
+from palpate.reporting.main_table import main_tables
+from palpate.reporting.summary import Summary, by_prompt, curve_area, quality
+from palpate.reporting.table import (
     ATTACK,
     DATA,
     RADIUS,
@@ -17,7 +17,7 @@ from palpate.report.table import (
     percent_interval,
     provenance,
 )
-from palpate.report.tail import worst_tenth
+from palpate.reporting.tail import worst_tenth
 
 _QUALITY_LABELS = {
     "miou": "mIoU",

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import palpate.report.report as whole
+import palpate.reporting.report as whole
 from palpate.evaluation.sanity import Check
-from palpate.report import report
+from palpate.reporting import report
 
 EXTERNAL = re.compile(r"""(?:src|href|action|url\()\s*=?\s*["']?\s*(?:https?:)?//""", re.I)
 VOID = {"meta", "img", "input", "br", "link", "hr"}

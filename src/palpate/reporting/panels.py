@@ -12,15 +12,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from palpate.evaluation.examples import Example
-from palpate.report.drawing import PAGE, new_figure, shorten
-from palpate.report.labels import (
+from palpate.reporting.drawing import PAGE, new_figure, shorten
+from palpate.reporting.labels import (
     AFTER,
     BEFORE,
     REFERENCE,
     attack_label,
     epsilon_label,
 )
-from palpate.report.strips import Strip, magnification, magnified, outline
+from palpate.reporting.strips import Strip, magnification, magnified, outline
 
 MOST: Final = 5  # samples in one figure, as published
 _GAP, _ABOVE, _BELOW = 0.04, 0.4, 0.26  # inches
