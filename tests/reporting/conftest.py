@@ -54,7 +54,7 @@ def _facet(rng, dataset, structure, count, level, attacks, steps):
     for attack in attacks:
         for step in steps:
             hardness = 0.4 + mask_area / mask_area.max() + rng.uniform(0, 0.3, count)
-            kept = np.exp(-STRENGTH[attack] * step / 255 / hardness)
+            kept = np.exp(-STRENGTH.get(attack, 30.0) * step / 255 / hardness)
             jitter = rng.normal(0, 0.02, count)
             parts.append(_condition(rng, base, clean, attack, step, clean * kept + jitter))
     return parts
@@ -66,7 +66,7 @@ def _condition(rng, base, clean, attack, step, dsc):
     area = base["mask_area"] * rng.uniform(0.8, 1.2, count)
     modes = rng.choice(["vanished", "hallucinated", "shifted"], count, p=[0.6, 0.15, 0.25])
     failed = (dsc < 0.5) & (attack != "clean")
-    forwards, backwards = COST[attack]
+    forwards, backwards = COST.get(attack, (1, 1))
     epsilon = step / 255
     return pd.DataFrame(
         base
@@ -77,7 +77,7 @@ def _condition(rng, base, clean, attack, step, dsc):
             "dsc": dsc,
             "iou": dsc / (2 - dsc),
             "miou": (dsc / (2 - dsc) + 0.95) / 2,
-            "hd95": np.where(dsc > 0.02, 3 + 90 * (1 - dsc), np.nan),
+            "hd95": np.where(dsc > 0.15, 3 + 90 * (1 - dsc), np.nan),
             "nsd": dsc**1.5,
             "dsc_clean": clean,
             "iou_clean": clean / (2 - clean),
@@ -91,8 +91,8 @@ def _condition(rng, base, clean, attack, step, dsc):
             "ssim": 1 - epsilon * 2,
             "loss_clean": 1 - clean,
             "loss": 1 - dsc,
-            "forwards": forwards,
-            "backwards": backwards,
+            "forwards": float(forwards),
+            "backwards": float(backwards),
             "seconds": 0.07 * forwards + 0.13 * backwards,
         }
     )

@@ -1,7 +1,7 @@
 """The charts: each is drawn for one data set and structure, on axes that are given.
 
-They take the summaries of :mod:`palpate.reporting.summary`, never rows they would average themselves,
-so that a figure and a table cannot disagree.
+They take the summaries of :mod:`palpate.reporting.summary`, never rows they would average
+themselves, so that a figure and a table cannot disagree.
 """
 
 import math
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from palpate.reporting.drawing import FAINT, INK
+from palpate.reporting.drawing import FAINT, INK, shorten
 from palpate.reporting.labels import (
     CONTROL,
     FAILURE_COLOURS,
@@ -80,7 +80,7 @@ def outcomes(axis: Axes, failures: pd.DataFrame) -> None:
         axis.barh(places, share, left=left, height=0.78, color=FAILURE_COLOURS[failure], lw=0)
         left += share
     condition = failures[["attack", "norm", "epsilon"]].itertuples(index=False, name=None)
-    labels = [norm_label(*c).replace(" at ", " ") for c in condition]
+    labels = [norm_label(shorten(a, 18), n, e).replace(" at ", " ") for a, n, e in condition]
     axis.set_yticks(places, labels)
     axis.tick_params(axis="y", labelsize=6.3, pad=2)
     axis.set_xlim(0, 1)
@@ -196,4 +196,5 @@ def _margins(part: pd.DataFrame, column: str) -> np.ndarray:
     middle = part[column].to_numpy(dtype=float)
     low = middle - part[f"{column}_low"].to_numpy(dtype=float)
     high = part[f"{column}_high"].to_numpy(dtype=float) - middle
-    return np.nan_to_num(np.stack([low, high])).clip(min=0)
+    margins: np.ndarray = np.nan_to_num(np.stack([low, high])).clip(min=0)
+    return margins

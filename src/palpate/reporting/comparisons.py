@@ -27,10 +27,11 @@ def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _lines(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     for name, part in facets(rows):
-        where = {"facet": name, **part[["dataset", "structure"]].iloc[0].to_dict()}
+        first = part.iloc[0]
+        where = {"facet": name, "dataset": first["dataset"], "structure": first["structure"]}
         noise = {c[1:]: some for c, some in conditions(part[part["attack"] == CONTROL])}
         for (attack, norm, epsilon), some in conditions(attacked(part)):
-            head = where | {"attack": attack, "norm": norm, "epsilon": epsilon}
+            head: dict[str, object] = where | {"attack": attack, "norm": norm, "epsilon": epsilon}
             yield head | _compare(some, "clean", some["dsc_clean"])
             control = noise.get((norm, epsilon))
             if attack != CONTROL and control is not None:

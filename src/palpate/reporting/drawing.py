@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from palpate.reporting.labels import CONTROL, FAILURE_COLOURS, attack_label, colours, marks
@@ -69,7 +70,7 @@ _STYLE: Final[dict[str, Any]] = {
 @contextmanager
 def house_style() -> Iterator[None]:
     """Everything drawn inside looks like a figure of palpate; nothing outside changes."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(cast(Any, _STYLE)):
         yield
 
 
@@ -113,9 +114,9 @@ def single(draw: Draw, rows: pd.DataFrame, *, height: float = 2.3) -> Figure:
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure in inches that lays itself out, without touching matplotlib's global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0.06, hspace=0.06)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.06, hspace=0.06)
     return figure
 
 
@@ -156,7 +157,7 @@ def attack_legend(attacks: list[str]) -> list[Any]:
     """One legend entry per attack, as the curves draw it."""
     hues, shapes = colours(attacks), marks(attacks)
     return [
-        Line2D([], [], color=hues[a], marker=shapes[a], label=attack_label(a), ls=_dash(a))
+        Line2D([], [], color=hues[a], marker=shapes[a], label=shorten(attack_label(a)), ls=_dash(a))
         for a in attacks
     ]
 

@@ -40,18 +40,19 @@ def headline(found: list[Finding], focus: Focus | None) -> str:
     if focus is None:
         clean = _range([f.clean.mean for f in found])
         return f"Clean DSC is {clean}. Nothing was attacked, so nothing is known about robustness."
-    hit = [f for f in found if f.attacked is not None]
+    hit = [(f, f.attacked) for f in found if f.attacked is not None]
     radius = _radius(focus)
-    before, after = _range([f.clean.mean for f in hit]), _range([f.attacked.mean for f in hit])
+    before = _range([f.clean.mean for f, _ in hit])
+    after = _range([attacked.mean for _, attacked in hit])
     where = (
-        f" across {len(hit)} data sets and structures" if len(hit) > 1 else f" on {hit[0].facet}"
+        f" across {len(hit)} data sets and structures" if len(hit) > 1 else f" on {hit[0][0].facet}"
     )
     sentence = (
         f"At {radius}, {attack_label(focus.attack)} takes DSC from {before} to {after}{where}"
     )
     if len(hit) == 1:
-        sentence += f" (n = {hit[0].n}, 95 % CI {_interval(hit[0].attacked)})"
-    noise = [f.noise.mean for f in hit if f.noise is not None]
+        sentence += f" (n = {hit[0][0].n}, 95 % CI {_interval(hit[0][1])})"
+    noise = [f.noise.mean for f, _ in hit if f.noise is not None]
     if focus.attack == CONTROL:
         return f"{sentence}. Only noise was tried, and noise is no attack."
     if not noise:

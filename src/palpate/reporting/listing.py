@@ -1,12 +1,13 @@
 """Every image of the run as one line: what it is, and how far it fell."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from palpate.reporting.focus import Focus
 from palpate.reporting.labels import epsilon_label
-from palpate.reporting.reading import IMAGE
+from palpate.reporting.reading import IMAGE, records
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,17 @@ def lines(rows: pd.DataFrame, focus: Focus | None) -> list[Line]:
     """One line per image, the largest drop first; without attacks, the lowest clean DSC first."""
     images = rows.drop_duplicates(IMAGE)
     if focus is None:
-        found = [_line(image, (), None, "none") for image in images.to_dict("records")]
+        found = [_line(image, (), None, "none") for image in records(images)]
         return sorted(found, key=lambda line: line.clean)
     some = _of(rows, focus)
     table = some.pivot(index=IMAGE, columns="epsilon", values="dsc")
+    shown = radii(rows, focus)
     failures = some[some["epsilon"] == focus.epsilon].set_index(IMAGE)["failure"].to_dict()
     known = table.reindex(pd.MultiIndex.from_frame(images[IMAGE]))
     found = []
-    for image, values in zip(images.to_dict("records"), known.to_numpy(), strict=True):
+    for image, values in zip(records(images), known.to_numpy(), strict=True):
         scores = tuple(None if pd.isna(value) else float(value) for value in values)
-        at_focus = scores[list(table.columns).index(focus.epsilon)]
+        at_focus = scores[shown.index(focus.epsilon)]
         drop = None if at_focus is None else image["dsc_clean"] - at_focus
         failure = failures.get(tuple(image[name] for name in IMAGE), "none")
         found.append(_line(image, scores, drop, failure))
@@ -56,7 +58,7 @@ def radius_labels(rows: pd.DataFrame, focus: Focus | None) -> list[str]:
 
 
 def _line(
-    image: dict[str, object], scores: tuple[float | None, ...], drop: float | None, failure: str
+    image: dict[str, Any], scores: tuple[float | None, ...], drop: float | None, failure: str
 ) -> Line:
     return Line(
         facet=str(image["facet"]),
@@ -64,8 +66,8 @@ def _line(
         name=str(image["image_name"]),
         group=str(image["group"]),
         prompt=str(image["prompt"]),
-        mask_area=float(str(image["mask_area"])),
-        clean=float(str(image["dsc_clean"])),
+        mask_area=float(image["mask_area"]),
+        clean=float(image["dsc_clean"]),
         attacked=scores,
         drop=drop,
         failure=failure,

@@ -20,7 +20,7 @@ from palpate.reporting.focus import Focus
 from palpate.reporting.gallery import Gallery
 from palpate.reporting.headline import Finding
 from palpate.reporting.labels import AFTER, BEFORE, attack_label, colours, epsilon_label, norm_label
-from palpate.reporting.reading import IMAGE, gaps
+from palpate.reporting.reading import IMAGE, gaps, records
 from palpate.reporting.table import Table
 from palpate.reporting.tables import tally
 
@@ -122,7 +122,7 @@ def _conditions(scores: pd.DataFrame) -> list[dict[str, Any]]:
             else epsilon_label(line["epsilon"], line["norm"]),
             "colour": hues.get(line["attack"], "var(--ink)"),
         }
-        for line in scores.to_dict("records")
+        for line in records(scores)
     ]
 
 

@@ -48,7 +48,7 @@ def panel(title: str, attack: str, some: Sequence[Strip]) -> Figure:
     lefts = [_GAP + column * (side + _GAP) for column in range(len(radii) + 1)]
     for left, label in zip(lefts, ["clean", *(epsilon_label(*r) for r in radii)], strict=True):
         axis.text(left + side / 2, _ABOVE - 0.05, label, ha="center", fontsize=8)
-    axis.text(_GAP, 0.16, f"{shorten(title, 50)}, {attack_label(attack)}", **_HEADING)
+    axis.text(_GAP, 0.16, f"{shorten(title, 50)}, {shorten(attack_label(attack))}", **_HEADING)
     for index, strip in enumerate(some):
         top = _ABOVE + index * (2 * (side + _GAP) + _GAP)
         cells = {r: _Cell(axis, left, top, side) for r, left in zip(radii, lefts[1:], strict=True)}

@@ -1,7 +1,7 @@
 """Rows as the report needs them: checked before anything is averaged, ordered, and named."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,14 @@ def facets(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(name), part
 
 
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each line of a table by the names of its columns."""
+    return [
+        dict(zip(rows.columns, line, strict=True))
+        for line in rows.itertuples(index=False, name=None)
+    ]
+
+
 def attacked(rows: pd.DataFrame) -> pd.DataFrame:
     """All rows but the clean ones; the noise control is among them."""
     return rows[rows["attack"] != "clean"]
@@ -67,7 +75,7 @@ def attacked(rows: pd.DataFrame) -> pd.DataFrame:
 def conditions(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.DataFrame]]:
     """Each (attack, norm, epsilon) with its rows, in reading order."""
     for (attack, norm, epsilon), part in rows.groupby(CONDITION, sort=False):
-        yield (str(attack), str(norm), float(epsilon)), part
+        yield (str(attack), str(norm), float(str(epsilon))), part
 
 
 def paired(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import contourpy
 import numpy as np
@@ -35,7 +35,7 @@ def strips(examples: Iterable[Example], rows: pd.DataFrame) -> dict[Panel, list[
     places = dict(zip(names, rows["facet"], strict=True))
     known = {_identity(e): e for e in examples if _identity(e) in places}
     clean = {name[: len(IMAGE)]: e for name, e in known.items() if e.row.attack == "clean"}
-    found: dict[Panel, dict[str, list[Example]]] = {}
+    found: dict[Panel, dict[tuple[object, ...], list[Example]]] = {}
     for name, facet in places.items():
         if name in known and name[: len(IMAGE)] in clean and known[name].row.attack != "clean":
             panel = (facet, known[name].row.attack, known[name].row.norm)
@@ -66,7 +66,7 @@ def outline(mask: Bool[np.ndarray, "h w"]) -> Outline:
     []
     """
     padded = np.pad(mask.astype(np.float32), 1)
-    lines = contourpy.contour_generator(z=padded).lines(0.5)
+    lines = cast(list[np.ndarray], contourpy.contour_generator(z=padded).lines(0.5))
     return [np.clip(line - 0.5, 0, mask.shape[::-1]) for line in lines]
 
 

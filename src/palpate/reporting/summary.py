@@ -131,7 +131,7 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _per_condition(
-    rows: pd.DataFrame, line: Callable[[pd.DataFrame], dict[str, float]]
+    rows: pd.DataFrame, line: Callable[[pd.DataFrame], dict[str, float | int]]
 ) -> pd.DataFrame:
     lines = []
     for name, part in facets(rows):
@@ -143,11 +143,11 @@ def _per_condition(
     return pd.DataFrame(lines)
 
 
-def _breakdown_line(rows: pd.DataFrame) -> dict[str, float]:
+def _breakdown_line(rows: pd.DataFrame) -> dict[str, float | int]:
     return _spread("dsc", _interval(rows, rows["dsc"], _FEWER))
 
 
-def _score_line(rows: pd.DataFrame) -> dict[str, float]:
+def _score_line(rows: pd.DataFrame) -> dict[str, float | int]:
     eligible = rows[rows["eligible"]]
     line = _spread("dsc", _interval(rows, rows["dsc"]))
     line |= _spread("iou", _interval(rows, rows["iou"]))
@@ -157,13 +157,13 @@ def _score_line(rows: pd.DataFrame) -> dict[str, float]:
     return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
 
 
-def _failure_line(rows: pd.DataFrame) -> dict[str, float]:
+def _failure_line(rows: pd.DataFrame) -> dict[str, float | int]:
     line = {name: float((rows["failure"] == name).mean()) for name in FAILURES}
     return line | _spread("failed", _interval(rows, rows["failure"] != "none", _FEWER))
 
 
-def _quality_line(rows: pd.DataFrame) -> dict[str, float]:
-    line: dict[str, float] = {}
+def _quality_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    line: dict[str, float | int] = {}
     for name in (name for name in (*_QUALITY, *_VISIBILITY) if name in rows.columns):
         finite = rows[np.isfinite(rows[name].astype(float))]
         line[f"n_{name}"] = len(finite)
@@ -188,5 +188,5 @@ def _interval(rows: pd.DataFrame, values: pd.Series, resamples: int = 10_000) ->
     return bootstrap_interval(values.to_numpy(dtype=float), groups, resamples=resamples)
 
 
-def _spread(name: str, interval: Interval) -> dict[str, float]:
+def _spread(name: str, interval: Interval) -> dict[str, float | int]:
     return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from palpate.evaluation.sanity import Check
+from palpate.evaluation.sanity import Check, Status
 from palpate.reporting.layouts import all_tables
 from palpate.reporting.summary import Summary
 from palpate.reporting.table import Table
@@ -46,7 +46,9 @@ def tally(sanity: Sequence[Check]) -> str:
     'no checks'
     """
     counts = Counter(check.status for check in sanity)
-    words = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
+    words: dict[Status, str] = {
+        "pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"
+    }  # fmt: skip
     said = ", ".join(f"{counts[s]} {word}" for s, word in words.items() if counts[s])
     return said or "no checks"
 
