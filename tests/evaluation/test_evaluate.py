@@ -187,7 +187,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("after", [1, 9, 21])
 def test_an_interrupted_evaluation_goes_on_and_ends_in_the_same_rows(after, tmp_path):
-    def stop(done, total, message):
+    def stop(stage, done, total, note):
         if done >= after:
             raise Killed
 
@@ -328,7 +328,7 @@ def test_data_that_change_between_looks_are_refused():
 
 def test_progress_counts_rows_and_names_what_was_done(tmp_path):
     told = []
-    press(blobs(3), out=tmp_path, batch_size=2, progress=lambda *what: told.append(what))
+    press(blobs(3), out=tmp_path, batch_size=2, progress=lambda *what: told.append(what[1:]))
     assert told[0] == (2, 21, "clean")
     assert told[6] == (14, 21, "pgd linf 32/255")
     assert told[-1] == (21, 21, "pgd linf 32/255")

@@ -26,7 +26,7 @@ from palpate.evaluation import evaluate as _, store
 from evaluation.test_killed import press
 module = sys.modules["palpate.evaluation.evaluate"]
 module.RowStore = partial(store.RowStore, flush_rows=1)
-press(Path(sys.argv[1]), progress=lambda done, total, message: print(done, total, flush=True))
+press(Path(sys.argv[1]), progress=lambda stage, done, total, note: print(done, total, flush=True))
 """
 
 

@@ -1,6 +1,6 @@
 """Numbers one can trust: rows of results, metrics, intervals and the sanity card."""
 
-from palpate.evaluation.evaluate import Progress, evaluate
+from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.examples import Example, ExampleStore, read_examples
 from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
 from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
@@ -11,7 +11,6 @@ __all__ = [
     "Example",
     "ExampleStore",
     "Identity",
-    "Progress",
     "Row",
     "RowStore",
     "evaluate",

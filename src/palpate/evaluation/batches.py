@@ -6,19 +6,11 @@ uninterrupted one, so that even rounding is the same.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 
+from palpate.data import Samples
 from palpate.data.sample import Batch, Case, Sample, collate
-
-
-@runtime_checkable
-class Samples(Protocol):
-    """A list of samples, or a data set that loads them one by one."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 def list_cases(data: Samples) -> list[Case]:

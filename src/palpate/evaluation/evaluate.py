@@ -1,17 +1,18 @@
 """From a model, data and attacks to one row per image and attack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, runtime_checkable
+from typing import TypeAlias
 
 import pandas as pd
 
+from palpate.data import Samples
 from palpate.data.sample import Batch, Case
 from palpate.evaluation.answers import Answer
-from palpate.evaluation.batches import Samples, list_cases, load, select, windows
+from palpate.evaluation.batches import list_cases, load, select, windows
 from palpate.evaluation.bench import Bench, Precision, Result
 from palpate.evaluation.examples import ExampleStore
 from palpate.evaluation.fingerprint import Fingerprint, describe, hash_data, hash_weights
@@ -20,14 +21,10 @@ from palpate.evaluation.memory import Portions
 from palpate.evaluation.rows import Identity
 from palpate.evaluation.store import RowStore, read_rows
 from palpate.evaluation.trials import UNTOUCHED, Trial, plan
+from palpate.progress import Progress, silent
 from palpate.types import Attack, Segmenter
 
-
-@runtime_checkable
-class Progress(Protocol):
-    """Told after each batch and trial how many rows there are and what was just done."""
-
-    def __call__(self, done: int, total: int, message: str) -> None: ...
+Tell: TypeAlias = Callable[[int, int, str], None]
 
 
 def evaluate(
@@ -46,7 +43,8 @@ def evaluate(
     limit: int | None = None,
     examples: ExampleStore | None = None,
     fingerprint: Fingerprint | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    stage: str = "attacks",
 ) -> pd.DataFrame:
     """Score ``model`` on clean and on attacked images.
 
@@ -74,7 +72,8 @@ def evaluate(
         limit: Only the first so many samples.
         examples: Where to keep the images of a few samples.
         fingerprint: Whatever else the rows depend on, e.g. the hash of a checkpoint's file.
-        progress: Called after each batch and trial.
+        progress: Told after each batch and trial how many rows there are and what was just done.
+        stage: What progress calls this.
 
     Returns:
         The rows asked for, ordered by :class:`palpate.evaluation.rows.Identity`.
@@ -100,7 +99,7 @@ def evaluate(
         for window in windows(len(cases), batch_size):
             lacking = [i for i in window if any(run.misses(cases[i], t) for t in trials)]
             for batch in load(data, cases, lacking, device_of(model)):
-                run.batch(batch, portions, progress)
+                run.batch(batch, portions, partial(progress, stage))
         store.flush()
         return run.table(read_rows(folder))
 
@@ -124,14 +123,13 @@ class _Run:
     def misses(self, case: Case, trial: Trial) -> bool:
         return self.bench.identify(case, trial) in self.missing
 
-    def batch(self, batch: Batch, portions: Portions, progress: Progress | None) -> None:
+    def batch(self, batch: Batch, portions: Portions, tell: Tell) -> None:
         """Compute the missing rows of a batch, trial by trial."""
         clean = portions.run(partial(self._look, batch), range(len(batch.cases)))
         for trial in self.trials:
             lacking = [i for i, case in enumerate(batch.cases) if self.misses(case, trial)]
             self._keep(portions.run(partial(self._press, batch, clean, trial), lacking))
-            if progress:
-                progress(len(self.wanted) - len(self.missing), len(self.wanted), str(trial))
+            tell(len(self.wanted) - len(self.missing), len(self.wanted), str(trial))
 
     def table(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Of all rows of a store those that were asked for."""

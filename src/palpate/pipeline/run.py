@@ -82,10 +82,11 @@ def evaluate_again(
 def make_report(folder: Path) -> Path:
     """Tables, figures and the page of a run folder; needs neither model nor data."""
     config = _config_of(folder)
-    card = folder / "sanity.json"
+    card, baseline = folder / "sanity.json", folder / "baseline"
     return report(
         read_rows(folder / "rows"),
         folder,
+        baseline=read_rows(baseline) if baseline.is_dir() else None,
         examples=read_examples(folder / "examples"),
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),

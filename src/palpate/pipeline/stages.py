@@ -104,7 +104,7 @@ def press(config: RunConfig, model: VLSM, data: FolderDataset, progress: Progres
         tolerance=wanted.tolerance,
         tau=wanted.tau,
         examples=ExampleStore(config.folder / "examples", wanted.examples),
-        progress=lambda done, total, message: progress("attacks", done, total, message),
+        progress=progress,
     )
 
 
@@ -124,7 +124,8 @@ def score_baseline(
         batch_size=config.evaluate.batch_size,
         tolerance=config.evaluate.tolerance,
         tau=config.evaluate.tau,
-        progress=lambda done, total, message: progress("baseline", done, total, message),
+        progress=progress,
+        stage="baseline",
     )
 
 

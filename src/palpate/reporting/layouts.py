@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from palpate.reporting.gains import gains
 from palpate.reporting.labels import CONTROL, FAILURES, epsilon_label
 from palpate.reporting.main_table import main_tables
 from palpate.reporting.summary import Summary, by_prompt, curve_area, quality
@@ -13,6 +14,7 @@ from palpate.reporting.table import (
     RADIUS,
     Table,
     labelled,
+    p_value,
     percent,
     percent_interval,
     provenance,
@@ -32,9 +34,13 @@ _TEST = (
 )
 
 
-def all_tables(rows: pd.DataFrame, summary: Summary) -> Iterator[Table]:
+def all_tables(
+    rows: pd.DataFrame, summary: Summary, baseline: pd.DataFrame | None = None
+) -> Iterator[Table]:
     """Every table that the rows have something to say to, the main one first."""
     yield from main_tables(rows, summary.scores)
+    if baseline is not None:
+        yield gains(rows, baseline)
     if (rows["attack"] == "clean").all():
         return
     yield _tests(rows, summary.tests)
@@ -55,8 +61,8 @@ def _tests(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
     shown["Against"] = numbers["against"].map({"clean": "clean", CONTROL: "random noise"})
     shown["n"] = numbers["n"].astype(str)
     shown["DSC difference"] = [percent_interval(x, "difference") for _, x in numbers.iterrows()]
-    shown["p"] = numbers["p"].map(_p_value)
-    shown["p (Holm)"] = numbers["p_holm"].map(_p_value)
+    shown["p"] = numbers["p"].map(p_value)
+    shown["p (Holm)"] = numbers["p_holm"].map(p_value)
     shown["Effect"] = numbers["effect"].map(
         lambda x: "–" if pd.isna(x) else f"{x:+.2f}".replace("-", "−")
     )
@@ -209,9 +215,3 @@ def _size_note(numbers: pd.DataFrame) -> str:
         limits = part.groupby("size", sort=False)["area_high"].first().iloc[:2]
         parts.append(f"{name} {' and '.join(f'{100 * x:.1f} %' for x in limits)}")
     return f"Masks are small or middle up to this share of the image: {'; '.join(parts)}. "
-
-
-def _p_value(value: float) -> str:
-    if pd.isna(value):
-        return "–"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

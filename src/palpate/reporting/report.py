@@ -24,6 +24,7 @@ def report(
     rows: pd.DataFrame,
     out: Path | str,
     *,
+    baseline: pd.DataFrame | None = None,
     examples: Iterable[Example] | None = None,
     sanity: Sequence[Check] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -36,6 +37,8 @@ def report(
     Args:
         rows: One row per image, structure, prompt, attack and epsilon, as evaluation stores them.
         out: Usually the folder of the run; made if missing. Files of the same name are replaced.
+        baseline: Rows of the same images by the model without its adapter; adds a table of what
+            fine-tuning brought.
         examples: Stored examples to show; without, the page has no pictures.
         sanity: The sanity card; without, what can be checked from the rows alone.
         config: Resolved configuration of the run, shown as it is.
@@ -50,6 +53,7 @@ def report(
         ValueError: If the rows cannot be reported; see :func:`palpate.reporting.reading.checked`.
     """
     rows = checked(rows)
+    frozen = None if baseline is None else checked(baseline)
     summary = summarise(rows)
     focus = choose_focus(summary.scores)
     card = sanity_card(rows) if sanity is None else list(sanity)
@@ -67,7 +71,7 @@ def report(
         focus=focus,
         findings=found,
         meanings=[] if focus is None else list(meanings(summary, focus)),
-        tables=write_tables(rows, summary, out / "tables", sanity=card),
+        tables=write_tables(rows, summary, out / "tables", sanity=card, baseline=frozen),
         charts=charts,
         galleries=galleries(panels, focus.attack if focus else ""),
         thumbnails=thumbnails(panels),

@@ -124,7 +124,7 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
         lines.append(
             dict(zip([*WHERE, "attack", "norm"], where, strict=True))
             | {"epsilon": radii[-1], "n": interval.n, "groups": interval.groups}
-            | _spread("area", interval)
+            | spread("area", interval)
             | {"halved_at": epsilon_at_half(radii, values.mean(axis=0))}
         )
     return pd.DataFrame(lines)
@@ -144,22 +144,22 @@ def _per_condition(
 
 
 def _breakdown_line(rows: pd.DataFrame) -> dict[str, float | int]:
-    return _spread("dsc", _interval(rows, rows["dsc"], _FEWER))
+    return spread("dsc", _interval(rows, rows["dsc"], _FEWER))
 
 
 def _score_line(rows: pd.DataFrame) -> dict[str, float | int]:
     eligible = rows[rows["eligible"]]
-    line = _spread("dsc", _interval(rows, rows["dsc"]))
-    line |= _spread("iou", _interval(rows, rows["iou"]))
-    line |= _spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
+    line = spread("dsc", _interval(rows, rows["dsc"]))
+    line |= spread("iou", _interval(rows, rows["iou"]))
+    line |= spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
     line |= {"n_eligible": len(eligible)}
-    line |= _spread("success", _interval(eligible, eligible["success"]))
+    line |= spread("success", _interval(eligible, eligible["success"]))
     return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
 
 
 def _failure_line(rows: pd.DataFrame) -> dict[str, float | int]:
     line = {name: float((rows["failure"] == name).mean()) for name in FAILURES}
-    return line | _spread("failed", _interval(rows, rows["failure"] != "none", _FEWER))
+    return line | spread("failed", _interval(rows, rows["failure"] != "none", _FEWER))
 
 
 def _quality_line(rows: pd.DataFrame) -> dict[str, float | int]:
@@ -168,7 +168,7 @@ def _quality_line(rows: pd.DataFrame) -> dict[str, float | int]:
         finite = rows[np.isfinite(rows[name].astype(float))]
         line[f"n_{name}"] = len(finite)
         if name in _QUALITY:
-            line |= _spread(name, _interval(finite, finite[name], _FEWER))
+            line |= spread(name, _interval(finite, finite[name], _FEWER))
         else:
             line[name] = float(finite[name].mean())
     return line | ({"linf_max": float(rows["linf"].max())} if "linf" in rows.columns else {})
@@ -188,5 +188,6 @@ def _interval(rows: pd.DataFrame, values: pd.Series, resamples: int = 10_000) ->
     return bootstrap_interval(values.to_numpy(dtype=float), groups, resamples=resamples)
 
 
-def _spread(name: str, interval: Interval) -> dict[str, float | int]:
+def spread(name: str, interval: Interval) -> dict[str, float | int]:
+    """Mean and bounds as columns ``name``, ``name_low`` and ``name_high``."""
     return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -62,6 +62,17 @@ def percent_interval(line: pd.Series, name: str) -> str:
     return f"{percent(line[name])} [{bounds}]"
 
 
+def p_value(value: float) -> str:
+    """A p-value with three decimals.
+
+    >>> p_value(0.0004), p_value(0.0312)
+    ('<0.001', '0.031')
+    """
+    if pd.isna(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def labelled(numbers: pd.DataFrame) -> pd.DataFrame:
     """The columns that say which condition a line is about."""
     condition = zip(numbers["attack"], numbers["norm"], numbers["epsilon"], strict=True)

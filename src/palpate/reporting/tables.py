@@ -18,7 +18,12 @@ from palpate.reporting.typeset import latex, markdown
 
 
 def write_tables(
-    rows: pd.DataFrame, summary: Summary, folder: Path | str, *, sanity: Sequence[Check]
+    rows: pd.DataFrame,
+    summary: Summary,
+    folder: Path | str,
+    *,
+    sanity: Sequence[Check],
+    baseline: pd.DataFrame | None = None,
 ) -> list[Table]:
     """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
 
@@ -27,6 +32,7 @@ def write_tables(
         summary: Of these rows.
         folder: Made if missing; files of the same name are replaced.
         sanity: The card of the run, whose outcome stands under every table.
+        baseline: Checked rows of the model without its adapter, for a table of what it brought.
 
     Returns:
         The tables, for the page to show.
@@ -34,7 +40,10 @@ def write_tables(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     outcome = f"Sanity card: {tally(sanity)}."
-    tables = [replace(t, caption=f"{t.caption} {outcome}") for t in all_tables(rows, summary)]
+    tables = [
+        replace(table, caption=f"{table.caption} {outcome}")
+        for table in all_tables(rows, summary, baseline)
+    ]
     _write(tables, folder)
     return tables
 

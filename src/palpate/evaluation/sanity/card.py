@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from palpate.evaluation.batches import Samples
+from palpate.data import Samples
 from palpate.evaluation.sanity.check import NAMES, Check
 from palpate.evaluation.sanity.from_model import card_from_model
 from palpate.evaluation.sanity.from_rows import card_from_rows

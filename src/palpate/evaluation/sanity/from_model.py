@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from palpate.evaluation.batches import Samples, list_cases, load, windows
+from palpate.data import Samples
+from palpate.evaluation.batches import list_cases, load, windows
 from palpate.evaluation.bench import Bench
 from palpate.evaluation.fingerprint import hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
