@@ -103,9 +103,15 @@ def _evaluate(
         stages.score_baseline(config, data, progress)
         rows = stages.press(config, model, data, progress)
     with measured("sanity", folder):
-        progress("sanity", 0, 1, "is the measured robustness to be believed?")
-        save_card(sanity_card(rows, model, data, seed=config.seed), folder / "sanity.json")
-        progress("sanity", 1, 1)
+        card = sanity_card(
+            rows,
+            model,
+            data,
+            seed=config.seed,
+            precision=config.evaluate.precision,
+            progress=progress,
+        )
+        save_card(card, folder / "sanity.json")
 
 
 def _config_of(folder: Path) -> RunConfig:
