@@ -111,6 +111,8 @@ class EvaluateConfig:
     """Arithmetic during the attack; scores are always computed in fp32."""
     examples: int = 4
     """Samples whose images are kept for the figures."""
+    sanity_samples: int = 8
+    """Samples on which the sanity card tests the attacks, about 100 passes each."""
     baseline: bool = True
     """Also score the model without its adapter, on clean images."""
     tau: float = 0.5

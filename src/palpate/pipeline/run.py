@@ -107,6 +107,7 @@ def _evaluate(
             rows,
             model,
             data,
+            count=config.evaluate.sanity_samples,
             seed=config.seed,
             precision=config.evaluate.precision,
             progress=progress,
