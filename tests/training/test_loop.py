@@ -289,7 +289,7 @@ class Watched(Items):
         self.most = max(self.most, len(self.alive))
         return copy
 
-    def with_epoch(self, epoch):
+    def with_epoch(self, _):
         return self
 
 
