@@ -1,7 +1,10 @@
 """What a person sees while a run works: a bar per stage with the time that remains."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from math import inf
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +18,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from palpate.progress import Progress
+
+_MINUTE = 60.0
 
 
 @contextmanager
@@ -39,20 +44,36 @@ class _Bars:
         self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if stage not in self.tasks:
-            self.tasks[stage] = self.bars.add_task(stage, note=note)
+        if stage not in self.tasks:  # what an earlier call left done says nothing about speed
+            self.tasks[stage] = self.bars.add_task(stage, total=total, completed=done, note=note)
         self.bars.update(self.tasks[stage], completed=done, total=total, note=note)
 
 
 class _Lines:
-    """For log files: a line at every twentieth of a stage."""
+    """For log files: a line at every twentieth of a stage, and at least one a minute."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.shown: dict[str, int] = {}
+        self.began: dict[str, tuple[float, int]] = {}
+        self.shown: dict[str, tuple[float, int]] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        part = done * 20 // max(total, 1)
-        if part > self.shown.get(stage, -1):
-            self.shown[stage] = part
-            self.console.print(f"{stage}: {done}/{total} {note}", highlight=False)
+        now, part = time.monotonic(), done * 20 // max(total, 1)
+        since, first = self.began.setdefault(stage, (now, done))
+        last, before = self.shown.get(stage, (-inf, -1))
+        if part == before and now - last < _MINUTE:
+            return
+        self.shown[stage] = (now, part)
+        left = _left(now - since, done - first, total - done)
+        self.console.print(f"{stage}: {done}/{total}{left} {note}", highlight=False)
+
+
+def _left(seconds: float, done: int, remaining: int) -> str:
+    """What is left at the speed so far.
+
+    >>> _left(60.0, 2, 10), _left(0.0, 0, 10)
+    (', 0:05:00 left,', '')
+    """
+    if not done or not remaining:
+        return ""
+    return f", {timedelta(seconds=round(seconds / done * remaining))} left,"

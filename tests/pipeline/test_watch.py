@@ -1,0 +1,47 @@
+"""What is seen of a long stage in a log file and in a terminal."""
+
+import io
+
+from rich.console import Console
+
+from palpate.pipeline import watch
+
+
+def lines(monkeypatch, calls, seconds_a_call):
+    """The log that these calls leave, on a clock of our own."""
+    out, clock = io.StringIO(), iter(range(10_000))
+    monkeypatch.setattr(watch.time, "monotonic", lambda: next(clock) * seconds_a_call)
+    tell = watch._Lines(Console(file=out, width=200))
+    for call in calls:
+        tell(*call)
+    return out.getvalue().splitlines()
+
+
+def test_a_log_gets_a_line_at_every_twentieth(monkeypatch):
+    said = lines(monkeypatch, [("attacks", n, 1000) for n in range(1, 1001)], 0.001)
+    assert len(said) == 21
+    assert said[-1].startswith("attacks: 1000/1000")
+
+
+def test_a_slow_stage_is_heard_of_every_minute(monkeypatch):
+    said = lines(monkeypatch, [("training", n, 1000) for n in range(1, 11)], 60.0)
+    assert len(said) == 10
+    assert said[1].startswith("training: 2/1000, 16:38:00 left,")
+
+
+def test_what_was_done_before_says_nothing_about_speed(monkeypatch):
+    said = lines(monkeypatch, [("attacks", 500, 600), ("attacks", 510, 600)], 10.0)
+    assert said == ["attacks: 500/600 ", "attacks: 510/600, 0:01:30 left, "]
+
+
+def test_a_terminal_gets_a_bar_per_stage(monkeypatch):
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=100)
+    monkeypatch.setattr(watch, "Console", lambda **_: terminal)
+    with watch.watching() as tell:
+        tell("training", 1, 4, "epoch 1/2")
+        tell("attacks", 3, 6, "pgd")
+    text = out.getvalue()
+    assert "training" in text
+    assert "3/6" in text
+    assert "epoch 1/2" in text
