@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palpate.data.phantoms.canvas import Canvas, Colours, Field, blend, colour, ramp
+from palpate.data.phantoms.canvas import Canvas, Colours, Field, blend, colour, ramp, ridge, slopes
 from palpate.data.phantoms.endoscopy import EndoscopyScene
 
 BLOOD = colour(0.30, 1.0, 0.9)  # how strongly vessels absorb red, green and blue
 
-_STOOL = colour(0.60, 0.40, 0.09)
+_STOOL = colour(0.64, 0.36, 0.07)
 
 
 @dataclass
@@ -36,10 +36,10 @@ def paint_wall(scene: EndoscopyScene, canvas: Canvas, rng: np.random.Generator) 
     distance = _distance_from_lumen(scene, canvas, rng)
     folds = _folds(distance, canvas, rng)
     # Inverse square law for a tube whose depth is one over the distance from its vanishing point.
-    reach = np.float32(rng.uniform(0.22, 0.5))
+    reach = np.float32(rng.uniform(0.28, 0.65))
     light = 1 / (1 + (reach / distance) ** 2)
     near = ramp(distance, 0.7, 1.9) * np.float32(rng.uniform(0, 1.2))  # walls beside the lens
-    slope_y, slope_x = np.gradient(_bumps(canvas, rng), canvas.pixel)
+    slope_y, slope_x = slopes(_bumps(canvas, rng), canvas)
     albedo = _mucosa(scene, canvas, rng, ramp(light, 0.3, 0.7))
     albedo *= 1 - colour(0.0, 0.16, 0.2) * (1 - light * folds)  # light gets redder in the depth
     gloss = ramp(light, 0.3, 0.9) * (0.2 + 0.8 * folds)
@@ -82,27 +82,29 @@ def _folds(distance: Field, canvas: Canvas, rng: np.random.Generator) -> Field:
 
 def _bumps(canvas: Canvas, rng: np.random.Generator) -> Field:
     """Height of the mucosa: broad bulges, which are no polyps for want of a border, and grain."""
-    broad, middle, fine = rng.uniform(0.03, 0.11), rng.uniform(0, 0.02), rng.uniform(0.002, 0.006)
-    return (
-        broad * canvas.noise(rng, 4) + middle * canvas.noise(rng, 11) + fine * canvas.noise(rng, 36)
-    )
+    broad, middle, fine = rng.uniform(0.03, 0.11), rng.uniform(0, 0.02), rng.uniform(0.003, 0.008)
+    height: Field = broad * canvas.noise(rng, 4) + middle * canvas.noise(rng, 11)
+    height += fine * canvas.noise(rng, 36)
+    return height
 
 
 def _mucosa(
     scene: EndoscopyScene, canvas: Canvas, rng: np.random.Generator, near: Field
 ) -> Colours:
     patches = 0.07 * canvas.noise(rng, 3) + 0.05 * canvas.noise(rng, 12)
-    grain = 0.05 * canvas.noise(rng, 70)
+    grain = 0.07 * canvas.noise(rng, 70)
     yellow = 0.06 * canvas.noise(rng, 4)
-    absorbed = BLOOD * (patches + grain + _vessels(canvas, rng) * near) + colour(0, 0, 1) * yellow
+    absorbed = (
+        BLOOD * (patches + grain + _vessels(canvas, rng) * near) + colour(0.0, 0.0, 1.0) * yellow
+    )
     mucosa: Colours = colour(*scene.mucosa) * np.exp(-absorbed)
     return mucosa
 
 
 def _vessels(canvas: Canvas, rng: np.random.Generator) -> Field:
     """Thin lines along which a noise field changes its sign: some wide ones and a finer net."""
-    wide = np.exp(-((canvas.noise(rng, 7) * 16) ** 2)) * ramp(canvas.noise(rng, 5), -0.3, 0.8)
-    net = np.exp(-((canvas.noise(rng, 20) * 7) ** 2)) * ramp(canvas.noise(rng, 4), -0.4, 1.0)
+    wide = ridge(canvas.noise(rng, 7), 16) * ramp(canvas.noise(rng, 5), -0.3, 0.8)
+    net = ridge(canvas.noise(rng, 20), 7) * ramp(canvas.noise(rng, 4), -0.4, 1.0)
     strength = rng.uniform(0, 0.55, 2).tolist()
     seen: Field = strength[0] * wide + strength[1] * net
     return seen

@@ -7,14 +7,14 @@ evaluating it is two products with small matrices.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field: TypeAlias = NDArray[np.float32]  # one value per pixel, (height, width)
+Field: TypeAlias = NDArray[np.floating[Any]]  # one value per pixel, (height, width); float32
 Region: TypeAlias = NDArray[np.bool_]  # (height, width)
-Colours: TypeAlias = NDArray[np.float32]  # red, green and blue, (3, height, width)
+Colours: TypeAlias = NDArray[np.floating[Any]]  # red, green, blue, (3, height, width); float32
 
 # Standard deviation of a cubic B-spline surface with independent unit coefficients: the mean over
 # a cell of the sum of squared basis functions is 151/315 along each axis.
@@ -66,6 +66,19 @@ def ramp(field: Field, start: float, end: float) -> Field:
     t = np.clip((field - np.float32(start)) * np.float32(1 / (end - start)), 0, 1)
     smooth: Field = t * t * (3 - 2 * t)
     return smooth
+
+
+def ridge(field: Field, sharpness: float) -> Field:
+    """1 where a field changes its sign, falling off on both sides: thin lines, from noise a net."""
+    lines: Field = np.exp(-((field * np.float32(sharpness)) ** 2))
+    return lines
+
+
+def slopes(height: Field, canvas: Canvas) -> tuple[Field, Field]:
+    """How steeply a surface rises downwards and to the right."""
+    down: Field = np.gradient(height, canvas.pixel, axis=0)
+    right: Field = np.gradient(height, canvas.pixel, axis=1)
+    return down, right
 
 
 def colour(*channels: float) -> Colours:

@@ -7,10 +7,12 @@ import numpy as np
 from palpate.data.phantoms.canvas import Canvas, Colours, Field, blend, colour, ramp, soften
 from palpate.data.phantoms.dermoscopy import DermoscopyScene
 from palpate.data.phantoms.hair import hairs
+from palpate.data.phantoms.outline import Outline
 from palpate.data.phantoms.skin import paint_skin
 
+_SKETCH = Canvas(64)  # fine enough to see what covers what, the same at every image size
 _INK = colour(0.16, 0.15, 0.17)
-_PATCHES = (
+_STICKERS = (
     colour(0.05, 0.55, 0.85), colour(0.93, 0.85, 0.15), colour(0.95, 0.55, 0.12),
     colour(0.35, 0.75, 0.70),
 )  # fmt: skip
@@ -41,7 +43,7 @@ DERMATOSCOPES = {
     "contact": Dermatoscope(),
     # A telephone without polarising filter: bluish, flat, with glare and noise.
     "smartphone": Dermatoscope(
-        gain=(0.80, 0.92, 1.10), contrast=0.72, falloff=0.6, glare=0.5, blur=1.0, grain=0.025
+        gain=(0.80, 0.92, 1.10), contrast=0.72, falloff=0.6, glare=0.35, blur=1.0, grain=0.025
     ),
     "cross-polarised": Dermatoscope(gain=(1.02, 0.82, 0.92), contrast=1.3, falloff=0.1),
 }
@@ -55,10 +57,10 @@ def paint_dermoscopy(
 ) -> Colours:
     """The recorded picture, (3, h, w) in [0, 1]."""
     picture = paint_skin(scene, canvas, rng)
-    picture = blend(picture, np.ones(3, np.float32)[:, None, None], _gel(canvas, rng))
+    picture = blend(picture, colour(1.0, 1.0, 1.0), _gel(canvas, rng))
     cover, tone = hairs(canvas, rng)
     picture = blend(picture, tone, cover)
-    picture = _patch(picture, canvas, rng)
+    picture = _sticker(picture, scene, canvas, rng)
     picture = blend(picture, _INK, _ruler(canvas, rng))
     picture *= _light(canvas, dermatoscope, rng)
     picture += dermatoscope.glare * _glare(canvas, rng)
@@ -73,7 +75,7 @@ def paint_dermoscopy(
 
 def _tint(rng: np.random.Generator) -> Colours:
     """White balance differs from camera to camera."""
-    return np.exp(colour(*rng.normal(0, [0.03, 0.04, 0.06])))
+    return np.exp(colour(*rng.normal(0, [0.02, 0.015, 0.035])))
 
 
 def _light(canvas: Canvas, dermatoscope: Dermatoscope, rng: np.random.Generator) -> Field:
@@ -93,25 +95,30 @@ def _glare(canvas: Canvas, rng: np.random.Generator) -> Field:
 def _gel(canvas: Canvas, rng: np.random.Generator) -> Field:
     """Rims of air bubbles in the gel."""
     shine = np.zeros((canvas.size, canvas.size), np.float32)
-    for _ in range(max(0, int(rng.integers(-6, 7)))):
+    for _ in range(max(0, int(rng.integers(-12, 7)))):
         x, y = rng.uniform(-1, 1, 2).tolist()
         radius = float(rng.uniform(0.015, 0.09))
         distance = np.sqrt((canvas.x - x) ** 2 + (canvas.y - y) ** 2)
         rim = ramp(np.abs(distance - radius), 0.4 * radius, 0.0)
         lit = 0.6 + 0.4 * (canvas.x - x - canvas.y + y) / (1.5 * distance + 0.01)
-        shine = np.maximum(shine, 0.45 * rim * np.clip(lit, 0, 1))
+        shine = np.maximum(shine, 0.3 * rim * np.clip(lit, 0, 1))
     return shine
 
 
-def _patch(picture: Colours, canvas: Canvas, rng: np.random.Generator) -> Colours:
-    """Part of a coloured sticker at the border of some pictures."""
-    if rng.random() > 0.12:
-        return picture
+def _sticker(
+    picture: Colours, scene: DermoscopyScene, canvas: Canvas, rng: np.random.Generator
+) -> Colours:
+    """Part of a coloured sticker at the border of some pictures, never on a lesion."""
+    has_one, kind = rng.random() < 0.15, int(rng.integers(len(_STICKERS)))
     angle = float(rng.uniform(0, 2 * np.pi))
     reach, radius = float(rng.uniform(1.1, 1.5)), float(rng.uniform(0.4, 0.7))
-    dx, dy = canvas.x - reach * float(np.cos(angle)), canvas.y - reach * float(np.sin(angle))
-    cover = ramp(np.sqrt(dx * dx + dy * dy), radius + canvas.pixel, radius - canvas.pixel)
-    return blend(picture, _PATCHES[int(rng.integers(len(_PATCHES)))], cover)
+    sticker = Outline(reach * float(np.cos(angle)), reach * float(np.sin(angle)), radius)
+    covered = sticker.level(_SKETCH) < 1
+    lesions = range(len(scene.lesions))
+    if not has_one or any((scene.mask(n, _SKETCH) & covered).any() for n in lesions):
+        return picture
+    edge = canvas.pixel / radius
+    return blend(picture, _STICKERS[kind], ramp(sticker.level(canvas), 1 + edge, 1 - edge))
 
 
 def _ruler(canvas: Canvas, rng: np.random.Generator) -> Field:

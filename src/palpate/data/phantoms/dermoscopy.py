@@ -26,14 +26,15 @@ _CONFUSABLE = ({"brown", "tan"}, {"brown", "black"}, {"red", "pink"}, {"black", 
 _FREQUENCY = (0.50, 0.14, 0.10, 0.14, 0.07, 0.05)
 SHAPES = ("round", "oval", "irregular")
 
-# From light to dark, as skin types I to VI.
+# From light to dark, as skin types I to VI; the second is I in gray light.
 _SKINS = np.array(
-    [(0.95, 0.84, 0.80), (0.90, 0.74, 0.68), (0.84, 0.68, 0.58), (0.72, 0.54, 0.43),
+    [(0.95, 0.84, 0.80), (0.84, 0.77, 0.72), (0.90, 0.74, 0.68), (0.84, 0.68, 0.58), (0.72, 0.54, 0.43),
      (0.56, 0.38, 0.28), (0.40, 0.26, 0.19)]
 )  # fmt: skip
-_SKIN_FREQUENCY = (0.26, 0.28, 0.18, 0.12, 0.09, 0.07)
+_SKIN_FREQUENCY = (0.20, 0.20, 0.20, 0.16, 0.11, 0.08, 0.05)
 _TWO = 0.25  # share of scenes with two lesions
 _SKETCH = Canvas(64)  # fine enough to measure area and place
+_GAP = 1.25  # level up to which the surroundings of two lesions must not meet
 _INSIDE = 0.9  # part of a lesion that must be in the picture
 
 
@@ -86,11 +87,12 @@ class DermoscopyScene:
         return tuple(lesion.words for lesion in self.lesions)
 
     def mask(self, number: int, canvas: Canvas) -> Region:
-        """One lesion as far as it is in the field of view."""
-        shown = self.lesions[number].level(canvas) < 1
-        for later in self.lesions[number + 1 :]:
-            shown &= later.level(canvas) >= 1
-        return shown & (canvas.x**2 + canvas.y**2 < self.tube**2)
+        """One lesion as far as it is in the field of view; lesions do not touch."""
+        return (self.lesions[number].level(canvas) < 1) & self.field_of_view(canvas)
+
+    def field_of_view(self, canvas: Canvas) -> Region:
+        """Inside the tube of the dermatoscope."""
+        return canvas.x**2 + canvas.y**2 < self.tube**2
 
 
 def random_dermoscopy(rng: np.random.Generator) -> DermoscopyScene:
@@ -98,53 +100,54 @@ def random_dermoscopy(rng: np.random.Generator) -> DermoscopyScene:
     skin = _skin(rng)
     tube = float(rng.uniform(1.0, 1.3)) if rng.random() < 0.3 else 2.0
     count = 2 if rng.random() < _TWO else 1
+    shown = DermoscopyScene(skin, tube, ()).field_of_view(_SKETCH)
     while True:
-        scene = DermoscopyScene(skin, tube, tuple(_lesion(rng, count) for _ in range(count)))
-        levels = [lesion.level(_SKETCH) for lesion in scene.lesions]
-        if count == 2 and ((levels[0] < 1.25) & (levels[1] < 1.25)).any():
+        lesions = _lesions(rng, count)
+        levels = [lesion.level(_SKETCH) for lesion in lesions]
+        if count == 2 and bool((np.maximum(*levels) < _GAP).any()):
             continue
-        if all(_in_picture(scene, number) for number in range(count)):
-            scene = _named(scene)
-            if count == 1 or _differ(*scene.lesions):
-                return scene
+        masks = [(level < 1) & shown for level in levels]
+        if not all(map(_is_in_picture, lesions, masks)):
+            continue
+        named = tuple(map(_named, lesions, masks))
+        if len({lesion.words.place for lesion in named}) == count:
+            return DermoscopyScene(skin, tube, named)
 
 
-def _in_picture(scene: DermoscopyScene, number: int) -> bool:
-    outline = scene.lesions[number].outline
-    shown = scene.mask(number, _SKETCH).mean()
-    return bool(shown > _INSIDE * np.pi * outline.radius**2 / 4)
+def _lesions(rng: np.random.Generator, count: int) -> list[Lesion]:
+    """As many as wanted, in colours that cannot be confused."""
+    while True:
+        lesions = [_lesion(rng, count) for _ in range(count)]
+        colours = {lesion.words.colour for lesion in lesions}
+        if len(colours) == count and colours not in _CONFUSABLE:
+            return lesions
 
 
-def _named(scene: DermoscopyScene) -> DermoscopyScene:
-    masks = [scene.mask(number, _SKETCH) for number in range(len(scene.lesions))]
-    lesions = [
-        replace(lesion, words=replace(lesion.words, size=size_word(mask), place=place_word(mask)))
-        for lesion, mask in zip(scene.lesions, masks, strict=True)
-    ]
-    return replace(scene, lesions=tuple(lesions))
+def _is_in_picture(lesion: Lesion, mask: Region) -> bool:
+    # The image covers 4 square half-sides.
+    return bool(mask.mean() > _INSIDE * np.pi * lesion.outline.radius**2 / 4)
 
 
-def _differ(one: Lesion, other: Lesion) -> bool:
-    colours = {one.words.colour, other.words.colour}
-    apart = one.words.place != other.words.place
-    return len(colours) == 2 and colours not in _CONFUSABLE and apart
+def _named(lesion: Lesion, mask: Region) -> Lesion:
+    words = replace(lesion.words, size=size_word(mask), place=place_word(mask))
+    return replace(lesion, words=words)
 
 
 def _skin(rng: np.random.Generator) -> Colour:
     tone = _SKINS[rng.choice(len(_SKINS), p=_SKIN_FREQUENCY)]
-    red, green, blue = tone * np.exp(rng.normal(0, [0.03, 0.05, 0.06]))
+    red, green, blue = tone * np.exp(rng.normal(0, [0.02, 0.03, 0.04]))
     return float(min(red, 0.97)), float(green), float(blue)
 
 
 def _lesion(rng: np.random.Generator, count: int) -> Lesion:
     shape = str(rng.choice(SHAPES, p=[0.4, 0.35, 0.25]))
-    largest = LARGE * 1.6 if count == 1 else LARGE * 0.6
+    least, largest = (SMALL * 0.6, LARGE * 2.2) if count == 1 else (SMALL / 3, LARGE * 0.6)
     # Uniform in the logarithm: most real lesions cover a small part of the image.
-    area = np.exp(rng.uniform(np.log(SMALL / 3), np.log(largest)))
-    spread = 0.35 if count == 1 else 0.75  # who photographs one lesion centres it
+    area = np.exp(rng.uniform(np.log(least), np.log(largest)))
+    spread = 0.28 if count == 1 else 0.75  # who photographs one lesion centres it
     x, y = np.clip(rng.normal(0, spread, 2), -0.8, 0.8).tolist()
     colour = str(rng.choice(list(PIGMENTS), p=_FREQUENCY))
-    strength = float(np.exp(rng.normal(0, 0.15)))
+    strength = float(np.exp(rng.normal(-0.2, 0.2)))
     red, green, blue = (float(part) * strength for part in PIGMENTS[colour])
     return Lesion(
         outline=Outline(
@@ -157,7 +160,7 @@ def _lesion(rng: np.random.Generator, count: int) -> Lesion:
         ),
         ragged=float(rng.uniform(0.02, 0.05) + (0.05 if shape == "irregular" else 0)),
         border_seed=int(rng.integers(2**31)),
-        softness=float(rng.uniform(0.10, 0.5)),
+        softness=float(rng.uniform(0.12, 0.7)),
         pigment=(red, green, blue),
         network=float(rng.uniform(0, 1)),
         words=Attributes("skin lesion", "", shape, colour, ""),

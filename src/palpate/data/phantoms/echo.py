@@ -54,6 +54,8 @@ class Heart:
         wall: Thickness of the myocardium.
         atrium_length: From the valve to the roof of the atrium.
         atrium_width: Where it is widest.
+        lean: Of the atrium to the right, per unit of height.
+        taper: How much wider the atrium is at the valve than in its middle.
     """
 
     valve_x: float
@@ -66,6 +68,8 @@ class Heart:
     wall: float
     atrium_length: float
     atrium_width: float
+    lean: float
+    taper: float
 
     def axes(self, x: Field, y: Field) -> Coordinates:
         """Distance from the valve towards the apex, and to the right of the long axis."""
@@ -87,10 +91,10 @@ class Heart:
     def atrium(self, up: Field, right: Field) -> Field:
         """The same to the wall of the left atrium."""
         shift = 0.5 * self.atrium_length
-        round_ = np.sqrt(
-            (2 * right / self.atrium_width) ** 2 + np.abs((up + shift) / shift) ** 3 + 1e-6
-        )
-        distance: Field = (round_ - 1) * (self.atrium_width / 2)
+        drift = self.lean * (up + shift)  # atria are seldom straight below the ventricle
+        across = 2 * (right - drift) / (self.atrium_width * (1 + self.taper * up / shift))
+        level = np.sqrt(across**2 + np.abs((up + shift) / shift) ** 3 + np.float32(1e-6))
+        distance: Field = (level - 1) * (self.atrium_width / 2)
         return np.maximum(distance, up)
 
     def shape_words(self) -> tuple[str, str, str]:
@@ -148,7 +152,7 @@ class EchoScene:
 def random_echo(rng: np.random.Generator) -> EchoScene:
     """Draw a scene."""
     view, phase = VIEWS[int(rng.integers(2))], PHASES[int(rng.integers(2))]
-    half_angle = float(rng.uniform(0.60, 0.68))
+    half_angle = float(rng.uniform(0.54, 0.63))
     return EchoScene(
         view=view,
         phase=phase,
@@ -161,9 +165,10 @@ def random_echo(rng: np.random.Generator) -> EchoScene:
 
 
 def _heart(rng: np.random.Generator, view: str, phase: str) -> Heart:
-    length, width = rng.uniform(0.85, 1.15), rng.uniform(0.42, 0.62)
-    wall, atrium = rng.uniform(0.12, 0.18), rng.uniform(0.85, 1.1, 2) * (0.48, 0.5)
     valve = rng.uniform(0.12, 0.38)
+    # The apex stays below the tip of the fan, where it would be cut off.
+    length, width = (1 + valve) * rng.uniform(0.68, 0.86), rng.uniform(0.42, 0.62)
+    wall, atrium = rng.uniform(0.12, 0.18), rng.uniform(0.8, 1.15, 2) * (0.5, 0.48)
     if phase == "systole":
         length, width = length * _SYSTOLIC_LENGTH, width * _SYSTOLIC_WIDTH
         wall, atrium = wall * _SYSTOLIC_WALL, atrium * _SYSTOLIC_ATRIUM
@@ -181,6 +186,8 @@ def _heart(rng: np.random.Generator, view: str, phase: str) -> Heart:
         wall=float(wall),
         atrium_length=float(atrium[0]),
         atrium_width=float(atrium[1]),
+        lean=float(rng.uniform(-0.2, 0.2)),
+        taper=float(rng.uniform(-0.1, 0.25)),
     )
 
 

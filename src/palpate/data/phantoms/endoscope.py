@@ -1,6 +1,7 @@
 """What an endoscope and its recorder make of the tissue: lamp, reflections, camera, overlay."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from palpate.data.phantoms.canvas import Canvas, Colours, Field, blend, colour, 
 from palpate.data.phantoms.endoscopy import EndoscopyScene, Frame
 from palpate.data.phantoms.polyps import add_polyp
 
-_EXPOSURE = (1.6, 2.6)  # gain before the camera saturates
+_EXPOSURE = (1.8, 3.2)  # gain before the camera saturates
+Mixing: TypeAlias = tuple[tuple[float, float, float], ...]
+
 _LAMP = colour(1.0, 0.98, 0.93)
 _SPECKS = 75  # lattice cells of the reflections
 
@@ -26,10 +29,10 @@ class Endoscope:
         fibres: Bundle fibres across the picture, 0 for a chip at the tip.
     """
 
-    colours: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    colours: Mixing = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     exposure: float = 1.0
-    blur: float = 0.5
-    grain: float = 0.008
+    blur: float = 0.3
+    grain: float = 0.010
     fibres: int = 0
 
 
@@ -40,7 +43,7 @@ ENDOSCOPES = {
         colours=((0.25, 0.75, 0.0), (0.10, 0.50, 0.45), (0.0, 0.45, 0.55)), exposure=1.15
     ),
     "fibrescope": Endoscope(
-        colours=((0.95, 0.1, 0), (0.05, 0.9, 0), (0, 0.15, 0.6)),
+        colours=((0.95, 0.1, 0.0), (0.05, 0.9, 0.0), (0.0, 0.15, 0.6)),
         exposure=0.8,
         blur=1.0,
         grain=0.02,
@@ -54,9 +57,9 @@ def paint_endoscopy(
 ) -> Colours:
     """The recorded picture, (3, h, w) in [0, 1]."""
     tissue = paint_wall(scene, canvas, rng)
+    add_stool(tissue, canvas, rng)
     for polyp in scene.polyps:
         add_polyp(tissue, polyp, canvas, rng)
-    add_stool(tissue, canvas, rng)
     shade = _shade(tissue, canvas, rng)
     exposure = np.float32(endoscope.exposure * rng.uniform(*_EXPOSURE))
     radiance = _mixed(tissue.albedo, endoscope) * (shade * tissue.light * exposure)
@@ -82,7 +85,8 @@ def _shade(tissue: Tissue, canvas: Canvas, rng: np.random.Generator) -> Field:
     to_x, to_y = 0.6 * (lamp_x - canvas.x), 0.6 * (lamp_y - canvas.y)
     length = np.sqrt((1 + tissue.slope_x**2 + tissue.slope_y**2) * (1 + to_x**2 + to_y**2))
     cosine = (1 - tissue.slope_x * to_x - tissue.slope_y * to_y) / length
-    return np.maximum(cosine, np.float32(0.12))
+    lit: Field = np.maximum(cosine, np.float32(0.12))
+    return lit
 
 
 def _reflections(tissue: Tissue, shade: Field, canvas: Canvas, rng: np.random.Generator) -> Field:
@@ -91,7 +95,7 @@ def _reflections(tissue: Tissue, shade: Field, canvas: Canvas, rng: np.random.Ge
     specks = canvas.noise(rng, int(_SPECKS / stretch), int(_SPECKS * stretch))
     value = 0.7 * specks + 0.5 * canvas.noise(rng, 25) + 0.6 * canvas.noise(rng, 7)
     value += 1.2 * ramp(shade, 0.75, 1.0) + 0.8 * tissue.gloss
-    start = rng.uniform(3.0, 4.0)
+    start = rng.uniform(3.3, 4.6)
     return ramp(value, start, start + 0.45)
 
 

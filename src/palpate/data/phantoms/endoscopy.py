@@ -16,9 +16,9 @@ POLYP_COLOURS: dict[str, Colour] = {
     "pink": (0.90, 0.44, 0.38),
     "red": (0.74, 0.19, 0.13),
     "white": (0.96, 0.64, 0.50),
-    "yellow": (0.93, 0.58, 0.21),
-    "brown": (0.48, 0.24, 0.12),
-    "orange": (0.92, 0.36, 0.09),
+    "yellow": (0.95, 0.55, 0.20),
+    "brown": (0.50, 0.21, 0.10),
+    "orange": (0.92, 0.36, 0.10),
 }
 SHAPES = ("round", "oval", "lobed")
 
@@ -116,7 +116,9 @@ def _frame(rng: np.random.Generator) -> Frame:
     return Frame(
         corner=float(rng.choice([rng.uniform(1.42, 1.65), 2.0], p=[0.85, 0.15])),
         inset=float(rng.uniform(0.0, 0.04)),
-        box=(float(rng.uniform(0.6, 0.72)), float(rng.uniform(0.58, 0.7))) if has_box else (0, 0),
+        box=(float(rng.uniform(0.6, 0.72)), float(rng.uniform(0.58, 0.7)))
+        if has_box
+        else (0.0, 0.0),
         text=has_box or bool(rng.random() < 0.3),
     )
 
@@ -180,7 +182,7 @@ def _polyp(rng: np.random.Generator, mucosa: Colour, alone: bool) -> Polyp:
 def _waves(rng: np.random.Generator, shape: str) -> tuple[complex, ...]:
     if shape != "lobed":
         return random_waves(rng, 0.045)
-    lobes = [0j] * int(rng.integers(0, 3)) + [complex(0.22 * np.exp(2j * np.pi * rng.random()))]
+    lobes = [0j] * int(rng.integers(0, 2)) + [complex(0.22 * np.exp(2j * np.pi * rng.random()))]
     small = random_waves(rng, 0.05)
     return tuple(
         a + b for a, b in zip(small, lobes + [0j] * (len(small) - len(lobes)), strict=True)
@@ -188,13 +190,15 @@ def _waves(rng: np.random.Generator, shape: str) -> tuple[complex, ...]:
 
 
 def nearest_colour(albedo: Colour) -> str:
-    """The word whose colour looks closest once the camera has compressed the lights."""
+    """The word whose colour has the closest hue, saturation and lightness."""
 
     def distance(word: str) -> float:
-        return float(np.linalg.norm(_as_seen(POLYP_COLOURS[word]) - _as_seen(albedo)))
+        return float(np.linalg.norm(_tone(POLYP_COLOURS[word]) - _tone(albedo)))
 
     return min(POLYP_COLOURS, key=distance)
 
 
-def _as_seen(albedo: Colour) -> NDArray[np.float64]:
-    return 1 - np.exp(-2 * np.array(albedo))
+def _tone(albedo: Colour) -> NDArray[np.float64]:
+    red, green, blue = albedo
+    # Ratios do not change with the light; blue is weak in mucosa and says less.
+    return np.log([red, green / red, blue / red]) * (1, 1, 0.5)

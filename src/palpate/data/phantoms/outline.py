@@ -47,7 +47,7 @@ class Outline:
         if not self.waves:
             return distance
         spin = (along + 1j * athwart) / np.maximum(distance, np.float32(1e-4))
-        turn, reach = spin, np.float32(1)
+        turn, reach = spin, np.ones_like(distance)
         for wave in self.waves:
             turn = turn * spin
             reach = reach + (turn * np.complex64(wave)).real

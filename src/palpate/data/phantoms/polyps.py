@@ -3,7 +3,7 @@
 import numpy as np
 
 from palpate.data.phantoms.bowel import BLOOD, Tissue
-from palpate.data.phantoms.canvas import Canvas, Colours, Field, blend, colour, ramp
+from palpate.data.phantoms.canvas import Canvas, Colours, Field, blend, colour, ramp, ridge, slopes
 from palpate.data.phantoms.endoscopy import Polyp
 
 
@@ -31,7 +31,8 @@ def _cover(level: Field, side: Field, polyp: Polyp, canvas: Canvas) -> Field:
     """Sharp towards the shadow; flat polyps fade into the wall on the other side."""
     pixel = canvas.pixel / polyp.outline.radius
     fade = pixel + (1 - polyp.height) * np.clip(0.10 - 0.15 * side, 0, 0.25)
-    return np.clip(0.5 + (1 - level) / (2 * fade), 0, 1)
+    cover: Field = np.clip(0.5 + (1 - level) / (2 * fade), 0, 1)
+    return cover
 
 
 def _raise(
@@ -49,11 +50,11 @@ def _raise(
     lumps = polyp.outline.radius * (
         0.05 * canvas.noise(rng, cells(polyp, 1.5)) + 0.012 * canvas.noise(rng, cells(polyp, 5))
     )
-    lumps_y, lumps_x = np.gradient(lumps, canvas.pixel)
+    lumps_y, lumps_x = slopes(lumps, canvas)
     tissue.slope_x += cover * (lumps_x - steep * dx - tissue.slope_x)
     tissue.slope_y += cover * (lumps_y - steep * dy - tissue.slope_y)
     around = float((tissue.light * cover).sum() / (cover.sum() + 1))
-    own = float(np.clip(around * rng.uniform(1.0, 1.4), 0.55, 1.2))
+    own = float(np.clip(around * rng.uniform(1.1, 1.7), 0.65, 1.4))
     dome = own * (1 + 0.3 * polyp.height * (1 - inner * inner))
     tissue.light += cover * (0.8 * dome - 0.8 * tissue.light)
 
@@ -61,7 +62,7 @@ def _raise(
 def _albedo(polyp: Polyp, canvas: Canvas, rng: np.random.Generator) -> Colours:
     """Mottled, with pits or fine vessels of its own instead of those of the wall."""
     mottle = 0.08 * canvas.noise(rng, cells(polyp, 1.5)) + 0.08 * canvas.noise(rng, 55)
-    pits = np.exp(-((canvas.noise(rng, cells(polyp, 6)) * 4) ** 2))
+    pits = ridge(canvas.noise(rng, cells(polyp, 6)), 4)
     absorbed = BLOOD * (mottle + pits * float(rng.uniform(0, 0.3)))
     painted: Colours = colour(*polyp.albedo) * np.exp(-absorbed)
     return painted

@@ -15,6 +15,7 @@ from palpate.data.phantoms.echo import EchoScene, Sector
 from palpate.data.phantoms.thorax import echogenicity
 
 _SAMPLES, _BEAMS = 256, 128  # of the grid of depth by angle
+_MIDDLE = 0.36  # gray that a change of contrast leaves
 _CLARITY = {"good": 1.0, "medium": 0.72, "poor": 0.45}
 
 
@@ -30,8 +31,8 @@ class Scanner:
         haze: Clutter over everything near the transducer.
     """
 
-    cells: tuple[int, int] = (120, 46)
-    speckle: float = 0.075
+    cells: tuple[int, int] = (140, 60)
+    speckle: float = 0.068
     gain: float = 0.0
     contrast: float = 1.0
     haze: float = 0.10
@@ -40,7 +41,7 @@ class Scanner:
 SCANNERS = {
     "harmonic": Scanner(),
     # Imaging at the transmitted frequency: coarser, with more clutter and less contrast.
-    "fundamental": Scanner(cells=(64, 24), speckle=0.12, gain=0.08, contrast=0.65, haze=0.3),
+    "fundamental": Scanner(cells=(70, 26), speckle=0.11, gain=0.08, contrast=0.65, haze=0.3),
     "low-gain": Scanner(gain=-0.16, contrast=1.15, speckle=0.09),
 }
 
@@ -54,10 +55,11 @@ def paint_echo(
     x = reach * np.sin(angle * np.float32(scene.sector.half_angle))
     y = reach * np.cos(angle * np.float32(scene.sector.half_angle)) + np.float32(scene.sector.top)
     clarity = _CLARITY[scene.quality]
-    level = echogenicity(scene, x, y, clarity, rng)
+    level = _across_beams(echogenicity(scene, x, y, clarity, rng))
     level = _along_beams(level, depth, clarity, scanner, rng)
-    level += np.float32(scanner.speckle) * _speckle(scanner, rng)
-    level = 0.4 + scanner.contrast * (level - 0.4) + scanner.gain
+    level += scanner.speckle * (0.55 + np.clip(level, 0, 1)) * _speckle(scanner, rng)
+    contrast = scanner.contrast * float(rng.uniform(0.9, 1.5))
+    level = _MIDDLE + contrast * (level - _MIDDLE) + scanner.gain
     picture = _to_pixels(level, scene.sector, canvas)
     picture = np.clip(picture, 0, 1)
     return np.repeat(picture[None], 3, axis=0)
@@ -73,10 +75,23 @@ def _along_beams(
     lost = (0.13 - 0.08 * clarity) * beams + sides * (1.4 - clarity)
     attenuation = np.float32(rng.uniform(0.0, 0.28)) * (depth - 0.4)
     fog = scanner.haze + (0.32 - 0.26 * clarity)
-    near = 0.8 * ramp(depth, 0.45, 0.0) + 0.45
+    cap = ramp(depth, 0.13, 0.05)  # reverberation between transducer and skin
+    near = 0.45 + 0.45 * ramp(depth, 0.5, 0.0) + 0.6 * cap
     clutter = fog * near * (1 + 0.35 * noise(rng, shape, (5, 5)))
     shown = level * np.float32(0.55 + 0.45 * clarity) - attenuation - lost
-    return np.maximum(shown, 0) + clutter
+    reaching: Field = np.maximum(shown, 0) + clutter
+    return reaching
+
+
+def _across_beams(level: Field) -> Field:
+    """Each beam is wider than the distance to the next, which smears across, not along."""
+    wide = level.copy()
+    wide[:, 2:-2] = (
+        0.3 * level[:, 2:-2]
+        + 0.22 * (level[:, 1:-3] + level[:, 3:-1])
+        + 0.13 * (level[:, :-4] + level[:, 4:])
+    )
+    return wide
 
 
 def _speckle(scanner: Scanner, rng: np.random.Generator) -> Field:

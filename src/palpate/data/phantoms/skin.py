@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from palpate.data.phantoms.canvas import Canvas, Colours, Field, colour, ramp
+from palpate.data.phantoms.canvas import Canvas, Colours, Field, colour, ramp, ridge
 from palpate.data.phantoms.dermoscopy import DermoscopyScene, Lesion
 
 _BLOOD = colour(0.10, 1.0, 0.75)
@@ -21,22 +21,23 @@ def paint_skin(scene: DermoscopyScene, canvas: Canvas, rng: np.random.Generator)
 
 def _plain_skin(canvas: Canvas, rng: np.random.Generator) -> Colours:
     """Blotches of blood, uneven tan, furrows, fine vessels, and freckles that are no lesion."""
-    blotches = 0.05 * canvas.noise(rng, 4) + 0.03 * canvas.noise(rng, 14)
+    blotches = 0.03 * canvas.noise(rng, 3) + 0.02 * canvas.noise(rng, 14)
     cells = int(rng.uniform(26, 60))
-    furrows = np.exp(-((canvas.noise(rng, cells) * 3) ** 2)) * float(rng.uniform(0, 0.05))
-    vessels = np.exp(-((canvas.noise(rng, 16) * 12) ** 2)) * ramp(canvas.noise(rng, 6), 0.4, 1.6)
+    furrows = ridge(canvas.noise(rng, cells), 3) * float(rng.uniform(0, 0.05))
+    vessels = ridge(canvas.noise(rng, 16), 12) * ramp(canvas.noise(rng, 6), 0.4, 1.6)
     start = rng.uniform(2.0, 4.5)
     freckles = ramp(canvas.noise(rng, 15), start, start + 1.5) * 0.6
-    tan = 0.035 * canvas.noise(rng, 6) + 0.02 * canvas.noise(rng, 45) + freckles + furrows
-    return _BLOOD * (blotches + vessels * float(rng.uniform(0, 0.3))) + _MELANIN * tan
+    tan = 0.018 * canvas.noise(rng, 5) + 0.015 * canvas.noise(rng, 45) + freckles + furrows
+    absorbed: Colours = _BLOOD * (blotches + vessels * float(rng.uniform(0, 0.3))) + _MELANIN * tan
+    return absorbed
 
 
 def _density(lesion: Lesion, canvas: Canvas, rng: np.random.Generator) -> Field:
     """Pigment in units of its typical amount: plateau, blotches, network, globules, scar."""
     level = lesion.level(canvas)
-    plateau = ramp(level, 1.06, 1.0 - lesion.softness)
+    plateau = ramp(level, 1.08, 1.0 - lesion.softness)
     blotches = np.exp(
-        0.22 * canvas.noise(rng, lesion.cells(1.5)) + 0.16 * canvas.noise(rng, lesion.cells(4))
+        0.30 * canvas.noise(rng, lesion.cells(1.5)) + 0.22 * canvas.noise(rng, lesion.cells(5))
     )
     inner = np.minimum(level, 1) - 0.6
     centre = 1 + float(rng.uniform(-0.7, 0.45)) * inner  # darker in the centre, or paler
@@ -46,10 +47,12 @@ def _density(lesion: Lesion, canvas: Canvas, rng: np.random.Generator) -> Field:
 
 
 def _network(lesion: Lesion, canvas: Canvas, rng: np.random.Generator) -> Field:
-    """A honeycomb of pigmented lines, stronger in some parts than in others."""
-    mesh = np.exp(-((canvas.noise(rng, int(rng.uniform(40, 62))) * 2.2) ** 2)) - 0.4
+    """A mesh of pigmented lines, stronger in some parts than in others."""
+    cells = int(rng.uniform(45, 75))
+    one, other = (ridge(canvas.noise(rng, cells), 2.6) for _ in range(2))
+    mesh = np.maximum(one, other) - 0.5
     where = ramp(canvas.noise(rng, lesion.cells(1.5)), -1.0, 1.0)
-    return mesh * where * (0.8 * lesion.network)
+    return mesh * where * (1.1 * lesion.network)
 
 
 def _globules(canvas: Canvas, rng: np.random.Generator) -> Field:
