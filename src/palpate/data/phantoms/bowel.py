@@ -103,8 +103,8 @@ def _mucosa(
 
 def _vessels(canvas: Canvas, rng: np.random.Generator) -> Field:
     """Thin lines along which a noise field changes its sign: some wide ones and a finer net."""
-    wide = ridge(canvas.noise(rng, 7), 16) * ramp(canvas.noise(rng, 5), -0.3, 0.8)
-    net = ridge(canvas.noise(rng, 20), 7) * ramp(canvas.noise(rng, 4), -0.4, 1.0)
+    wide = ridge(canvas.noise(rng, 7), 16.0) * ramp(canvas.noise(rng, 5), -0.3, 0.8)
+    net = ridge(canvas.noise(rng, 20), 7.0) * ramp(canvas.noise(rng, 4), -0.4, 1.0)
     strength = rng.uniform(0, 0.55, 2).tolist()
     seen: Field = strength[0] * wide + strength[1] * net
     return seen

@@ -48,7 +48,7 @@ def _raise(
     dx, dy = canvas.x - polyp.outline.x, canvas.y - polyp.outline.y
     steep = polyp.height * 2.0 * inner**2 / (np.sqrt(dx * dx + dy * dy) + np.float32(1e-3))
     lumps = polyp.outline.radius * (
-        0.05 * canvas.noise(rng, cells(polyp, 1.5)) + 0.012 * canvas.noise(rng, cells(polyp, 5))
+        0.05 * canvas.noise(rng, _cells(polyp, 1.5)) + 0.012 * canvas.noise(rng, _cells(polyp, 5.0))
     )
     lumps_y, lumps_x = slopes(lumps, canvas)
     tissue.slope_x += cover * (lumps_x - steep * dx - tissue.slope_x)
@@ -61,13 +61,13 @@ def _raise(
 
 def _albedo(polyp: Polyp, canvas: Canvas, rng: np.random.Generator) -> Colours:
     """Mottled, with pits or fine vessels of its own instead of those of the wall."""
-    mottle = 0.08 * canvas.noise(rng, cells(polyp, 1.5)) + 0.08 * canvas.noise(rng, 55)
-    pits = ridge(canvas.noise(rng, cells(polyp, 6)), 4)
+    mottle = 0.08 * canvas.noise(rng, _cells(polyp, 1.5)) + 0.08 * canvas.noise(rng, 55)
+    pits = ridge(canvas.noise(rng, _cells(polyp, 6.0)), 4.0)
     absorbed = BLOOD * (mottle + pits * float(rng.uniform(0, 0.3)))
     painted: Colours = colour(*polyp.albedo) * np.exp(-absorbed)
     return painted
 
 
-def cells(polyp: Polyp, per_radius: float) -> int:
+def _cells(polyp: Polyp, per_radius: float) -> int:
     """Lattice cells for a grain that goes with the size of a polyp."""
     return int(np.clip(2 * per_radius / polyp.outline.radius, 3, 60))

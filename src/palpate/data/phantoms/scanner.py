@@ -16,7 +16,7 @@ from palpate.data.phantoms.thorax import echogenicity
 
 _SAMPLES, _BEAMS = 256, 128  # of the grid of depth by angle
 _MIDDLE = 0.36  # gray that a change of contrast leaves
-_CLARITY = {"good": 1.0, "medium": 0.72, "poor": 0.45}
+_CLARITY = {"good": 1.0, "medium": 0.65, "poor": 0.3}
 
 
 @dataclass(frozen=True)

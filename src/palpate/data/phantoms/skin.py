@@ -23,8 +23,8 @@ def _plain_skin(canvas: Canvas, rng: np.random.Generator) -> Colours:
     """Blotches of blood, uneven tan, furrows, fine vessels, and freckles that are no lesion."""
     blotches = 0.03 * canvas.noise(rng, 3) + 0.02 * canvas.noise(rng, 14)
     cells = int(rng.uniform(26, 60))
-    furrows = ridge(canvas.noise(rng, cells), 3) * float(rng.uniform(0, 0.05))
-    vessels = ridge(canvas.noise(rng, 16), 12) * ramp(canvas.noise(rng, 6), 0.4, 1.6)
+    furrows = ridge(canvas.noise(rng, cells), 3.0) * float(rng.uniform(0, 0.05))
+    vessels = ridge(canvas.noise(rng, 16), 12.0) * ramp(canvas.noise(rng, 6), 0.4, 1.6)
     start = rng.uniform(2.0, 4.5)
     freckles = ramp(canvas.noise(rng, 15), start, start + 1.5) * 0.6
     tan = 0.018 * canvas.noise(rng, 5) + 0.015 * canvas.noise(rng, 45) + freckles + furrows
@@ -37,7 +37,7 @@ def _density(lesion: Lesion, canvas: Canvas, rng: np.random.Generator) -> Field:
     level = lesion.level(canvas)
     plateau = ramp(level, 1.08, 1.0 - lesion.softness)
     blotches = np.exp(
-        0.30 * canvas.noise(rng, lesion.cells(1.5)) + 0.22 * canvas.noise(rng, lesion.cells(5))
+        0.30 * canvas.noise(rng, lesion.cells(1.5)) + 0.22 * canvas.noise(rng, lesion.cells(5.0))
     )
     inner = np.minimum(level, 1) - 0.6
     centre = 1 + float(rng.uniform(-0.7, 0.45)) * inner  # darker in the centre, or paler

@@ -88,7 +88,7 @@ def _right_heart(
     level = _rim(level, width * ventricle, 0.03, 0.15, 0.5, rng)
     level = _fill(level, width * np.maximum(ventricle, 0.03 - up), np.float32(_BLOOD + 0.03))
     level = _fill(level, width * np.maximum(atrium, up + 0.03), np.float32(_BLOOD))
-    bar = ridge(up, 50) * ramp(np.abs(lateral), 1.0, 0.7)
+    bar = ridge(up, 50.0) * ramp(np.abs(lateral), 1.0, 0.7)
     closed: Field = level + 0.6 * _VALVE * bar
     return closed
 
@@ -105,7 +105,7 @@ def _papillary(
     reach = float(rng.uniform(0.02, 0.07))
     side = float(rng.choice([-1.0, 1.0]))
     height = scene.heart.length * float(rng.uniform(0.35, 0.6))
-    where = ridge(up - height, 6) * ramp(side * right, 0.0, 0.1)
+    where = ridge(up - height, 6.0) * ramp(side * right, 0.0, 0.1)
     bulge = ramp(cavity, -2 * reach, 0.0) * ramp(cavity, 0.02, 0.0)
     specks = ramp(noise(rng, level.shape, (60, 34)), 1.9, 3.0) * ramp(cavity, 0.0, -0.04)
     low = ramp(up, 0.7 * scene.heart.length, 0.1)
@@ -116,14 +116,14 @@ def _papillary(
 def _valve(scene: EchoScene, up: Field, right: Field, rng: np.random.Generator) -> Field:
     """Mitral leaflets, closed in systole and open into the ventricle in diastole, and ring."""
     half = scene.heart.width / 2
-    ring = ridge(np.abs(right) - half, 20) * ridge(up, 25)
+    ring = ridge(np.abs(right) - half, 20.0) * ridge(up, 25.0)
     if scene.phase == "systole":
         sag = np.float32(0.05) * (1 - (right / half) ** 2)
-        leaflets = ridge(up + sag, 50) * ramp(np.abs(right), half, 0.85 * half)
+        leaflets = ridge(up + sag, 50.0) * ramp(np.abs(right), half, 0.85 * half)
     else:
         opening = half * float(rng.uniform(0.35, 0.7))
         slant = np.abs(right) - half + (half - opening) * np.clip(up / 0.25, 0, 1)
-        leaflets = ridge(slant, 40) * ramp(up, -0.02, 0.02) * ramp(up, 0.27, 0.2)
+        leaflets = ridge(slant, 40.0) * ramp(up, -0.02, 0.02) * ramp(up, 0.27, 0.2)
     brightness = np.float32(_VALVE * rng.uniform(0.5, 1.1))
     lit: Field = brightness * np.maximum(ring, leaflets)
     return lit
