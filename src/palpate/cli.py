@@ -1,7 +1,9 @@
 """The command line: every command is a dataclass of its options and a ``run`` of a few lines."""
 
+import difflib
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +65,8 @@ Other = (
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
 _PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
 
+_COMMANDS = ("run", "train", "evaluate", "report", "data")
+
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
 
@@ -98,8 +102,16 @@ def _dispatch(arguments: list[str]) -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"check": check}, prog="palpate data", args=arguments[1:]
         )
-    else:
+    elif arguments[0] in ("evaluate", "report"):
         tyro.cli(Other, args=arguments, prog="palpate")()
+    elif arguments[0] == "--version":
+        print(f"palpate {version('palpate')}")
+    else:
+        near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"Expected one of the commands {', '.join(_COMMANDS)}, got {arguments[0]!r}.{hint}"
+        )
 
 
 def _run(command: str, arguments: list[str]) -> None:

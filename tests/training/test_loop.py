@@ -273,3 +273,30 @@ def test_frozen_weights_stay(tmp_path):
         "weight/conv.weight",
         *(f"moment/0/{name}" for name in ("step", "exp_avg", "exp_avg_sq")),
     }
+
+
+class Watched(Items):
+    """Images made when asked for; the most that were alive at once is remembered."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.alive, self.most = weakref.WeakSet(), 0
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        copy = item._replace(inputs=item.inputs.clone())
+        self.alive.add(copy.inputs)
+        self.most = max(self.most, len(self.alive))
+        return copy
+
+    def with_epoch(self, _):
+        return self
+
+
+def test_images_in_memory_depend_on_the_batch_alone(tmp_path):
+    most = []
+    for count in (6, 24):
+        data = Watched(count)
+        train(tmp_path / str(count), data=data)
+        most.append(data.most)
+    assert most[0] == most[1] <= 4  # a batch of two, and the one before

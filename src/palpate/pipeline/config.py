@@ -53,7 +53,7 @@ class BuildConfig:
     """Data sets whose training splits teach the new parts."""
     training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            epochs=12, warmup_epochs=1, weight_decay=1e-2, precision="bf16"
+            epochs=12, warmup_epochs=1.0, weight_decay=1e-2, precision="bf16"
         )
     )
     """How the new parts are trained."""
@@ -103,7 +103,7 @@ class EvaluateConfig:
     )
     """Attacks by the name they get in the table, with their options; `attack` names the attack
     itself where it differs from that name."""
-    epsilon_255: tuple[float, ...] = (1, 2, 4, 8)
+    epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     """Radii of the ball, in steps of an 8-bit image (1 = 1/255)."""
     batch_size: int = 16
     """Images attacked at a time; changes nothing but speed and memory."""
@@ -111,6 +111,8 @@ class EvaluateConfig:
     """Arithmetic during the attack; scores are always computed in fp32."""
     examples: int = 4
     """Samples whose images are kept for the figures."""
+    sanity_samples: int = 8
+    """Samples on which the sanity card tests the attacks, about 100 passes each."""
     baseline: bool = True
     """Also score the model without its adapter, on clean images."""
     tau: float = 0.5
@@ -148,8 +150,11 @@ class RunConfig:
         if self.model.adapter not in (None, *ADAPTERS):
             raise ValueError(f"Expected model.adapter in {ADAPTERS}, got {self.model.adapter!r}.")
         for epsilon in self.evaluate.epsilon_255:
-            if not 0 < epsilon <= 255:
-                raise ValueError(f"Expected epsilon_255 in (0, 255], got {epsilon}.")
+            if not 0.1 <= epsilon <= 255:
+                raise ValueError(
+                    "Expected evaluate.epsilon_255 in steps of an 8-bit image, 0.1 to 255 (8 for "
+                    f"8/255), got {epsilon:g}."
+                )
 
     @property
     def folder(self) -> Path:

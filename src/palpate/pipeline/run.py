@@ -10,6 +10,7 @@ from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import VLSM
 from palpate.pipeline import stages
+from palpate.pipeline.attacking import attacks_of
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
@@ -32,7 +33,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used; found before the first long computation.
     """
-    stages.attacks_of(config.evaluate.attacks)
+    attacks_of(config.evaluate.attacks, config.evaluate.epsilon_255)
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
         write_json(folder / "environment.json", describe_environment())
@@ -71,7 +72,7 @@ def evaluate_again(
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     other = replace(config, evaluate=wanted)
-    stages.attacks_of(wanted.attacks)
+    attacks_of(wanted.attacks, wanted.epsilon_255)
     splits = stages.load_splits(config)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
@@ -102,9 +103,16 @@ def _evaluate(
         stages.score_baseline(config, data, progress)
         rows = stages.press(config, model, data, progress)
     with measured("sanity", folder):
-        progress("sanity", 0, 1, "is the measured robustness to be believed?")
-        save_card(sanity_card(rows, model, data, seed=config.seed), folder / "sanity.json")
-        progress("sanity", 1, 1)
+        card = sanity_card(
+            rows,
+            model,
+            data,
+            count=config.evaluate.sanity_samples,
+            seed=config.seed,
+            precision=config.evaluate.precision,
+            progress=progress,
+        )
+        save_card(card, folder / "sanity.json")
 
 
 def _config_of(folder: Path) -> RunConfig:

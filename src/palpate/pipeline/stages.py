@@ -1,26 +1,25 @@
 """The stages of a run, each of which picks up whatever an earlier call has left."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
-from palpate.attacks import ATTACKS, LOSSES
 from palpate.data import FolderDataset, load_data
 from palpate.data.load import data_root
 from palpate.data.pool import pool
 from palpate.evaluation import ExampleStore, evaluate
 from palpate.models import VLSM, build_from_dinov2, load_model
+from palpate.models.weights import fingerprint, read_weights
+from palpate.pipeline.attacking import attacks_of
 from palpate.pipeline.config import BuildConfig, RunConfig
 from palpate.progress import Progress
 from palpate.training import pretrain, train
-from palpate.types import Attack
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def base_model(config: RunConfig, progress: Progress) -> Path | str:
     build = config.model.build
     assert build is not None
     backbone, tokenizer = (_find(p, config) for p in (build.backbone, build.tokenizer))
-    out = build.cache / _name_of(build, config)
+    out = build.cache / _name_of(backbone, build, config.seed)
     if (out / "finished").is_file():
         return out
     data, validation = (
@@ -95,7 +94,7 @@ def press(config: RunConfig, model: VLSM, data: FolderDataset, progress: Progres
     return evaluate(
         model,
         data,
-        attacks_of(wanted.attacks),
+        attacks_of(wanted.attacks, wanted.epsilon_255),
         epsilons=[epsilon / 255 for epsilon in wanted.epsilon_255],
         out=config.folder / "rows",
         seed=config.seed,
@@ -129,36 +128,11 @@ def score_baseline(
     )
 
 
-def attacks_of(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Attack]:
-    """Configured attacks from a recipe: names and options to callables.
-
-    Raises:
-        ValueError: If there is no such attack or loss.
-    """
-    return {name: _attack(name, dict(given)) for name, given in options.items()}
-
-
 def device(config: RunConfig) -> str:
     """Where to compute."""
     if config.model.device != "auto":
         return config.model.device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _attack(name: str, options: dict[str, Any]) -> Attack:
-    which = options.pop("attack", name)
-    if which not in ATTACKS:
-        raise ValueError(
-            f"There is no attack {which!r}; expected one of {', '.join(ATTACKS)}. An attack under "
-            "another name in the table says which it is: `my-name: {attack: pgd, steps: 100}`."
-        )
-    if "loss" in options:
-        if options["loss"] not in LOSSES:
-            raise ValueError(
-                f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
-            )
-        options["loss"] = LOSSES[options["loss"]]
-    return partial(ATTACKS[which], **options)
 
 
 def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> FolderDataset:
@@ -167,17 +141,17 @@ def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> Folde
     )
 
 
-def _name_of(build: BuildConfig, config: RunConfig) -> str:
+def _name_of(backbone: Path, build: BuildConfig, seed: int) -> str:
     """A folder name that only the same ingredients give."""
     made_of = {
+        "backbone": fingerprint(read_weights(backbone)),
         "parts": asdict(build.parts),
         "datasets": build.datasets,
         "training": asdict(build.training),
-        "backbone": build.backbone.name,
-        "seed": config.seed,
+        "seed": seed,
     }
     digest = sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
-    return f"{build.backbone.name}-{digest[:10]}"
+    return f"{backbone.name}-{digest[:10]}"
 
 
 def _find(path: Path, config: RunConfig) -> Path:

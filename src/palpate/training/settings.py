@@ -61,5 +61,6 @@ class TrainingSettings:
                 )
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
-                f"Expected 0 <= warmup_epochs < epochs, got {self.warmup_epochs} and {self.epochs}."
+                f"Expected 0 <= warmup_epochs < epochs, got {self.warmup_epochs:g} and "
+                f"{self.epochs}; set warmup_epochs along with epochs."
             )

@@ -6,12 +6,13 @@ from torch import nn
 
 from palpate.data import Samples
 from palpate.evaluation.batches import list_cases, load, windows
-from palpate.evaluation.bench import Bench
+from palpate.evaluation.bench import Bench, Precision
 from palpate.evaluation.fingerprint import hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.sanity import gradients, outcomes
-from palpate.evaluation.sanity.check import Check, conclude
+from palpate.evaluation.sanity.check import NAMES, Check, conclude
 from palpate.evaluation.sanity.subject import Subject
+from palpate.progress import Progress, silent
 from palpate.types import Segmenter
 
 _CHECKS: dict[int, Callable[[Subject], Check]] = {
@@ -34,6 +35,8 @@ def card_from_model(
     steps: int = 20,
     seed: int = 0,
     batch_size: int = 8,
+    precision: Precision = "fp32",
+    progress: Progress = silent,
 ) -> list[Check]:
     """Checks 1, 4, 9, 10, 11, 12, 14 and 15 of the sanity card, on a few samples.
 
@@ -42,17 +45,23 @@ def card_from_model(
 
     Args:
         model: As in :func:`palpate.evaluation.evaluate`.
-        samples: Evenly spread ones are taken; attacked in single precision.
+        samples: Evenly spread ones are taken.
         count: How many are taken.
         epsilon: Radius of the attacks, in units of pixel value.
         steps: Steps of PGD, the attack that is judged.
         seed: Of the random starts.
         batch_size: Images attacked at once.
+        precision: Of the model while it is attacked; best that of the rows the card stands under.
+        progress: Told before each check which one it is.
     """
     before = hash_weights(model)
     with frozen(model):
-        subject = _subject(model, samples, count, epsilon, steps, seed, batch_size)
-        checks = [_carried_out(number, check, subject) for number, check in _CHECKS.items()]
+        subject = _subject(model, samples, count, epsilon, steps, seed, batch_size, precision)
+        checks = []
+        for done, (number, check) in enumerate(_CHECKS.items()):
+            progress("sanity", done, len(_CHECKS), NAMES[number])
+            checks.append(_carried_out(number, check, subject))
+        progress("sanity", len(_CHECKS), len(_CHECKS))
         left_alone = _left_alone(model, before)
     return sorted([*checks, left_alone], key=lambda check: check.number)
 
@@ -65,8 +74,9 @@ def _subject(
     steps: int,
     seed: int,
     batch_size: int,
+    precision: Precision,
 ) -> Subject:
-    bench = Bench(model, threshold_of(model), seed, "sanity", "fp32", tolerance=2.0, tau=0.5)
+    bench = Bench(model, threshold_of(model), seed, "sanity", precision, tolerance=2.0, tau=0.5)
     cases, device = list_cases(samples), device_of(model)
     taken = (
         [i * len(cases) // count for i in range(count)] if count < len(cases) else range(len(cases))

@@ -1,0 +1,75 @@
+"""From the attacks a recipe names to callables, tried out before anything long begins."""
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from palpate.attacks import ATTACKS, LOSSES
+from palpate.types import Attack, Images, Logits
+
+
+def attacks_of(
+    options: Mapping[str, Mapping[str, Any]], epsilon_255: Sequence[float]
+) -> dict[str, Attack]:
+    """Configured attacks by their names in the table.
+
+    Args:
+        options: Name to options, as in a recipe; ``attack`` names the attack itself where it
+            differs from that name.
+        epsilon_255: Radii they will be run at, in steps of an 8-bit image.
+
+    Raises:
+        ValueError: If there is no such attack, option or loss, or an option's value is refused.
+    """
+    attacks = {name: _configured(name, dict(given)) for name, given in options.items()}
+    for name, attack in attacks.items():
+        _rehearse(name, attack, max(epsilon_255, default=1.0) / 255)
+    return attacks
+
+
+def _configured(name: str, options: dict[str, Any]) -> Attack:
+    which = options.pop("attack", name)
+    if which not in ATTACKS:
+        raise ValueError(
+            f"There is no attack {which!r}; expected one of {', '.join(ATTACKS)}. An attack under "
+            "another name in the table says which it is: `my-name: {attack: pgd, steps: 100}`."
+        )
+    known = list(inspect.signature(ATTACKS[which]).parameters)[3:]  # model, images and masks
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"Attack {name!r} has no option {option!r}; expected some of {', '.join(known)}."
+                f"{hint}"
+            )
+    if "loss" in options:
+        if options["loss"] not in LOSSES:
+            raise ValueError(
+                f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
+            )
+        options["loss"] = LOSSES[options["loss"]]
+    return partial(ATTACKS[which], **options)
+
+
+def _rehearse(name: str, attack: Attack, epsilon: float) -> None:
+    """Run an attack on a model of one line: a wrong option must not cost a training first."""
+    images = torch.full((1, 3, 4, 4), 0.5)
+    masks = torch.eye(4, dtype=torch.bool)[None, None]
+    strength = {} if _is_bound(attack) else {"epsilon": epsilon}
+    try:
+        attack(_brightness, images, masks, **strength)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
+
+
+def _brightness(images: Images) -> Logits:
+    return images.mean(dim=1, keepdim=True) - 0.4
+
+
+def _is_bound(attack: Attack) -> bool:
+    return isinstance(attack, partial) and "epsilon" in attack.keywords

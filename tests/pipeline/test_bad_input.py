@@ -1,0 +1,150 @@
+"""What a user can get wrong: one clear error before any work, and nothing lost."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from filelock import FileLock
+
+from palpate.evaluation import read_rows
+from palpate.pipeline.config import read_config
+from palpate.pipeline.run import evaluate_again, make_report, run
+
+
+def refused(recipe, match, error=ValueError, **changes):
+    with pytest.raises(error, match=match):
+        run(read_config(recipe(**changes)))
+
+
+@pytest.mark.parametrize("epsilon", [0.0313, 0, -1, 256, float("nan")])
+def test_epsilon_in_another_unit(epsilon, recipe):
+    refused(recipe, r"steps of an 8-bit image, 0\.1 to 255", evaluate__epsilon_255=[epsilon])
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"data__name": "kvasirr"}, "data.name in kvasir, isic"),
+        ({"model__adapter": "dense"}, "adapter"),
+        ({"data__sizes": 3}, r"data\.sizes: there is no such setting; did you mean size\?"),
+        ({"train__settings__epochs": 0}, "epochs > 0"),
+        ({"evaluate__attacks": {"fsgm": {}}}, "There is no attack 'fsgm'; expected one of"),
+        ({"evaluate__attacks": {"pgd": {"loss": "mse"}}}, "There is no loss 'mse'"),
+        ({"evaluate__attacks": {"pgd": {"step": 3}}}, r"no option 'step'; .* Did you mean steps\?"),
+        ({"evaluate__attacks": {"pgd": {"steps": 0}}}, "'pgd' cannot be run.*steps"),
+        ({"evaluate__split": "tests"}, "evaluate.split"),
+        ({"data__prompt": "p7"}, "p7"),
+    ],
+)
+def test_settings_that_cannot_be(changes, match, recipe, tmp_path):
+    refused(recipe, match, **changes)
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_all_faults_are_listed_at_once(recipe):
+    with pytest.raises(ValueError, match=r"(?s)data\.size.*evaluate\.batch_size"):
+        read_config(recipe(data__size="big", evaluate__batch_size="many"))
+
+
+def test_neither_model_nor_recipe_of_one(recipe):
+    refused(recipe, "model.name .* or model.build", model__name=None)
+
+
+def test_recipe_that_is_not_there(tmp_path, recipe):
+    recipe()
+    with pytest.raises(FileNotFoundError, match=r"beside it: recipe\.yaml"):
+        read_config(tmp_path / "recipes.yaml")
+
+
+def test_model_directory_that_is_no_clipseg(recipe, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    refused(recipe, "bert", model__name=str(other))
+
+
+def test_data_that_is_not_there_is_found_before_the_folder_is_made(recipe, tmp_path):
+    refused(recipe, "nowhere", FileNotFoundError, data__root=str(tmp_path / "nowhere"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_folder_that_cannot_be_written(recipe, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused(recipe, "cannot be written", PermissionError, out=str(tmp_path / "file" / "run"))
+
+
+def test_second_process_in_the_same_folder(recipe, tmp_path):
+    config = read_config(recipe())
+    config.folder.mkdir()
+    with FileLock(config.folder / ".lock"):
+        done = subprocess.run(
+            [sys.executable, "-m", "palpate", "run", "--config", str(tmp_path / "recipe.yaml")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("palpate: Another process is working in")
+    assert "Traceback" not in done.stderr
+
+
+def test_folder_of_a_run_with_other_settings(recipe):
+    small = {"evaluate__attacks": {"fgsm": {}}, "evaluate__epsilon_255": [2]}
+    config = read_config(recipe(**small))
+    run(config)
+    before = read_rows(config.folder / "rows")
+    refused(recipe, r"data\.prompt: 'random' there, 'p1' now", data__prompt="p1", **small)
+    refused(recipe, r"epochs: 2 there, 3 now", train__settings__epochs=3, **small)
+    assert read_rows(config.folder / "rows").equals(before)
+    # What changes no number may change.
+    run(read_config(recipe(evaluate__batch_size=3, name="renamed", **small)))
+
+
+def test_checkpoint_of_another_base(recipe, clipseg, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    small = {"evaluate__attacks": {"fgsm": {}}, "evaluate__epsilon_255": [2]}
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in clipseg.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    run(read_config(recipe(model__name=str(other), **small)))
+    weights = load_file(other / "model.safetensors")
+    first = sorted(weights)[0]
+    weights[first] = weights[first] + 1
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    refused(recipe, "other settings, data or base weights", model__name=str(other), **small)
+
+
+def test_not_a_run_folder(tmp_path):
+    for call in (make_report, lambda folder: evaluate_again(folder, None, None)):
+        with pytest.raises(FileNotFoundError, match="is not a run folder"):
+            call(tmp_path)
+
+
+def test_loss_that_is_not_a_number_stops_the_training(recipe):
+    refused(
+        recipe, "Lower the learning rate", FloatingPointError,
+        train__settings__learning_rate=1e30, train__settings__epochs=3,
+    )  # fmt: skip
+
+
+def test_a_model_without_gradient_is_no_robust_model(recipe, clipseg, tmp_path):
+    """Its decoder answers the same whatever it sees; the sanity card must not pass it."""
+    from safetensors.torch import load_file, save_file
+
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    for file in clipseg.iterdir():
+        (dead / file.name).write_bytes(file.read_bytes())
+    weights = load_file(dead / "model.safetensors")
+    last = [name for name in weights if "transposed_convolution" in name and "weight" in name][-1]
+    weights[last] = weights[last] * 0
+    save_file(weights, dead / "model.safetensors", {"format": "pt"})
+    config = read_config(
+        recipe(model__name=str(dead), model__adapter=None, evaluate__epsilon_255=[8])
+    )
+    with pytest.warns(RuntimeWarning, match="zero at every pixel"):
+        page = run(config)
+    card = json.loads((config.folder / "sanity.json").read_text())
+    assert "fail" in {check["status"] for check in card}
+    assert "There is no gradient to follow" in page.read_text(encoding="utf-8")

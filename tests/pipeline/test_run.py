@@ -1,0 +1,149 @@
+"""A whole run on tiny data: what it leaves behind, and what it does when it is called again."""
+
+import json
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from palpate.evaluation import read_rows
+from palpate.models import load_model
+from palpate.pipeline.config import read_config
+from palpate.pipeline.run import evaluate_again, make_report, run, train_only
+
+ROWS = 5 * (1 + 3 * 2)
+
+
+@pytest.fixture(scope="module")
+def finished(values, tmp_path_factory):
+    from palpate.pipeline.config import config_from
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    told = []
+    page = run(
+        config_from(values | {"out": str(out)}),
+        lambda *what: told.append(what[:3]),
+    )
+    return out, page, told
+
+
+def timeless(rows):
+    return rows.drop(columns="seconds").sort_values(["key", "attack", "epsilon"], ignore_index=True)
+
+
+def test_leaves_everything_it_promises(finished):
+    out, page, _ = finished
+    assert page == out / "report" / "index.html"
+    for name in (
+        "config.yaml", "environment.json", "sanity.json", "costs.json", "checkpoint/palpate.json",
+        "checkpoint/weights.safetensors", "checkpoint/metrics.csv", "tables/main.csv",
+        "tables/main.md", "tables/main.tex", "tables/baseline.csv", "figures/dsc-over-epsilon.png",
+        "report/index.html",
+    ):  # fmt: skip
+        assert (out / name).stat().st_size > 0, name
+    assert list((out / "figures").glob("panel-*-pgd.png"))
+
+
+def test_rows_are_one_per_image_and_condition(finished):
+    rows = read_rows(finished[0] / "rows")
+    assert len(rows) == ROWS
+    assert set(rows["attack"]) == {"clean", "noise", "fgsm", "pgd"}
+    assert set((rows["epsilon"] * 255).round()) == {0, 2, 8}
+
+
+def test_the_resolved_configuration_makes_the_same_run(finished, values):
+    out, _, _ = finished
+    again = read_config(out / "config.yaml")
+    assert again.model.width == 4
+    assert again.train.settings.epochs == 2
+    assert again.folder == out
+
+
+def test_every_stage_tells_how_far_it_is(finished):
+    told = finished[2]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == [
+        "training", "baseline", "attacks", "sanity",
+    ]  # fmt: skip
+    for stage in {stage for stage, _, _ in told}:
+        done = [(done, total) for name, done, total in told if name == stage]
+        assert done[-1][0] == done[-1][1]
+        assert done == sorted(done)
+
+
+def test_costs_name_every_stage_with_time_and_memory(finished):
+    costs = json.loads((finished[0] / "costs.json").read_text())
+    assert list(costs) == ["pretrain", "train", "evaluate", "sanity", "report"]
+    assert all(cost["seconds"] > 0 and cost["peak_memory_mb"] > 50 for cost in costs.values())
+
+
+def test_a_second_call_computes_nothing_again(finished):
+    out, _, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in (out / "rows").rglob("*.parquet")}
+    weights = (out / "checkpoint" / "weights.safetensors").stat().st_mtime_ns
+    told = []
+    run(
+        read_config(out / "config.yaml"),
+        lambda *what: told.append(what[0]),
+    )
+    assert {p: p.stat().st_mtime_ns for p in (out / "rows").rglob("*.parquet")} == before
+    assert (out / "checkpoint" / "weights.safetensors").stat().st_mtime_ns == weights
+    assert "training" not in told
+
+
+def test_baseline_is_the_model_without_its_adapter(finished, clipseg, data_root):
+    import palpate
+
+    out, _, _ = finished
+    data = palpate.load_data("folder", data_root, split="test", size=32)
+    rows = palpate.evaluate(load_model(clipseg), data, {})
+    baseline = read_rows(out / "baseline")
+    assert_frame_equal(timeless(baseline)[["key", "dsc"]], timeless(rows)[["key", "dsc"]])
+    table = pd.read_csv(out / "tables" / "baseline.csv")
+    assert table["dsc_frozen"].item() == pytest.approx(rows["dsc"].mean())
+
+
+class Killed(BaseException):
+    """Ends a run as a signal would."""
+
+
+@pytest.mark.parametrize(
+    ("stage", "done"), [("training", 1), ("training", 3), ("baseline", 2), ("attacks", 16)]
+)
+def test_a_killed_run_goes_on_to_the_same_rows(stage, done, finished, recipe):
+    config = read_config(recipe())
+
+    def kill(where, at, total, note=""):
+        if (where, at) == (stage, done):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(config, kill)
+    run(config)
+    whole = timeless(read_rows(finished[0] / "rows"))
+    assert_frame_equal(timeless(read_rows(config.folder / "rows")), whole)
+
+
+def test_more_attacks_are_added_to_the_rows(recipe):
+    config = read_config(recipe(evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2]))
+    run(config)
+    assert len(read_rows(config.folder / "rows")) == 10
+    evaluate_again(config.folder, ("noise", "pgd"), (4.0,))
+    rows = read_rows(config.folder / "rows")
+    assert rows.groupby(["attack", "epsilon"]).size().tolist() == [5, 5, 5, 5]
+    page = make_report(config.folder)
+    assert "PGD" in page.read_text(encoding="utf-8")
+
+
+def test_training_alone_leaves_a_checkpoint(recipe, clipseg):
+    config = read_config(recipe())
+    folder = train_only(config)
+    model = load_model(folder, base=clipseg)
+    assert model.adapter == "dense-vl"
+    assert not (config.folder / "rows").exists()
+
+
+def test_without_adapter_the_model_is_attacked_as_it_is(recipe):
+    config = read_config(recipe(model__adapter=None, evaluate__attacks={"fgsm": {}}))
+    run(config)
+    assert not (config.folder / "checkpoint").exists()
+    assert len(read_rows(config.folder / "rows")) == 15
