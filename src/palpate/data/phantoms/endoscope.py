@@ -38,9 +38,11 @@ class Endoscope:
 
 ENDOSCOPES = {
     "white-light": Endoscope(),
-    # Blue and green light only: blood turns dark brown, mucosa beige to green.
+    # Blue and green light only: vessels turn dark, mucosa gray-green; it reaches less far.
     "narrow-band": Endoscope(
-        colours=((0.25, 0.75, 0.0), (0.10, 0.50, 0.45), (0.0, 0.45, 0.55)), exposure=1.15
+        colours=((0.15, 0.65, 0.00), (0.00, 0.80, 0.30), (0.00, 0.40, 0.75)),
+        exposure=0.75,
+        grain=0.02,
     ),
     "fibrescope": Endoscope(
         colours=((0.95, 0.1, 0.0), (0.05, 0.9, 0.0), (0.0, 0.15, 0.6)),

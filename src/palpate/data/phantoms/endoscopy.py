@@ -174,7 +174,8 @@ def _polyp(rng: np.random.Generator, mucosa: Colour, alone: bool) -> Polyp:
     base = np.array(mucosa if camouflaged else drawn)
     red, green, blue = base * np.exp(0.05 * rng.standard_normal(3))
     albedo = float(red), float(green), float(blue)
-    height = float(rng.uniform(0.35, 0.95))
+    # What neither colour nor relief tells from the mucosa no one could outline.
+    height = float(rng.uniform(0.55 if camouflaged else 0.35, 0.95))
     words = Attributes("polyp", "", shape, nearest_colour(albedo), "")
     return Polyp(outline, albedo, height, words)
 

@@ -41,8 +41,8 @@ class Scanner:
 SCANNERS = {
     "harmonic": Scanner(),
     # Imaging at the transmitted frequency: coarser, with more clutter and less contrast.
-    "fundamental": Scanner(cells=(70, 26), speckle=0.11, gain=0.08, contrast=0.65, haze=0.3),
-    "low-gain": Scanner(gain=-0.16, contrast=1.15, speckle=0.09),
+    "fundamental": Scanner(cells=(70, 26), speckle=0.15, gain=0.10, contrast=0.5, haze=0.42),
+    "low-gain": Scanner(gain=-0.24, contrast=1.15, speckle=0.09),
 }
 
 
