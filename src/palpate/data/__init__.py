@@ -9,8 +9,6 @@ from palpate.data.prompts import PromptPolicy
 from palpate.data.sample import Batch, Case, Sample, collate
 from palpate.data.sets import DATASETS
 
-FolderDataset = PromptedDataset  # its name while there were folders only
-
 __all__ = [
     "DATASETS",
     "PHANTOMS",
@@ -19,7 +17,6 @@ __all__ = [
     "Case",
     "DatasetSpec",
     "Entry",
-    "FolderDataset",
     "PromptPolicy",
     "PromptedDataset",
     "Sample",
