@@ -19,7 +19,7 @@ def test_the_defaults_are_those_of_the_published_study():
         ({"learning_rate": float("nan")}, "learning_rate > 0, got nan"),
         ({"weight_decay": -0.1}, "weight_decay >= 0, got -0.1"),
         ({"workers": -1}, "workers >= 0, got -1"),
-        ({"epochs": 5}, "warmup_epochs < epochs, got 20.0 and 5"),
+        ({"epochs": 5}, "warmup_epochs < epochs, got 20 and 5"),
         ({"warmup_epochs": -1.0}, "0 <= warmup_epochs"),
         ({"schedule": "steps"}, "schedule to be one of step, epoch, got 'steps'"),
         ({"precision": "half"}, "precision to be one of fp32, bf16, fp16, got 'half'"),
