@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +11,19 @@ from PIL import Image
 
 from ..models import tiny
 
+SOURCES = str(Path(__file__).parents[2] / "src")
 COUNTS = {"train": 8, "val": 4, "test": 5}
+
+
+def shell(*arguments):
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "palpate", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": SOURCES},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """What a user can get wrong: one clear error before any work, and nothing lost."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from filelock import FileLock
@@ -10,6 +8,8 @@ from filelock import FileLock
 from palpate.evaluation import read_rows
 from palpate.pipeline.config import read_config
 from palpate.pipeline.run import evaluate_again, make_report, run
+
+from .conftest import shell
 
 
 def refused(recipe, match, error=ValueError, **changes):
@@ -78,10 +78,7 @@ def test_second_process_in_the_same_folder(recipe, tmp_path):
     config = read_config(recipe())
     config.folder.mkdir()
     with FileLock(config.folder / ".lock"):
-        done = subprocess.run(
-            [sys.executable, "-m", "palpate", "run", "--config", str(tmp_path / "recipe.yaml")],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = shell("run", "--config", str(tmp_path / "recipe.yaml"))
     assert done.returncode == 1
     assert done.stderr.startswith("palpate: Another process is working in")
     assert "Traceback" not in done.stderr

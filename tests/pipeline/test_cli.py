@@ -1,11 +1,10 @@
 """The command line as a user types it."""
 
-import subprocess
-import sys
-
 import pytest
 
 from palpate.cli import main
+
+from .conftest import shell
 
 
 def test_without_arguments_it_says_what_it_can(capsys):
@@ -31,9 +30,7 @@ def test_unknown_command_lists_the_known_ones():
 def test_a_run_from_the_shell(recipe, tmp_path):
     path = recipe(evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2])
     arguments = ["run", "--config", str(path), "--evaluate.epsilon-255", "4"]
-    done = subprocess.run(
-        [sys.executable, "-m", "palpate", *arguments], capture_output=True, text=True, check=False
-    )
+    done = shell(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "run" / "report" / "index.html")
     assert "attacks: 10/10" in done.stderr

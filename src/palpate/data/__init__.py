@@ -2,24 +2,28 @@
 
 from palpate.data.augment import Augmentation, augment
 from palpate.data.batches import Samples, batches
-from palpate.data.folder import DatasetSpec, FolderDataset
+from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
 from palpate.data.load import load_data
+from palpate.data.phantoms import PHANTOMS, listening_pair
 from palpate.data.prompts import PromptPolicy
 from palpate.data.sample import Batch, Case, Sample, collate
 from palpate.data.sets import DATASETS
 
 __all__ = [
     "DATASETS",
+    "PHANTOMS",
     "Augmentation",
     "Batch",
     "Case",
     "DatasetSpec",
-    "FolderDataset",
+    "Entry",
     "PromptPolicy",
+    "PromptedDataset",
     "Sample",
     "Samples",
     "augment",
     "batches",
     "collate",
+    "listening_pair",
     "load_data",
 ]

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from palpate.data.pixels import read_pair
 from palpate.data.problems import refuse
 
 SPLITS = ("train", "val", "test")
@@ -17,7 +21,7 @@ _SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("",
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """One image with one mask, and its texts by level; a level may have several phrasings."""
 
     image_name: str
@@ -30,10 +34,24 @@ class Entry:
     def key(self) -> str:
         """Name of the mask without extension: unique where several masks share an image.
 
-        >>> Entry("a.png", "mask_1/a_gt.png", Path(), Path(), {}).key
+        >>> FileEntry("a.png", "mask_1/a_gt.png", Path(), Path(), {}).key
         'mask_1/a_gt'
         """
         return str(PurePosixPath(self.mask_name).with_suffix(""))
+
+    def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+        """The image in [0, 1] and its mask, see :func:`palpate.data.pixels.read_pair`."""
+        return read_pair(self.image, self.mask, size)
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that does not exist.
+
+    Raises:
+        ValueError: If there is no such split by name.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
 
 
 def annotation_file(folder: Path, split: str) -> Path:
@@ -43,8 +61,7 @@ def annotation_file(folder: Path, split: str) -> Path:
         ValueError: If there is no such split by name.
         FileNotFoundError: If the folder has no annotations, or none of this split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
+    check_split(split)
     path = folder / "anns" / f"{split}.json"
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.json"))) or "none"
@@ -55,7 +72,7 @@ def annotation_file(folder: Path, split: str) -> Path:
     return path
 
 
-def read_entries(folder: Path, split: str) -> tuple[Entry, ...]:
+def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
     """Entries of a split in the order of the file, each once.
 
     Args:
@@ -65,7 +82,7 @@ def read_entries(folder: Path, split: str) -> tuple[Entry, ...]:
         split: ``train``, ``val`` or ``test``.
 
     Raises:
-        ValueError: If the file is not what :class:`Entry` needs, or names a file outside
+        ValueError: If the file is not what :class:`FileEntry` needs, or names a file outside
             ``folder``, or is empty, or gives two different entries the same key.
         FileNotFoundError: If the annotations are missing.
     """
@@ -131,14 +148,16 @@ def _leaves_folder(name: str) -> bool:
     return bool(windows.drive or windows.root) or ".." in windows.parts or name.startswith("/")
 
 
-def _entry(folder: Path, split: str, record: dict[str, Any]) -> Entry:
+def _entry(folder: Path, split: str, record: dict[str, Any]) -> FileEntry:
     prompts = {
         level: (value,) if isinstance(value, str) else tuple(value)
         for level, value in sorted(record["prompts"].items(), key=_by_number)
     }
     image_name, mask_name = record["img_name"], record["mask_name"]
     image = _locate(folder / "images", split, image_name)
-    return Entry(image_name, mask_name, image, _locate(folder / "masks", split, mask_name), prompts)
+    return FileEntry(
+        image_name, mask_name, image, _locate(folder / "masks", split, mask_name), prompts
+    )
 
 
 def _by_number(item: tuple[str, object]) -> tuple[int, str]:
@@ -150,8 +169,8 @@ def _locate(folder: Path, split: str, name: str) -> Path:
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _unique(entries: Sequence[Entry], path: Path) -> tuple[Entry, ...]:
-    by_key: dict[str, Entry] = {}
+def _unique(entries: Sequence[FileEntry], path: Path) -> tuple[FileEntry, ...]:
+    by_key: dict[str, FileEntry] = {}
     clashes, repeated = [], Counter[str]()
     for entry in entries:
         first = by_key.setdefault(entry.key, entry)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from palpate.data.annotations import Entry
+from palpate.data.annotations import FileEntry
 from palpate.data.files import naming, opened
 from palpate.data.pixels import foreground, try_decoding
 from palpate.data.problems import refuse
@@ -20,7 +20,7 @@ class _Finding(NamedTuple):
     on_trust: str | None = None
 
 
-def check_paths(entries: Sequence[Entry], folder: Path) -> None:
+def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
     """Look whether all files exist, and inside the folder.
 
     Raises:
@@ -43,7 +43,7 @@ def check_paths(entries: Sequence[Entry], folder: Path) -> None:
     )
 
 
-def check_files(entries: Sequence[Entry]) -> None:
+def check_files(entries: Sequence[FileEntry]) -> None:
     """Decode every image and mask once, JPEG images at an eighth of their size.
 
     Raises:
@@ -66,7 +66,7 @@ def check_files(entries: Sequence[Entry]) -> None:
         )
 
 
-def _inspect(entry: Entry) -> _Finding:
+def _inspect(entry: FileEntry) -> _Finding:
     try:
         with opened(entry.image) as picture, opened(entry.mask) as drawing:
             check_shapes(picture, drawing, orientations(picture, drawing))

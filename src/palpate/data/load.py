@@ -4,11 +4,12 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from palpate.data.annotations import Entry, annotation_file, read_entries
+from palpate.data.annotations import FileEntry, annotation_file, read_entries
 from palpate.data.check import check_files, check_paths
-from palpate.data.folder import DatasetSpec, FolderDataset
+from palpate.data.dataset import DatasetSpec, PromptedDataset
+from palpate.data.phantoms import PHANTOMS, SPLIT_SIZES, phantom_data
 from palpate.data.problems import refuse
-from palpate.data.prompts import EMPTY_LEVEL, RANDOM, PromptPolicy
+from palpate.data.prompts import PromptPolicy, check_levels
 from palpate.data.sets import DATASETS
 
 ROOT_VARIABLE = "PALPATE_DATA"
@@ -25,27 +26,31 @@ def load_data(
     seed: int = 0,
     limit: int | None = None,
     check: bool = True,
-) -> FolderDataset:
+    appearance: str | None = None,
+) -> PromptedDataset:
     """Samples of a data set, with everything that could go wrong found at once.
 
     Args:
         name: One of ``DATASETS``, or ``folder`` for a folder of your own in the same layout:
             ``images/``, ``masks/`` and ``anns/{train,val,test}.json``, a list of objects with
             ``img_name``, ``mask_name`` and ``prompts`` (level to text or list of texts).
+            The ``phantom-...`` sets are drawn and need no files, see :mod:`palpate.data.phantoms`.
         root: Folder that holds the folder of the data set, or that folder itself; by default the
-            environment variable ``PALPATE_DATA``, or else ``data``.
+            environment variable ``PALPATE_DATA``, or else ``data``. Phantoms have no use for it.
         split: ``train``, ``val`` or ``test``.
         size: Side of the square that images and masks are resized to, in pixels; by default each
-            keeps its own size.
+            keeps its own size (phantoms: 224).
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
         override_prompt: A text for every sample, instead.
-        seed: Of everything drawn: prompts here, augmentation in training.
+        seed: Of everything drawn: prompts here, augmentation in training, and phantoms.
         limit: Use only this many entries, from the beginning.
         check: Decode every file once before returning, about a millisecond each, so that a bad
             one is found now and not hours later. That files exist is checked in any case.
+        appearance: How phantoms are recorded, such as ``narrow-band``; by default in the first of
+            the ways that their modality knows. Files look as they look.
 
     Raises:
-        ValueError: If the name, split, prompt level or a file is not what was expected.
+        ValueError: If the name, split, prompt level, appearance or a file is not what was expected.
         FileNotFoundError: If the folder, its annotations, an image or a mask is missing.
     """
     spec = _spec(name)
@@ -53,15 +58,36 @@ def load_data(
         raise ValueError(f"Expected limit >= 1, got {limit}.")
     if size is not None and size < 1:
         raise ValueError(f"Expected size >= 1 pixel, got {size}.")
+    policy = PromptPolicy(prompt, override_prompt, seed)
+    if name in PHANTOMS:
+        count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
+        return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
+    if appearance is not None:
+        raise ValueError(
+            f"Expected appearance=None for {name!r}, got {appearance!r}: only phantoms "
+            f"({', '.join(PHANTOMS)}) can be drawn in another appearance."
+        )
+    return _from_files(spec, root, split, size, policy, limit, check)
+
+
+def _from_files(
+    spec: DatasetSpec,
+    root: str | Path | None,
+    split: str,
+    size: int | None,
+    policy: PromptPolicy,
+    limit: int | None,
+    check: bool,
+) -> PromptedDataset:
     folder = _folder(spec, root)
     entries = read_entries(folder, split)[:limit]
-    policy = PromptPolicy(prompt, override_prompt, seed)
-    _check_levels(entries, policy, annotation_file(folder, split))
+    texts = {entry.key: entry.prompts for entry in entries}
+    check_levels(policy, texts, str(annotation_file(folder, split)))
     _check_names(entries, spec)
     check_paths(entries, folder)
     if check:
         check_files(entries)
-    return FolderDataset(spec, split, entries, policy, size)
+    return PromptedDataset(spec, split, entries, policy, size)
 
 
 def _spec(name: str) -> DatasetSpec:
@@ -88,22 +114,7 @@ def _folder(spec: DatasetSpec, root: str | Path | None) -> Path:
     )
 
 
-def _check_levels(entries: tuple[Entry, ...], policy: PromptPolicy, path: Path) -> None:
-    lacking = [entry.key for entry in entries if policy.lacks(entry.prompts)]
-    if not lacking:
-        return
-    levels = ", ".join(dict.fromkeys(level for entry in entries for level in entry.prompts))
-    wanted = repr(policy.prompt)
-    if policy.prompt == RANDOM:
-        wanted = f"other than the empty {EMPTY_LEVEL!r}"
-    raise ValueError(
-        f"Expected prompt level {wanted} in {path}, but {len(lacking)} of {len(entries)} "
-        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}. Choose one of these, "
-        "'random' or 'all', or give an override text."
-    )
-
-
-def _check_names(entries: tuple[Entry, ...], spec: DatasetSpec) -> None:
+def _check_names(entries: tuple[FileEntry, ...], spec: DatasetSpec) -> None:
     problems = []
     for entry in entries:
         try:

@@ -8,7 +8,7 @@ from typing import final
 from torch.utils.data import Dataset
 
 from palpate.data.augment import Augmentation
-from palpate.data.folder import FolderDataset
+from palpate.data.dataset import PromptedDataset
 from palpate.data.sample import Case, Sample
 
 
@@ -17,7 +17,7 @@ from palpate.data.sample import Case, Sample
 class PooledDataset(Dataset[Sample]):
     """The samples of all parts, one part after the other."""
 
-    parts: tuple[FolderDataset, ...]
+    parts: tuple[PromptedDataset, ...]
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -43,6 +43,6 @@ class PooledDataset(Dataset[Sample]):
         return replace(self, parts=tuple(part.augmented(augmentation) for part in self.parts))
 
 
-def pool(parts: Sequence[FolderDataset]) -> FolderDataset | PooledDataset:
+def pool(parts: Sequence[PromptedDataset]) -> PromptedDataset | PooledDataset:
     """One data set of several; a single one stays what it is."""
     return parts[0] if len(parts) == 1 else PooledDataset(tuple(parts))

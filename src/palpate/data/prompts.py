@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from palpate.randomness import choose
 
@@ -9,6 +10,8 @@ RANDOM = "random"
 ALL = "all"
 OVERRIDE = "override"
 EMPTY_LEVEL = "p0"  # no text at all
+
+Texts: TypeAlias = Mapping[str, Sequence[str]]  # by level, each in one or more phrasings
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class PromptPolicy:
     override: str | None = None
     seed: int = 0
 
-    def levels(self, prompts: Mapping[str, Sequence[str]], key: str, *epoch: int) -> list[str]:
+    def levels(self, prompts: Texts, key: str, *epoch: int) -> list[str]:
         """Levels that a sample is used with: one, or with ``all`` every one it has.
 
         >>> PromptPolicy("all").levels({"p0": [""], "p1": ["polyp"]}, "image-1")
@@ -46,19 +49,44 @@ class PromptPolicy:
             ]
         return [self.prompt]
 
-    def text(self, prompts: Mapping[str, Sequence[str]], level: str, key: str, *epoch: int) -> str:
+    def text(self, prompts: Texts, level: str, key: str, *epoch: int) -> str:
         """The text of a level, one phrasing where there are several."""
         if self.override is not None:
             return self.override
         return _pick(prompts[level], self.seed, "phrasing", key, level, *epoch)
 
-    def lacks(self, prompts: Mapping[str, Sequence[str]]) -> bool:
+    def lacks(self, prompts: Texts) -> bool:
         """Whether an entry has no text that this policy could choose."""
         if self.override is not None or self.prompt == ALL:
             return False
         if self.prompt == RANDOM:
             return not set(prompts) - {EMPTY_LEVEL}
         return self.prompt not in prompts
+
+
+def check_levels(policy: PromptPolicy, texts: Mapping[str, Texts], where: str) -> None:
+    """Refuse a policy that finds no text for some entry.
+
+    Args:
+        policy: Chooses the texts.
+        texts: Of every entry, by its key.
+        where: Names their source in the error.
+
+    Raises:
+        ValueError: Says how many entries lack a text, and which levels there are.
+    """
+    lacking = [key for key, prompts in texts.items() if policy.lacks(prompts)]
+    if not lacking:
+        return
+    levels = ", ".join(dict.fromkeys(level for prompts in texts.values() for level in prompts))
+    wanted = repr(policy.prompt)
+    if policy.prompt == RANDOM:
+        wanted = f"other than the empty {EMPTY_LEVEL!r}"
+    raise ValueError(
+        f"Expected prompt level {wanted} in {where}, but {len(lacking)} of {len(texts)} "
+        f"entries lack it, such as {lacking[0]!r}. Levels there: {levels}. Choose one of these, "
+        "'random' or 'all', or give an override text."
+    )
 
 
 def _pick(options: Sequence[str], seed: int, *purpose: str | int) -> str:

@@ -4,7 +4,8 @@ import re
 from functools import partial
 from pathlib import PurePosixPath
 
-from palpate.data.folder import DatasetSpec
+from palpate.data.dataset import DatasetSpec
+from palpate.data.phantoms import PHANTOMS
 
 _CAMUS_STRUCTURES = {"mask_1": "left ventricle", "mask_2": "myocardium", "mask_3": "left atrium"}
 
@@ -70,4 +71,5 @@ DATASETS = {
         "Al-Dhabyani et al., 2020, https://doi.org/10.1016/j.dib.2019.104863",
     ),
     "folder": DatasetSpec("folder", "", _first_folder, _itself),
+    **{name: modality.spec for name, modality in PHANTOMS.items()},
 }

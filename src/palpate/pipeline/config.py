@@ -32,6 +32,8 @@ class DataConfig:
     """Prompt level (p1, p2, ...), `random` (drawn once per sample) or `all`."""
     override_prompt: str | None = None
     """One text for every sample, in place of their own."""
+    appearance: str | None = None
+    """How phantoms are recorded, such as `narrow-band`; null for the usual way."""
     train_limit: int | None = None
     """Use the first so many training samples."""
     test_limit: int | None = None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from palpate.data import FolderDataset
+from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import VLSM
@@ -97,7 +97,7 @@ def make_report(folder: Path) -> Path:
 
 
 def _evaluate(
-    config: RunConfig, model: VLSM, data: FolderDataset, folder: Path, progress: Progress
+    config: RunConfig, model: VLSM, data: PromptedDataset, folder: Path, progress: Progress
 ) -> None:
     with measured("evaluate", folder):
         stages.score_baseline(config, data, progress)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from palpate.data import FolderDataset, load_data
+from palpate.data import PromptedDataset, load_data
 from palpate.data.load import data_root
 from palpate.data.pool import pool
 from palpate.evaluation import ExampleStore, evaluate
@@ -26,9 +26,9 @@ from palpate.training import pretrain, train
 class Splits:
     """The three splits of a run's data set, checked before any work starts."""
 
-    train: FolderDataset
-    val: FolderDataset
-    attacked: FolderDataset
+    train: PromptedDataset
+    val: PromptedDataset
+    attacked: PromptedDataset
 
 
 def load_splits(config: RunConfig) -> Splits:
@@ -41,6 +41,7 @@ def load_splits(config: RunConfig) -> Splits:
         size=wanted.size,
         prompt=wanted.prompt,
         override_prompt=wanted.override_prompt,
+        appearance=wanted.appearance,
         seed=config.seed,
     )
     return Splits(
@@ -88,7 +89,9 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
     return load_model(out, base=base, device=device(config))
 
 
-def press(config: RunConfig, model: VLSM, data: FolderDataset, progress: Progress) -> pd.DataFrame:
+def press(
+    config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress
+) -> pd.DataFrame:
     """Attack the model and score it; rows and examples go to the run folder."""
     wanted = config.evaluate
     return evaluate(
@@ -108,7 +111,7 @@ def press(config: RunConfig, model: VLSM, data: FolderDataset, progress: Progres
 
 
 def score_baseline(
-    config: RunConfig, data: FolderDataset, progress: Progress
+    config: RunConfig, data: PromptedDataset, progress: Progress
 ) -> pd.DataFrame | None:
     """Clean scores of the model without its adapter: the frozen-encoder baseline."""
     if not config.evaluate.baseline or config.model.adapter is None:
@@ -135,7 +138,7 @@ def device(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> FolderDataset:
+def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> PromptedDataset:
     return load_data(
         name, config.data.root, split=split, size=build.parts.input_size, seed=config.seed
     )

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from palpate.data import FolderDataset
+from palpate.data import PromptedDataset
 from palpate.data.pool import PooledDataset
 from palpate.randomness import generator
 
-AnyData: TypeAlias = FolderDataset | PooledDataset
+AnyData: TypeAlias = PromptedDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):

@@ -48,7 +48,7 @@ def train(
     Args:
         model: As returned by ``load_model(..., adapter=...)``. Afterwards it has the weights of the
             last epoch; load ``out`` for those of the best.
-        data: Training samples of one size; :meth:`FolderDataset.augmented` gives them random
+        data: Training samples of one size; :meth:`PromptedDataset.augmented` gives them random
             changes, which the published recipe does without.
         validation: Samples that choose the best epoch.
         out: Gets the best checkpoint, ``metrics.csv`` and the state.

@@ -1,16 +1,16 @@
-"""A folder of images, masks and texts as a dataset."""
+"""Images with masks and texts as a dataset, wherever they come from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
+from jaxtyping import Bool, Float
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from palpate.data.annotations import Entry
 from palpate.data.augment import Augmentation, augment
-from palpate.data.pixels import read_pair
-from palpate.data.prompts import ALL, PromptPolicy
+from palpate.data.prompts import ALL, PromptPolicy, Texts
 from palpate.data.sample import Case, Sample
 from palpate.randomness import generator
 
@@ -34,17 +34,46 @@ class DatasetSpec:
     reference: str = ""
 
 
+@runtime_checkable
+class Entry(Protocol):
+    """One image with one mask, and its texts: files, or a recipe for drawing them."""
+
+    @property
+    def image_name(self) -> str:
+        """Unique to the image within its data set and split."""
+        ...
+
+    @property
+    def mask_name(self) -> str:
+        """Unique to the mask."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Names the entry in every results table."""
+        ...
+
+    @property
+    def prompts(self) -> Texts:
+        """Texts by level; a level may have several phrasings."""
+        ...
+
+    def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+        """The image in [0, 1] and its mask, square if ``size`` is given."""
+        ...
+
+
 @final
 @dataclass(frozen=True, eq=False)
-class FolderDataset(Dataset[Sample]):
+class PromptedDataset(Dataset[Sample]):
     """Samples of one split; made by :func:`palpate.data.load_data`.
 
-    Files are read when a sample is asked for; ``cases`` says what there is without reading any.
+    Images are read or drawn when a sample is asked for; ``cases`` says what there is without that.
 
     Attributes:
         spec: What is known about the data set.
         split: ``train``, ``val`` or ``test``.
-        entries: What the annotations list.
+        entries: What the annotations list, or the generator of phantoms draws.
         policy: Chooses the prompts; its seed is that of the augmentation too.
         size: Side of the square that samples are resized to, in pixels; None keeps their own.
         epoch: In which whatever is random is drawn; None outside training.
@@ -69,18 +98,18 @@ class FolderDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         entry, case = self._items[index]
-        image, mask = read_pair(entry.image, entry.mask, self.size)
+        image, mask = entry.read(self.size)
         if self.augmentation is None:
             return Sample(case, image, mask)
         source = generator(self.policy.seed, "augmentation", *self._draw, case.key)
         image, mask, prompt = augment(image, mask, case.prompt, self.augmentation, source)
         return Sample(replace(case, prompt=prompt), image, mask)
 
-    def with_epoch(self, epoch: int) -> "FolderDataset":
+    def with_epoch(self, epoch: int) -> "PromptedDataset":
         """The same data with whatever is random drawn anew for this epoch, for training."""
         return replace(self, epoch=epoch)
 
-    def augmented(self, augmentation: Augmentation | None) -> "FolderDataset":
+    def augmented(self, augmentation: Augmentation | None) -> "PromptedDataset":
         """The same data seen through ``augmentation``, for training."""
         return replace(self, augmentation=augmentation)
 

@@ -1,0 +1,26 @@
+"""Phantoms: drawn images with exact masks, known attributes, and texts made of these.
+
+Three modalities (endoscopy, dermoscopy, echocardiography), each in two parts: a *scene* says what
+there is, in coordinates that know no pixels; an instrument makes a picture of it. Another
+instrument gives the same scene another appearance. Everything follows from seed, split and index.
+
+>>> from palpate.data import load_data
+>>> sample = load_data("phantom-endoscopy", size=64, limit=3)[0]
+>>> tuple(sample.image.shape), sample.case.structure
+((3, 64, 64), 'polyp')
+"""
+
+from palpate.data.phantoms.drawn import SPLIT_SIZES, listening_pair, phantom_data
+from palpate.data.phantoms.entries import PhantomEntry, phantom_entries
+from palpate.data.phantoms.modalities import PHANTOMS, Modality, Scene
+
+__all__ = [
+    "PHANTOMS",
+    "SPLIT_SIZES",
+    "Modality",
+    "PhantomEntry",
+    "Scene",
+    "listening_pair",
+    "phantom_data",
+    "phantom_entries",
+]
