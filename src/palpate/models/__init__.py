@@ -7,6 +7,7 @@ from palpate.models.directory import write_model
 from palpate.models.loading import load_model
 from palpate.models.student import StudentSize, shrink
 from palpate.models.vlsm import VLSM, Preprocessing
+from palpate.models.vocabulary import learn_vocabulary
 
 __all__ = [
     "ADAPTERS",
@@ -16,6 +17,7 @@ __all__ = [
     "adapt",
     "adapter_state",
     "build_from_dinov2",
+    "learn_vocabulary",
     "load_model",
     "save_checkpoint",
     "shrink",

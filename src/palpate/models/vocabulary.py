@@ -36,7 +36,9 @@ def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
     merges = _learn_merges(texts, letters, size)[:room]
     tokens = [*single, *(first + second for first, second in merges), START, END]
     out.mkdir(parents=True, exist_ok=True)
-    write_text(json.dumps({token: number for number, token in enumerate(tokens)}), out / "vocab.json")
+    write_text(
+        json.dumps({token: number for number, token in enumerate(tokens)}), out / "vocab.json"
+    )
     lines = ["#version: 0.2", *(f"{first} {second}" for first, second in merges)]
     write_text("\n".join(lines) + "\n", out / "merges.txt")
     return len(tokens)
