@@ -1,7 +1,10 @@
 """A small vocabulary in CLIP's format, learnt from the texts a model will read."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from palpate.models.weights import write_text
@@ -9,7 +12,7 @@ from palpate.models.weights import write_text
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
 # How CLIP parts a text before pairs are merged: contractions, letters, single digits, the rest.
-_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 
 def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
@@ -28,12 +31,12 @@ def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
     Raises:
         ValueError: If ``size`` leaves no room for merges.
     """
-    letters = _printable_bytes()
+    letters = list(_printable_bytes().values())
     single = [*letters, *(letter + _WORD_END for letter in letters)]
     room = size - len(single) - 2
     if room < 1:
         raise ValueError(f"Expected a size above {len(single) + 2} tokens, got {size}.")
-    merges = _learn_merges(texts, letters, size)[:room]
+    merges = _learn_merges(_words(texts), room)
     tokens = [*single, *(first + second for first, second in merges), START, END]
     out.mkdir(parents=True, exist_ok=True)
     write_text(
@@ -44,30 +47,50 @@ def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
     return len(tokens)
 
 
-def _learn_merges(texts: Iterable[str], letters: list[str], size: int) -> list[tuple[str, str]]:
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    learner = Tokenizer(models.BPE(end_of_word_suffix=_WORD_END))
-    learner.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        initial_alphabet=letters,
-        end_of_word_suffix=_WORD_END,
-        show_progress=False,
-    )
-    learner.train_from_iterator(texts, trainer)
-    learnt = json.loads(learner.to_str())["model"]["merges"]
-    return [(first, second) for first, second in learnt]
+def _learn_merges(words: Counter[tuple[str, ...]], most: int) -> list[tuple[str, str]]:
+    # The learner of the tokenizers library breaks ties differently in every process.
+    merges: list[tuple[str, str]] = []
+    while len(merges) < most:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, times in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += times
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        words = Counter({_merged(word, best): times for word, times in words.items()})
+    return merges
 
 
-def _printable_bytes() -> list[str]:
+def _words(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
+    """Words as sequences of printable bytes, the last one marked, and how often they occur."""
+    found = Counter(word for text in texts for word in _WORD.findall(text.lower()))
+    letters = _printable_bytes()
+    counted: Counter[tuple[str, ...]] = Counter()
+    for word, times in found.items():
+        spelt = [letters[byte] for byte in word.encode()]
+        counted[(*spelt[:-1], spelt[-1] + _WORD_END)] += times
+    return counted
+
+
+def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    """A word with every occurrence of the pair made one, from the left.
+
+    >>> _merged(("a", "a", "a", "b"), ("a", "a"))
+    ('aa', 'a', 'b')
+    """
+    parts, rest = [], list(word)
+    while rest:
+        size = 2 if tuple(rest[:2]) == pair else 1
+        parts.append("".join(rest[:size]))
+        rest = rest[size:]
+    return tuple(parts)
+
+
+def _printable_bytes() -> dict[int, str]:
     """A printable character for each byte: itself, or one above 255 for those without a face."""
     faces = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     faces += range(ord("®"), ord("ÿ") + 1)
-    return [chr(code) for code in [*faces, *range(256, 512 - len(faces))]]
+    others = [byte for byte in range(256) if byte not in faces]
+    return {byte: chr(byte) for byte in faces} | {b: chr(256 + n) for n, b in enumerate(others)}

@@ -24,13 +24,14 @@ from palpate.training.train import TrainingImages
 class Pupil(nn.Module):
     """A student beside its teacher; gives what still differs in what they see."""
 
-    def __init__(self, student: VLSM, teacher: VLSM) -> None:
+    def __init__(self, student: VLSM, teacher: VLSM, seed: int = 0) -> None:
         super().__init__()
         self.student, self.teacher = student, teacher
         small, large = (m.net.config.vision.hidden_size for m in (student, teacher))
-        self.maps = nn.ModuleList(
-            nn.Linear(small, large) for _ in student.net.config.extract_layers
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            depth = len(student.net.config.extract_layers)
+            self.maps = nn.ModuleList(nn.Linear(small, large) for _ in range(depth))
         teacher.requires_grad_(False)
         student.requires_grad_(False)
         student.net.clip.vision_model.requires_grad_(True)
@@ -71,7 +72,8 @@ def distil(
     Returns:
         ``out``.
     """
-    pupil = Pupil(load_model(student, device=device), load_model(teacher, device=device)).to(device)
+    small, large = (load_model(folder, device=device) for folder in (student, teacher))
+    pupil = Pupil(small, large, settings.seed).to(device)
 
     def keep_best(row: dict[str, Any]) -> None:
         write_model(pupil.student, student, out, {"settings": vars(settings), "reached": row})
