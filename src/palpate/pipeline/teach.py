@@ -15,6 +15,7 @@ from palpate.data.pool import pool
 from palpate.data.prompts import PromptPolicy
 from palpate.models import StudentSize, build_from_dinov2, learn_vocabulary, shrink
 from palpate.models.dinov2 import NewParts
+from palpate.pipeline.stages import find_weights
 from palpate.progress import Progress, silent
 from palpate.training import TrainingSettings, distil, train_whole
 
@@ -57,18 +58,22 @@ class TeachConfig:
         return self.out or Path("runs") / self.name
 
 
-def teach(config: TeachConfig, backbone: Path, progress: Progress = silent) -> Path:
+def teach(config: TeachConfig, progress: Progress = silent) -> Path:
     """Make a small model; what an earlier call finished is not done again.
 
     Args:
         config: The recipe.
-        backbone: Directory of the teacher's DINOv2.
         progress: Told about every step.
 
     Returns:
         The finished model directory.
+
+    Raises:
+        ValueError, FileNotFoundError: If the recipe, the data or the backbone cannot be used; found
+            before the first long computation.
     """
     out, parts = config.folder, config.parts
+    backbone = find_weights(config.backbone, config.root)
     data, validation = (list(_parts(config, split)) for split in ("train", "val"))
     tokens = learn_vocabulary(_texts(data), out / "vocabulary", config.vocabulary)
     parts = replace(parts, vocabulary=tokens, end_of_text=tokens - 1)
