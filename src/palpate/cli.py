@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from palpate.pipeline import watching
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_config
+from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_config, read_recipe
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ Other = (
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
 _PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
 
-_COMMANDS = ("run", "train", "evaluate", "report", "data")
+_COMMANDS = ("run", "train", "pretrain", "evaluate", "report", "data")
 
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
 
   palpate run --config recipes/kvasir-quick.yaml    train, attack, score and report
   palpate train --config RECIPE                     the first half: a trained checkpoint
+  palpate pretrain --config recipes/tiny.yaml       a small model of one's own, from a DINOv2
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
   palpate report --run DIR                          tables, figures and page of a run
   palpate data check kvasir [--root DIR]            check and count a data set
@@ -98,6 +99,8 @@ def _dispatch(arguments: list[str]) -> None:
         print(_USAGE, end="")
     elif arguments[0] in ("run", "train"):
         _run(arguments[0], arguments[1:])
+    elif arguments[0] == "pretrain":
+        _pretrain(arguments[1:])
     elif arguments[0] == "data":
         tyro.extras.subcommand_cli_from_dict(
             {"check": check}, prog="palpate data", args=arguments[1:]
@@ -124,6 +127,18 @@ def _run(command: str, arguments: list[str]) -> None:
 
     with watching() as progress:
         made = (run if command == "run" else train_only)(config, progress)
+    print(made)
+
+
+def _pretrain(arguments: list[str]) -> None:
+    """``pretrain``: likewise."""
+    from palpate.pipeline.teach import TeachConfig, teach
+
+    recipe, rest = _take_config(arguments)
+    default = read_recipe(recipe, TeachConfig) if recipe else TeachConfig()
+    config = tyro.cli(TeachConfig, default=default, args=rest, prog="palpate pretrain")
+    with watching() as progress:
+        made = teach(config, progress)
     print(made)
 
 

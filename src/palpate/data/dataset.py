@@ -25,6 +25,7 @@ class DatasetSpec:
         structure: What a mask outlines, given the name of its file.
         group: What a split or a bootstrap must not tear apart, given the name of the image.
         reference: Where the data are described.
+        mirrors: Whether a mirrored image is still one of its kind; a mirrored heart is none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class DatasetSpec:
     structure: Callable[[str], str]
     group: Callable[[str], str]
     reference: str = ""
+    mirrors: bool = True
 
 
 @runtime_checkable
@@ -78,6 +80,7 @@ class PromptedDataset(Dataset[Sample]):
         size: Side of the square that samples are resized to, in pixels; None keeps their own.
         epoch: In which whatever is random is drawn; None outside training.
         augmentation: Applied to every sample after resizing; None in evaluation.
+        redraw: The entries of an epoch, where every epoch has others; as many as there are now.
     """
 
     spec: DatasetSpec
@@ -87,6 +90,7 @@ class PromptedDataset(Dataset[Sample]):
     size: int | None = None
     epoch: int | None = None
     augmentation: Augmentation | None = None
+    redraw: Callable[[int], tuple[Entry, ...]] | None = None
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -107,7 +111,8 @@ class PromptedDataset(Dataset[Sample]):
 
     def with_epoch(self, epoch: int) -> "PromptedDataset":
         """The same data with whatever is random drawn anew for this epoch, for training."""
-        return replace(self, epoch=epoch)
+        entries = self.entries if self.redraw is None else self.redraw(epoch)
+        return replace(self, epoch=epoch, entries=entries)
 
     def augmented(self, augmentation: Augmentation | None) -> "PromptedDataset":
         """The same data seen through ``augmentation``, for training."""

@@ -62,6 +62,7 @@ DATASETS = {
         _heart,
         _patient,
         "Leclerc et al., 2019, https://doi.org/10.1109/TMI.2019.2900516",
+        mirrors=False,
     ),
     "busi": DatasetSpec(
         "busi",

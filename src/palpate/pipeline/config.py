@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -13,6 +13,8 @@ from palpate.data import DATASETS, Augmentation
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
 from palpate.training import TrainingSettings
+
+Recipe = TypeVar("Recipe")
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -165,6 +167,11 @@ class RunConfig:
 
 
 def read_config(path: Path) -> RunConfig:
+    """Read the recipe of a run; see :func:`read_recipe`."""
+    return read_recipe(path, RunConfig)
+
+
+def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
     """Read a recipe.
 
     Raises:
@@ -179,13 +186,18 @@ def read_config(path: Path) -> RunConfig:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not readable YAML: {error}") from error
-    return config_from(values or {}, str(path))
+    return recipe_from(values or {}, kind, str(path))
 
 
 def config_from(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
     """A run configuration from plain values, checked."""
+    return recipe_from(values, RunConfig, source)
+
+
+def recipe_from(values: Mapping[str, Any], kind: type[Recipe], source: str) -> Recipe:
+    """A recipe of some kind from plain values, checked."""
     try:
-        return TypeAdapter(RunConfig).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         faults = "\n".join(f"  {_fault(fault)}" for fault in error.errors())
         raise ValueError(f"{source} cannot be used:\n{faults}") from None

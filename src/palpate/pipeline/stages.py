@@ -57,7 +57,9 @@ def base_model(config: RunConfig, progress: Progress) -> Path | str:
         return config.model.name
     build = config.model.build
     assert build is not None
-    backbone, tokenizer = (_find(p, config) for p in (build.backbone, build.tokenizer))
+    backbone, tokenizer = (
+        find_weights(p, config.data.root) for p in (build.backbone, build.tokenizer)
+    )
     out = build.cache / _name_of(backbone, build, config.seed)
     if (out / "finished").is_file():
         return out
@@ -138,6 +140,22 @@ def device(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def find_weights(path: Path, root: Path | None) -> Path:
+    """A directory as given, or under the data root.
+
+    Raises:
+        FileNotFoundError: If it is in neither place.
+    """
+    places: Sequence[Path] = (path, data_root(root) / path)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(
+        f"{path} was found neither here nor under the data root ({places[1]}). Get a DINOv2 and a "
+        "CLIP vocabulary, or set model.name to a CLIPSeg that you have."
+    )
+
+
 def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> PromptedDataset:
     return load_data(
         name, config.data.root, split=split, size=build.parts.input_size, seed=config.seed
@@ -155,15 +173,3 @@ def _name_of(backbone: Path, build: BuildConfig, seed: int) -> str:
     }
     digest = sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
     return f"{backbone.name}-{digest[:10]}"
-
-
-def _find(path: Path, config: RunConfig) -> Path:
-    """A path as given, or under the data root."""
-    places: Sequence[Path] = (path, data_root(config.data.root) / path)
-    for place in places:
-        if place.is_dir():
-            return place
-    raise FileNotFoundError(
-        f"{path} was found neither here nor under the data root ({places[1]}). Get a DINOv2 and a "
-        "CLIP vocabulary, or set model.name to a CLIPSeg that you have."
-    )

@@ -1,7 +1,9 @@
 """Training: a model that has learned."""
 
+from palpate.training.distil import distil
 from palpate.training.pretrain import pretrain
 from palpate.training.settings import TrainingSettings
 from palpate.training.train import train
+from palpate.training.whole import train_whole
 
-__all__ = ["TrainingSettings", "pretrain", "train"]
+__all__ = ["TrainingSettings", "distil", "pretrain", "train", "train_whole"]

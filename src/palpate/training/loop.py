@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +23,8 @@ from palpate.training.schedule import warmup_cosine
 from palpate.training.settings import TrainingSettings
 from palpate.training.state import Progressed, load_state, save_state
 
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
 
 def fit(
     model: nn.Module,
@@ -33,21 +35,26 @@ def fit(
     *,
     keep_best: Callable[[dict[str, Any]], None],
     identity: str,
+    criterion: Criterion | None = None,
+    judged_by: str = "dsc",
     progress: Progress = silent,
     stage: str = "training",
 ) -> list[dict[str, Any]]:
-    """Train whatever in ``model`` requires gradient, and keep the epoch with the best DSC.
+    """Train whatever in ``model`` requires gradient, and keep the best epoch.
 
     Args:
         model: Called as ``model(inputs, prompts)``, returns logits.
         data: Training samples.
-        validate: Scores the model; must return a ``"dsc"``, higher is better.
+        validate: Scores the model; higher is better.
         settings: Hyper-parameters.
         folder: Gets ``state.safetensors`` and ``metrics.csv`` after every epoch. If a state is
             there, training goes on from it, to the same weights as without the interruption.
-        keep_best: Called with the epoch's metrics whenever the validation DSC is the best so far.
+        keep_best: Called with the epoch's metrics whenever its score is the best so far.
         identity: Names what else decides the outcome (data, base weights): a state made with
             another identity or other settings is refused.
+        criterion: Loss of outputs and masks, in float32; by default the weighted sum of soft Dice
+            loss and cross-entropy that ``settings`` describe.
+        judged_by: Name of the score that chooses the best epoch.
         progress: Told about every step.
         stage: What progress calls this.
 
@@ -69,7 +76,7 @@ def fit(
     done = load_state(folder, model, optimizer, f"{identity} {_decisive(settings)}")
     accelerator = _accelerator(settings, folder, done)
     model, optimizer = accelerator.prepare(model, optimizer)
-    criterion = _criterion(settings)
+    criterion = criterion or _dice_and_cross_entropy(settings)
 
     for epoch in range(done.epoch, settings.epochs):
         started, losses, rate = time.perf_counter(), [], 0.0
@@ -89,7 +96,8 @@ def fit(
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
-            note = _note(epoch, settings.epochs, losses[-1], done.best)
+            best = f"best {judged_by.replace('dsc', 'DSC')} {max(done.best, 0):.3f}"
+            note = f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, {best}"
             progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
 
         row = {"epoch": epoch + 1, "learning_rate": rate, "loss": sum(losses) / len(losses)}
@@ -102,7 +110,7 @@ def fit(
         done.history.append(row)
         done.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
         if accelerator.is_main_process:
-            _keep(accelerator.unwrap_model(model), optimizer, done, folder, keep_best)
+            _keep(accelerator.unwrap_model(model), optimizer, done, folder, keep_best, judged_by)
     if accelerator.is_main_process:
         # Again, in case a training that had nothing left to do was stopped just before it.
         _write_csv(folder / "metrics.csv", done.history)
@@ -133,10 +141,10 @@ def _accelerator(settings: TrainingSettings, folder: Path, done: Progressed) -> 
     return accelerator
 
 
-def _criterion(settings: TrainingSettings) -> nn.Module:
+def _dice_and_cross_entropy(settings: TrainingSettings) -> Criterion:
     from monai.losses.dice import DiceCELoss  # seconds to import
 
-    criterion: nn.Module = DiceCELoss(
+    criterion: Criterion = DiceCELoss(
         sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight
     )
     return criterion
@@ -190,20 +198,17 @@ def _check(loss: Tensor, norm: Tensor | None, settings: TrainingSettings, where:
         )
 
 
-def _note(epoch: int, epochs: int, loss: float, best: float) -> str:
-    return f"epoch {epoch + 1}/{epochs}, loss {loss:.3f}, best DSC {max(best, 0):.3f}"
-
-
 def _keep(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     done: Progressed,
     folder: Path,
     keep_best: Callable[[dict[str, Any]], None],
+    judged_by: str,
 ) -> None:
     row = done.history[-1]
-    if row.get("dsc", -1.0) > done.best:
-        done.best = row["dsc"]
+    if row.get(judged_by, -1.0) > done.best:
+        done.best = row[judged_by]
         keep_best(row)
     # After the best checkpoint: killed in between, the epoch is done again, with the same result.
     save_state(folder, model, optimizer, done)

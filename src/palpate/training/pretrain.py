@@ -5,14 +5,10 @@ masks. This stage trains those two parts on cached features; the result is an or
 directory, on which adapters are then trained. It is also the frozen-encoder baseline.
 """
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-from palpate.models import VLSM, load_model
-from palpate.models.tokenizer import FILES
-from palpate.models.weights import write_text, write_weights
+from palpate.models import load_model, write_model
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, identity
 from palpate.training.features import FeatureModel, cache_features
@@ -55,7 +51,7 @@ def pretrain(
         part.requires_grad_(True)
 
     def keep_best(row: dict[str, Any]) -> None:
-        _write_model(model, built, out, {"settings": vars(settings), "reached": row})
+        write_model(model, built, out, {"settings": vars(settings), "reached": row})
 
     fit(
         FeatureModel(model),
@@ -69,13 +65,3 @@ def pretrain(
         stage="pretraining",
     )
     return out
-
-
-def _write_model(model: VLSM, built: Path, out: Path, training: dict[str, Any]) -> None:
-    """A model directory like the built one, with the trained weights."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "preprocessor_config.json", *FILES):
-        if (built / name).is_file():
-            shutil.copyfile(built / name, out / name)
-    write_text(json.dumps(training, indent=2) + "\n", out / "training.json")
-    write_weights(model.net.state_dict(), out / "model.safetensors")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from palpate.data.annotations import check_split
@@ -21,6 +22,7 @@ def phantom_data(
     size: int | None = None,
     count: int | None = None,
     look: str | None = None,
+    fresh: bool = False,
 ) -> PromptedDataset:
     """Phantoms of one kind.
 
@@ -31,13 +33,23 @@ def phantom_data(
         size: Side of the images in pixels; the same scene at any size.
         count: How many entries, as many as you like; by default as in ``SPLIT_SIZES``.
         look: One of the appearances of the modality; by default the first.
+        fresh: Every epoch of a training has scenes of its own.
 
     Raises:
         ValueError: If the split, level or appearance does not exist, or the size is too small.
     """
-    entries = phantom_entries(name, split, policy.seed, _checked(name, split, size, look))
-    chosen = islice(entries, SPLIT_SIZES[split] if count is None else count)
-    return _dataset(name, split, size, policy, chosen)
+    look = _checked(name, split, size, look)
+    count = SPLIT_SIZES[split] if count is None else count
+    draw = partial(_of_epoch, name, split, policy.seed, look, count)
+    data = _dataset(name, split, size, policy, draw(0))
+    return replace(data, redraw=draw) if fresh else data
+
+
+def _of_epoch(
+    name: str, split: str, seed: int, look: str, count: int, epoch: int
+) -> tuple[PhantomEntry, ...]:
+    # A scene has an entry at least, so that no two epochs share one.
+    return tuple(islice(phantom_entries(name, split, seed, look, start=epoch * count), count))
 
 
 def listening_pair(

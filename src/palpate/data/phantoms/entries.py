@@ -75,7 +75,12 @@ class PhantomEntry:
 
 
 def phantom_entries(
-    dataset: str, split: str, seed: int, appearance: str, things: int | None = None
+    dataset: str,
+    split: str,
+    seed: int,
+    appearance: str,
+    things: int | None = None,
+    start: int = 0,
 ) -> Iterator[PhantomEntry]:
     """Entries of one scene after the other, without end.
 
@@ -85,8 +90,9 @@ def phantom_entries(
         seed: Of the data set.
         appearance: How scenes are recorded.
         things: Only scenes that can be asked for this many things; by default all.
+        start: Index of the first scene.
     """
-    for index in count():
+    for index in count(start):
         scene = PHANTOMS[dataset].scene(_random(dataset, split, seed, index, "scene"))
         if things not in (None, len(scene.asked)):
             continue

@@ -61,8 +61,8 @@ def _scene(image_name: str) -> str:
     return PurePosixPath(image_name).stem.split(APPEARANCE_MARK)[0]
 
 
-def _spec(name: str) -> DatasetSpec:
-    return DatasetSpec(name, "", _structure, _scene)
+def _spec(name: str, mirrors: bool = True) -> DatasetSpec:
+    return DatasetSpec(name, "", _structure, _scene, mirrors=mirrors)
 
 
 PHANTOMS = {
@@ -77,6 +77,6 @@ PHANTOMS = {
         DERMATOSCOPES,
     ),
     "phantom-echo": Modality(
-        _spec("phantom-echo"), random_echo, paint_echo, heart_prompts, SCANNERS
+        _spec("phantom-echo", mirrors=False), random_echo, paint_echo, heart_prompts, SCANNERS
     ),
 }

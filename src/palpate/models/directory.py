@@ -1,0 +1,32 @@
+"""A model directory: weights, configuration and tokenizer, as ``load_model`` reads them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from palpate.models.tokenizer import FILES
+from palpate.models.vlsm import VLSM
+from palpate.models.weights import write_text, write_weights
+
+
+def write_model(model: VLSM, like: Path, out: Path, training: dict[str, Any]) -> None:
+    """Write a model without adapters.
+
+    Args:
+        model: Gives the weights.
+        like: Model directory of the same configuration and tokenizer.
+        out: Made if missing; files of the same name are replaced.
+        training: How the weights came about, for ``training.json``.
+    """
+    copy_description(like, out)
+    write_text(json.dumps(training, indent=2) + "\n", out / "training.json")
+    write_weights(model.net.state_dict(), out / "model.safetensors")
+
+
+def copy_description(like: Path, out: Path) -> None:
+    """Copy what a model directory has besides weights: configuration and tokenizer."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "preprocessor_config.json", *FILES):
+        if (like / name).is_file():
+            shutil.copyfile(like / name, out / name)
