@@ -39,6 +39,8 @@ class TeachConfig:
     """Data sets whose training splits are learnt from."""
     phantoms: int = 500
     """Phantoms of each kind in an epoch; every epoch has others."""
+    held_out: int = 60
+    """Phantoms of each kind that choose the best epoch, beside the validation splits."""
     vocabulary: int = 1200
     """The most tokens; they are learnt from the prompts of these data."""
     student: StudentSize = field(default_factory=StudentSize)
@@ -102,7 +104,7 @@ def _parts(config: TeachConfig, split: str) -> Iterator[PromptedDataset]:
                 name, policy, split=split, size=size, count=config.phantoms, fresh=True
             )
         else:
-            yield phantom_data(name, policy, split=split, size=size)
+            yield phantom_data(name, policy, split=split, size=size, count=config.held_out)
 
 
 def _augmented(part: PromptedDataset, augmentation: Augmentation) -> PromptedDataset:

@@ -16,15 +16,16 @@ POLYP_COLOURS: dict[str, Colour] = {
     "pink": (0.90, 0.44, 0.38),
     "red": (0.74, 0.19, 0.13),
     "white": (0.96, 0.64, 0.50),
-    "yellow": (0.95, 0.55, 0.20),
+    "yellow": (0.93, 0.53, 0.25),
     "brown": (0.50, 0.21, 0.10),
-    "orange": (0.92, 0.36, 0.10),
+    "orange": (0.91, 0.36, 0.12),
 }
 SHAPES = ("round", "oval", "lobed")
 
 _MUCOSA = np.array([(0.84, 0.33, 0.23), (0.86, 0.36, 0.16), (0.82, 0.40, 0.30), (0.70, 0.22, 0.14)])
 _NONE, _TWO = 0.04, 0.30  # share of scenes without polyp and with two
-_CAMOUFLAGED = 0.35  # share of lone polyps that are coloured like the mucosa around them
+_OWN_COLOUR = (0.0, 0.8)  # how far a lone polyp's colour goes from the mucosa's to one of its own
+_CAMOUFLAGED = 0.3  # nearer to the mucosa than this, relief alone shows a polyp
 _SKETCH = Canvas(64)  # fine enough to measure area and place
 _LEAST_VISIBLE = 0.75  # of a polyp; the rest may be behind the frame
 
@@ -169,13 +170,13 @@ def _polyp(rng: np.random.Generator, mucosa: Colour, alone: bool) -> Polyp:
         angle=float(rng.uniform(0, np.pi)),
         waves=_waves(rng, shape),
     )
-    camouflaged = alone and rng.random() < _CAMOUFLAGED
+    own = float(rng.uniform(*_OWN_COLOUR)) if alone else 1.0
     drawn = POLYP_COLOURS[str(rng.choice(list(POLYP_COLOURS)))]
-    base = np.array(mucosa if camouflaged else drawn)
+    base = np.array(mucosa) ** (1 - own) * np.array(drawn) ** own
     red, green, blue = base * np.exp(0.05 * rng.standard_normal(3))
     albedo = float(red), float(green), float(blue)
     # What neither colour nor relief tells from the mucosa no one could outline.
-    height = float(rng.uniform(0.55 if camouflaged else 0.35, 0.95))
+    height = float(rng.uniform(0.55 if own < _CAMOUFLAGED else 0.35, 0.95))
     words = Attributes("polyp", "", shape, nearest_colour(albedo), "")
     return Polyp(outline, albedo, height, words)
 
