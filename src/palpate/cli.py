@@ -1,6 +1,5 @@
 """The command line: every command is a dataclass of its options and a ``run`` of a few lines."""
 
-import difflib
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,8 +8,10 @@ from typing import Annotated
 
 import tyro
 
+from palpate.hints import did_you_mean
 from palpate.pipeline import watching
 from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_config, read_recipe
+from palpate.pipeline.demo import DEFAULT, OwnData, demo_config
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,37 @@ class Evaluate:
         with watching() as progress:
             rows = evaluate_again(self.run, self.attacks, self.epsilon_255, progress)
         print(rows)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Fine-tune, attack and report the embedded model in minutes, on drawn images or your own."""
+
+    modality: str = DEFAULT
+    """endoscopy, dermoscopy or echo: which phantoms; not with images of your own."""
+    fast: bool = False
+    """Less of everything, in less than a minute."""
+    images: Path | None = None
+    """Folder of images of your own."""
+    masks: Path | None = None
+    """Folder of their masks, called like the images."""
+    prompt: str | None = None
+    """What the masks outline, such as "polyp"."""
+    out: Path | None = None
+    """Run folder; by default palpate-demo-MODALITY in the current directory."""
+
+    def __call__(self) -> None:
+        _make(demo_config(self.modality, fast=self.fast, own=self._own(), out=self.out))
+
+    def _own(self) -> OwnData | None:
+        if self.images and self.masks and self.prompt:
+            return OwnData(self.images, self.masks, self.prompt)
+        if self.images or self.masks or self.prompt:
+            raise ValueError(
+                "Expected --images DIR, --masks DIR and --prompt TEXT together for data of your "
+                "own, or none of them for phantoms."
+            )
+        return None
 
 
 @dataclass(frozen=True)
@@ -58,18 +90,20 @@ def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
 
 
 Other = (
-    Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
 
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
 _PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
 
-_COMMANDS = ("run", "train", "pretrain", "evaluate", "report", "data")
+_COMMANDS = ("demo", "run", "train", "pretrain", "evaluate", "report", "data")
 
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
 
+  palpate demo [--modality dermoscopy] [--fast]     all of it in minutes, without any files
   palpate run --config recipes/kvasir-quick.yaml    train, attack, score and report
   palpate train --config RECIPE                     the first half: a trained checkpoint
   palpate pretrain --config recipes/tiny.yaml       a small model of one's own, from a DINOv2
@@ -105,15 +139,14 @@ def _dispatch(arguments: list[str]) -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"check": check}, prog="palpate data", args=arguments[1:]
         )
-    elif arguments[0] in ("evaluate", "report"):
+    elif arguments[0] in ("demo", "evaluate", "report"):
         tyro.cli(Other, args=arguments, prog="palpate")()
     elif arguments[0] == "--version":
         print(f"palpate {version('palpate')}")
     else:
-        near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"Expected one of the commands {', '.join(_COMMANDS)}, got {arguments[0]!r}.{hint}"
+            f"Expected one of the commands {', '.join(_COMMANDS)}, got {arguments[0]!r}."
+            f"{did_you_mean(arguments[0], _COMMANDS)}"
         )
 
 
@@ -123,11 +156,25 @@ def _run(command: str, arguments: list[str]) -> None:
     default = read_config(recipe) if recipe else _PLAIN
     options = tyro.conf.AvoidSubcommands[RunConfig]
     config = tyro.cli(options, default=default, args=rest, prog=f"palpate {command}")
-    from palpate.pipeline.run import run, train_only
+    if command == "run":
+        _make(config)
+        return
+    from palpate.pipeline.run import train_only
 
     with watching() as progress:
-        made = (run if command == "run" else train_only)(config, progress)
+        made = train_only(config, progress)
     print(made)
+
+
+def _make(config: RunConfig) -> None:
+    """A whole run, its scores on the terminal, and the path of its page."""
+    from palpate.pipeline.run import run
+    from palpate.pipeline.show import show_scores
+
+    with watching() as progress:
+        page = run(config, progress)
+    show_scores(config.folder)
+    print(page)
 
 
 def _pretrain(arguments: list[str]) -> None:

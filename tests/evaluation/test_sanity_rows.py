@@ -40,7 +40,7 @@ def as_frame(rows) -> pd.DataFrame:
 
 
 def test_sound_rows_pass_every_check():
-    assert statuses(table()) == dict.fromkeys((2, 3, 5, 6, 10), "pass")
+    assert statuses(table()) == dict.fromkeys((2, 3, 5, 6, 10, 16), "pass")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,15 @@ def test_one_wrong_row_trips_its_check(changes, number, status):
 def test_attacks_that_change_nothing_fail():
     curve = (0.92, 0.92, 0.92)
     rows = [replace(r, loss=0.05) for r in table({"noise": curve, "fgsm": curve, "pgd": curve})]
-    assert statuses(rows) == {2: "pass", 3: "pass", 5: "warn", 6: "pass", 10: "fail"}
+    assert statuses(rows) == {
+        2: "pass", 3: "pass", 5: "warn", 6: "pass", 10: "fail", 16: "pass",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("clean", "status"), [(0.6, "pass"), (0.4, "warn"), (0.1, "fail")])
+def test_a_model_that_segments_nothing_is_no_robust_model(clean, status):
+    rows = [replace(each, dsc_clean=clean) for each in table()]
+    assert statuses(rows)[16] == status
 
 
 def test_attacks_are_known_by_how_their_names_begin():
@@ -108,14 +116,14 @@ def test_attacks_are_known_by_how_their_names_begin():
 def test_what_cannot_be_checked_is_not_run():
     assert set(statuses(table({})).values()) == {"not_run"}
     assert statuses(table({"noise": SOUND["noise"]})) == {
-        2: "pass", 3: "not_run", 5: "not_run", 6: "not_run", 10: "not_run",
+        2: "pass", 3: "not_run", 5: "not_run", 6: "not_run", 10: "not_run", 16: "pass",
     }  # fmt: skip
     assert statuses(table({"pgd": SOUND["pgd"]}))[5] == "not_run"
 
 
 def test_the_card_lists_every_number_also_those_nobody_looked_at():
     card = sanity_card(as_frame(table()))
-    assert sorted({check.number for check in card}) == list(range(1, 16))
+    assert sorted({check.number for check in card}) == list(range(1, 17))
     found = {check.number: check for check in card}
     assert found[7].status == found[8].status == found[13].status == "not_run"
     assert all(check.name and check.measured and check.meaning for check in card)

@@ -27,7 +27,7 @@ def test_epsilon_in_another_unit(epsilon, recipe):
     [
         ({"data__name": "kvasirr"}, "data.name in kvasir, isic"),
         ({"model__adapter": "dense"}, "adapter"),
-        ({"data__sizes": 3}, r"data\.sizes: there is no such setting; did you mean size\?"),
+        ({"data__sizes": 3}, r"data\.sizes: there is no such setting\. Did you mean .size.\?"),
         ({"train__settings__epochs": 0}, "epochs > 0"),
         ({"evaluate__attacks": {"fsgm": {}}}, "There is no attack 'fsgm'; expected one of"),
         ({"evaluate__attacks": {"pgd": {"loss": "mse"}}}, "There is no loss 'mse'"),

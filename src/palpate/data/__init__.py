@@ -4,6 +4,7 @@ from palpate.data.augment import Augmentation, augment
 from palpate.data.batches import Samples, batches
 from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
 from palpate.data.load import load_data
+from palpate.data.pairs import PAIRS, load_pairs
 from palpate.data.phantoms import PHANTOMS, listening_pair
 from palpate.data.prompts import PromptPolicy
 from palpate.data.sample import Batch, Case, Sample, collate
@@ -11,6 +12,7 @@ from palpate.data.sets import DATASETS
 
 __all__ = [
     "DATASETS",
+    "PAIRS",
     "PHANTOMS",
     "Augmentation",
     "Batch",
@@ -26,4 +28,5 @@ __all__ = [
     "collate",
     "listening_pair",
     "load_data",
+    "load_pairs",
 ]

@@ -1,7 +1,6 @@
 """A data set by its name."""
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 from palpate.data.annotations import FileEntry, annotation_file, read_entries
@@ -11,6 +10,7 @@ from palpate.data.phantoms import PHANTOMS, SPLIT_SIZES, phantom_data
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy, check_levels
 from palpate.data.sets import DATASETS
+from palpate.hints import did_you_mean
 
 ROOT_VARIABLE = "PALPATE_DATA"
 
@@ -93,9 +93,10 @@ def _from_files(
 def _spec(name: str) -> DatasetSpec:
     if name in DATASETS:
         return DATASETS[name]
-    close = get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"Expected a data set among {', '.join(DATASETS)}, got {name!r}.{hint}")
+    raise ValueError(
+        f"Expected a data set among {', '.join(DATASETS)}, got {name!r}."
+        f"{did_you_mean(name, DATASETS)}"
+    )
 
 
 def data_root(root: str | Path | None = None) -> Path:

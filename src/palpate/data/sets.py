@@ -10,7 +10,8 @@ from palpate.data.phantoms import PHANTOMS
 _CAMUS_STRUCTURES = {"mask_1": "left ventricle", "mask_2": "myocardium", "mask_3": "left atrium"}
 
 
-def _always(structure: str, mask_name: str) -> str:
+def always(structure: str, mask_name: str) -> str:
+    """What every mask outlines, where it is the same in all of them."""
     del mask_name
     return structure
 
@@ -29,7 +30,8 @@ def _first_folder(mask_name: str) -> str:
     return parts[0] if len(parts) > 1 else "foreground"
 
 
-def _itself(image_name: str) -> str:
+def itself(image_name: str) -> str:
+    """The group of an image of which no more is known."""
     return image_name
 
 
@@ -45,15 +47,15 @@ DATASETS = {
     "kvasir": DatasetSpec(
         "kvasir",
         "kvasir_polyp",
-        partial(_always, "polyp"),
-        _itself,
+        partial(always, "polyp"),
+        itself,
         "Jha et al., 2020, https://arxiv.org/abs/1911.07069",
     ),
     "isic": DatasetSpec(
         "isic",
         "isic",
-        partial(_always, "skin lesion"),
-        _itself,
+        partial(always, "skin lesion"),
+        itself,
         "Gutman et al., 2016, https://arxiv.org/abs/1605.01397",
     ),
     "camus": DatasetSpec(
@@ -67,10 +69,10 @@ DATASETS = {
     "busi": DatasetSpec(
         "busi",
         "busi",
-        partial(_always, "breast tumour"),
-        _itself,
+        partial(always, "breast tumour"),
+        itself,
         "Al-Dhabyani et al., 2020, https://doi.org/10.1016/j.dib.2019.104863",
     ),
-    "folder": DatasetSpec("folder", "", _first_folder, _itself),
+    "folder": DatasetSpec("folder", "", _first_folder, itself),
     **{name: modality.spec for name, modality in PHANTOMS.items()},
 }

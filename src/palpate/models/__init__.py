@@ -3,7 +3,7 @@
 from palpate.models.adapters import ADAPTERS, adapt, adapter_state
 from palpate.models.checkpoints import save_checkpoint
 from palpate.models.dinov2 import build_from_dinov2
-from palpate.models.directory import write_model
+from palpate.models.directory import write_half, write_model
 from palpate.models.loading import load_model
 from palpate.models.student import StudentSize, shrink
 from palpate.models.vlsm import VLSM, Preprocessing
@@ -21,5 +21,6 @@ __all__ = [
     "load_model",
     "save_checkpoint",
     "shrink",
+    "write_half",
     "write_model",
 ]

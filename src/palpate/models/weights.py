@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from palpate.models.embedded import EMBEDDED
+
 # The second is how the hub names a variant.
 _PICKLED = "pytorch_model.bin"
 _FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)
@@ -18,11 +20,13 @@ _NEEDED = ["*.json", "*.safetensors", "merges.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """The folder of a model: a local directory, or a hub name fetched into the hub's cache.
+    """The folder of a model: embedded, a local directory, or fetched from the hub into its cache.
 
     Raises:
-        FileNotFoundError: If it is neither.
+        FileNotFoundError: If it is none of these.
     """
+    if str(name) in EMBEDDED:
+        return EMBEDDED[str(name)]
     folder = Path(name)
     if folder.is_dir():
         return folder

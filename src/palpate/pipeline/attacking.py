@@ -1,6 +1,5 @@
 """From the attacks a recipe names to callables, tried out before anything long begins."""
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from palpate.attacks import ATTACKS, LOSSES
+from palpate.hints import did_you_mean
 from palpate.types import Attack, Images, Logits
 
 
@@ -41,11 +41,9 @@ def _configured(name: str, options: dict[str, Any]) -> Attack:
     known = list(inspect.signature(ATTACKS[which]).parameters)[3:]  # model, images and masks
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
             raise ValueError(
                 f"Attack {name!r} has no option {option!r}; expected some of {', '.join(known)}."
-                f"{hint}"
+                f"{did_you_mean(option, known)}"
             )
     if "loss" in options:
         if options["loss"] not in LOSSES:

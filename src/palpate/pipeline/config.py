@@ -1,6 +1,5 @@
 """A run as a recipe describes it: typed, checked before any work, and kept with the result."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from palpate.data import DATASETS, Augmentation
+from palpate.data import DATASETS, PAIRS, Augmentation
+from palpate.hints import did_you_mean
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
 from palpate.training import TrainingSettings
@@ -25,9 +25,13 @@ class DataConfig:
 
     __pydantic_config__ = _STRICT
     name: str = "kvasir"
-    """Data set; `folder` for one of your own in the same layout."""
+    """Data set; `folder` for one of your own in the same layout, `pairs` for two folders."""
     root: Path | None = None
     """Folder that holds the data set; by default $PALPATE_DATA, or else data/."""
+    images: Path | None = None
+    """Of `pairs`: the folder of images; override_prompt is the text for all of them."""
+    masks: Path | None = None
+    """Of `pairs`: the folder of masks, called like their images."""
     size: int | None = 224
     """Images are resized to a square of this side in pixels; null keeps their own size."""
     prompt: str = "random"
@@ -38,8 +42,27 @@ class DataConfig:
     """How phantoms are recorded, such as `narrow-band`; null for the usual way."""
     train_limit: int | None = None
     """Use the first so many training samples."""
+    val_limit: int | None = None
+    """Choose the best epoch by the first so many validation samples."""
     test_limit: int | None = None
     """Attack the first so many samples."""
+
+    def __post_init__(self) -> None:
+        if self.name not in (*DATASETS, PAIRS):
+            raise ValueError(
+                f"Expected data.name in {', '.join((*DATASETS, PAIRS))}, got {self.name!r}."
+            )
+        given = {key for key in ("images", "masks") if getattr(self, key) is not None}
+        if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):
+            raise ValueError(
+                "Expected data.images, data.masks and data.override_prompt (the text for every "
+                f"image) beside data.name {PAIRS!r}."
+            )
+        if given and self.name != PAIRS:
+            raise ValueError(
+                f"Expected data.{' and data.'.join(sorted(given))} only with data.name {PAIRS!r}, "
+                f"got data.name {self.name!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -142,10 +165,6 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        if self.data.name not in DATASETS:
-            raise ValueError(
-                f"Expected data.name in {', '.join(DATASETS)}, got {self.data.name!r}."
-            )
         if self.model.name is None and self.model.build is None:
             raise ValueError(
                 "Expected model.name (a CLIPSeg: hub name or directory) or model.build (make one "
@@ -218,9 +237,7 @@ def _fault(fault: Any) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         known = _names(asdict(_DEFAULT))
-        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{where}: there is no such setting{hint}"
+        return f"{where}: there is no such setting.{did_you_mean(str(fault['loc'][-1]), known)}"
     message = fault["msg"].removeprefix("Value error, ")
     return f"{where}: {message}, got {fault['input']!r:.80}" if where else message
 

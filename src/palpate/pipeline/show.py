@@ -1,11 +1,19 @@
-"""What is in a data set, as a table for the terminal."""
+"""What is in a data set, and what a run has found, as tables for the terminal."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from palpate.data import load_data
+from palpate.evaluation.sanity import Check, load_card
+from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.table import percent_interval
 
 
 def show_data(name: str, root: Path | None) -> None:
@@ -25,3 +33,53 @@ def show_data(name: str, root: Path | None) -> None:
             ", ".join(sorted({case.structure for case in cases})),
         )
     Console().print(table)
+
+
+def show_scores(folder: Path) -> None:
+    """Print what fine-tuning brought and what the attacks left, from the tables of a run.
+
+    Goes to standard error, so that the path of the page stays alone on standard output.
+    """
+    console = Console(stderr=True, highlight=False)
+    gained = folder / "tables" / "baseline.csv"
+    if gained.is_file():
+        for _, line in pd.read_csv(gained).iterrows():
+            console.print(
+                f"{line['facet']}: clean DSC {percent_interval(line, 'dsc_frozen')} as it came, "
+                f"{percent_interval(line, 'dsc_tuned')} after fine-tuning (n = {line['n']})."
+            )
+    scores = pd.read_csv(folder / "tables" / "main.csv", keep_default_na=False)
+    for facet, part in scores.groupby("facet", sort=False):
+        console.print(_scores(str(facet), part[part["attack"] != "clean"]))
+    if (folder / "sanity.json").is_file():
+        for doubt in _doubts(load_card(folder / "sanity.json")):
+            console.print(doubt, markup=False)
+
+
+def _scores(facet: str, scores: pd.DataFrame) -> Table:
+    """DSC in percent, attacks down, radii across."""
+    radii = sorted(scores["epsilon"].unique())
+    columns = ("", *map(epsilon_label, radii))
+    table = Table(
+        *columns, title=f"DSC under attack: {facet}", title_justify="left", box=SIMPLE_HEAD
+    )
+    for attack, part in scores.groupby("attack", sort=False):
+        by_radius = {line["epsilon"]: _stacked(line) for _, line in part.iterrows()}
+        table.add_row(attack_label(str(attack)), *(by_radius.get(radius, "–") for radius in radii))
+    return table
+
+
+def _doubts(card: Sequence[Check]) -> Iterator[str]:
+    """How many checks came out how, and what the worse ones say."""
+    counts = Counter(check.status for check in card)
+    listed = [f"{counts[s]} {s.replace('_', ' ')}" for s in ("pass", "warn", "fail", "not_run")]
+    yield f"Sanity card: {', '.join(listed)}."
+    for check in card:
+        if check.status in ("fail", "warn"):
+            yield f"  {check.status}: {check.name}: {check.measured} {check.meaning}"
+
+
+def _stacked(line: pd.Series) -> str:
+    """The mean above its interval, so that four radii fit into a narrow terminal."""
+    mean, _, interval = percent_interval(line, "dsc").partition(" ")
+    return f"{mean}\n[dim]{escape(interval)}[/dim]"

@@ -1,7 +1,7 @@
 """The stages of a run, each of which picks up whatever an earlier call has left."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from palpate.data import PromptedDataset, load_data
+from palpate.data import PromptedDataset, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.pool import pool
 from palpate.evaluation import ExampleStore, evaluate
 from palpate.models import VLSM, build_from_dinov2, load_model
 from palpate.models.weights import fingerprint, read_weights
 from palpate.pipeline.attacking import attacks_of
-from palpate.pipeline.config import BuildConfig, RunConfig
+from palpate.pipeline.config import BuildConfig, DataConfig, RunConfig
 from palpate.progress import Progress
 from palpate.training import pretrain, train
 
@@ -33,8 +33,22 @@ class Splits:
 
 def load_splits(config: RunConfig) -> Splits:
     """Find the data set of a run and check every file of it."""
-    wanted = config.data
-    load = partial(
+    load, wanted = _loader(config.data, config.seed), config.data
+    return Splits(
+        load(split="train", limit=wanted.train_limit),
+        load(split="val", limit=wanted.val_limit),
+        load(split=config.evaluate.split, limit=wanted.test_limit),
+    )
+
+
+def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
+    """Loads a split, and so many of it."""
+    if wanted.images is not None and wanted.masks is not None:
+        text = wanted.override_prompt or ""
+        return partial(
+            load_pairs, wanted.images, wanted.masks, prompt=text, size=wanted.size, seed=seed
+        )
+    return partial(
         load_data,
         wanted.name,
         wanted.root,
@@ -42,12 +56,7 @@ def load_splits(config: RunConfig) -> Splits:
         prompt=wanted.prompt,
         override_prompt=wanted.override_prompt,
         appearance=wanted.appearance,
-        seed=config.seed,
-    )
-    return Splits(
-        load(split="train", limit=wanted.train_limit),
-        load(split="val"),
-        load(split=config.evaluate.split, limit=wanted.test_limit),
+        seed=seed,
     )
 
 

@@ -13,7 +13,7 @@ from palpate.data import PHANTOMS, Augmentation, PromptedDataset, load_data
 from palpate.data.phantoms import phantom_data
 from palpate.data.pool import pool
 from palpate.data.prompts import PromptPolicy
-from palpate.models import StudentSize, build_from_dinov2, learn_vocabulary, shrink
+from palpate.models import StudentSize, build_from_dinov2, learn_vocabulary, shrink, write_half
 from palpate.models.dinov2 import NewParts
 from palpate.pipeline.stages import find_weights
 from palpate.progress import Progress, silent
@@ -68,7 +68,7 @@ def teach(config: TeachConfig, progress: Progress = silent) -> Path:
         progress: Told about every step.
 
     Returns:
-        The finished model directory.
+        The finished model directory, in half precision.
 
     Raises:
         ValueError, FileNotFoundError: If the recipe, the data or the backbone cannot be used; found
@@ -88,9 +88,10 @@ def teach(config: TeachConfig, progress: Progress = silent) -> Path:
         student, teacher, seen, pool(validation), out / "distilled", config.distillation,
         progress=progress,
     )  # fmt: skip
-    return train_whole(
-        taught, seen, pool(validation), out / "model", config.training, progress=progress
+    trained = train_whole(
+        taught, seen, pool(validation), out / "trained", config.training, progress=progress
     )
+    return write_half(trained, out / "model")
 
 
 def _parts(config: TeachConfig, split: str) -> Iterator[PromptedDataset]:

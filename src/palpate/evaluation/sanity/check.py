@@ -26,6 +26,7 @@ NAMES: dict[int, str] = {
     13: "Random and non-differentiable stages are declared",
     14: "Adversarial images survive being stored",
     15: "The same image gets the same answer",
+    16: "There is a segmentation to destroy",
 }
 
 

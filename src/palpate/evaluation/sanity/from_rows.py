@@ -20,7 +20,7 @@ _VISIBLE = 0.02  # mean DSC that must be lost before damages are compared
 
 
 def card_from_rows(rows: pd.DataFrame) -> list[Check]:
-    """Checks 2, 3, 5, 6 and 10 of the sanity card, from the rows of one evaluation.
+    """Checks 2, 3, 5, 6, 10 and 16 of the sanity card, from the rows of one evaluation.
 
     Attacks are known by how their names begin: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``,
     so ``pgd-100`` is a ``pgd``.
@@ -31,14 +31,28 @@ def card_from_rows(rows: pd.DataFrame) -> list[Check]:
     attacked = rows[rows["attack"] != CLEAN]
     if attacked.empty:
         why = "There is no row of an attack.", "Evaluate with at least one attack."
-        return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 10)]
+        return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 10, 16)]
     return [
         _stays_in_the_ball(attacked),
         _grows_with_epsilon(rows),
         _beats_noise(attacked),
         _climbs_the_ladder(attacked),
+        _has_something_to_lose(attacked),
         _moved_every_image(attacked),
     ]
+
+
+def _has_something_to_lose(rows: pd.DataFrame) -> Check:
+    clean = rows.drop_duplicates(_SAMPLE)["dsc_clean"].mean()
+    return conclude(
+        16,
+        grade(1 - clean, warn_above=0.5, fail_above=0.8),
+        f"Mean clean DSC {clean:.3f}.",
+        good="What the attacks take away was there before.",
+        doubtful="The model is poor without any attack; most of what is lost is not their doing.",
+        bad="The model segments next to nothing without any attack, so there is no robustness to "
+        "measure: train it, or look at prompts, masks and threshold.",
+    )
 
 
 def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
