@@ -14,7 +14,9 @@ def test_without_arguments_it_says_what_it_can(capsys):
         assert f"palpate {command}" in text
 
 
-@pytest.mark.parametrize("command", ["run", "train", "pretrain", "evaluate", "report", "data"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "train", "pretrain", "evaluate", "report", "data"]
+)
 def test_every_command_knows_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
@@ -24,7 +26,7 @@ def test_every_command_knows_help(command, capsys):
 
 def test_unknown_command_lists_the_known_ones():
     with pytest.raises(
-        SystemExit, match=r"run, train, pretrain, evaluate, report, data.*mean evaluate\?"
+        SystemExit, match=r"demo, run, train, pretrain, evaluate, report, data.*mean .evaluate.\?"
     ):
         main(["evalute"])
 

@@ -49,7 +49,7 @@ class Effort:
 _MINUTES = Effort(train=192, epochs=4, val=24, attacked=24, steps=10, sanity=4)
 _FAST = Effort(train=96, epochs=2, val=12, attacked=12, steps=5, sanity=2)
 # No mirroring: the images may be of anything that has sides.
-_GENTLE = Augmentation(rotate_degrees=10, scale=0.1, translate=0.05, colour=0.2)
+_GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ class OwnData:
     images: Path
     masks: Path
     prompt: str
+
+    @property
+    def name(self) -> str:
+        """That of the folder of images, or of the one above if it only says what is inside."""
+        folder = self.images.resolve()
+        return (folder.parent if folder.name.lower() in ("images", "imgs") else folder).name
 
 
 def demo_config(
@@ -86,7 +92,7 @@ def demo_config(
             f"{did_you_mean(modality, MODALITIES)}"
         )
     effort = _FAST if fast else _MINUTES
-    name = "-".join(["demo", own.images.resolve().name if own else modality, *["fast"] * fast])
+    name = "-".join(["demo", own.name if own else modality, *["fast"] * fast])
     return RunConfig(
         name=name,
         out=out or Path(f"palpate-{name}"),
@@ -95,7 +101,7 @@ def demo_config(
         train=_training(own, effort),
         evaluate=EvaluateConfig(
             attacks={"noise": {}, "fgsm": {}, "pgd": {"steps": effort.steps}},
-            epsilon_255=(1, 2, 4, 8),
+            epsilon_255=(1.0, 2.0, 4.0, 8.0),
             batch_size=12,
             sanity_samples=effort.sanity,
         ),

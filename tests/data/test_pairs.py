@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from palpate.data import load_pairs
+
+from .conftest import noise, rectangle, save
+
+SIZE = (12, 8)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Ten images with masks of the same name, of another format."""
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    for number in range(10):
+        save(images / f"{number}.jpg", noise(SIZE, number))
+        save(masks / f"{number}.png", rectangle(SIZE))
+    return images, masks
+
+
+def names(*parts):
+    return [case.image_name for part in parts for case in part.cases]
+
+
+def test_every_pair_is_in_one_split(folders):
+    parts = [load_pairs(*folders, prompt="polyp", split=s) for s in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [5, 2, 3]
+    assert sorted(names(*parts)) == [f"{number}.jpg" for number in range(10)]
+
+
+def test_the_seed_deals_out(folders):
+    first, again, other = (load_pairs(*folders, prompt="polyp", seed=s) for s in (0, 0, 1))
+    assert names(first) == names(again) != names(other)
+
+
+def test_a_sample_has_its_image_its_mask_and_the_text(folders):
+    data = load_pairs(*folders, prompt="a polyp", size=24)
+    sample, case = data[1], data.cases[1]
+    assert case.prompt == "a polyp"
+    assert case.structure == "foreground"
+    assert case.key == case.group.removesuffix(".jpg")
+    assert sample.image.shape == (3, 24, 24)
+    inked = np.asarray(rectangle((24, 24))) > 0
+    np.testing.assert_array_equal(sample.mask[0].numpy(), inked)
+
+
+@pytest.mark.parametrize("ending", ["_mask", "_Segmentation", "-gt"])
+@pytest.mark.parametrize("together", [False, True])
+def test_masks_may_have_an_ending(tmp_path, ending, together):
+    images = tmp_path / "images"
+    masks = images if together else tmp_path / "masks"
+    for number in range(3):
+        save(images / f"{number}.png", noise(SIZE))
+        save(masks / f"{number}{ending}.png", rectangle(SIZE))
+    parts = [load_pairs(images, masks, prompt="x", split=s) for s in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [1, 1, 1]
+    assert sorted(names(*parts)) == ["0.png", "1.png", "2.png"]
+    assert parts[0].cases[0].key.endswith(ending)
+
+
+def test_images_without_mask_are_left_out_loudly(folders):
+    save(folders[0] / "alone.jpg", noise(SIZE))
+    with pytest.warns(UserWarning, match=r"1 of 11 images have no mask .* such as alone\.jpg"):
+        data = load_pairs(*folders, prompt="x")
+    assert "alone.jpg" not in names(data)
+
+
+def test_other_files_do_not_matter(folders):
+    (folders[0] / "notes.txt").write_text("x")
+    (folders[0] / ".hidden.png").write_bytes(b"x")
+    assert len(load_pairs(*folders, prompt="x", split="train")) == 5
+
+
+def _two_pairs(images, masks):
+    for path in (*images.iterdir(), *masks.iterdir()):
+        if int(path.stem) > 1:
+            path.unlink()
+
+
+def _other_names(images, masks):
+    for path in masks.iterdir():
+        path.rename(path.with_name(f"m{path.name}"))
+
+
+def _empty(images, masks):
+    Image.fromarray(np.zeros(SIZE[::-1], np.uint8)).save(masks / "3.png")
+
+
+def _larger(images, masks):
+    rectangle((24, 16)).save(masks / "3.png")
+
+
+def _other_shape(images, masks):
+    rectangle((12, 12)).save(masks / "3.png")
+
+
+def _broken(images, masks):
+    (masks / "3.png").write_bytes(b"no image")
+
+
+def _namesake(images, masks):
+    save(images / "3.png", noise(SIZE))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (_two_pairs, FileNotFoundError, r"at least 3 images .* found 2 among 2 images such as 0"),
+        (_other_names, FileNotFoundError, r"found 0 among 10 .* Name each mask after its image"),
+        (_empty, ValueError, r"(?s)with foreground \(1\).*3\.png: empty.*out of the folder"),
+        (_larger, ValueError, r"3\.png: 24x16 pixels for an image of 12x8"),
+        (_other_shape, ValueError, r"12x12 pixels in .*3\.png for 12x8"),
+        (_broken, ValueError, r"readable image in .*3\.png"),
+        (_namesake, ValueError, r"differ in more than the extension"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_work(folders, spoil, error, message):
+    spoil(*folders)
+    with pytest.raises(error, match=message):
+        load_pairs(*folders, prompt="x")
+
+
+def test_folder_prompt_and_split_are_checked(folders, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
+        load_pairs(tmp_path / "nowhere", folders[1], prompt="x")
+    with pytest.raises(ValueError, match="Expected a prompt"):
+        load_pairs(*folders, prompt=" ")
+    with pytest.raises(ValueError, match="Expected a split"):
+        load_pairs(*folders, prompt="x", split="dev")

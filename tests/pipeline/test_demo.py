@@ -1,0 +1,135 @@
+"""The demo as a user meets it, with the embedded model."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from palpate.cli import main
+from palpate.evaluation import read_rows
+from palpate.pipeline.config import read_config
+from palpate.pipeline.demo import MODALITIES, OwnData, demo_config
+
+from .conftest import SOURCES
+
+
+def demo(folder, *options):
+    return subprocess.run(
+        [sys.executable, "-m", "palpate", "demo", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": SOURCES},
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    done = demo(folder, "--fast")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_the_page_is_in_the_current_directory_and_its_path_is_all_that_is_printed(finished):
+    folder, done = finished
+    page = "palpate-demo-endoscopy-fast/report/index.html"
+    assert done.stdout == f"{page}\n"
+    assert (folder / page).stat().st_size > 100_000
+
+
+def test_progress_and_scores_are_told(finished):
+    told = finished[1].stderr
+    for stage in ("training: ", "attacks: ", "sanity: "):
+        assert stage in told
+    assert " left, " in told
+    for line in ("as it came", "after fine-tuning", "Random noise", "FGSM", "PGD", "Sanity card:"):
+        assert line in told
+
+
+def test_fine_tuning_helps_and_attacks_hurt_more_than_noise(finished):
+    rows = read_rows(finished[0] / "palpate-demo-endoscopy-fast" / "rows")
+    dsc = rows.groupby(["attack", "epsilon"])["dsc"].mean()
+    assert len(dsc.index.unique("epsilon")) == 5
+    gained = pd.read_csv(finished[0] / "palpate-demo-endoscopy-fast" / "tables" / "baseline.csv")
+    assert gained["gain"].item() > 0.02
+    assert dsc["clean"].item() > 0.6
+    assert dsc["pgd"].max() < dsc["noise"].min() - 0.1
+    assert dsc["pgd"].mean() < dsc["fgsm"].mean() < dsc["noise"].mean()
+
+
+def test_a_second_call_reuses_what_is_done(finished):
+    folder, first = finished
+    before = (folder / "palpate-demo-endoscopy-fast" / "checkpoint" / "metrics.csv").stat().st_mtime
+    started = time.monotonic()
+    done = demo(folder, "--fast")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == first.stdout
+    after = (folder / "palpate-demo-endoscopy-fast" / "checkpoint" / "metrics.csv").stat().st_mtime
+    assert before == after
+    assert time.monotonic() - started < 120
+
+
+def test_a_run_of_other_settings_is_left_alone(finished):
+    folder, _ = finished
+    out = folder / "palpate-demo-endoscopy-fast"
+    with pytest.raises(SystemExit, match=r"(?s)run with other settings.*data\.name.*another --out"):
+        main(["demo", "--modality", "echo", "--fast", "--out", str(out)])
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_every_modality_shifts_the_appearance(modality, tmp_path):
+    config = demo_config(modality)
+    assert config.data.appearance is not None
+    assert str(config.folder) == f"palpate-demo-{modality}"
+    assert config.evaluate.epsilon_255 == (1, 2, 4, 8)
+    assert set(config.evaluate.attacks) == {"noise", "fgsm", "pgd"}
+
+
+def test_own_images_give_the_run_its_name_and_data(tmp_path):
+    own = OwnData(tmp_path / "clinic" / "images", tmp_path / "clinic" / "masks", "polyp")
+    config = demo_config(own=own, fast=True)
+    assert config.data.name == "pairs"
+    assert config.data.override_prompt == "polyp"
+    assert config.data.images == own.images
+    assert config.train.augmentation is not None
+    assert str(config.folder) == "palpate-demo-clinic-fast"
+
+
+def test_own_images_from_the_shell(data_root, tmp_path):
+    options = ["--images", f"{data_root}/images", "--masks", f"{data_root}/masks", "--fast"]
+    done = demo(tmp_path, *options, "--prompt", "bright disc", "--out", "mine")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "mine/report/index.html\n"
+    rows = read_rows(tmp_path / "mine" / "rows")
+    assert set(rows["prompt"]) == {"bright disc"}
+    assert rows["image_name"].nunique() == 5
+    assert read_config(tmp_path / "mine" / "config.yaml").data.name == "pairs"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--modality", "endoscpy"], r"endoscopy, dermoscopy, echo, got 'endoscpy'.*'endoscopy'\?"),
+        (["--images", "x"], r"--images DIR, --masks DIR and --prompt TEXT together"),
+        (["--images", "a", "--masks", "b", "--prompt", "c"], r"folder of images, but .*a is not"),
+    ],
+)
+def test_mistakes_are_one_message(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        main(["demo", *options])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"cannot be written .* choose another --out"):
+        main(["demo"])
