@@ -24,21 +24,28 @@ from palpate.training import pretrain, train
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits of a run's data set, checked before any work starts."""
+    """The splits of a run's data set, checked before any work starts.
 
-    train: PromptedDataset
-    val: PromptedDataset
+    Attributes:
+        attacked: What is attacked and scored.
+        taught: Training and validation split, if there is an adapter to train.
+    """
+
     attacked: PromptedDataset
+    taught: tuple[PromptedDataset, PromptedDataset] | None
 
 
 def load_splits(config: RunConfig) -> Splits:
     """Find the data set of a run and check every file of it."""
     load, wanted = _loader(config.data, config.seed), config.data
-    return Splits(
-        load(split="train", limit=wanted.train_limit),
-        load(split="val", limit=wanted.val_limit),
-        load(split=config.evaluate.split, limit=wanted.test_limit),
+    attacked = load(split=config.evaluate.split, limit=wanted.test_limit)
+    if config.model.adapter is None:
+        return Splits(attacked, None)
+    train, val = (
+        load(split=split, limit=limit)
+        for split, limit in (("train", wanted.train_limit), ("val", wanted.val_limit))
     )
+    return Splits(attacked, (train, val))
 
 
 def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
@@ -92,11 +99,11 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
         base, wanted.adapter, init=wanted.init, width=wanted.width, seed=config.seed,
         device=device(config),
     )  # fmt: skip
-    if wanted.adapter is None:
+    if splits.taught is None:
         return model
-    out = config.folder / "checkpoint"
-    data = splits.train.augmented(config.train.augmentation)
-    train(model, data, splits.val, out, config.train.settings, progress=progress)
+    out, (data, val) = config.folder / "checkpoint", splits.taught
+    data = data.augmented(config.train.augmentation)
+    train(model, data, val, out, config.train.settings, progress=progress)
     return load_model(out, base=base, device=device(config))
 
 
