@@ -40,7 +40,7 @@ $(VENV)/.tested: $(VENV)/.installed
 
 results: $(VENV)/.installed  ## the tables of docs/results.md; hours on 2 cores
 	for set in kvasir isic camus; do $(BIN)/palpate run --config recipes/$$set.yaml || exit 1; done
-	$(BIN)/python docs/make_results.py runs/kvasir runs/isic runs/camus
+	$(BIN)/python docs/scripts/make_results.py runs/kvasir runs/isic runs/camus
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,7 @@
 """Contact sheets of the phantoms, to be judged by eye.
 
-    python docs/make_contact_sheets.py                    # docs/figures/phantoms-*.png
-    python docs/make_contact_sheets.py --beside data OUT  # phantoms beside real images, into OUT
+    python docs/scripts/make_contact_sheets.py                    # docs/figures/phantoms-*.png
+    python docs/scripts/make_contact_sheets.py --beside data OUT  # phantoms beside real images, into OUT
 
 The second form needs the real data sets below ``data``; their images are under licences of their
 own, so keep its sheets out of the repository.
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from palpate.data import PHANTOMS, Sample, load_data
 
-FIGURES = Path(__file__).parent / "figures"
+FIGURES = Path(__file__).parents[1] / "figures"
 ROWS, COLUMNS = 4, 6
 SIZE = 144  # pixels of each phantom, which keeps a sheet below 400 kB
 _WIDTH, _HEIGHT = 10.4, 8.6  # inches

@@ -1,6 +1,6 @@
-"""Write ``docs/results.md`` from finished run folders; every number in it comes from their rows.
+"""The section of ``docs/results.md`` on fine-tuned models, from their finished run folders.
 
-python docs/make_results.py runs/kvasir runs/isic runs/camus
+python docs/scripts/make_results.py runs/kvasir runs/isic runs/camus
 """
 
 import csv
@@ -13,13 +13,14 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from results_page import DOCS, machine, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import load_card
 from palpate.reporting import report
 
-DOCS = Path(__file__).resolve().parent
 TABLES = ("baseline", "main", "failures", "curve-area", "quality")
+FIGURE = "dsc-over-epsilon.png"
 
 
 def main(folders: list[Path]) -> None:
@@ -31,45 +32,36 @@ def main(folders: list[Path]) -> None:
             baseline=pd.concat([read_rows(folder / "baseline") for folder in folders]),
             sanity=[check for folder in folders for check in load_card(folder / "sanity.json")],
         )
-        figure = "dsc-over-epsilon.png"
         (DOCS / "figures").mkdir(exist_ok=True)
-        (DOCS / "figures" / figure).write_bytes((made / "figures" / figure).read_bytes())
-        tables = {name: (made / "tables" / f"{name}.md").read_text() for name in TABLES}
-    text = "\n".join(line for lines in _page(folders, tables) for line in lines)
-    (DOCS / "results.md").write_text(text, encoding="utf-8")
-    print(DOCS / "results.md")
+        (DOCS / "figures" / FIGURE).write_bytes((made / "figures" / FIGURE).read_bytes())
+        tables = {name: subordinate((made / "tables" / f"{name}.md").read_text()) for name in TABLES}
+    put_section("tuned", (line for lines in _section(folders, tables) for line in lines))
 
 
-def _page(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]:
-    environment = _json(folders[0] / "environment.json")
-    packages = environment["packages"]
+def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]:
     names = ", ".join(folder.name for folder in folders)
     yield [
-        "# Results",
+        "## Adapters on a DINOv2 in the shape of CLIPSeg",
         "",
-        "Made by `docs/make_results.py` from run folders; no number is typed by hand. `make "
-        "results` makes it again (hours on 2 cores; a run that was stopped goes on where it was).",
-        "",
-        f"Machine: {environment['processor']}, {environment['cores']} cores, "
-        f"{environment['threads']} threads; Python {environment['python']}, torch "
-        f"{packages['torch']}, transformers {packages['transformers']}, MONAI {packages['monai']}.",
+        "`make results`; hours on 2 cores, and a run that was stopped goes on where it was. "
+        f"{machine(_json(folders[0] / 'environment.json'))}",
         "",
         "The model is a DINOv2 ViT-S/14 in the shape of CLIPSeg at 224 px. Its text tower and "
         "decoder were pretrained on the training splits of all data sets with the image tower "
         "frozen (*frozen* below); then dense-vl adapters were trained on each data set (*tuned*). "
         "The data are down-scaled copies and subsets of the public sets, so these numbers are not "
-        "comparable with those of papers. Every sample keeps one prompt, drawn once.",
+        "comparable with those of papers.",
         "",
         tables["baseline"],
         tables["main"],
-        f"![DSC over epsilon for {names}](figures/dsc-over-epsilon.png)",
+        f"![DSC over epsilon for {names}](figures/{FIGURE})",
         "",
     ]
     yield ["Settings of the attacks:", "", *(_settings(folder) for folder in folders), ""]
     yield [
-        "## Order",
+        "### Order",
         "",
-        *_markdown(pd.DataFrame(list(_orders(folders)))),
+        *markdown(pd.DataFrame(list(_orders(folders)))),
         "",
         "Mean DSC in percent. *Holds*: PGD is not weaker than FGSM, FGSM not weaker than noise, "
         "and no attack gets weaker with ε, all in mean DSC.",
@@ -77,9 +69,9 @@ def _page(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]:
         *(tables[name] for name in TABLES[2:]),
     ]
     yield [
-        "## Cost",
+        "### Cost",
         "",
-        *_markdown(pd.DataFrame(list(_costs(folders)))),
+        *markdown(pd.DataFrame(list(_costs(folders)))),
         "",
         "Peak memory is that of the process up to the end of the stage. It depends on the batch "
         "(32 images in training, 16 under attack), not on the number of images: tests hold that "
@@ -145,11 +137,6 @@ def _growth(folders: list[Path]) -> str:
 def _epochs(folder: Path) -> list[dict[str, str]]:
     with (folder / "checkpoint" / "metrics.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def _markdown(frame: pd.DataFrame) -> list[str]:
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
-    return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
 def _json(path: Path) -> dict[str, Any]:

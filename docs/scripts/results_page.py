@@ -1,0 +1,54 @@
+"""``docs/results.md``: sections that different scripts make, each replaced as a whole."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+DOCS = Path(__file__).resolve().parents[1]
+PAGE = DOCS / "results.md"
+SECTIONS = ("tuned", "tiny")
+
+_INTRODUCTION = (
+    "# Results\n\nMade by the scripts in `docs/scripts` from run folders; no number is typed by "
+    "hand. The command beside each section makes it again.\n"
+)
+
+
+def put_section(name: str, lines: Iterable[str]) -> None:
+    """Write or replace a section; the others stay as they are."""
+    found = dict(_read())
+    found[name] = "\n".join(lines).strip()
+    parts = [f"<!-- {key} -->\n\n{found[key]}\n" for key in SECTIONS if key in found]
+    PAGE.write_text("\n".join([_INTRODUCTION, *parts]), encoding="utf-8")
+    print(PAGE)
+
+
+def _read() -> list[tuple[str, str]]:
+    if not PAGE.is_file():
+        return []
+    parts = re.split(r"^<!-- (\w+) -->$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [(name, text.strip()) for name, text in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def markdown(frame: pd.DataFrame) -> list[str]:
+    """A table, a line each."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
+    return [f"| {' | '.join(map(str, line))} |" for line in lines]
+
+
+def machine(environment: dict[str, object]) -> str:
+    """What the numbers were made on."""
+    packages = environment["packages"]
+    assert isinstance(packages, dict)
+    return (
+        f"Machine: {environment['processor']}, {environment['cores']} cores, "
+        f"{environment['threads']} threads; Python {environment['python']}, torch "
+        f"{packages['torch']}, transformers {packages['transformers']}, MONAI {packages['monai']}."
+    )
+
+
+def subordinate(table: str) -> str:
+    """A table of a report with its heading one level down."""
+    return re.sub(r"^## ", "### ", table, flags=re.MULTILINE)
