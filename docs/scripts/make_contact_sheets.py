@@ -1,9 +1,9 @@
 """Contact sheets of the phantoms, to be judged by eye.
 
     python docs/scripts/make_contact_sheets.py                    # docs/figures/phantoms-*.png
-    python docs/scripts/make_contact_sheets.py --beside data OUT  # phantoms beside real images, into OUT
+    python docs/scripts/make_contact_sheets.py --beside data OUT
 
-The second form needs the real data sets below ``data``; their images are under licences of their
+The second form puts phantoms beside real images, into OUT. It needs the real data sets below ``data``; their images are under licences of their
 own, so keep its sheets out of the repository.
 """
 
