@@ -3,8 +3,8 @@
     python docs/scripts/make_contact_sheets.py                    # docs/figures/phantoms-*.png
     python docs/scripts/make_contact_sheets.py --beside data OUT
 
-The second form puts phantoms beside real images, into OUT. It needs the real data sets below ``data``; their images are under licences of their
-own, so keep its sheets out of the repository.
+The second form puts phantoms beside real images, into OUT. It needs the real data sets below
+``data``; their images are under licences of their own, so keep its sheets out of the repository.
 """
 
 import argparse
