@@ -1,3 +1,4 @@
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -34,3 +35,11 @@ def images() -> Tensor:
 @pytest.fixture
 def masks() -> Tensor:
     return torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.5
+
+
+@pytest.fixture
+def without_shape_checks():
+    """In the tests they would be first to complain; users do not have them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from torch.nn import functional as F
 
 from palpate.attacks import fgsm, noise, pgd
-from palpate.evaluation import ExampleStore, evaluate, read_examples, read_rows
+from palpate.evaluation import SOUND, ExampleStore, evaluate, read_examples, read_rows
 from palpate.geometry import norms
 from palpate.randomness import generator
 
@@ -233,7 +233,7 @@ def test_other_weights_data_or_settings_need_another_folder(tmp_path):
         ({"model": other}, "weights"),
         ({"data": renamed}, "data"),
         ({"tau": 0.7}, "tau"),
-        ({"protocol": "paper"}, "protocol"),
+        ({"protocol": SOUND.switched(storage="png")}, "protocol"),
         ({"precision": "bf16"}, "precision"),
         ({"fingerprint": {"checkpoint": "c0ffee"}}, "checkpoint"),
         ({"attacks": ATTACKS | {"pgd": partial(pgd, steps=5)}}, r"attack\.pgd"),

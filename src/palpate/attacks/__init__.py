@@ -5,6 +5,7 @@ from palpate.attacks.fgsm import fgsm
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.attacks.noise import noise
 from palpate.attacks.pgd import default_step_size, pgd
+from palpate.attacks.published import probability_loss, published_pgd
 from palpate.attacks.selection import Selectable
 from palpate.types import Attack, Loss
 
@@ -17,8 +18,20 @@ __all__ = [
     "fgsm",
     "noise",
     "pgd",
+    "published_pgd",
 ]
 
-ATTACKS: dict[str, Attack] = {"noise": noise, "fgsm": fgsm, "pgd": pgd}
+ATTACKS: dict[str, Attack] = {
+    "noise": noise,
+    "fgsm": fgsm,
+    "pgd": pgd,
+    "published_pgd": published_pgd,
+}
 
-LOSSES: dict[str, Loss] = {"bce": bce, "dice": dice, "bce_dice": bce_dice, "margin": margin}
+LOSSES: dict[str, Loss] = {
+    "bce": bce,
+    "dice": dice,
+    "bce_dice": bce_dice,
+    "margin": margin,
+    "probability": probability_loss,
+}

@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from palpate.data.pixels import read_pair
+from palpate.data.pixels import read_pair, read_soft_mask
 from palpate.data.problems import refuse
 
 SPLITS = ("train", "val", "test")
@@ -42,6 +42,10 @@ class FileEntry:
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
         """The image in [0, 1] and its mask, see :func:`palpate.data.pixels.read_pair`."""
         return read_pair(self.image, self.mask, size)
+
+    def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
+        """The mask with its grey values, see :func:`palpate.data.pixels.read_soft_mask`."""
+        return read_soft_mask(self.image, self.mask, size)
 
 
 def check_split(split: str) -> None:

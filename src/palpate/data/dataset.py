@@ -109,6 +109,13 @@ class PromptedDataset(Dataset[Sample]):
         image, mask, prompt = augment(image, mask, case.prompt, self.augmentation, source)
         return Sample(replace(case, prompt=prompt), image, mask)
 
+    def soft_mask(self, index: int) -> Float[Tensor, "1 h w"]:
+        """The mask of a sample with the grey values of its file; of what is drawn, 0 and 1."""
+        entry, _ = self._items[index]
+        read = getattr(entry, "read_soft_mask", None)
+        soft: Tensor = self[index].mask.float() if read is None else read(self.size)
+        return soft
+
     def with_epoch(self, epoch: int) -> "PromptedDataset":
         """The same data with whatever is random drawn anew for this epoch, for training."""
         entries = self.entries if self.redraw is None else self.redraw(epoch)

@@ -54,6 +54,23 @@ def read_pair(
     return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)
 
 
+def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Tensor, "1 h w"]:
+    """A mask with the grey values of its file, in [0, 1], sized and turned like :func:`read_pair`.
+
+    Published pipelines do not cut masks, so that the ringing of JPEG enters losses and scores.
+    """
+    with opened(image) as picture, opened(mask) as drawing:
+        turns = orientations(picture, drawing)
+        check_shapes(picture, drawing, turns)
+        with naming(mask):
+            values, top = _gray(drawing)
+        width, height = turned(picture, turns[0]).size if size is None else (size, size)
+    full = 1 if values.max() <= 1 else top
+    grey = Image.fromarray((values / full).astype(np.float32))
+    grey = turned(grey, turns[1]).resize((width, height), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.asarray(grey).copy()).unsqueeze(0)
+
+
 def try_decoding(picture: Image.Image) -> None:
     """Read an image to its end as cheaply as its format allows.
 

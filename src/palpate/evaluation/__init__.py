@@ -2,15 +2,19 @@
 
 from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.examples import Example, ExampleStore, read_examples
+from palpate.evaluation.protocol import PAPER, SOUND, Protocol
 from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
 from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
 
 __all__ = [
     "CLEAN",
     "COLUMNS",
+    "PAPER",
+    "SOUND",
     "Example",
     "ExampleStore",
     "Identity",
+    "Protocol",
     "Row",
     "RowStore",
     "evaluate",

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from palpate.attacks.losses import bce
 from palpate.evaluation import boundary, metrics
-from palpate.types import Images, Logits, LogitsFn, Masks
+from palpate.types import Images, Logits, LogitsFn, Masks, PerImage
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def answer(
     threshold: float,
     tolerance: float,
     keys: Sequence[str],
+    truth: Float[Tensor, "b 1 h w"] | None = None,
 ) -> list[Answer]:
     """Run the model once and score what it says, in single precision.
 
@@ -44,6 +45,7 @@ def answer(
         threshold: Logit above which a pixel is foreground.
         tolerance: Of the surface Dice, in pixels.
         keys: Names of the images, for errors.
+        truth: Masks with grey values, by which DSC and IoU then go.
 
     Raises:
         ValueError: If the model returns anything but one logit per pixel.
@@ -55,8 +57,7 @@ def answer(
         predictions = metrics.binarise(logits, threshold)
         counts = metrics.count(predictions, masks)
         columns = (
-            metrics.dice(counts),
-            metrics.iou(counts),
+            *_overlap(predictions, counts, truth),
             metrics.miou(counts),
             *boundary.boundary_scores(predictions, masks, tolerance),
             counts.area,
@@ -64,6 +65,19 @@ def answer(
         )
         numbers = torch.stack([column.double().cpu() for column in columns], dim=1).tolist()
     return [Answer(p, *values) for p, values in zip(predictions.cpu(), numbers, strict=True)]
+
+
+def _overlap(
+    predictions: Masks, counts: metrics.Counts, truth: Tensor | None
+) -> tuple[PerImage, PerImage]:
+    """DSC and IoU; with grey values a pixel counts as far as it is foreground."""
+    if truth is None:
+        return metrics.dice(counts), metrics.iou(counts)
+    found, there = predictions.flatten(1).to(truth), truth.flatten(1)
+    both, total = (found * there).sum(1), found.sum(1) + there.sum(1)
+    empty = total == 0
+    dsc = torch.where(empty, 1.0, 2 * both / total.clamp_min(1e-12))
+    return dsc, torch.where(empty, 1.0, both / (total - both).clamp_min(1e-12))
 
 
 def _checked(logits: object, images: Images, keys: Sequence[str]) -> Logits:

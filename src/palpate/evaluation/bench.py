@@ -15,12 +15,17 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation import distortion, outcome
 from palpate.evaluation.answers import Answer, answer
 from palpate.evaluation.cost import Cost, Metered, Tally
+from palpate.evaluation.frozen import std_of
+from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.rows import Identity, Row
+from palpate.evaluation.staging import Staging
+from palpate.evaluation.storage import stored
 from palpate.evaluation.trials import UNTOUCHED, Trial, check
 from palpate.randomness import generator
 from palpate.types import Images, Logits, Segmenter
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
+Truth: TypeAlias = Float[Tensor, "b 1 h w"]  # masks with grey values
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Bench:
         model: Frozen, see :func:`palpate.evaluation.frozen.frozen`.
         threshold: Logit above which a pixel is foreground.
         seed: Of everything random.
-        protocol: Name of the protocol, a column of every row.
+        protocol: What happens between attack and score.
         precision: Of the model while it is attacked; answers are always in single precision.
         tolerance: Of the surface Dice, in pixels.
         tau: DSC that an attack must push an image to or below to succeed.
@@ -50,7 +55,7 @@ class Bench:
     model: Segmenter
     threshold: float
     seed: int
-    protocol: str
+    protocol: Protocol
     precision: Precision
     tolerance: float
     tau: float
@@ -71,10 +76,10 @@ class Bench:
             trial.norm,
             trial.epsilon,
             self.seed,
-            self.protocol,
+            self.protocol.name,
         )
 
-    def look(self, batch: Batch, images: Images) -> list[Answer]:
+    def look(self, batch: Batch, images: Images, truth: Truth | None = None) -> list[Answer]:
         """What the model answers to these images in place of those of the batch."""
         return answer(
             partial(self.model, prompts=batch.prompts),
@@ -83,24 +88,42 @@ class Bench:
             threshold=self.threshold,
             tolerance=self.tolerance,
             keys=batch.keys,
+            truth=truth,
         )
 
-    def press(self, batch: Batch, clean: Sequence[Answer], trial: Trial) -> list[Result]:
+    def press(
+        self,
+        batch: Batch,
+        clean: Sequence[Answer],
+        trial: Trial,
+        staging: Staging | None = None,
+    ) -> list[Result]:
         """Attack a batch and score the outcome: one result per sample, in order.
 
         Args:
             batch: Samples of one size.
             clean: What the model answers to them untouched.
             trial: The attack and its strength.
+            staging: Who is attacked and with which prompts, where that is not the batch itself.
         """
-        images, cost = self._attack(batch, trial)
-        answers = clean if trial == UNTOUCHED else self.look(batch, images)
+        attacked = staging.attacked(batch, trial) if staging else batch
+        images, cost = self._attack(attacked, trial, staging.truth(attacked) if staging else None)
+        if trial != UNTOUCHED:
+            images = stored(images, [case.image_name for case in attacked.cases], self.protocol)
+        answers = clean if trial == UNTOUCHED else self._score(batch, images, trial, staging)
         rows = self._rows(batch, trial, clean, answers, images, cost)
         predictions = (each.prediction for each in answers)
         return list(map(Result, rows, images, batch.masks, predictions))
 
-    def _attack(self, batch: Batch, trial: Trial) -> tuple[Images, Cost]:
-        tally = Tally()
+    def _score(
+        self, batch: Batch, images: Images, trial: Trial, staging: Staging | None
+    ) -> list[Answer]:
+        if staging is None:
+            return self.look(batch, images)
+        return self.look(staging.scored(batch, trial), images, staging.truth(batch))
+
+    def _attack(self, batch: Batch, trial: Trial, truth: Truth | None) -> tuple[Images, Cost]:
+        tally, std = Tally(), std_of(self.model)
         model = Metered(self._attacked_model(batch), batch.prompts, tally)
         with tally, _naming(trial, batch):
             if trial == UNTOUCHED:
@@ -108,16 +131,25 @@ class Bench:
                     model(batch.images)  # what a clean row costs
             # The strength is no part of the name: an image gets the same random numbers at
             # every epsilon, so that a curve over epsilon shows epsilon and not luck.
-            generators = [generator(self.seed, key, trial.name) for key in batch.keys]
+            generators = [self._generator(key, trial) for key in batch.keys]
             images = trial.run(
                 model,
                 batch.images,
                 batch.masks,
                 generators=generators,
                 threshold=self.threshold,
+                truth=truth,
+                **({"std": std} if std else {}),
             )
-        images = check(images, batch.images, trial, batch.keys)
+        images = check(images, batch.images, trial, batch.keys, std)
         return images, tally.per_image(len(images))
+
+    def _generator(self, key: str, trial: Trial) -> torch.Generator:
+        if self.protocol.seeding == "none":
+            unseeded = torch.Generator()
+            unseeded.seed()
+            return unseeded
+        return generator(self.seed, key, trial.name)
 
     def _attacked_model(self, batch: Batch) -> Segmenter:
         if self.precision == "fp32":

@@ -18,7 +18,9 @@ from palpate.evaluation.examples import ExampleStore
 from palpate.evaluation.fingerprint import Fingerprint, describe, hash_data, hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.memory import Portions
+from palpate.evaluation.protocol import SOUND, Protocol
 from palpate.evaluation.rows import Identity
+from palpate.evaluation.staging import Staging
 from palpate.evaluation.store import RowStore, read_rows
 from palpate.evaluation.trials import UNTOUCHED, Trial, plan
 from palpate.progress import Progress, silent
@@ -36,7 +38,7 @@ def evaluate(
     out: Path | str | None = None,
     seed: int = 0,
     batch_size: int = 8,
-    protocol: str = "sound",
+    protocol: Protocol = SOUND,
     precision: Precision = "fp32",
     tolerance: float = 2.0,
     tau: float = 0.5,
@@ -65,7 +67,7 @@ def evaluate(
         out: Folder of the rows. None keeps nothing but the table returned.
         seed: Of everything random; a column of the rows, so that a folder may hold several.
         batch_size: Images attacked at once; halved by itself where memory runs out.
-        protocol: Name of the protocol, a column of the rows.
+        protocol: What happens between attack and score; its name is a column of the rows.
         precision: Of the model while it is attacked. Answers are in single precision always.
         tolerance: Of the surface Dice, in pixels.
         tau: An attack succeeds where it takes an image from above this DSC to it or below.
@@ -86,15 +88,16 @@ def evaluate(
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
     trials = plan(attacks, epsilons)
-    cases = list_cases(data)
+    all_cases = list_cases(data)
     bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau)
-    made_of = _made_of(bench, data, cases, trials) | dict(fingerprint or {})
-    cases = cases[:limit]
+    made_of = _made_of(bench, data, all_cases, trials) | dict(fingerprint or {})
+    cases = all_cases[:limit]
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(TemporaryDirectory()))
         stack.enter_context(frozen(model))
         store = stack.enter_context(RowStore(folder, made_of))
-        run = _Run(bench, cases, trials, store, examples)
+        staging = None if protocol == SOUND else Staging(data, all_cases, protocol, seed)
+        run = _Run(bench, cases, trials, store, examples, staging)
         portions = Portions(batch_size)
         for window in windows(len(cases), batch_size):
             lacking = [i for i in window if any(run.misses(cases[i], t) for t in trials)]
@@ -114,7 +117,9 @@ class _Run:
         trials: Sequence[Trial],
         store: RowStore,
         examples: ExampleStore | None,
+        staging: Staging | None,
     ) -> None:
+        self.staging = staging
         self.bench, self.trials, self.store, self.examples = bench, trials, store, examples
         self.shown = examples.choose(cases) if examples else frozenset()
         self.wanted = {bench.identify(case, trial) for case in cases for trial in trials}
@@ -143,12 +148,16 @@ class _Run:
 
     def _look(self, batch: Batch, positions: list[int]) -> list[Answer]:
         part = select(batch, positions)
-        return self.bench.look(part, part.images)
+        if self.staging is None:
+            return self.bench.look(part, part.images)
+        seen = self.staging.scored(part, UNTOUCHED)
+        return self.bench.look(seen, part.images, self.staging.truth(part))
 
     def _press(
         self, batch: Batch, clean: list[Answer], trial: Trial, positions: list[int]
     ) -> list[Result]:
-        return self.bench.press(select(batch, positions), [clean[i] for i in positions], trial)
+        part, before = select(batch, positions), [clean[i] for i in positions]
+        return self.bench.press(part, before, trial, self.staging)
 
     def _keep(self, results: Sequence[Result]) -> None:
         for result in results:  # examples first: where there is a row there is its example
@@ -163,7 +172,7 @@ def _made_of(
 ) -> dict[str, str]:
     attacks = {f"attack.{t.name}": describe(t.attack) for t in trials if t != UNTOUCHED}
     return {
-        "protocol": bench.protocol,
+        "protocol": bench.protocol.name,
         "precision": bench.precision,
         "weights": hash_weights(bench.model),
         "data": hash_data(data, cases),

@@ -36,6 +36,12 @@ def threshold_of(model: object) -> float:
     return float(getattr(model, "threshold_logit", 0.0))
 
 
+def std_of(model: object) -> tuple[float, ...] | None:
+    """What the model divides each channel by, if it says so in an attribute ``std``."""
+    std = getattr(model, "std", None)
+    return tuple(std.flatten().tolist()) if isinstance(std, torch.Tensor) else None
+
+
 def device_of(model: object) -> torch.device:
     """Where the weights are; the CPU for what has none."""
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())

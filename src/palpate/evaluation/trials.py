@@ -12,6 +12,7 @@ from palpate import geometry
 from palpate.evaluation.rows import CLEAN
 from palpate.types import Attack, Images, LogitsFn, Masks
 
+NORMALISED = "normalised"  # L-infinity after each channel is divided by the model's deviation
 _ROUNDING = 2.0**-22  # of values up to 1 in single precision, with room for a few operations
 
 
@@ -23,6 +24,11 @@ class Trial:
     attack: Attack
     norm: str
     epsilon: float
+
+    @property
+    def stays_valid(self) -> bool:
+        """Whether the attack is to return pixels in [0, 1]."""
+        return bool(_parameters(self.attack).get("clamp", True))
 
     def __str__(self) -> str:
         strength = f"{self.epsilon:g}" if self.norm == "l2" else f"{self.epsilon * 255:g}/255"
@@ -36,6 +42,7 @@ class Trial:
         *,
         generators: Sequence[torch.Generator],
         threshold: float,
+        **offered: Any,
     ) -> Images:
         """Attack the images, and believe nothing of the result.
 
@@ -45,6 +52,8 @@ class Trial:
             masks: Ground truth.
             generators: One per image, given to attacks that name a ``generator``.
             threshold: Logit above which a pixel is foreground, given to attacks that name it.
+            offered: What else may be given to attacks that name it: the model's ``std``, or the
+                ``truth`` with its grey values.
 
         Returns:
             Images within :attr:`epsilon` of ``images`` and within [0, 1], detached.
@@ -52,7 +61,7 @@ class Trial:
         Raises:
             ValueError: If the attack returned anything else; :func:`violations` says what.
         """
-        offered = {"epsilon": self.epsilon, "generator": generators, "threshold": threshold}
+        offered |= {"epsilon": self.epsilon, "generator": generators, "threshold": threshold}
         accepted = {k: v for k, v in offered.items() if k in _parameters(self.attack)}
         # Clones, so that an attack that writes into its inputs cannot move the clean images.
         return self.attack(model, images.clone(), masks.clone(), **accepted)
@@ -88,8 +97,21 @@ def plan(attacks: Mapping[str, Attack], epsilons: Sequence[float] | None) -> lis
     return trials
 
 
-def check(adversarial: object, images: Images, trial: Trial, keys: Sequence[str]) -> Images:
+def check(
+    adversarial: object,
+    images: Images,
+    trial: Trial,
+    keys: Sequence[str],
+    std: Sequence[float] | None = None,
+) -> Images:
     """The adversarial images, if they are what the trial promises.
+
+    Args:
+        adversarial: What the attack returned.
+        images: What it was given.
+        trial: What it promised.
+        keys: Names of the images, for errors.
+        std: What the model divides each channel by, for balls in normalised units.
 
     Raises:
         ValueError: If shape, type, range or distance is wrong, naming attack and image.
@@ -100,20 +122,24 @@ def check(adversarial: object, images: Images, trial: Trial, keys: Sequence[str]
         raise ValueError(f"{who} must return images of shape {tuple(images.shape)}, got {shape}.")
     adversarial = adversarial.detach().to(images)
     for image, clean, key in zip(adversarial, images, keys, strict=True):
-        if problem := _problem(image[None], clean[None], trial):
+        if problem := _problem(image[None], clean[None], trial, std):
             raise ValueError(f"{who} broke its promise on {key!r}: {problem}. Correct the attack.")
-    return adversarial.clamp(0.0, 1.0)
+    return adversarial.clamp(0.0, 1.0) if trial.stays_valid else adversarial
 
 
-def _problem(image: Images, clean: Images, trial: Trial) -> str:
+def _problem(image: Images, clean: Images, trial: Trial, std: Sequence[float] | None) -> str:
     if not image.isfinite().all():
         return f"{int((~image.isfinite()).sum())} pixel values are not finite"
     low, high = image.min().item(), image.max().item()
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if trial.stays_valid and (low < -_ROUNDING or high > 1 + _ROUNDING):
         return f"pixel values lie in [{low:.6g}, {high:.6g}] instead of [0, 1]"
-    length = geometry.norms(image - clean, "l2" if trial.norm == "l2" else "linf").item()
+    delta = image - clean
+    if trial.norm == NORMALISED:
+        scale = std or _parameters(trial.attack)["std"]
+        delta = delta / torch.tensor(scale).view(1, -1, 1, 1).to(delta)
+    length = geometry.norms(delta, "l2" if trial.norm == "l2" else "linf").item()
     # Adding a perturbation and taking it away again rounds every pixel by up to 2 ** -24.
-    slack = _ROUNDING * (clean.numel() ** 0.5 if trial.norm == "l2" else 1.0)
+    slack = _ROUNDING * {"l2": clean.numel() ** 0.5, NORMALISED: 16.0}.get(trial.norm, 1.0)
     if length > trial.epsilon * (1 + 1e-5) + slack:
         return f"its distance is {length:.6g}, {length - trial.epsilon:.3g} more than epsilon"
     return ""
@@ -135,8 +161,10 @@ def _strengths(name: str, attack: Attack, epsilons: Sequence[float] | None) -> S
 
 
 def _checked(name: str, norm: str, epsilon: float) -> float:
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"Attack {name!r} has norm {norm!r}; expected 'linf' or 'l2'.")
+    if norm not in ("linf", "l2", NORMALISED):
+        raise ValueError(
+            f"Attack {name!r} has norm {norm!r}; expected 'linf', 'l2' or {NORMALISED!r}."
+        )
     if not epsilon >= 0 or (norm == "linf" and epsilon > 1):
         raise ValueError(
             f"Expected epsilon of attack {name!r} in units of pixel value, 0 to 1, got {epsilon}. "

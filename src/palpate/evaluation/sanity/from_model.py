@@ -9,6 +9,7 @@ from palpate.evaluation.batches import list_cases, load, windows
 from palpate.evaluation.bench import Bench, Precision
 from palpate.evaluation.fingerprint import hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
+from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.sanity import gradients, outcomes
 from palpate.evaluation.sanity.check import NAMES, Check, conclude
 from palpate.evaluation.sanity.subject import Subject
@@ -76,7 +77,9 @@ def _subject(
     batch_size: int,
     precision: Precision,
 ) -> Subject:
-    bench = Bench(model, threshold_of(model), seed, "sanity", precision, tolerance=2.0, tau=0.5)
+    bench = Bench(
+        model, threshold_of(model), seed, Protocol("sanity"), precision, tolerance=2.0, tau=0.5
+    )
     cases, device = list_cases(samples), device_of(model)
     taken = (
         [i * len(cases) // count for i in range(count)] if count < len(cases) else range(len(cases))

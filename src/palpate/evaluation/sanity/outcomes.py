@@ -1,15 +1,10 @@
 """Does an attack do what it must do on any model? Checks 1, 4, 14 and 15 of the sanity card."""
 
-from io import BytesIO
-
-import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
 
 from palpate.evaluation.sanity.check import Check, conclude, grade
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
+from palpate.evaluation.storage import as_png
 
 
 def leaves_alone_at_zero(subject: Subject) -> Check:
@@ -54,7 +49,7 @@ def survives_storage(subject: Subject) -> Check:
     shifts: list[float] = []
     for batch in subject.batches:
         part = [next(images) for _ in batch.cases]
-        again = subject.bench.look(batch, torch.stack([_as_png(r.image) for r in part]))
+        again = subject.bench.look(batch, torch.stack([as_png(r.image) for r in part]))
         shifts += [abs(a.dsc - r.row.dsc) for a, r in zip(again, part, strict=True)]
     mean = sum(shifts) / len(shifts)
     return conclude(
@@ -85,11 +80,3 @@ def answers_alike(subject: Subject) -> Check:
         bad="The model is random: a single gradient is not its gradient. Average the attack over "
         "its randomness, and say so, or switch it off.",
     )
-
-
-def _as_png(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    levels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    file = BytesIO()
-    Image.fromarray(levels).save(file, format="PNG")
-    with Image.open(file) as stored:
-        return torch.from_numpy(np.array(stored)).permute(2, 0, 1).to(image) / 255

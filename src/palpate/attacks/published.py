@@ -1,0 +1,140 @@
+"""FGSM and PGD as the published study of CLIPSeg with adapters runs them, each choice a switch.
+
+The study's code attacks the image after normalisation and never returns to valid pixels. With
+every switch thrown the same function is :func:`palpate.attacks.pgd`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from palpate.attacks._ascent import is_flat, look, slope, warn_if_flat
+from palpate.attacks._best import Best
+from palpate.attacks._checks import check_ball, check_images, check_schedule
+from palpate.attacks._problem import Problem
+from palpate.attacks.pgd import default_step_size
+from palpate.geometry import random_in_ball
+from palpate.overlap import count, dice
+from palpate.types import Images, LogitsFn, Loss, Masks, PerImage, Randomness
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_SMOOTH = 1e-5
+
+
+@torch.no_grad()
+def published_pgd(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    epsilon: float,
+    steps: int = 40,
+    step_size: float | None = 2 / 255,
+    norm: Literal["normalised", "linf"] = "normalised",
+    std: Sequence[float] = IMAGENET_STD,
+    clamp: bool = False,
+    random_start: bool = False,
+    keep: Literal["last", "dice"] = "last",
+    loss: Loss | None = None,
+    truth: Float[Tensor, "b 1 h w"] | None = None,
+    generator: Randomness = None,
+    threshold: float = 0.0,
+) -> Images:
+    """Projected gradient descent with the choices of the study; one step of it is its FGSM.
+
+    Args:
+        model: Maps images to logits ``(b, 1, h, w)``; it normalises by ``std`` itself.
+        images: Clean images in [0, 1], float32 or float64.
+        masks: Ground truth.
+        epsilon: Radius, in units of the normalised image; of pixel value with ``norm="linf"``.
+        steps: Updates.
+        step_size: In the units of ``epsilon``; the study's 2/255 at every radius, or None for one
+            that suits the radius, see :func:`palpate.attacks.default_step_size` (all of it, with
+            one step: FGSM).
+        norm: ``normalised``: the ball is a cube after division by ``std``, so that each channel
+            has a radius of its own in pixels.
+        std: Standard deviation of each channel that the model divides by.
+        clamp: Return to [0, 1] after each step. Without, pixels may leave it.
+        random_start: Start anywhere in the ball instead of at the clean image.
+        keep: The last iterate, or the one of lowest Dice score.
+        loss: Quantity to maximise; by default :func:`probability_loss` on ``truth``.
+        truth: Masks with grey values, for that loss.
+        generator: See :func:`palpate.attacks.pgd`.
+        threshold: Logits above it are foreground when the Dice score is taken.
+
+    Returns:
+        Attacked images, within ``epsilon``; within [0, 1] only with ``clamp``.
+
+    Raises:
+        ValueError, FloatingPointError, RuntimeError: As :func:`palpate.attacks.pgd`.
+
+    Warns:
+        ZeroGradientWarning: If the gradient of an image was zero everywhere at some step.
+    """
+    check_images(images, masks)
+    check_ball(epsilon, "linf", images)
+    check_schedule(steps, 1, step_size)
+    scale = _scale(images, norm, std)
+    step = (default_step_size(epsilon, steps, "linf") if step_size is None else step_size) * scale
+    problem = Problem(model, images, masks, loss or _soft(truth), False, torch.arange(len(images)))
+    start = random_in_ball(images, epsilon, "linf", generator) * scale if random_start else 0
+    adversarial = _valid(images + start, clamp)
+    best, flat = Best(images), torch.zeros(len(images), dtype=torch.bool)
+    for done in range(steps + 1):
+        after = f"after {done} of {steps} steps"
+        view = look(problem, adversarial, differentiable=done < steps, after=after)
+        if done == steps or (done > 0 and keep == "dice"):
+            scores = dice(count(view.logits > threshold, masks)).to(images)
+            best.consider(problem.rows, adversarial, _rank(scores, keep), view.harm)
+        if done < steps:
+            gradient = slope(problem, view, after=after)
+            flat |= is_flat(gradient).cpu()
+            delta = adversarial + step * gradient.sign() - images
+            adversarial = _valid(images + delta.clamp(-epsilon * scale, epsilon * scale), clamp)
+    warn_if_flat(flat)
+    return best.adversarial
+
+
+def probability_loss(logits: Tensor, masks: Tensor) -> PerImage:
+    """1.5 Dice + cross-entropy as the study computes them, per image.
+
+    The cross-entropy takes probabilities for logits, so that a pixel's share lies between 0.31
+    and 1.31 whatever the model says, and its gradient is weak.
+
+    Args:
+        logits: ``(b, 1, h, w)``.
+        masks: Of the same shape, bool or grey values in [0, 1].
+    """
+    probabilities, truth = logits.sigmoid().flatten(1), masks.to(logits).flatten(1)
+    both, total = (probabilities * truth).sum(1), probabilities.sum(1) + truth.sum(1)
+    overlap = 1 - (2 * both + _SMOOTH) / (total + _SMOOTH)
+    entropy = F.binary_cross_entropy_with_logits(probabilities, truth, reduction="none").mean(1)
+    return 1.5 * overlap + entropy
+
+
+def _soft(truth: Tensor | None) -> Loss:
+    """The study's loss, on grey values where they are given."""
+    return lambda logits, masks: probability_loss(logits, masks if truth is None else truth)
+
+
+def _scale(images: Images, norm: str, std: Sequence[float]) -> Float[Tensor, "1 c 1 1"]:
+    if norm not in ("normalised", "linf"):
+        raise ValueError(f"Expected norm 'normalised' or 'linf', got {norm!r}.")
+    channels = images.shape[1]
+    if norm == "linf":
+        return torch.ones(1, channels, 1, 1).to(images)
+    if len(std) != channels or not all(value > 0 for value in std):
+        raise ValueError(f"Expected {channels} positive standard deviations, got {tuple(std)}.")
+    return torch.tensor(std).view(1, -1, 1, 1).to(images)
+
+
+def _valid(images: Images, clamp: bool) -> Images:
+    return images.clamp(0.0, 1.0) if clamp else images
+
+
+def _rank(scores: PerImage, keep: str) -> PerImage:
+    return -scores if keep == "dice" else torch.zeros_like(scores)
