@@ -5,7 +5,7 @@ from palpate.attacks.fgsm import fgsm
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.attacks.noise import noise
 from palpate.attacks.pgd import default_step_size, pgd
-from palpate.attacks.published import probability_loss, published_pgd
+from palpate.attacks.published import probability_loss, published_noise, published_pgd, unchanged
 from palpate.attacks.selection import Selectable
 from palpate.types import Attack, Loss
 
@@ -18,7 +18,10 @@ __all__ = [
     "fgsm",
     "noise",
     "pgd",
+    "probability_loss",
+    "published_noise",
     "published_pgd",
+    "unchanged",
 ]
 
 ATTACKS: dict[str, Attack] = {
@@ -26,6 +29,8 @@ ATTACKS: dict[str, Attack] = {
     "fgsm": fgsm,
     "pgd": pgd,
     "published_pgd": published_pgd,
+    "published_noise": published_noise,
+    "unchanged": unchanged,
 }
 
 LOSSES: dict[str, Loss] = {

@@ -17,7 +17,7 @@ from palpate.attacks._best import Best
 from palpate.attacks._checks import check_ball, check_images, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.pgd import default_step_size
-from palpate.geometry import random_in_ball
+from palpate.geometry import random_direction, random_in_ball
 from palpate.overlap import count, dice
 from palpate.types import Images, LogitsFn, Loss, Masks, PerImage, Randomness
 
@@ -36,6 +36,7 @@ def published_pgd(
     step_size: float | None = 2 / 255,
     norm: Literal["normalised", "linf"] = "normalised",
     std: Sequence[float] = IMAGENET_STD,
+    equal_channels: bool = False,
     clamp: bool = False,
     random_start: bool = False,
     keep: Literal["last", "dice"] = "last",
@@ -58,6 +59,7 @@ def published_pgd(
         norm: ``normalised``: the ball is a cube after division by ``std``, so that each channel
             has a radius of its own in pixels.
         std: Standard deviation of each channel that the model divides by.
+        equal_channels: Every channel gets the mean of their radii.
         clamp: Return to [0, 1] after each step. Without, pixels may leave it.
         random_start: Start anywhere in the ball instead of at the clean image.
         keep: The last iterate, or the one of lowest Dice score.
@@ -78,7 +80,7 @@ def published_pgd(
     check_images(images, masks)
     check_ball(epsilon, "linf", images)
     check_schedule(steps, 1, step_size)
-    scale = _scale(images, norm, std)
+    scale = _scale(images, norm, std, equal_channels)
     step = (default_step_size(epsilon, steps, "linf") if step_size is None else step_size) * scale
     problem = Problem(model, images, masks, loss or _soft(truth), False, torch.arange(len(images)))
     start = random_in_ball(images, epsilon, "linf", generator) * scale if random_start else 0
@@ -121,7 +123,46 @@ def _soft(truth: Tensor | None) -> Loss:
     return lambda logits, masks: probability_loss(logits, masks if truth is None else truth)
 
 
-def _scale(images: Images, norm: str, std: Sequence[float]) -> Float[Tensor, "1 c 1 1"]:
+@torch.no_grad()
+def published_noise(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    epsilon: float,
+    norm: Literal["normalised", "linf"] = "normalised",
+    std: Sequence[float] = IMAGENET_STD,
+    equal_channels: bool = False,
+    clamp: bool = False,
+    generator: Randomness = None,
+) -> Images:
+    """Random signs of the size that :func:`published_pgd` may go: the control it lacks.
+
+    Arguments, return value and errors are those of :func:`published_pgd`.
+    """
+    del model
+    check_images(images, masks)
+    check_ball(epsilon, "linf", images)
+    scale = _scale(images, norm, std, equal_channels)
+    return _valid(images + epsilon * scale * random_direction(images, "linf", generator), clamp)
+
+
+def unchanged(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    epsilon: float = 0.0,
+    norm: Literal["normalised", "linf"] = "linf",
+) -> Images:
+    """No attack: what is left is what storage and new prompts do, the other control it lacks."""
+    del model, masks, epsilon, norm
+    return images.clone()
+
+
+def _scale(
+    images: Images, norm: str, std: Sequence[float], equal: bool
+) -> Float[Tensor, "1 c 1 1"]:
     if norm not in ("normalised", "linf"):
         raise ValueError(f"Expected norm 'normalised' or 'linf', got {norm!r}.")
     channels = images.shape[1]
@@ -129,7 +170,8 @@ def _scale(images: Images, norm: str, std: Sequence[float]) -> Float[Tensor, "1 
         return torch.ones(1, channels, 1, 1).to(images)
     if len(std) != channels or not all(value > 0 for value in std):
         raise ValueError(f"Expected {channels} positive standard deviations, got {tuple(std)}.")
-    return torch.tensor(std).view(1, -1, 1, 1).to(images)
+    scale = torch.tensor(std).view(1, -1, 1, 1).to(images)
+    return scale.mean().expand_as(scale) if equal else scale
 
 
 def _valid(images: Images, clamp: bool) -> Images:

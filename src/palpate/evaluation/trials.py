@@ -135,8 +135,9 @@ def _problem(image: Images, clean: Images, trial: Trial, std: Sequence[float] | 
         return f"pixel values lie in [{low:.6g}, {high:.6g}] instead of [0, 1]"
     delta = image - clean
     if trial.norm == NORMALISED:
-        scale = std or _parameters(trial.attack)["std"]
-        delta = delta / torch.tensor(scale).view(1, -1, 1, 1).to(delta)
+        parameters = _parameters(trial.attack)
+        scale = torch.tensor(std or parameters.get("std", (1.0,))).view(1, -1, 1, 1).to(delta)
+        delta = delta / (scale.mean() if parameters.get("equal_channels") else scale)
     length = geometry.norms(delta, "l2" if trial.norm == "l2" else "linf").item()
     # Adding a perturbation and taking it away again rounds every pixel by up to 2 ** -24.
     slack = _ROUNDING * {"l2": clean.numel() ** 0.5, NORMALISED: 16.0}.get(trial.norm, 1.0)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,32 +14,45 @@ from palpate.types import Attack, Images, Logits
 
 
 def attacks_of(
-    options: Mapping[str, Mapping[str, Any]], epsilon_255: Sequence[float]
+    options: Mapping[str, Mapping[str, Any]],
+    epsilons: Sequence[float],
+    forms: Mapping[str, tuple[Attack, Mapping[str, Any]]] = MappingProxyType({}),
 ) -> dict[str, Attack]:
     """Configured attacks by their names in the table.
 
     Args:
         options: Name to options, as in a recipe; ``attack`` names the attack itself where it
             differs from that name.
-        epsilon_255: Radii they will be run at, in steps of an 8-bit image.
+        epsilons: Radii they will be run at, in units of pixel value or of the protocol.
+        forms: Attacks that a protocol runs in a form of its own, with the options it sets.
 
     Raises:
         ValueError: If there is no such attack, option or loss, or an option's value is refused.
     """
-    attacks = {name: _configured(name, dict(given)) for name, given in options.items()}
+    attacks = {name: _configured(name, dict(given), forms) for name, given in options.items()}
     for name, attack in attacks.items():
-        _rehearse(name, attack, max(epsilon_255, default=1.0) / 255)
+        _rehearse(name, attack, max(epsilons, default=1 / 255))
     return attacks
 
 
-def _configured(name: str, options: dict[str, Any]) -> Attack:
+def _configured(
+    name: str,
+    options: dict[str, Any],
+    forms: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+) -> Attack:
     which = options.pop("attack", name)
     if which not in ATTACKS:
         raise ValueError(
             f"There is no attack {which!r}; expected one of {', '.join(ATTACKS)}. An attack under "
             "another name in the table says which it is: `my-name: {attack: pgd, steps: 100}`."
         )
-    known = list(inspect.signature(ATTACKS[which]).parameters)[3:]  # model, images and masks
+    if forms and which not in forms:
+        raise ValueError(
+            f"Attack {which!r} has no published form; under this protocol expected some of "
+            f"{', '.join(forms)}."
+        )
+    function, set_already = forms.get(which, (ATTACKS[which], {}))
+    known = list(inspect.signature(function).parameters)[3:]  # model, images and masks
     for option in options:
         if option not in known:
             raise ValueError(
@@ -51,7 +65,7 @@ def _configured(name: str, options: dict[str, Any]) -> Attack:
                 f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
             )
         options["loss"] = LOSSES[options["loss"]]
-    return partial(ATTACKS[which], **options)
+    return partial(function, **(dict(set_already) | options))
 
 
 def _rehearse(name: str, attack: Attack, epsilon: float) -> None:

@@ -12,6 +12,7 @@ from palpate.data import DATASETS, PAIRS, Augmentation
 from palpate.hints import did_you_mean
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
+from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
 from palpate.training import TrainingSettings
 
 Recipe = TypeVar("Recipe")
@@ -132,6 +133,12 @@ class EvaluateConfig:
     itself where it differs from that name."""
     epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     """Radii of the ball, in steps of an 8-bit image (1 = 1/255)."""
+    protocol: ProtocolName = "sound"
+    """`sound`, or `paper` for the published study with all of its choices."""
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    """Single choices of the protocol made otherwise, such as `storage: png`."""
+    epsilon_normalised: tuple[float, ...] = (0.01, 0.03, 0.1, 0.5)
+    """Radii under the protocol `paper`, in units of the normalised image."""
     batch_size: int = 16
     """Images attacked at a time; changes nothing but speed and memory."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -146,6 +153,18 @@ class EvaluateConfig:
     """An attack succeeds where it takes the DSC from above tau to tau or below."""
     tolerance: float = 2.0
     """Tolerance of the normalised surface Dice, in pixels."""
+
+    @property
+    def choices(self) -> Choices:
+        """What the protocol means."""
+        return choices_of(self.protocol, self.switches)
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Radii in the units of the protocol."""
+        if self.protocol == "paper":
+            return self.epsilon_normalised
+        return tuple(epsilon / 255 for epsilon in self.epsilon_255)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import VLSM
 from palpate.pipeline import stages
-from palpate.pipeline.attacking import attacks_of
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
@@ -33,7 +32,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used; found before the first long computation.
     """
-    attacks_of(config.evaluate.attacks, config.evaluate.epsilon_255)
+    stages.planned_attacks(config)
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
         write_json(folder / "environment.json", describe_environment())
@@ -72,7 +71,7 @@ def evaluate_again(
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     other = replace(config, evaluate=wanted)
-    attacks_of(wanted.attacks, wanted.epsilon_255)
+    stages.planned_attacks(other)
     splits = stages.load_splits(config)
     with open_folder(config):
         model = stages.tune(config, splits, progress)

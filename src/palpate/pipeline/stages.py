@@ -20,6 +20,7 @@ from palpate.pipeline.attacking import attacks_of
 from palpate.pipeline.config import BuildConfig, DataConfig, RunConfig
 from palpate.progress import Progress
 from palpate.training import pretrain, train
+from palpate.types import Attack
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,16 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
     return load_model(out, base=base, device=device(config))
 
 
+def planned_attacks(config: RunConfig) -> dict[str, Attack]:
+    """The attacks of a run, tried out on a model of one line.
+
+    Raises:
+        ValueError: If the recipe asks for what is not there.
+    """
+    wanted = config.evaluate
+    return attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
+
+
 def press(
     config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress
 ) -> pd.DataFrame:
@@ -115,11 +126,12 @@ def press(
     return evaluate(
         model,
         data,
-        attacks_of(wanted.attacks, wanted.epsilon_255),
-        epsilons=[epsilon / 255 for epsilon in wanted.epsilon_255],
+        planned_attacks(config),
+        epsilons=wanted.radii,
         out=config.folder / "rows",
         seed=config.seed,
         batch_size=wanted.batch_size,
+        protocol=wanted.choices.protocol,
         precision=wanted.precision,
         tolerance=wanted.tolerance,
         tau=wanted.tau,

@@ -170,14 +170,15 @@ def _with_clean(part: pd.DataFrame, clean: pd.Series) -> pd.DataFrame:
 
 def _epsilon_axis(axis: Axes, frame: pd.DataFrame) -> None:
     radii = sorted({0.0, *frame["epsilon"].astype(float)})
-    norm = "l2" if (frame["norm"] == "l2").any() else "linf"
+    norm = next((str(n) for n in frame["norm"].unique() if n), "linf")
     if len(radii) > 1 and radii[-1] > 16 * radii[1]:
         axis.set_xscale("symlog", linthresh=radii[1])
     labels = [epsilon_label(r, norm).removesuffix("/255") for r in radii]
     axis.set_xticks(radii, labels)
     axis.minorticks_off()
     axis.set_xlim(0, (radii[-1] or 1) * 1.02)
-    axis.set_xlabel("ε (L2)" if norm == "l2" else "ε in steps of 1/255")
+    units = {"l2": "ε (L2)", "normalised": "ε after normalisation"}
+    axis.set_xlabel(units.get(norm, "ε in steps of 1/255"))
 
 
 def _unit_axis(axis: Axes, label: str) -> None:

@@ -101,6 +101,11 @@ def _is(frame: pd.DataFrame, focus: Focus) -> pd.Series:
 
 
 def _on_size(focus: Focus) -> str:
+    if focus.norm == "normalised":
+        return (
+            f"Each colour value may move by up to {epsilon_label(focus.epsilon, focus.norm)} "
+            "standard deviations of its channel, as the model normalises it."
+        )
     if focus.norm != "linf":
         return (
             f"All changes of an image together have a length of at most "
@@ -179,7 +184,7 @@ def _on_cost(line: pd.DataFrame) -> str:
 
 
 def _radius(focus: Focus) -> str:
-    prefix = "" if focus.norm == "linf" else f"{focus.norm.upper()} "
+    prefix = {"linf": "", "l2": "L2 "}.get(focus.norm, f"{focus.norm} ")
     return prefix + epsilon_label(focus.epsilon, focus.norm)
 
 

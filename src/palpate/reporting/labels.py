@@ -6,6 +6,7 @@ CONTROL: Final = "noise"
 _NAMES: Final = {
     "clean": "Clean",
     CONTROL: "Random noise",
+    "unchanged": "Stored, not attacked",
     "fgsm": "FGSM",
     "pgd": "PGD",
     "apgd": "APGD",
@@ -13,7 +14,8 @@ _NAMES: Final = {
     "cospgd": "CosPGD",
     "sea": "SEA",
 }
-_NORMS: Final = {"linf": "L∞", "l2": "L2"}
+_NORMS: Final = {"linf": "L∞", "l2": "L2", "normalised": "normalised"}
+_PLAIN: Final = ("l2", "normalised")  # whose radii are no grey levels
 FAILURES: Final = {
     "none": "held",
     "shifted": "shifted",
@@ -54,7 +56,7 @@ def epsilon_label(epsilon: float, norm: str = "linf") -> str:
     >>> epsilon_label(8 / 255), epsilon_label(0.01), epsilon_label(0.5, "l2")
     ('8/255', '2.55/255', '0.5')
     """
-    return f"{epsilon:.3g}" if norm == "l2" else f"{round(epsilon * 255, 3):.4g}/255"
+    return f"{epsilon:.3g}" if norm in _PLAIN else f"{round(epsilon * 255, 3):.4g}/255"
 
 
 def norm_label(attack: str, norm: str, epsilon: float) -> str:
