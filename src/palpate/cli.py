@@ -1,6 +1,7 @@
 """The command line: every command is a dataclass of its options and a ``run`` of a few lines."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ import tyro
 
 from palpate.hints import did_you_mean
 from palpate.pipeline import watching
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_config, read_recipe
+from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
 from palpate.pipeline.demo import DEFAULT, OwnData, demo_config
 
 
@@ -152,18 +153,31 @@ def _dispatch(arguments: list[str]) -> None:
 
 def _run(command: str, arguments: list[str]) -> None:
     """``run`` and ``train``: the recipe gives the defaults of every option."""
+    from palpate.pipeline.sweep import in_folders, read_sweep, run_sweep
+
     recipe, rest = _take_config(arguments)
-    default = read_config(recipe) if recipe else _PLAIN
     options = tyro.conf.AvoidSubcommands[RunConfig]
-    config = tyro.cli(options, default=default, args=rest, prog=f"palpate {command}")
-    if command == "run":
-        _make(config)
-        return
+    configs = {
+        label: tyro.cli(options, default=default, args=rest, prog=f"palpate {command}")
+        for label, default in (read_sweep(recipe) if recipe else {"": _PLAIN}).items()
+    }
+    if command == "train":
+        _train(in_folders(configs))
+    elif len(configs) == 1:
+        _make(*configs.values())
+    else:
+        folder = next(iter(configs.values())).folder
+        with watching() as progress:
+            page = run_sweep(in_folders(configs), folder, progress)
+        print(page)
+
+
+def _train(configs: Mapping[str, RunConfig]) -> None:
     from palpate.pipeline.run import train_only
 
     with watching() as progress:
-        made = train_only(config, progress)
-    print(made)
+        for config in configs.values():
+            print(train_only(config, progress))
 
 
 def _make(config: RunConfig) -> None:

@@ -104,6 +104,8 @@ class ModelConfig:
     """`identity`, or `paper` for the published form."""
     width: int | None = None
     """Bottleneck of the adapters; null for the published one."""
+    checkpoint: Path | None = None
+    """Where the trained adapter is or goes; by default checkpoint/ in the run folder."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; `auto` takes CUDA where there is one."""
 
@@ -146,7 +148,7 @@ class EvaluateConfig:
     examples: int = 4
     """Samples whose images are kept for the figures."""
     sanity_samples: int = 8
-    """Samples on which the sanity card tests the attacks, about 100 passes each."""
+    """Samples on which the sanity card tests the attacks, about 100 passes each; 0: no card."""
     baseline: bool = True
     """Also score the model without its adapter, on clean images."""
     tau: float = 0.5
@@ -217,6 +219,16 @@ def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
         ValueError: If it is not YAML, or a setting is unknown or of the wrong kind; all faults are
             listed.
     """
+    return recipe_from(read_values(path), kind, str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The plain values of a recipe, unchecked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a YAML mapping.
+    """
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise FileNotFoundError(f"There is no recipe {path}; beside it: {', '.join(near) or '-'}.")
@@ -224,7 +236,9 @@ def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not readable YAML: {error}") from error
-    return recipe_from(values or {}, kind, str(path))
+    if not isinstance(values or {}, dict):
+        raise ValueError(f"Expected settings in {path}, got {type(values).__name__}.")
+    return values or {}
 
 
 def config_from(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:

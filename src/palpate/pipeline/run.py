@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
@@ -90,7 +92,7 @@ def make_report(folder: Path) -> Path:
         examples=read_examples(folder / "examples"),
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
-        environment=_read_json(folder / "environment.json"),
+        environment=read_environment(folder),
         title=config.name,
     )
 
@@ -101,17 +103,29 @@ def _evaluate(
     with measured("evaluate", folder):
         stages.score_baseline(config, data, progress)
         rows = stages.press(config, model, data, progress)
-    with measured("sanity", folder):
-        card = sanity_card(
-            rows,
-            model,
-            data,
-            count=config.evaluate.sanity_samples,
-            seed=config.seed,
-            precision=config.evaluate.precision,
-            progress=progress,
-        )
-        save_card(card, folder / "sanity.json")
+    if config.evaluate.sanity_samples:
+        with measured("sanity", folder):
+            _examine(config, rows, model, data, folder, progress)
+
+
+def _examine(
+    config: RunConfig,
+    rows: pd.DataFrame,
+    model: VLSM,
+    data: PromptedDataset,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    card = sanity_card(
+        rows,
+        model,
+        data,
+        count=config.evaluate.sanity_samples,
+        seed=config.seed,
+        precision=config.evaluate.precision,
+        progress=progress,
+    )
+    save_card(card, folder / "sanity.json")
 
 
 def _config_of(folder: Path) -> RunConfig:
@@ -123,7 +137,9 @@ def _config_of(folder: Path) -> RunConfig:
     return read_config(folder / "config.yaml")
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_environment(folder: Path) -> dict[str, Any] | None:
+    """What a run was made with, if it says so."""
+    path = folder / "environment.json"
     if not path.is_file():
         return None
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

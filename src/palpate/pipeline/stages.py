@@ -102,7 +102,7 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
     )  # fmt: skip
     if splits.taught is None:
         return model
-    out, (data, val) = config.folder / "checkpoint", splits.taught
+    out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
     return load_model(out, base=base, device=device(config))

@@ -1,12 +1,14 @@
 """Which tables there are, and how each lays its numbers out for readers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from palpate.reporting.artefacts import artefacts
 from palpate.reporting.gains import gains
 from palpate.reporting.labels import CONTROL, FAILURES, epsilon_label
 from palpate.reporting.main_table import main_tables
+from palpate.reporting.published import published
 from palpate.reporting.summary import Summary, by_prompt, curve_area, quality
 from palpate.reporting.table import (
     ATTACK,
@@ -35,12 +37,19 @@ _TEST = (
 
 
 def all_tables(
-    rows: pd.DataFrame, summary: Summary, baseline: pd.DataFrame | None = None
+    rows: pd.DataFrame,
+    summary: Summary,
+    baseline: pd.DataFrame | None = None,
+    variants: Mapping[str, pd.DataFrame] | None = None,
 ) -> Iterator[Table]:
     """Every table that the rows have something to say to, the main one first."""
     yield from main_tables(rows, summary.scores)
     if baseline is not None:
         yield gains(rows, baseline)
+    if (beside := published(rows)) is not None:
+        yield beside
+    if variants:
+        yield artefacts(rows, variants)
     if (rows["attack"] == "clean").all():
         return
     yield _tests(rows, summary.tests)

@@ -25,6 +25,7 @@ def report(
     out: Path | str,
     *,
     baseline: pd.DataFrame | None = None,
+    variants: Mapping[str, pd.DataFrame] | None = None,
     examples: Iterable[Example] | None = None,
     sanity: Sequence[Check] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -39,6 +40,8 @@ def report(
         out: Usually the folder of the run; made if missing. Files of the same name are replaced.
         baseline: Rows of the same images by the model without its adapter; adds a table of what
             fine-tuning brought.
+        variants: Rows of the same images under a protocol with one choice made otherwise, by that
+            choice; adds a table of what each choice is worth.
         examples: Stored examples to show; without, the page has no pictures.
         sanity: The sanity card; without, what can be checked from the rows alone.
         config: Resolved configuration of the run, shown as it is.
@@ -54,6 +57,7 @@ def report(
     """
     rows = checked(rows)
     frozen = None if baseline is None else checked(baseline)
+    others = {choice: checked(some) for choice, some in (variants or {}).items()}
     summary = summarise(rows)
     focus = choose_focus(summary.scores)
     card = sanity_card(rows) if sanity is None else list(sanity)
@@ -71,7 +75,9 @@ def report(
         focus=focus,
         findings=found,
         meanings=[] if focus is None else list(meanings(summary, focus)),
-        tables=write_tables(rows, summary, out / "tables", sanity=card, baseline=frozen),
+        tables=write_tables(
+            rows, summary, out / "tables", sanity=card, baseline=frozen, variants=others
+        ),
         charts=charts,
         galleries=galleries(panels, focus.attack if focus else ""),
         thumbnails=thumbnails(panels),

@@ -4,7 +4,7 @@ The CSV holds every number at full precision, one condition a line; the other tw
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ def write_tables(
     *,
     sanity: Sequence[Check],
     baseline: pd.DataFrame | None = None,
+    variants: Mapping[str, pd.DataFrame] | None = None,
 ) -> list[Table]:
     """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
 
@@ -33,6 +34,7 @@ def write_tables(
         folder: Made if missing; files of the same name are replaced.
         sanity: The card of the run, whose outcome stands under every table.
         baseline: Checked rows of the model without its adapter, for a table of what it brought.
+        variants: Checked rows under the protocol with one choice made otherwise, by that choice.
 
     Returns:
         The tables, for the page to show.
@@ -42,7 +44,7 @@ def write_tables(
     outcome = f"Sanity card: {tally(sanity)}."
     tables = [
         replace(table, caption=f"{table.caption} {outcome}")
-        for table in all_tables(rows, summary, baseline)
+        for table in all_tables(rows, summary, baseline, variants)
     ]
     _write(tables, folder)
     return tables

@@ -1,0 +1,107 @@
+"""One recipe, several runs."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from palpate.cli import main
+from palpate.evaluation import read_rows
+from palpate.pipeline.sweep import in_folders, read_sweep
+
+
+@pytest.fixture
+def sweep(values, tmp_path):
+    def write(each, **changes):
+        path = tmp_path / "sweep.yaml"
+        out = str(tmp_path / "runs")
+        path.write_text(
+            yaml.safe_dump({**values, "each": each, "out": out, **changes}, sort_keys=False)
+        )
+        return path
+
+    return write
+
+
+def test_lists_by_setting_are_combined(sweep):
+    runs = read_sweep(sweep({"seed": [0, 1], "data.prompt": ["p1", "random"]}))
+    assert list(runs) == ["0-p1", "0-random", "1-p1", "1-random"]
+    assert (runs["1-p1"].seed, runs["1-p1"].data.prompt) == (1, "p1")
+    assert runs["1-p1"].data.size == 32  # what is beside a changed setting stays
+
+
+def test_a_list_of_settings_keeps_together_what_belongs_together(sweep):
+    runs = read_sweep(sweep([{"seed": 1, "data.prompt": "p1"}, {"label": "b", "seed": 2}]))
+    assert list(runs) == ["1-p1", "b"]
+    assert runs["b"].data.prompt == "random"
+
+
+def test_a_recipe_without_each_is_one_run_in_its_own_folder(recipe, tmp_path):
+    runs = read_sweep(recipe())
+    assert list(runs) == [""]
+    assert in_folders(runs)[""].folder == runs[""].folder
+
+
+def test_runs_that_differ_only_under_attack_share_a_checkpoint(sweep):
+    runs = in_folders(read_sweep(sweep({"seed": [0, 1], "evaluate.tau": [0.5, 0.2]})))
+    kept = {label: config.model.checkpoint for label, config in runs.items()}
+    folder = runs["0-0.5"].folder.parent
+    assert kept == {
+        "0-0.5": None,
+        "0-0.2": folder / "0-0.5" / "checkpoint",
+        "1-0.5": None,
+        "1-0.2": folder / "1-0.5" / "checkpoint",
+    }
+    assert runs["0-0.5"].evaluate.baseline
+    assert not runs["0-0.2"].evaluate.baseline
+
+
+@pytest.mark.parametrize(
+    ("each", "message"),
+    [
+        ("kvasir", r"list values for settings \(`data.name: \[kvasir, isic\]`\)"),
+        ({"seed": 3}, "list values for settings"),
+        ([], "list values for settings"),
+        ({"seed": [1, 1]}, "that differ, got 1 twice"),
+        ({"seeds": [1]}, r"seeds: there is no such setting.*seed"),
+    ],
+)
+def test_what_each_cannot_be(each, message, sweep):
+    with pytest.raises(ValueError, match=message):
+        read_sweep(sweep(each))
+
+
+def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
+    sweep, tmp_path, capsys
+):
+    evaluate = {
+        "protocol": "paper", "attacks": {"fgsm": {}, "pgd": {"steps": 2}}, "batch_size": 5,
+        "epsilon_normalised": [0.1, 0.5], "examples": 1, "sanity_samples": 1,
+    }  # fmt: skip
+    each = [
+        {"label": "as it is", "evaluate.switches": {"seeding": "sample"}},
+        {"label": "float", "evaluate.switches": {"seeding": "sample", "storage": "float"}},
+    ]
+    main(["run", "--config", str(sweep(each, evaluate=evaluate))])
+    page = tmp_path / "runs" / "report" / "index.html"
+    assert capsys.readouterr().out.strip() == str(page)
+    assert not (tmp_path / "runs" / "float" / "checkpoint").exists()
+    table = pd.read_csv(tmp_path / "runs" / "tables" / "artefacts.csv", keep_default_na=False)
+    own, other = (read_rows(tmp_path / "runs" / label / "rows") for label in ("as it is", "float"))
+    for attack, epsilon in (("pgd", 0.5), ("fgsm", 0.1)):
+        one, two = (
+            r[(r["attack"] == attack) & (r["epsilon"] == epsilon)]["dsc"].mean()
+            for r in (own, other)
+        )
+        lines = table[(table["attack"] == attack) & (table["epsilon"] == epsilon)]
+        by_choice = lines.set_index("choice")["dsc"]
+        assert by_choice[""] == pytest.approx(one)
+        assert by_choice["float"] == pytest.approx(two - one)
+    assert "What each choice of the protocol is worth" in page.read_text()
+
+
+def test_data_sets_of_one_protocol_become_one_report(sweep, tmp_path):
+    evaluate = {"attacks": {"fgsm": {}}, "epsilon_255": [4], "batch_size": 5, "sanity_samples": 1}
+    main(["run", "--config", str(sweep({"seed": [0]}, evaluate=evaluate, train={}, model={
+        "name": yaml.safe_load(sweep([{"seed": 0}]).read_text())["model"]["name"], "adapter": None,
+    }))])  # fmt: skip
+    assert (tmp_path / "runs" / "report" / "index.html").is_file()
