@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from math import ceil
 
 import pytest
@@ -125,7 +126,7 @@ def test_every_image_has_a_schedule_of_its_own(norm, targeted, sizes, net, image
 def test_the_first_step_crosses_the_ball_and_steps_only_get_shorter(sizes, net, images, masks):
     apgd(net, images, masks, epsilon=0.05, steps=30)
     assert sizes[0] == pytest.approx([0.1] * 4)
-    for earlier, later in zip(sizes, sizes[1:], strict=False):
+    for earlier, later in pairwise(sizes):
         assert all(b in (a, a / 2) for a, b in zip(earlier, later, strict=True))
     assert min(sizes[-1]) < 0.1
     changes = {n for n in range(1, 30) if sizes[n] != sizes[n - 1]}
@@ -217,7 +218,7 @@ def test_no_point_leaves_the_ball_or_the_pixel_range(net, masks):
 
         apgd(model, images, masks, epsilon=epsilon, steps=15, norm=norm)
         assert max(norms(x - images, norm).max().item() for x in seen) <= epsilon * (1 + 1e-6)
-        assert all(0 <= x.min() and x.max() <= 1 for x in seen)
+        assert all(x.min() >= 0 and x.max() <= 1 for x in seen)
 
 
 def test_the_way_is_laid_out_over_all_steps():

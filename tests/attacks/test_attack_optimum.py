@@ -14,9 +14,18 @@ EPSILON = 8 / 255
 
 # Losses by the pixels they push: all at every step, all in the course of an attack, or only
 # those that are still right.
-PUSHING = (
-    "bce dice bce_dice margin cospgd jensen_shannon tsallis structure log_cosh_dice exponential_log"
-).split()
+PUSHING = [
+    "bce",
+    "dice",
+    "bce_dice",
+    "margin",
+    "cospgd",
+    "jensen_shannon",
+    "tsallis",
+    "structure",
+    "log_cosh_dice",
+    "exponential_log",
+]
 IN_THE_END = [*PUSHING, "segpgd"]
 MASKED = ["masked_bce", "masked_margin"]
 

@@ -143,8 +143,10 @@ def test_the_weights_of_lovasz_hold_in_large_images(number):
 
 def test_the_mix_is_the_weighted_sum(logits, masks):
     for mix, names in ((medis_mix, MEDIS), (notebook_mix, NOTEBOOK)):
-        log_cosh, entropy_and_dice = names["log_cosh_dice" if mix is medis_mix else
-                                           "notebook_log_cosh_dice"], list(names.values())[2]
+        log_cosh, entropy_and_dice = (
+            names["log_cosh_dice" if mix is medis_mix else "notebook_log_cosh_dice"],
+            list(names.values())[2],
+        )
         first, _, _, exponential, lovasz, _ = names.values()
         expected = (
             0.21 * first(logits, masks) + 0.18 * log_cosh(logits, masks)

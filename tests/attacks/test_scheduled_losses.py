@@ -25,7 +25,12 @@ from palpate.types import ScheduledLoss
 SCHEDULED = {k: v for k, v in LOSSES.items() if isinstance(v, ScheduledLoss)}
 every_moment = pytest.mark.parametrize(
     "loss",
-    [v.at(p, targeted=t) for v in SCHEDULED.values() for p in (0.0, 0.4, 1.0) for t in (False, True)],
+    [
+        v.at(p, targeted=t)
+        for v in SCHEDULED.values()
+        for p in (0.0, 0.4, 1.0)
+        for t in (False, True)
+    ],
 )
 
 
@@ -55,37 +60,37 @@ SLOPES = {
         SegPGD().at(0.5),
         lambda q, m: torch.where(m > 0, 0.75, 0.25) * entropy_slope(q),
     ),
-    "segpgd-end": (SegPGD().at(1.0), lambda q, m: 0.5 * entropy_slope(q)),
+    "segpgd-end": (SegPGD().at(1.0), lambda q, _: 0.5 * entropy_slope(q)),
     "segpgd-targeted": (
         SegPGD().at(0.5, targeted=True),
         lambda q, m: torch.where(m > 0, 0.25, 0.75) * entropy_slope(q),
     ),
-    "cospgd": (CosPGD().at(0.3), lambda q, m: cosine(q) * entropy_slope(q)),
+    "cospgd": (CosPGD().at(0.3), lambda q, _: cosine(q) * entropy_slope(q)),
     "cospgd-targeted": (
         CosPGD().at(0.3, targeted=True),
-        lambda q, m: (1 - cosine(q)) * entropy_slope(q),
+        lambda q, _: (1 - cosine(q)) * entropy_slope(q),
     ),
     "masked_bce": (MaskedBCE().at(0.3), lambda q, m: (m > 0) * entropy_slope(q)),
     "masked_bce-targeted": (
         MaskedBCE().at(0.3, targeted=True),
         lambda q, m: (m <= 0) * entropy_slope(q),
     ),
-    "masked_margin": (MaskedMargin().at(0.3), lambda q, m: -1 * (m > 0) / rms(m)),
+    "masked_margin": (MaskedMargin().at(0.3), lambda _, m: -1 * (m > 0) / rms(m)),
     "masked_margin-sure": (
         MaskedMargin(confidence=0.5).at(0.3),
-        lambda q, m: -1 * (m > -0.5 * rms(m)) / rms(m),
+        lambda _, m: -1 * (m > -0.5 * rms(m)) / rms(m),
     ),
     "masked_margin-targeted": (
         MaskedMargin(confidence=0.5).at(0.3, targeted=True),
-        lambda q, m: -1 * (m < 0.5 * rms(m)) / rms(m),
+        lambda _, m: -1 * (m < 0.5 * rms(m)) / rms(m),
     ),
-    "tsallis-first": (Tsallis().at(0.0), lambda q, m: -(q**3) * (1 - q)),
-    "tsallis-middle": (Tsallis().at(0.5), lambda q, m: -(q**1.5) * (1 - q)),
-    "tsallis-last": (Tsallis().at(1.0), lambda q, m: entropy_slope(q)),
-    "tsallis-targeted": (Tsallis().at(0.0, targeted=True), lambda q, m: -((1 - q) ** 3) * q),
+    "tsallis-first": (Tsallis().at(0.0), lambda q, _: -(q**3) * (1 - q)),
+    "tsallis-middle": (Tsallis().at(0.5), lambda q, _: -(q**1.5) * (1 - q)),
+    "tsallis-last": (Tsallis().at(1.0), lambda q, _: entropy_slope(q)),
+    "tsallis-targeted": (Tsallis().at(0.0, targeted=True), lambda q, _: -((1 - q) ** 3) * q),
     "jensen_shannon": (
         jensen_shannon,
-        lambda q, m: 0.5 * q * (1 - q) * (q / (1 + q)).log(),
+        lambda q, _: 0.5 * q * (1 - q) * (q / (1 + q)).log(),
     ),
 }
 
@@ -122,7 +127,9 @@ def test_known_values():
     logits = torch.tensor([2.0, -1.0, 0.5, -3.0]).view(1, 1, 2, 2)
     masks = torch.tensor([True, True, False, False]).view(1, 1, 2, 2)
     entropies = [math.log1p(math.exp(-m)) for m in (2.0, -1.0, -0.5, 3.0)]
-    expected = (0.8 * entropies[0] + 0.2 * entropies[1] + 0.2 * entropies[2] + 0.8 * entropies[3]) / 4
+    expected = (
+        0.8 * entropies[0] + 0.2 * entropies[1] + 0.2 * entropies[2] + 0.8 * entropies[3]
+    ) / 4
     assert SegPGD().at(0.4)(logits, masks).item() == pytest.approx(expected)
     masked = (entropies[0] + entropies[3]) / 4
     assert MaskedBCE().at(0.9)(logits, masks).item() == pytest.approx(masked)
@@ -203,12 +210,12 @@ class Recorded:
     def __init__(self, value=lambda logits: logits.mean((1, 2, 3)), climbed=None) -> None:
         self.value, self.climbed, self.asked = value, climbed or value, []
 
-    def __call__(self, logits, masks):
+    def __call__(self, logits, _):
         return self.value(logits)
 
     def at(self, progress, *, targeted=False):
         self.asked.append((progress, targeted))
-        return lambda logits, masks: self.climbed(logits)
+        return lambda logits, _: self.climbed(logits)
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -227,12 +234,12 @@ def test_attacks_say_how_far_they_have_got(targeted, model, images, masks):
 def test_points_are_compared_by_the_value_and_not_by_what_is_climbed(attack, model, images, masks):
     rise = lambda logits: logits.mean((1, 2, 3))  # noqa: E731
     attack = partial(attack, epsilon=0.1, random_start=False, keep="loss")
-    plain = attack(model, images, masks, loss=lambda z, m: rise(z))
+    plain = attack(model, images, masks, loss=lambda z, _: rise(z))
     against = attack(model, images, masks, loss=Recorded(value=lambda z: -rise(z), climbed=rise))
     assert (rise(model(against)) > rise(model(images))).all()  # it climbed
     assert (rise(model(against)) <= rise(model(plain))).all()  # and gave back its least climb
     if attack.func is pgd:
-        first = attack(model, images, masks, loss=lambda z, m: rise(z), steps=1, step_size=0.0625)
+        first = attack(model, images, masks, loss=lambda z, _: rise(z), steps=1, step_size=0.0625)
         assert_close(against, first)
 
 
@@ -241,7 +248,7 @@ def test_a_scheduled_loss_that_always_climbs_the_same_is_a_plain_loss(net, image
         def __call__(self, logits, masks):
             return bce(logits, masks)
 
-        def at(self, progress, *, targeted=False):
+        def at(self, _, **__):
             return bce
 
     for attack in (fgsm, partial(pgd, steps=5), partial(apgd, steps=12)):
@@ -280,7 +287,9 @@ def test_named_attacks_are_pgd_with_their_loss(attack, loss, targeted, net, imag
         "targeted": targeted, "threshold": 0.3, "keep": "loss",
     }  # fmt: skip
     named = attack(net, images, masks, generator=generator(0), **settings)
-    assert torch.equal(named, pgd(net, images, masks, loss=loss, generator=generator(0), **settings))
+    assert torch.equal(
+        named, pgd(net, images, masks, loss=loss, generator=generator(0), **settings)
+    )
     assert not torch.equal(named, pgd(net, images, masks, generator=generator(0), **settings))
     short = {"epsilon": 0.1, "steps": 3, "early_stop": True, "random_start": False}
     assert torch.equal(
