@@ -19,6 +19,29 @@ LogitsFn: TypeAlias = Callable[[Tensor], Tensor]  # Images -> Logits, prompts al
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (Logits, Masks) -> PerImage
 Attack: TypeAlias = Callable[..., Tensor]  # (LogitsFn, Images, Masks, ...) -> Images
 
+
+@runtime_checkable
+class ScheduledLoss(Protocol):
+    """A loss that tells what to climb apart from what to compare points by.
+
+    For losses that change while the attack goes on, that fall when a pixel turns, or that mean
+    something else where the attack has a target. Attacks climb :meth:`at`; called like any other
+    loss it gives a value by which points can be compared whenever they were reached. An attack
+    that knows nothing of this climbs that value.
+    """
+
+    def __call__(self, logits: Tensor, masks: Tensor) -> Tensor: ...
+
+    def at(self, progress: float, *, targeted: bool = False) -> Loss:
+        """The loss to climb, or with a target to descend, at one moment of the attack.
+
+        Args:
+            progress: Share of the steps that are done, 0 before the first and 1 after the last.
+            targeted: Whether the masks it will get are what the attacker wants to see.
+        """
+        ...
+
+
 # One generator for the whole batch, or one per image: then an image gets the same random
 # numbers whatever batch it is in.
 Randomness: TypeAlias = Generator | Sequence[Generator] | None

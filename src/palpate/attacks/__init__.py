@@ -1,11 +1,28 @@
 """Adversarial attacks: plain functions from a model, images and masks to images."""
 
 from palpate.attacks._ascent import ZeroGradientWarning
+from palpate.attacks.apgd import apgd
+from palpate.attacks.cospgd import cospgd
 from palpate.attacks.fgsm import fgsm
-from palpate.attacks.losses import bce, bce_dice, dice, margin
+from palpate.attacks.losses import (
+    MEDIS,
+    NOTEBOOK,
+    CosPGD,
+    MaskedBCE,
+    MaskedMargin,
+    SegPGD,
+    Tsallis,
+    bce,
+    bce_dice,
+    dice,
+    jensen_shannon,
+    margin,
+)
 from palpate.attacks.noise import noise
 from palpate.attacks.pgd import default_step_size, pgd
 from palpate.attacks.published import probability_loss, published_noise, published_pgd, unchanged
+from palpate.attacks.sea import sea
+from palpate.attacks.segpgd import segpgd
 from palpate.attacks.selection import Selectable
 from palpate.types import Attack, Loss
 
@@ -14,6 +31,8 @@ __all__ = [
     "LOSSES",
     "Selectable",
     "ZeroGradientWarning",
+    "apgd",
+    "cospgd",
     "default_step_size",
     "fgsm",
     "noise",
@@ -21,6 +40,8 @@ __all__ = [
     "probability_loss",
     "published_noise",
     "published_pgd",
+    "sea",
+    "segpgd",
     "unchanged",
 ]
 
@@ -31,6 +52,10 @@ ATTACKS: dict[str, Attack] = {
     "published_pgd": published_pgd,
     "published_noise": published_noise,
     "unchanged": unchanged,
+    "segpgd": segpgd,
+    "cospgd": cospgd,
+    "apgd": apgd,
+    "sea": sea,
 }
 
 LOSSES: dict[str, Loss] = {
@@ -39,4 +64,12 @@ LOSSES: dict[str, Loss] = {
     "bce_dice": bce_dice,
     "margin": margin,
     "probability": probability_loss,
+    "segpgd": SegPGD(),
+    "cospgd": CosPGD(),
+    "jensen_shannon": jensen_shannon,
+    "masked_bce": MaskedBCE(),
+    "masked_margin": MaskedMargin(),
+    "tsallis": Tsallis(),
+    **MEDIS,
+    **NOTEBOOK,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from palpate.attacks._problem import Problem
 from palpate.geometry import perturb, project, steepest
-from palpate.types import Images, Logits, Norm, PerImage
+from palpate.types import Images, Logits, Loss, Norm, PerImage, ScheduledLoss
 
 
 class ZeroGradientWarning(RuntimeWarning):
@@ -21,10 +21,18 @@ class View(NamedTuple):
 
     point: Images
     logits: Logits  # in the type of the images
-    harm: PerImage  # what the attacker wants more of
+    harm: PerImage  # what the attacker wants more of; to compare points by
+    climbed: PerImage  # what its slope is taken of: the harm, but for a scheduled loss
 
 
-def look(problem: Problem, adversarial: Images, *, differentiable: bool, after: str) -> View:
+def look(
+    problem: Problem,
+    adversarial: Images,
+    *,
+    differentiable: bool,
+    after: str,
+    progress: float = 0.0,
+) -> View:
     """Run the model once.
 
     Args:
@@ -32,6 +40,7 @@ def look(problem: Problem, adversarial: Images, *, differentiable: bool, after: 
         adversarial: Where to look; one point for each image of ``problem``.
         differentiable: Whether :func:`slope` will be asked for; costs memory.
         after: Where the attack stands, for error messages: "after 3 steps".
+        progress: The same as a share of all steps, for losses that depend on it.
 
     Raises:
         ValueError: If logits or losses have the wrong shape.
@@ -41,24 +50,29 @@ def look(problem: Problem, adversarial: Images, *, differentiable: bool, after: 
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
         point = adversarial.detach().clone().requires_grad_(differentiable)
         logits = _as_logits(problem.model(point), point)
-        values = _as_one_per_image(problem.loss(logits, problem.masks), point)
-        harm = -values if problem.targeted else values
-    _refuse_broken("loss", harm.isfinite(), harm, problem, after)
-    return View(point, logits.detach(), harm)
+        if differentiable and isinstance(problem.loss, ScheduledLoss):
+            now = problem.loss.at(progress, targeted=problem.targeted)
+            climbed = _harm(problem, now, logits)
+            harm = _harm(problem, problem.loss, logits.detach())
+        else:
+            climbed = harm = _harm(problem, problem.loss, logits)
+    for values in (climbed, harm):
+        _refuse_broken("loss", values.isfinite(), values, problem, after)
+    return View(point, logits.detach(), harm, climbed)
 
 
 def slope(problem: Problem, view: View, *, after: str) -> Images:
-    """Gradient of each image's harm with respect to its own pixels, and to nothing else.
+    """Gradient of what each image climbs with respect to its own pixels, and to nothing else.
 
     Raises:
-        RuntimeError: If no path leads from the harm back to the pixels.
+        RuntimeError: If no path leads from the loss back to the pixels.
         FloatingPointError: If a gradient is not finite.
     """
     gradient: Tensor | None = None
-    if view.harm.requires_grad:
+    if view.climbed.requires_grad:
         with torch.inference_mode(False), torch.enable_grad():
             # Summing keeps the images independent: each gradient sees its own loss only.
-            (gradient,) = torch.autograd.grad(view.harm.sum(), view.point, allow_unused=True)
+            (gradient,) = torch.autograd.grad(view.climbed.sum(), view.point, allow_unused=True)
     if gradient is None:
         raise RuntimeError(
             "Expected logits that depend on the images, got logits that autograd cannot trace "
@@ -67,7 +81,7 @@ def slope(problem: Problem, view: View, *, after: str) -> Images:
             "palpate.load_model); run that part with gradients, or attack without them."
         )
     finite = gradient.flatten(1).isfinite().all(1)
-    _refuse_broken("gradient", finite, view.harm, problem, after)
+    _refuse_broken("gradient", finite, view.climbed, problem, after)
     return gradient
 
 
@@ -83,6 +97,15 @@ def climb(
     """Step along the steepest direction, then back into the ball and the pixel range."""
     delta = adversarial - images + step_size * steepest(gradient, norm)
     return perturb(images, project(delta, epsilon, norm))
+
+
+def is_stuck(problem: Problem, view: View, gradient: Images) -> Bool[Tensor, " b"]:
+    """Which images have a gradient of exactly zero everywhere, though something is left to do.
+
+    Where every pixel is as the attacker wants it, losses that leave such pixels alone are flat.
+    """
+    wanted = problem.masks if problem.targeted else ~problem.masks
+    return is_flat(gradient) & ((view.logits > 0) != wanted).flatten(1).any(1)
 
 
 def is_flat(gradient: Images) -> Bool[Tensor, " b"]:
@@ -113,6 +136,11 @@ def _as_logits(logits: object, images: Tensor) -> Tensor:
             f"of its images, got {tuple(logits.shape)}; reshape and resize inside the model."
         )
     return logits.to(images.dtype)  # a loss summed in bfloat16 has two digits
+
+
+def _harm(problem: Problem, loss: Loss, logits: Logits) -> PerImage:
+    values = _as_one_per_image(loss(logits, problem.masks), problem.images)
+    return -values if problem.targeted else values
 
 
 def _as_one_per_image(values: object, images: Images) -> PerImage:

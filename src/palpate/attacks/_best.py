@@ -37,3 +37,10 @@ def is_worst(scores: PerImage, masks: Masks, *, targeted: bool) -> Bool[Tensor, 
     such images are never done.
     """
     return scores == 1 if targeted else (scores == 0) & masks.flatten(1).any(1)
+
+
+def rank(scores: PerImage, keep: str, targeted: bool) -> PerImage:
+    """What :class:`Best` goes by: the Dice score where ``keep`` says so, else nothing."""
+    if keep != "dice":
+        return torch.zeros_like(scores)  # all equal, so that the loss decides
+    return scores if targeted else -scores

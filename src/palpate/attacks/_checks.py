@@ -1,6 +1,7 @@
 """What an attack refuses before it starts."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -59,3 +60,15 @@ def check_schedule(steps: int, restarts: int, step_size: float | None) -> None:
         raise ValueError(f"Expected steps >= 1 and restarts >= 1, got {steps} and {restarts}.")
     if step_size is not None and not 0 < step_size < math.inf:
         raise ValueError(f"Expected a finite step_size > 0, got {step_size}.")
+
+
+def check_keep(keep: str, choices: Sequence[str], early_stop: bool) -> None:
+    """Raise ``ValueError`` unless ``keep`` is one of the choices and goes with early stopping."""
+    if keep not in choices:
+        *most, last = map(repr, choices)
+        raise ValueError(f"Expected keep {', '.join(most)} or {last}, got {keep!r}.")
+    if early_stop and keep != "dice":
+        raise ValueError(
+            f"Expected keep='dice' with early_stop, got keep={keep!r}: stopping at the worst "
+            "Dice score changes which iterate has the highest loss and which is the last."
+        )

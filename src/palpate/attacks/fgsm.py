@@ -2,7 +2,7 @@
 
 import torch
 
-from palpate.attacks._ascent import climb, is_flat, look, slope, warn_if_flat
+from palpate.attacks._ascent import climb, is_stuck, look, slope, warn_if_flat
 from palpate.attacks._checks import check_ball, check_images
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
@@ -53,5 +53,5 @@ def fgsm(
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
     view = look(problem, images, differentiable=True, after="before the step")
     gradient = slope(problem, view, after="before the step")
-    warn_if_flat(is_flat(gradient))
+    warn_if_flat(is_stuck(problem, view, gradient))
     return climb(images, images, gradient, step_size=epsilon, epsilon=epsilon, norm=norm)

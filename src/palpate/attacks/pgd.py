@@ -4,14 +4,14 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from palpate.attacks._ascent import climb, is_flat, look, slope, warn_if_flat
-from palpate.attacks._best import Best, is_worst
-from palpate.attacks._checks import check_ball, check_images, check_schedule
+from palpate.attacks._ascent import climb, is_stuck, look, slope, warn_if_flat
+from palpate.attacks._best import Best, is_worst, rank
+from palpate.attacks._checks import check_ball, check_images, check_keep, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
 from palpate.geometry import perturb, random_in_ball
 from palpate.overlap import count, dice
-from palpate.types import Images, LogitsFn, Loss, Masks, Norm, PerImage, Randomness
+from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 Keep: TypeAlias = Literal["dice", "loss", "last"]
 
@@ -85,7 +85,7 @@ def pgd(
     check_images(images, masks)
     check_ball(epsilon, norm, images)
     check_schedule(steps, restarts, step_size)
-    _check_keep(keep, early_stop)
+    check_keep(keep, ("dice", "loss", "last"), early_stop)
     if step_size is None:
         step_size = default_step_size(epsilon, steps, norm)
 
@@ -100,15 +100,21 @@ def pgd(
             if len(problem.rows) == 0:
                 break
             after = f"after {step} of {steps} steps of restart {restart + 1}"
-            view = look(problem, adversarial, differentiable=step < steps, after=after)
+            view = look(
+                problem,
+                adversarial,
+                differentiable=step < steps,
+                after=after,
+                progress=step / steps,
+            )
             scores = dice(count(view.logits > threshold, problem.masks)).to(adversarial)
             if step > 0 and (keep != "last" or step == steps):
-                best.consider(problem.rows, adversarial, _rank(scores, keep, targeted), view.harm)
+                best.consider(problem.rows, adversarial, rank(scores, keep, targeted), view.harm)
             finished = is_worst(scores, problem.masks, targeted=targeted)
             going = ~finished if early_stop and step > 0 else torch.ones_like(finished)
             if step < steps and going.any():
                 gradient = slope(problem, view, after=after)
-                flat[problem.rows] |= is_flat(gradient).cpu()
+                flat[problem.rows] |= is_stuck(problem, view, gradient).cpu()
                 adversarial = climb(
                     problem.images,
                     adversarial,
@@ -143,19 +149,3 @@ def default_step_size(epsilon: float, steps: int, norm: Norm) -> float:
 
 def _start(images: Images, epsilon: float, norm: Norm, generator: Randomness) -> Images:
     return perturb(images, random_in_ball(images, epsilon, norm, generator))
-
-
-def _rank(scores: PerImage, keep: Keep, targeted: bool) -> PerImage:
-    if keep != "dice":
-        return torch.zeros_like(scores)  # all equal, so that the loss decides
-    return scores if targeted else -scores
-
-
-def _check_keep(keep: str, early_stop: bool) -> None:
-    if keep not in ("dice", "last", "loss"):
-        raise ValueError(f"Expected keep 'dice', 'loss' or 'last', got {keep!r}.")
-    if early_stop and keep != "dice":
-        raise ValueError(
-            f"Expected keep='dice' with early_stop, got keep={keep!r}: stopping at the worst "
-            "Dice score changes which iterate has the highest loss and which is the last."
-        )

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from palpate.attacks._ascent import is_flat, look, slope, warn_if_flat
-from palpate.attacks._best import Best
+from palpate.attacks._ascent import is_stuck, look, slope, warn_if_flat
+from palpate.attacks._best import Best, rank
 from palpate.attacks._checks import check_ball, check_images, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.pgd import default_step_size
@@ -91,10 +91,10 @@ def published_pgd(
         view = look(problem, adversarial, differentiable=done < steps, after=after)
         if done == steps or (done > 0 and keep == "dice"):
             scores = dice(count(view.logits > threshold, masks)).to(images)
-            best.consider(problem.rows, adversarial, _rank(scores, keep), view.harm)
+            best.consider(problem.rows, adversarial, rank(scores, keep, False), view.harm)
         if done < steps:
             gradient = slope(problem, view, after=after)
-            flat |= is_flat(gradient).cpu()
+            flat |= is_stuck(problem, view, gradient).cpu()
             delta = adversarial + step * gradient.sign() - images
             adversarial = _valid(images + delta.clamp(-epsilon * scale, epsilon * scale), clamp)
     warn_if_flat(flat)
@@ -176,7 +176,3 @@ def _scale(
 
 def _valid(images: Images, clamp: bool) -> Images:
     return images.clamp(0.0, 1.0) if clamp else images
-
-
-def _rank(scores: PerImage, keep: str) -> PerImage:
-    return -scores if keep == "dice" else torch.zeros_like(scores)

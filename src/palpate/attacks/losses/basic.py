@@ -1,12 +1,4 @@
-"""What an attack on a segmentation maximises: one value per image.
-
-Every loss sums or averages over the pixels of *its own* image only; a mean over the batch would
-let one image change the step taken on another. All take logits, never probabilities, and keep
-finite values and gradients for logits of any size a model can produce.
-
-A loss of your own is a function from logits ``(b, 1, h, w)`` and bool masks of the same shape to
-``(b,)`` values, larger meaning farther from the masks.
-"""
+"""The four plain losses: cross-entropy, Dice, their sum, and the margin."""
 
 from torch.nn import functional as F
 
@@ -30,9 +22,7 @@ def dice(logits: Logits, masks: Masks) -> PerImage:
     gradient too. The gradient fades where probabilities saturate: alone, this loss can make a
     confident model look robust.
     """
-    probabilities, truth = logits.sigmoid().flatten(1), masks.to(logits).flatten(1)
-    overlap = (probabilities * truth).sum(1)
-    return 1 - (2 * overlap + 1) / (probabilities.sum(1) + truth.sum(1) + 1)
+    return 1 - soft_dice(logits, masks)
 
 
 def bce_dice(logits: Logits, masks: Masks) -> PerImage:
@@ -54,3 +44,10 @@ def margin(logits: Logits, masks: Masks) -> PerImage:
     with this loss has found a model that hides its gradient.
     """
     return (logits * (1 - 2 * masks.to(logits))).flatten(1).mean(1)
+
+
+def soft_dice(logits: Logits, masks: Masks) -> PerImage:
+    """Dice score of the predicted probabilities, one pixel added on both sides: never 0."""
+    probabilities, truth = logits.sigmoid().flatten(1), masks.to(logits).flatten(1)
+    overlap = (probabilities * truth).sum(1)
+    return (2 * overlap + 1) / (probabilities.sum(1) + truth.sum(1) + 1)

@@ -1,0 +1,77 @@
+"""What an attack on a segmentation maximises: one value per image.
+
+Every loss sums or averages over the pixels of *its own* image only; a mean over the batch would
+let one image change the step taken on another. All take logits, never probabilities, and keep
+finite values and gradients for logits of any size a model can produce.
+
+A loss of your own is a function from logits ``(b, 1, h, w)`` and bool masks of the same shape to
+``(b,)`` values, larger meaning farther from the masks. One that changes while the attack goes on,
+or that must know whether there is a target, is a :class:`palpate.types.ScheduledLoss`.
+"""
+
+from palpate.attacks.losses.basic import bce, bce_dice, dice, margin
+from palpate.attacks.losses.jensen_shannon import jensen_shannon
+from palpate.attacks.losses.lovasz import lovasz_hinge
+from palpate.attacks.losses.masked_margin import MaskedMargin
+from palpate.attacks.losses.medis import exponential_log, log_cosh_dice, medis_mix, structure
+from palpate.attacks.losses.notebook import (
+    notebook_bce_dice,
+    notebook_exponential_log,
+    notebook_log_cosh_dice,
+    notebook_lovasz_hinge,
+    notebook_mix,
+    notebook_structure,
+)
+from palpate.attacks.losses.tsallis import Tsallis, tsallis
+from palpate.attacks.losses.weighted import CosPGD, MaskedBCE, SegPGD
+from palpate.types import Loss
+
+__all__ = [
+    "MEDIS",
+    "NOTEBOOK",
+    "CosPGD",
+    "MaskedBCE",
+    "MaskedMargin",
+    "SegPGD",
+    "Tsallis",
+    "bce",
+    "bce_dice",
+    "dice",
+    "exponential_log",
+    "jensen_shannon",
+    "log_cosh_dice",
+    "lovasz_hinge",
+    "margin",
+    "medis_mix",
+    "notebook_bce_dice",
+    "notebook_exponential_log",
+    "notebook_log_cosh_dice",
+    "notebook_lovasz_hinge",
+    "notebook_mix",
+    "notebook_structure",
+    "structure",
+    "tsallis",
+]
+
+# The six of MedIS, right and as published, in the same order.
+MEDIS: dict[str, Loss] = {
+    "structure": structure,
+    "log_cosh_dice": log_cosh_dice,
+    "bce_dice": bce_dice,
+    "exponential_log": exponential_log,
+    "lovasz_hinge": lovasz_hinge,
+    "medis_mix": medis_mix,
+}
+NOTEBOOK: dict[str, Loss] = {
+    "notebook_structure": notebook_structure,
+    "notebook_log_cosh_dice": notebook_log_cosh_dice,
+    "notebook_bce_dice": notebook_bce_dice,
+    "notebook_exponential_log": notebook_exponential_log,
+    "notebook_lovasz_hinge": notebook_lovasz_hinge,
+    "notebook_mix": notebook_mix,
+}
+
+# Rows on disk name their loss by its module: which file of this package holds it must not show.
+for _name in __all__:
+    if callable(_public := globals()[_name]):
+        _public.__module__ = __name__
