@@ -12,8 +12,8 @@ class Constraint(Protocol):
     """A linear subspace of perturbations, for each image its own.
 
     Attributes:
-        kind: ``place``: some pixels may not change; ``channels``: channels change together;
-            ``pattern``: pixels change together.
+        kind: ``place``: some pixels may not change; ``channels``: all channels of a pixel
+            change by the same value; ``pattern``: pixels change together.
         keeps_clamped: Whether a perturbation that keeps to it still does when each of its values
             is clamped to the same interval.
     """

@@ -1,5 +1,7 @@
 """The lattice of images that 8 bits a value can store."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +14,7 @@ _BISECTIONS = 30
 _SLACK = 1e-4  # in grey levels: 8 / 255 * 255 may fall short of 8
 
 
-def store(images: Images, delta: Images, epsilon: float, norm: Norm, *, singly: bool) -> Images:
+def store(images: Images, delta: Images, epsilon: float, norm: Norm, *, tied: bool) -> Images:
     """The image of whole grey levels nearest to ``images + delta`` in the ball and in [0, 1].
 
     For ``l2``, where rounding may leave the ball, the perturbation is shortened before it is
@@ -23,7 +25,7 @@ def store(images: Images, delta: Images, epsilon: float, norm: Norm, *, singly: 
         delta: Perturbations within the ball.
         epsilon: Radius of the ball.
         norm: Norm of the ball.
-        singly: Whether values that are equal may be rounded differently to use up the ball.
+        tied: Whether all channels of ``delta`` are alike and have to stay so.
 
     Returns:
         Values ``k / 255`` with whole ``k``, exactly as a decoded file has them.
@@ -33,12 +35,14 @@ def store(images: Images, delta: Images, epsilon: float, norm: Norm, *, singly: 
         room = float(int(epsilon * GREYS + _SLACK))
         levels = wanted.round().clamp(-room, room)
     else:
+        channels = wanted.shape[1] if tied else 1
+        free = wanted[:, :1] if tied else wanted
         as_it_is = torch.ones_like(wanted[:, :1, :1, :1])
-        levels = _longest(wanted, as_it_is, epsilon * GREYS, singly=singly)
+        levels = _longest(free, as_it_is, epsilon * GREYS / math.sqrt(channels))
     return ((images * GREYS).round() + levels).clamp(0, GREYS) / GREYS
 
 
-def whole_step(direction: Images, length: float, norm: Norm, *, singly: bool) -> Images:
+def whole_step(direction: Images, length: float, norm: Norm, *, tied: bool) -> Images:
     """A step of whole grey levels along a direction, at least one level long.
 
     Rounding a short step would leave nothing of it. For ``linf`` its length is rounded; for
@@ -48,14 +52,16 @@ def whole_step(direction: Images, length: float, norm: Norm, *, singly: bool) ->
         direction: Of unit length, or zero.
         length: Of the step, in units of pixel value.
         norm: Norm of the length.
-        singly: See :func:`store`.
+        tied: See :func:`store`.
     """
-    levels = max(length * GREYS, 1.0)
     if norm == "linf":
-        return direction.round() * (round(levels) / GREYS)
-    largest = norms(direction, "linf").clamp_min(1e-6).view(-1, 1, 1, 1)
+        return direction.round() * (max(round(length * GREYS), 1) / GREYS)
+    channels = direction.shape[1] if tied else 1
+    free = direction[:, :1] if tied else direction
+    levels = max(length * GREYS / math.sqrt(channels), 1.0)
+    largest = norms(free, "linf").clamp_min(1e-6).view(-1, 1, 1, 1)
     # With this factor the largest value alone is too long.
-    return _longest(direction, (levels + 1) / largest, levels, singly=singly) / GREYS
+    return _longest(free, (levels + 1) / largest, levels).expand_as(direction) / GREYS
 
 
 def is_stored(images: Images) -> bool:
@@ -64,20 +70,17 @@ def is_stored(images: Images) -> bool:
     return bool((levels - levels.round()).abs().max() < _SLACK)
 
 
-def _longest(
-    wanted: Images, most: Float[Tensor, "b 1 1 1"], length: float, *, singly: bool
-) -> Images:
+def _longest(wanted: Images, most: Float[Tensor, "b 1 1 1"], length: float) -> Images:
     """``wanted`` times the largest factor up to ``most`` that, rounded, is within ``length``."""
     low, high = torch.zeros_like(most), most
     for factor in (most, *[None] * _BISECTIONS):
         middle = (low + high) / 2 if factor is None else factor
         fits = (norms((wanted * middle).round(), "l2") <= length * (1 + 1e-6)).view(-1, 1, 1, 1)
         low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
-    levels = (wanted * low).round()
-    return _fill(levels, (wanted * high).round(), length) if singly else levels
+    return _filled((wanted * low).round(), (wanted * high).round(), length)
 
 
-def _fill(levels: Images, beyond: Images, length: float) -> Images:
+def _filled(levels: Images, beyond: Images, length: float) -> Images:
     """As many values of ``beyond`` in place of those of ``levels`` as the length allows.
 
     They differ where values are too equal for any one factor to tell them apart.

@@ -39,10 +39,10 @@ class Threat:
                 f"Expected {patterns[0]} alone or with tied channels, got it with {others[0]}: "
                 "what is cut to a place is no longer such a pattern."
             )
-        if self.lattice and not all(each.keeps_clamped for each in self.constraints):
+        if patterns and self.lattice:
             raise ValueError(
-                f"Expected {patterns[0]} without the 8-bit lattice, got both: a rounded wave has "
-                "all frequencies. Store the attacked images and score them again instead."
+                f"Expected {patterns[0]} without the 8-bit lattice, got both: rounded, it is no "
+                "longer such a pattern. Store the attacked images and score them again instead."
             )
 
     def check(self, images: Images, epsilon: float) -> None:
@@ -74,7 +74,7 @@ class Threat:
         if not self._keeps_clamped:
             direction = self.project(direction, masks)  # the signs of a wave are not a wave
         if self.lattice:
-            return whole_step(direction, length, norm, singly=self._singly)
+            return whole_step(direction, length, norm, tied=self._tied)
         return length * direction
 
     def confine(self, delta: Images, masks: Masks, epsilon: float, norm: Norm) -> Images:
@@ -91,10 +91,10 @@ class Threat:
     ) -> Images:
         """Valid images near ``images + delta`` that obey the whole threat model."""
         delta = self.confine(delta, masks, epsilon, norm)
-        if {each.kind for each in self.constraints} & {"channels", "pattern"} == {"channels"}:
+        if self._tied and all(each.kind != "pattern" for each in self.constraints):
             delta = shared_range(delta, images)
         if self.lattice:
-            return store(images, delta, epsilon, norm, singly=self._singly)
+            return store(images, delta, epsilon, norm, tied=self._tied)
         return perturb(images, delta)
 
     def random_start(
@@ -122,8 +122,8 @@ class Threat:
         return all(each.keeps_clamped for each in self.constraints)
 
     @property
-    def _singly(self) -> bool:
-        return all(each.kind == "place" for each in self.constraints)
+    def _tied(self) -> bool:
+        return any(each.kind == "channels" for each in self.constraints)
 
 
 def _shortened(delta: Images, epsilon: float) -> Images:
