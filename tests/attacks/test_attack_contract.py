@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import ATTACKS, LOSSES, fgsm, noise, pgd
+from palpate.attacks import ATTACKS, LOSSES, fgsm, noise, pgd, transfer
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.geometry import norms
 from palpate.randomness import generator
@@ -34,9 +34,32 @@ CASES = {
     "pgd-by-loss": (partial(pgd, epsilon=EPSILON, steps=4, keep="loss"), EPSILON, "linf"),
     "pgd-last": (partial(pgd, epsilon=EPSILON, steps=4, keep="last"), EPSILON, "linf"),
     "pgd-stops": (partial(pgd, epsilon=EPSILON, steps=8, early_stop=True), EPSILON, "linf"),
+    "pgd-tied": (partial(pgd, epsilon=EPSILON, steps=4, within="tied"), EPSILON, "linf"),
+    "pgd-border": (
+        partial(pgd, epsilon=LENGTH, norm="l2", steps=4, within={"border": 2}),
+        LENGTH,
+        "l2",
+    ),
+    "pgd-low": (
+        partial(pgd, epsilon=EPSILON, steps=4, within={"low_frequency": 0.2}),
+        EPSILON,
+        "linf",
+    ),
+    "transfer": (partial(transfer, epsilon=EPSILON, steps=4), EPSILON, "linf"),
+    "transfer-all": (
+        partial(transfer, epsilon=EPSILON, steps=4, diversity=0.7, kernel=3, scales=2),
+        EPSILON,
+        "linf",
+    ),
+    "transfer-l2": (
+        partial(transfer, epsilon=LENGTH, norm="l2", steps=4, diversity=1.0),
+        LENGTH,
+        "l2",
+    ),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
     "noise-uniform": (partial(noise, epsilon=EPSILON, spread="uniform"), EPSILON, "linf"),
+    "noise-tied": (partial(noise, epsilon=EPSILON, within="tied"), EPSILON, "linf"),
     "noise-ball": (partial(noise, epsilon=LENGTH, norm="l2", spread="uniform"), LENGTH, "l2"),
 }
 every_attack = pytest.mark.parametrize(("attack", "epsilon", "norm"), CASES.values(), ids=CASES)

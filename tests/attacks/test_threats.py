@@ -323,6 +323,7 @@ class LeftHalf:
     keeps_clamped = True
 
     def project(self, delta: Images, masks: Masks) -> Images:
+        del masks
         half = delta.shape[-1] // 2
         return torch.cat([delta[..., :half], torch.zeros_like(delta[..., half:])], dim=-1)
 

@@ -6,6 +6,8 @@ from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.attacks.noise import noise
 from palpate.attacks.pgd import default_step_size, pgd
 from palpate.attacks.selection import Selectable
+from palpate.attacks.threats import threat_model
+from palpate.attacks.transfer import transfer
 from palpate.types import Attack, Loss
 
 __all__ = [
@@ -17,8 +19,10 @@ __all__ = [
     "fgsm",
     "noise",
     "pgd",
+    "threat_model",
+    "transfer",
 ]
 
-ATTACKS: dict[str, Attack] = {"noise": noise, "fgsm": fgsm, "pgd": pgd}
+ATTACKS: dict[str, Attack] = {"noise": noise, "fgsm": fgsm, "pgd": pgd, "transfer": transfer}
 
 LOSSES: dict[str, Loss] = {"bce": bce, "dice": dice, "bce_dice": bce_dice, "margin": margin}

@@ -25,4 +25,3 @@ def one_per_image(generator: Randomness, count: int) -> list[Generator]:
 def whole_number(below: int, random: Generator) -> int:
     """One of ``0 .. below - 1``, uniformly."""
     return int(torch.randint(below, (), generator=random))
-
