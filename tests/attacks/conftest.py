@@ -1,3 +1,4 @@
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,3 +24,11 @@ class SmallNet(nn.Module):
 @pytest.fixture
 def net() -> SmallNet:
     return SmallNet().eval()
+
+
+@pytest.fixture
+def without_shape_checks():
+    """In the tests they would be first to complain; users do not have them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -6,13 +6,26 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import ATTACKS, LOSSES, fgsm, noise, pgd, transfer
+from palpate.attacks import (
+    ATTACKS,
+    LOSSES,
+    UniversalPerturbation,
+    fgsm,
+    noise,
+    pgd,
+    transfer,
+    universal,
+)
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.geometry import norms
 from palpate.randomness import generator
 
 EPSILON = 8 / 255
 LENGTH = 0.5
+# Made without a model, so it need not harm: as weak as noise.
+RANDOM = UniversalPerturbation(
+    0.1 * torch.randn(3, 8, 8, generator=generator(5)).sign(), 0.1, "linf"
+)
 CASES = {
     "fgsm": (partial(fgsm, epsilon=EPSILON), EPSILON, "linf"),
     "fgsm-l2": (partial(fgsm, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
@@ -56,6 +69,7 @@ CASES = {
         LENGTH,
         "l2",
     ),
+    "universal-noise": (partial(universal, epsilon=EPSILON, perturbation=RANDOM), EPSILON, "linf"),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
     "noise-uniform": (partial(noise, epsilon=EPSILON, spread="uniform"), EPSILON, "linf"),

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import jaxtyping
 import pytest
 import torch
 
@@ -12,14 +11,6 @@ from palpate.attacks.losses import dice
 EPSILON = 8 / 255
 BOTH = pytest.mark.parametrize("attack", [fgsm, partial(pgd, steps=3)], ids=["fgsm", "pgd"])
 ALL = pytest.mark.parametrize("attack", [noise, fgsm, pgd], ids=["noise", "fgsm", "pgd"])
-
-
-@pytest.fixture
-def without_shape_checks():
-    """In the tests they would be first to complain; users do not have them."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @ALL

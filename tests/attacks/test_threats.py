@@ -301,7 +301,9 @@ def test_places_stay_with_their_images_when_others_finish(net, images):
     ],
 )
 @pytest.mark.parametrize("attack", [fgsm, pgd, noise], ids=["fgsm", "pgd", "noise"])
-def test_refuses_what_is_no_threat_model(attack, within, message, model, images, masks):
+def test_refuses_what_is_no_threat_model(
+    attack, within, message, model, images, masks, without_shape_checks
+):
     with pytest.raises(ValueError, match=message):
         attack(model, images, masks, epsilon=EPSILON, within=within)
 
