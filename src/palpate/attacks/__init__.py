@@ -9,7 +9,7 @@ from palpate.attacks.pgd import default_step_size, pgd
 from palpate.attacks.selection import Selectable
 from palpate.attacks.threats import threat_model
 from palpate.attacks.transfer import transfer
-from palpate.attacks.universal import UniversalPerturbation, fit_universal, universal
+from palpate.attacks.universals import UniversalPerturbation, fit_universal, universal
 from palpate.types import Attack, Loss
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "bpda",
     "default_step_size",
     "eot",
-    "fit_universal",
     "fgsm",
+    "fit_universal",
     "noise",
     "pgd",
     "threat_model",

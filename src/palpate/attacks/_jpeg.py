@@ -63,7 +63,8 @@ def _quantised(pixels: Tensor, table: Float[Tensor, "8 8"]) -> Tensor:
     rounded = coefficients.round().detach()
     soft = rounded + (coefficients - rounded) ** 3
     decoded: Tensor = cosines.T @ (soft * steps) @ cosines
-    return decoded.transpose(3, 4).reshape(pixels.shape)
+    joined: Tensor = decoded.transpose(3, 4).reshape(pixels.shape)
+    return joined
 
 
 def _table(text: str, quality: int) -> Float[Tensor, "8 8"]:

@@ -4,6 +4,8 @@ from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.examples import Example, ExampleStore, read_examples
 from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
 from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
+from palpate.evaluation.transfer import transfer_matrix
+from palpate.evaluation.universal import fit_universal_on
 
 __all__ = [
     "CLEAN",
@@ -14,8 +16,10 @@ __all__ = [
     "Row",
     "RowStore",
     "evaluate",
+    "fit_universal_on",
     "merge_rows",
     "read_examples",
     "read_fingerprint",
     "read_rows",
+    "transfer_matrix",
 ]

@@ -16,8 +16,8 @@ from palpate.attacks._checks import check_ball, check_images, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.threats import ANYWHERE, Inside, Outside, Threat, Within, threat_model
-from palpate.attacks.universal.perturbation import UniversalPerturbation
-from palpate.attacks.universal.state import Fitted, Log, adam_step
+from palpate.attacks.universals.perturbation import UniversalPerturbation
+from palpate.attacks.universals.state import Fitted, Log, adam_step
 from palpate.geometry import random_in_ball
 from palpate.progress import Progress, silent
 from palpate.randomness import generator

@@ -4,7 +4,7 @@ import torch
 
 from palpate.attacks._checks import check_ball, check_images
 from palpate.attacks.threats import ANYWHERE, Within, threat_model
-from palpate.attacks.universal.perturbation import UniversalPerturbation
+from palpate.attacks.universals.perturbation import UniversalPerturbation
 from palpate.randomness import generator as named_generator
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
