@@ -63,8 +63,7 @@ def _quantised(pixels: Tensor, table: Float[Tensor, "8 8"]) -> Tensor:
     rounded = coefficients.round().detach()
     soft = rounded + (coefficients - rounded) ** 3
     decoded: Tensor = cosines.T @ (soft * steps) @ cosines
-    joined: Tensor = decoded.transpose(3, 4).reshape(pixels.shape)
-    return joined
+    return decoded.transpose(3, 4).reshape(pixels.shape)
 
 
 def _table(text: str, quality: int) -> Float[Tensor, "8 8"]:
@@ -79,4 +78,5 @@ def _cosines() -> Float[Tensor, "8 8"]:
     """The orthonormal cosine transform of eight values."""
     frequency, place = torch.arange(_BLOCK).double()[:, None], torch.arange(_BLOCK).double()
     cosines = torch.cos(frequency * (place + 0.5) * pi / _BLOCK)
-    return cosines / cosines.norm(dim=1, keepdim=True)
+    lengths: Tensor = cosines.norm(dim=1, keepdim=True)
+    return cosines / lengths
