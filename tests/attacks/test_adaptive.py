@@ -206,6 +206,13 @@ def test_random_numbers_do_not_depend_on_the_batch(early_stop, net, images):
     assert_close(together, alone, rtol=0, atol=1e-5)
 
 
+def test_random_numbers_stay_with_their_images_when_others_finish(net, images):
+    stage = GaussianNoise(0.1)
+    some = eot(net, 1, stage, generator=generators(4)).for_images([2, 0])
+    expected = net(stage(images[[2, 0]], [generators(4)[2], generators(4)[0]]))
+    assert torch.equal(some(images[[2, 0]]), expected)
+
+
 def test_a_model_that_is_random_by_itself_is_averaged(net, images, masks):
     def restless(x):
         return net(x) * torch.rand(())
