@@ -6,13 +6,31 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import ATTACKS, LOSSES, apgd, cospgd, fgsm, noise, pgd, sea, segpgd
+from palpate.attacks import (
+    ATTACKS,
+    LOSSES,
+    UniversalPerturbation,
+    apgd,
+    cospgd,
+    fgsm,
+    noise,
+    pgd,
+    published_pgd,
+    sea,
+    segpgd,
+    transfer,
+    universal,
+)
 from palpate.attacks.losses import MaskedBCE, MaskedMargin, Tsallis, bce, bce_dice, dice, margin
 from palpate.geometry import norms
 from palpate.randomness import generator
 
 EPSILON = 8 / 255
 LENGTH = 0.5
+# Made without a model, so it need not harm: as weak as noise.
+RANDOM = UniversalPerturbation(
+    0.1 * torch.randn(3, 8, 8, generator=generator(5)).sign(), 0.1, "linf"
+)
 CASES = {
     "fgsm": (partial(fgsm, epsilon=EPSILON), EPSILON, "linf"),
     "fgsm-l2": (partial(fgsm, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
@@ -58,9 +76,38 @@ CASES = {
     "sea-l2": (partial(sea, epsilon=LENGTH, steps=4, norm="l2"), LENGTH, "l2"),
     "sea-short": (partial(sea, epsilon=EPSILON, steps=3), EPSILON, "linf"),  # one phase only
     "sea-targeted": (partial(sea, epsilon=EPSILON, steps=4, targeted=True), EPSILON, "linf"),
+    "pgd-tied": (partial(pgd, epsilon=EPSILON, steps=4, within="tied"), EPSILON, "linf"),
+    "pgd-border": (
+        partial(pgd, epsilon=LENGTH, norm="l2", steps=4, within={"border": 2}),
+        LENGTH,
+        "l2",
+    ),
+    "pgd-low": (
+        partial(pgd, epsilon=EPSILON, steps=4, within={"low_frequency": 0.2}),
+        EPSILON,
+        "linf",
+    ),
+    "transfer": (partial(transfer, epsilon=EPSILON, steps=4), EPSILON, "linf"),
+    "transfer-all": (
+        partial(transfer, epsilon=EPSILON, steps=4, diversity=0.7, kernel=3, scales=2),
+        EPSILON,
+        "linf",
+    ),
+    "transfer-l2": (
+        partial(transfer, epsilon=LENGTH, norm="l2", steps=4, diversity=1.0),
+        LENGTH,
+        "l2",
+    ),
+    "universal-noise": (partial(universal, epsilon=EPSILON, perturbation=RANDOM), EPSILON, "linf"),
+    "published-pgd": (
+        partial(published_pgd, epsilon=EPSILON, steps=4, norm="linf", clamp=True, loss=bce),
+        EPSILON,
+        "linf",
+    ),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
     "noise-uniform": (partial(noise, epsilon=EPSILON, spread="uniform"), EPSILON, "linf"),
+    "noise-tied": (partial(noise, epsilon=EPSILON, within="tied"), EPSILON, "linf"),
     "noise-ball": (partial(noise, epsilon=LENGTH, norm="l2", spread="uniform"), LENGTH, "l2"),
 }
 every_attack = pytest.mark.parametrize(("attack", "epsilon", "norm"), CASES.values(), ids=CASES)

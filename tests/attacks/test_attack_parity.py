@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import apgd, fgsm, pgd
+from palpate.attacks import apgd, fgsm, pgd, transfer
 from palpate.attacks.losses import bce
 from palpate.geometry import norms
 
@@ -52,8 +52,27 @@ ours_and_theirs = pytest.mark.parametrize(
             )
             for steps in (1, 3)
         ),
+        *(
+            (
+                partial(transfer, epsilon=EPSILON, step_size=STEP, steps=3, momentum=mu),
+                partial(torchattacks.MIFGSM, eps=EPSILON, alpha=STEP, steps=3, decay=mu),
+            )
+            for mu in (0.5, 1.0)
+        ),
+        (
+            partial(transfer, epsilon=EPSILON, step_size=STEP, steps=3, kernel=7),
+            partial(
+                torchattacks.TIFGSM,
+                eps=EPSILON,
+                alpha=STEP,
+                steps=3,
+                decay=1.0,
+                len_kernel=7,
+                diversity_prob=0.0,
+            ),
+        ),
     ],
-    ids=["fgsm", "pgd-1", "pgd-3", "pgd-5", "pgd-l2-1", "pgd-l2-3"],
+    ids=["fgsm", "pgd-1", "pgd-3", "pgd-5", "pgd-l2-1", "pgd-l2-3", "mi-half", "mi", "ti-mi"],
 )
 
 

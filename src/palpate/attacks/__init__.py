@@ -1,6 +1,7 @@
 """Adversarial attacks: plain functions from a model, images and masks to images."""
 
 from palpate.attacks._ascent import ZeroGradientWarning
+from palpate.attacks.adaptive import bpda, eot
 from palpate.attacks.apgd import apgd
 from palpate.attacks.cospgd import cospgd
 from palpate.attacks.fgsm import fgsm
@@ -24,17 +25,24 @@ from palpate.attacks.published import probability_loss, published_noise, publish
 from palpate.attacks.sea import sea
 from palpate.attacks.segpgd import segpgd
 from palpate.attacks.selection import Selectable
+from palpate.attacks.threats import threat_model
+from palpate.attacks.transfer import transfer
+from palpate.attacks.universals import UniversalPerturbation, fit_universal, universal
 from palpate.types import Attack, Loss
 
 __all__ = [
     "ATTACKS",
     "LOSSES",
     "Selectable",
+    "UniversalPerturbation",
     "ZeroGradientWarning",
     "apgd",
+    "bpda",
     "cospgd",
     "default_step_size",
+    "eot",
     "fgsm",
+    "fit_universal",
     "noise",
     "pgd",
     "probability_loss",
@@ -42,7 +50,10 @@ __all__ = [
     "published_pgd",
     "sea",
     "segpgd",
+    "threat_model",
+    "transfer",
     "unchanged",
+    "universal",
 ]
 
 ATTACKS: dict[str, Attack] = {
@@ -56,6 +67,8 @@ ATTACKS: dict[str, Attack] = {
     "cospgd": cospgd,
     "apgd": apgd,
     "sea": sea,
+    "transfer": transfer,
+    "universal": universal,
 }
 
 LOSSES: dict[str, Loss] = {
@@ -63,7 +76,7 @@ LOSSES: dict[str, Loss] = {
     "dice": dice,
     "bce_dice": bce_dice,
     "margin": margin,
-    "probability": probability_loss,
+    "probability_loss": probability_loss,
     "segpgd": SegPGD(),
     "cospgd": CosPGD(),
     "jensen_shannon": jensen_shannon,

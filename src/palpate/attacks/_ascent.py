@@ -8,8 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from palpate.attacks._problem import Problem
-from palpate.geometry import perturb, project, steepest
-from palpate.types import Images, Logits, Loss, Norm, PerImage, ScheduledLoss
+from palpate.attacks.threats import Threat
+from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage, ScheduledLoss
 
 
 class ZeroGradientWarning(RuntimeWarning):
@@ -89,14 +89,16 @@ def climb(
     images: Images,
     adversarial: Images,
     gradient: Images,
+    masks: Masks,
     *,
     step_size: float,
     epsilon: float,
     norm: Norm,
+    threat: Threat,
 ) -> Images:
     """Step along the steepest direction, then back into the ball and the pixel range."""
-    delta = adversarial - images + step_size * steepest(gradient, norm)
-    return perturb(images, project(delta, epsilon, norm))
+    delta = adversarial - images + threat.step(gradient, masks, step_size, norm)
+    return threat.settle(images, delta, masks, epsilon, norm)
 
 
 def is_stuck(problem: Problem, view: View, gradient: Images) -> Bool[Tensor, " b"]:
@@ -119,7 +121,8 @@ def warn_if_flat(flat: Bool[Tensor, " b"]) -> None:
         warnings.warn(
             f"The gradient was zero at every pixel for {int(flat.sum())} of {len(flat)} images at "
             "one step or more, and they did not move there. Low damage is then no sign of "
-            "robustness: try loss=margin, or look for rounding and saturation in the model.",
+            "robustness: try loss=margin, or look for rounding and saturation in the model, and "
+            "for images in which the threat model leaves no pixel free.",
             ZeroGradientWarning,
             stacklevel=4,  # this function, the attack, torch's no_grad: then the caller
         )

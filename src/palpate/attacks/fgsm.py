@@ -6,6 +6,7 @@ from palpate.attacks._ascent import climb, is_stuck, look, slope, warn_if_flat
 from palpate.attacks._checks import check_ball, check_images
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
+from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 
@@ -19,6 +20,7 @@ def fgsm(
     norm: Norm = "linf",
     targeted: bool = False,
     loss: Loss = bce_dice,
+    within: Within = ANYWHERE,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
 ) -> Images:
     """Fast gradient sign method (Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572).
@@ -35,6 +37,9 @@ def fgsm(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
+        within: Where and how the perturbation may differ from the image: a threat model by name
+            (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
+            :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
         generator: Ignored; nothing is random here.
 
     Returns:
@@ -50,8 +55,19 @@ def fgsm(
     """
     check_images(images, masks)
     check_ball(epsilon, norm, images)
+    threat = threat_model(within)
+    threat.check(images, epsilon)
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
     view = look(problem, images, differentiable=True, after="before the step")
     gradient = slope(problem, view, after="before the step")
-    warn_if_flat(is_stuck(problem, view, gradient))
-    return climb(images, images, gradient, step_size=epsilon, epsilon=epsilon, norm=norm)
+    warn_if_flat(is_stuck(problem, view, threat.project(gradient, masks)))
+    return climb(
+        images,
+        images,
+        gradient,
+        masks,
+        step_size=epsilon,
+        epsilon=epsilon,
+        norm=norm,
+        threat=threat,
+    )

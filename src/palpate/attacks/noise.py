@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import torch
 
 from palpate.attacks._checks import check_ball, check_images
-from palpate.geometry import perturb, project, random_direction, random_in_ball
+from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
 Spread: TypeAlias = Literal["extreme", "uniform"]
@@ -20,6 +20,7 @@ def noise(
     epsilon: float,
     norm: Norm = "linf",
     spread: Spread = "extreme",
+    within: Within = ANYWHERE,
     generator: Randomness = None,
 ) -> Images:
     """Random noise of the same budget: a control, not an attack.
@@ -30,12 +31,15 @@ def noise(
     Args:
         model: Not called.
         images: Clean images in [0, 1].
-        masks: Checked, not used.
+        masks: Ground truth; only some threat models use it.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
         norm: Norm of the ball.
         spread: ``"extreme"`` uses the whole budget as attacks do: ``linf`` adds epsilon with a
             random sign to every value, ``l2`` goes epsilon far in a random direction.
             ``"uniform"`` draws from anywhere in the ball, as the random start of PGD does.
+        within: Where and how the perturbation may differ from the image: a threat model by name
+            (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
+            :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
         generator: On the CPU; one for the batch or one per image.
 
     Returns:
@@ -46,10 +50,11 @@ def noise(
     """
     check_images(images, masks)
     check_ball(epsilon, norm, images)
+    threat = threat_model(within)
+    threat.check(images, epsilon)
     if spread == "extreme":
-        delta = epsilon * random_direction(images, norm, generator)
-    elif spread == "uniform":
-        delta = random_in_ball(images, epsilon, norm, generator)
-    else:
-        raise ValueError(f"Expected spread 'extreme' or 'uniform', got {spread!r}.")
-    return perturb(images, project(delta, epsilon, norm))
+        delta = threat.random_direction(images, masks, epsilon, norm, generator)
+        return threat.settle(images, delta, masks, epsilon, norm)
+    if spread == "uniform":
+        return threat.random_start(images, masks, epsilon, norm, generator)
+    raise ValueError(f"Expected spread 'extreme' or 'uniform', got {spread!r}.")

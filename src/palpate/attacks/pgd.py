@@ -9,7 +9,7 @@ from palpate.attacks._best import Best, is_worst, rank
 from palpate.attacks._checks import check_ball, check_images, check_keep, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
-from palpate.geometry import perturb, random_in_ball
+from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.overlap import count, dice
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
@@ -32,6 +32,7 @@ def pgd(
     norm: Norm = "linf",
     loss: Loss = bce_dice,
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: Keep = "dice",
@@ -60,6 +61,9 @@ def pgd(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
         targeted: Descend towards ``masks`` instead of ascending away from them.
+        within: Where and how the perturbation may differ from the image: a threat model by name
+            (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
+            :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
         generator: On the CPU; one for the batch, or one per image, and then an image gets the
             same random numbers whatever batch it is in. ``None`` uses torch's global one.
         threshold: Logits above it are foreground when the Dice score is taken.
@@ -85,6 +89,8 @@ def pgd(
     check_images(images, masks)
     check_ball(epsilon, norm, images)
     check_schedule(steps, restarts, step_size)
+    threat = threat_model(within)
+    threat.check(images, epsilon)
     check_keep(keep, ("dice", "loss", "last"), early_stop)
     if step_size is None:
         step_size = default_step_size(epsilon, steps, norm)
@@ -94,7 +100,9 @@ def pgd(
     flat = torch.zeros(len(images), dtype=torch.bool)
     for restart in range(restarts):
         # Drawn for the whole batch, so that finished images shift nobody's random numbers.
-        start = _start(images, epsilon, norm, generator) if random_start else images
+        start = images
+        if random_start:
+            start = threat.random_start(images, masks, epsilon, norm, generator)
         adversarial = start[problem.rows]
         for step in range(steps + 1):
             if len(problem.rows) == 0:
@@ -114,14 +122,17 @@ def pgd(
             going = ~finished if early_stop and step > 0 else torch.ones_like(finished)
             if step < steps and going.any():
                 gradient = slope(problem, view, after=after)
-                flat[problem.rows] |= is_stuck(problem, view, gradient).cpu()
+                within_threat = threat.project(gradient, problem.masks)
+                flat[problem.rows] |= is_stuck(problem, view, within_threat).cpu()
                 adversarial = climb(
                     problem.images,
                     adversarial,
                     gradient,
+                    problem.masks,
                     step_size=step_size,
                     epsilon=epsilon,
                     norm=norm,
+                    threat=threat,
                 )
             problem, adversarial = problem.select(going), adversarial[going]
     warn_if_flat(flat)
@@ -145,7 +156,3 @@ def default_step_size(epsilon: float, steps: int, norm: Norm) -> float:
     """
     across = 2.5 * epsilon / steps
     return min(max(across, _GREY_LEVEL), epsilon) if norm == "linf" else across
-
-
-def _start(images: Images, epsilon: float, norm: Norm, generator: Randomness) -> Images:
-    return perturb(images, random_in_ball(images, epsilon, norm, generator))

@@ -35,3 +35,16 @@ def restrict(model: LogitsFn, rows: Sequence[int], count: int) -> LogitsFn:
         if isinstance(prompts, Sequence) and not isinstance(prompts, str) and len(prompts) == count:
             return partial(model, prompts=[prompts[row] for row in rows])
     return model
+
+
+def prompts_of(model: LogitsFn) -> Sequence[str] | None:
+    """The prompts bound to a model, one per image; None where it carries none.
+
+    >>> prompts_of(partial(len, prompts=["polyp", "mole"]))
+    ['polyp', 'mole']
+    """
+    if isinstance(model, partial):
+        bound = model.keywords.get("prompts")
+        return bound if bound is not None else prompts_of(model.func)
+    prompts: Sequence[str] | None = getattr(model, "prompts", None)
+    return prompts

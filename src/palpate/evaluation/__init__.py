@@ -5,6 +5,8 @@ from palpate.evaluation.examples import Example, ExampleStore, read_examples
 from palpate.evaluation.protocol import PAPER, SOUND, Protocol
 from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
 from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
+from palpate.evaluation.transfer import transfer_matrix
+from palpate.evaluation.universal import fit_universal_on
 
 __all__ = [
     "CLEAN",
@@ -18,8 +20,10 @@ __all__ = [
     "Row",
     "RowStore",
     "evaluate",
+    "fit_universal_on",
     "merge_rows",
     "read_examples",
     "read_fingerprint",
     "read_rows",
+    "transfer_matrix",
 ]

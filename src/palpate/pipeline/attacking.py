@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from palpate.attacks import ATTACKS, LOSSES
+from palpate.attacks import ATTACKS, LOSSES, UniversalPerturbation
 from palpate.hints import did_you_mean
 from palpate.types import Attack, Images, Logits
 
@@ -28,6 +28,7 @@ def attacks_of(
 
     Raises:
         ValueError: If there is no such attack, option or loss, or an option's value is refused.
+        FileNotFoundError: If a file that an option names is not there.
     """
     attacks = {name: _configured(name, dict(given), forms) for name, given in options.items()}
     for name, attack in attacks.items():
@@ -65,12 +66,14 @@ def _configured(
                 f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
             )
         options["loss"] = LOSSES[options["loss"]]
+    if isinstance(options.get("perturbation"), str):
+        options["perturbation"] = UniversalPerturbation.load(options["perturbation"])
     return partial(function, **(dict(set_already) | options))
 
 
 def _rehearse(name: str, attack: Attack, epsilon: float) -> None:
     """Run an attack on a model of one line: a wrong option must not cost a training first."""
-    images = torch.full((1, 3, 4, 4), 0.5)
+    images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
     masks = torch.eye(4, dtype=torch.bool)[None, None]
     strength = {} if _is_bound(attack) else {"epsilon": epsilon}
     try:

@@ -1,0 +1,28 @@
+"""Constraints on the channels of one pixel."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from palpate.attacks.threats.constraint import Kind
+from palpate.types import Images, Masks
+
+
+@dataclass(frozen=True)
+class Tied:
+    """All channels of a pixel change by the same value (r = g = b).
+
+    What can happen to a scanner that records one channel: a grey image stays grey.
+    """
+
+    kind: ClassVar[Kind] = "channels"
+    keeps_clamped: ClassVar[bool] = True
+
+    def project(self, delta: Images, masks: Masks) -> Images:
+        del masks
+        return delta.mean(1, keepdim=True).expand_as(delta)
+
+
+def shared_range(delta: Images, images: Images) -> Images:
+    """Perturbations shortened until no channel leaves [0, 1], the same for all channels."""
+    lowest, highest = -images.amin(1, keepdim=True), (1 - images).amin(1, keepdim=True)
+    return delta.clamp(lowest, highest)

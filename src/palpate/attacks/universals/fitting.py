@@ -1,0 +1,243 @@
+"""Fitting one perturbation to many images."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from palpate.attacks._ascent import ZeroGradientWarning, look, slope
+from palpate.attacks._checks import check_ball, check_images, check_schedule
+from palpate.attacks._problem import Problem
+from palpate.attacks.losses import bce_dice
+from palpate.attacks.threats import ANYWHERE, Inside, Outside, Threat, Within, threat_model
+from palpate.attacks.universals.perturbation import UniversalPerturbation
+from palpate.attacks.universals.state import Fitted, Log, adam_step
+from palpate.geometry import random_in_ball
+from palpate.progress import Progress, silent
+from palpate.randomness import generator
+from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage
+
+Optimizer: TypeAlias = Literal["sign", "adam"]
+Pressed: TypeAlias = tuple[Tensor, Tensor, Sequence[str] | None]  # images, masks, prompts
+
+_STAGE = "universal"
+
+
+@torch.no_grad()
+def fit_universal(
+    model: Callable[..., Logits],
+    samples: Sequence[Pressed],
+    *,
+    epsilon: float,
+    norm: Norm = "linf",
+    optimizer: Optimizer = "sign",
+    step_size: float | None = None,
+    epochs: int = 10,
+    loss: Loss = bce_dice,
+    clip: float | None = None,
+    targeted: bool = False,
+    random_start: bool = True,
+    within: Within = ANYWHERE,
+    seed: int = 0,
+    state: Path | str | None = None,
+    made_of: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> UniversalPerturbation:
+    r"""Fit a universal perturbation by ascent on batches (Shafahi et al., 2020).
+
+    https://arxiv.org/abs/1811.11304, there called UAP-SGD. The batches are gone through in a new
+    order each epoch; on each, :math:`\delta` takes one step up the mean over its images of
+
+    .. math:: L(\mathrm{clamp}(x_i + \delta, 0, 1)),
+
+    and returns to the ball and to the threat model. The clamp is part of the loss: a pixel that
+    is cut off at black or white has no gradient.
+
+    Args:
+        model: Maps images and, where samples have some, ``prompts=`` to logits. Put it in
+            evaluation mode, and its weights without gradient, before.
+        samples: Batches by index, each of images, masks and prompts (or None), all images of one
+            size; those of a training split, for the result counts on others only. A batch is
+            asked for when it is its turn, so a sequence that loads keeps little in memory.
+        epsilon: Radius of the ball, in units of pixel value.
+        norm: Norm of the ball.
+        optimizer: ``"sign"`` steps along the steepest direction of one batch; ``"adam"`` (Kingma
+            and Ba, 2015, https://arxiv.org/abs/1412.6980) along a running mean, each value with
+            its own pace.
+        step_size: Length of one step, for Adam about that. By default a tenth of epsilon.
+        epochs: Times that each batch is used.
+        loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
+        clip: A loss beyond which an image pulls no longer (targeted: below which), so that
+            images that are lost already do not decide the direction; None for no such limit.
+        targeted: Descend towards the masks, instead of ascending away from them.
+        random_start: Start from a uniform point of the ball instead of zero.
+        within: Threat model of the perturbation: ``"tied"``, ``{"border": 16}``,
+            ``{"low_frequency": 0.05}``, ``{"periodic": 32}``, see
+            :func:`~palpate.attacks.threats.threat_model`. None that depends on the image.
+        seed: Of the start and of the order of the batches.
+        state: File to continue from, if it is there, and to write to after every epoch and every
+            twenty seconds. What comes out is the same as without interruption.
+        made_of: What to keep beside the settings, e.g. the hashes of model and data.
+        progress: Told after each batch.
+
+    Returns:
+        The perturbation after the last step, on the CPU, in single precision.
+
+    Raises:
+        ValueError: If an argument is not as described, batches differ in size, or ``state``
+            belongs to a fit with other settings.
+        FloatingPointError: If a loss or a gradient is not finite.
+        RuntimeError: If autograd finds no path from the loss to the pixels.
+
+    Warns:
+        ZeroGradientWarning: If no batch ever gave a direction.
+    """
+    threat = threat_model(within)
+    _check(samples, epsilon, epochs, step_size, optimizer, threat)
+    ascent = _Ascent(model, loss, targeted, clip)
+    step_size = epsilon / 10 if step_size is None else step_size
+    settings = {
+        "epsilon": repr(float(epsilon)),
+        "norm": norm,
+        "optimizer": optimizer,
+        "step_size": repr(float(step_size)),
+        "loss": getattr(loss, "__name__", type(loss).__name__),
+        "clip": repr(clip),
+        "targeted": repr(targeted),
+        "random_start": repr(random_start),
+        "within": repr(threat),
+        "seed": repr(seed),
+        "batches": repr(len(samples)),
+        **{f"of.{name}": text for name, text in (made_of or {}).items()},
+    }
+    log = Log(None if state is None else Path(state), settings)
+    fitted = log.read() or _start(samples, epsilon, norm, threat, random_start, seed)
+    while fitted.epoch < epochs:
+        for index in _order(len(samples), seed, fitted.epoch)[fitted.batch :]:
+            images, masks, prompts = samples[index]
+            _check_batch(images, masks, fitted.delta, epsilon, norm)
+            gradient, losses = ascent.of(images, masks, prompts, fitted.delta)
+            gradient = threat.project(gradient, masks[:1])
+            if optimizer == "adam":
+                step = adam_step(fitted, gradient, step_size, norm)
+            else:
+                step = threat.step(gradient, masks[:1], step_size, norm)
+            delta = fitted.delta.to(gradient)[None] + step
+            delta = threat.confine(delta, masks[:1], epsilon, norm)[0]
+            fitted.note(delta, gradient, losses, len(samples))
+            log.write(fitted)
+            note = f"loss {losses.mean().item():.4f}"
+            progress(_STAGE, fitted.done(len(samples)), epochs * len(samples), note)
+    _warn_if_nothing_moved(fitted)
+    history = ", ".join(f"{value:.5g}" for value in fitted.history)
+    told = settings | {"epochs": repr(fitted.epoch), "loss_per_epoch": history}
+    return UniversalPerturbation(fitted.delta, float(epsilon), norm, told)
+
+
+@dataclass(frozen=True)
+class _Ascent:
+    """What decides the direction of a step."""
+
+    model: Callable[..., Logits]
+    loss: Loss
+    targeted: bool
+    clip: float | None
+
+    def of(
+        self, images: Images, masks: Masks, prompts: Sequence[str] | None, delta: Tensor
+    ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:
+        """The mean gradient with respect to ``delta``, and the loss of every image."""
+        moved = images + delta.to(images)
+        model = self.model if prompts is None else partial(self.model, prompts=prompts)
+        rows = torch.arange(len(images))
+        problem = Problem(model, images, masks, self.loss, self.targeted, rows)
+        view = look(problem, moved.clamp(0.0, 1.0), differentiable=True, after="of a fit")
+        gradient = slope(problem, view, after="of a fit")
+        losses = -view.harm.detach() if self.targeted else view.harm.detach()
+        # Beyond the limit an image has no say; nor has a pixel that black or white cuts off.
+        counts = ((moved >= 0) & (moved <= 1)) & self._pulls(losses).view(-1, 1, 1, 1)
+        return torch.where(counts, gradient, 0.0).mean(0, keepdim=True), losses
+
+    def _pulls(self, losses: PerImage) -> Bool[Tensor, " b"]:
+        if self.clip is None:
+            return torch.ones_like(losses, dtype=torch.bool)
+        return losses > self.clip if self.targeted else losses < self.clip
+
+
+def _start(
+    samples: Sequence[Pressed],
+    epsilon: float,
+    norm: Norm,
+    threat: Threat,
+    random_start: bool,
+    seed: int,
+) -> Fitted:
+    images, masks, _ = samples[0]
+    like, place = torch.zeros_like(images[:1], device="cpu"), masks[:1].cpu()
+    if not random_start:
+        return Fitted(like[0])
+    delta = random_in_ball(like, epsilon, norm, generator(seed, _STAGE, "start"))
+    return Fitted(threat.confine(delta, place, epsilon, norm)[0])
+
+
+def _order(count: int, seed: int, epoch: int) -> list[int]:
+    random = generator(seed, _STAGE, "order", epoch)
+    order: list[int] = torch.randperm(count, generator=random).tolist()
+    return order
+
+
+def _check(
+    samples: Sequence[Pressed],
+    epsilon: float,
+    epochs: int,
+    step_size: float | None,
+    optimizer: str,
+    threat: Threat,
+) -> None:
+    if not len(samples):
+        raise ValueError("Expected batches to fit a perturbation to, got none.")
+    if not epsilon > 0:
+        raise ValueError(f"Expected epsilon > 0, got {epsilon}.")
+    if epochs < 1:
+        raise ValueError(f"Expected epochs >= 1, got {epochs}.")
+    check_schedule(1, 1, step_size)
+    if optimizer not in ("sign", "adam"):
+        raise ValueError(f"Expected optimizer 'sign' or 'adam', got {optimizer!r}.")
+    for constraint in threat.constraints:
+        if isinstance(constraint, Inside | Outside):
+            raise ValueError(
+                f"Expected a threat model that is the same for all images, got {constraint}; "
+                "apply it when the perturbation is added: universal(..., within='inside')."
+            )
+    if threat.lattice:
+        raise ValueError(
+            "Expected a threat model without the 8-bit lattice, got one with it; apply it when "
+            "the perturbation is added: universal(..., within='lattice')."
+        )
+
+
+def _check_batch(images: Images, masks: Masks, delta: Tensor, epsilon: float, norm: str) -> None:
+    check_images(images, masks)
+    check_ball(epsilon, norm, images)
+    if images.shape[1:] != delta.shape:
+        raise ValueError(
+            f"Expected batches of one size, {tuple(delta.shape)} as the first, got "
+            f"{tuple(images.shape[1:])}; load the data with size=..."
+        )
+
+
+def _warn_if_nothing_moved(fitted: Fitted) -> None:
+    if not fitted.moved:
+        warnings.warn(
+            "The gradient was zero at every pixel for every batch, so nothing was fitted. Low "
+            "damage is then no sign of robustness: try loss=margin, a higher clip, or look for "
+            "rounding and saturation in the model.",
+            ZeroGradientWarning,
+            stacklevel=4,  # this function, fit_universal, torch's no_grad: then the caller
+        )
