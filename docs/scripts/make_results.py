@@ -34,9 +34,7 @@ def main(folders: list[Path]) -> None:
         )
         (DOCS / "figures").mkdir(exist_ok=True)
         (DOCS / "figures" / FIGURE).write_bytes((made / "figures" / FIGURE).read_bytes())
-        tables = {
-            name: subordinate((made / "tables" / f"{name}.md").read_text()) for name in TABLES
-        }
+        tables = {name: subordinate((made / "tables" / f"{name}.md").read_text()) for name in TABLES}
     put_section("tuned", (line for lines in _section(folders, tables) for line in lines))
 
 

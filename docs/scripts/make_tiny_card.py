@@ -5,8 +5,23 @@ python docs/scripts/make_tiny_card.py runs/press-tiny runs/tiny/model
 The first folder holds a run per data set, the second is what ``palpate pretrain`` made.
 """
 
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import pandas as pd
+from results_page import DOCS, machine, markdown, put_section, subordinate
 
+from palpate.data import PHANTOMS, listening_pair
+from palpate.evaluation import bootstrap_interval, evaluate, paired_difference, read_rows
+from palpate.evaluation.sanity import load_card
+from palpate.evaluation.statistics import Interval
+from palpate.models import VLSM, load_model
+from palpate.models.embedded import EMBEDDED
+from palpate.reporting import report
 
 FIGURE = "dsc-over-epsilon-tiny.png"
 PAIRS = 150

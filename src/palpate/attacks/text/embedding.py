@@ -124,7 +124,7 @@ def _ball(origin: Conditions, radius: float) -> Region:
 
 def _cap(origin: Conditions, cosine: float) -> Region:
     """Around ``origin`` on the sphere it lies on."""
-    length = origin.norm()
+    length: Tensor = origin.norm()
     axis, sine = origin / length, math.sqrt(1 - cosine * cosine)
 
     def nearest(points: Conditions) -> Conditions:
@@ -133,7 +133,8 @@ def _cap(origin: Conditions, cosine: float) -> Region:
         aside = across / across.norm(dim=1, keepdim=True).clamp_min(1e-12)
         inside = along >= cosine * points.norm(dim=1, keepdim=True)
         on_sphere = points / points.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        return length * torch.where(inside, on_sphere, cosine * axis + sine * aside)
+        direction: Tensor = torch.where(inside, on_sphere, cosine * axis + sine * aside)
+        return length * direction
 
     return nearest
 

@@ -119,8 +119,9 @@ class View:
 
     def _harm(self, candidates: Candidates) -> Harm:
         with torch.inference_mode(False), torch.no_grad():
-            read = not isinstance(candidates, Tensor)
-            conditions = self.model.read(list(candidates)) if read else candidates
+            conditions = (
+                candidates if isinstance(candidates, Tensor) else self.model.read(candidates)
+            )
             return self._judge(self.model.decode(self._encoded, conditions))
 
     def _judge(self, logits: Logits) -> Harm:
