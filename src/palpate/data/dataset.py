@@ -99,7 +99,7 @@ class PromptedDataset(Dataset[Sample]):
 
     @cached_property
     def texts(self) -> tuple[Texts, ...]:
-        """All texts that go with each sample, by level; its prompt is one of them."""
+        """All texts that go with each sample, by level; its prompt is one, unless overridden."""
         return tuple(entry.prompts for entry, _ in self._items)
 
     def __len__(self) -> int:

@@ -3,7 +3,10 @@
 from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.examples import Example, ExampleStore, read_examples
 from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
+from palpate.evaluation.sensitivity import prompt_sensitivity
 from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
+from palpate.evaluation.text_trials import Joint
+from palpate.evaluation.texts import evaluate_texts
 
 __all__ = [
     "CLEAN",
@@ -11,10 +14,13 @@ __all__ = [
     "Example",
     "ExampleStore",
     "Identity",
+    "Joint",
     "Row",
     "RowStore",
     "evaluate",
+    "evaluate_texts",
     "merge_rows",
+    "prompt_sensitivity",
     "read_examples",
     "read_fingerprint",
     "read_rows",

@@ -12,6 +12,9 @@ from palpate.attacks.text.prompted import Spelled
 from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.view import View
 
+_SPARE = 8
+_UNREADABLE = "\ufffd"  # what bytes become that are no letter
+
 
 def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) -> list[str]:
     r"""HotFlip (Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751) on tokens, greedily.
@@ -69,13 +72,17 @@ def _flipped(model: Spelled, view: View, prompt: str, top: int) -> list[str]:
             stacklevel=3,
         )
     gains = _gains(model, tokens[0], gradient[0])
-    best = gains.flatten().topk(min(top, gains.numel()))
-    rows = []
-    for gain, flip in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        if gain > -torch.inf:
-            place, token = divmod(flip, gains.shape[1])
-            rows.append(tokens[0].index_fill(0, torch.tensor([place]).to(tokens.device), token))
-    return without_repeats(model.texts(torch.stack(rows)), prompt) if rows else []
+    # Several times as many as are wanted: not all of them spell a text of their own.
+    best = gains.flatten().topk(min(_SPARE * top, gains.numel()))
+    allowed = best.indices[best.values > -torch.inf]
+    if not len(allowed):
+        return []
+    places, flips = allowed // gains.shape[1], allowed % gains.shape[1]
+    spelled = model.texts(
+        tokens.repeat(len(allowed), 1).scatter(1, places[:, None], flips[:, None])
+    )
+    readable = [text for text in spelled if _UNREADABLE not in text]
+    return without_repeats(readable, prompt)[:top]
 
 
 def _gains(

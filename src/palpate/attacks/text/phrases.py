@@ -9,6 +9,7 @@ from palpate.attacks.text.lexicon import without_repeats
 from palpate.attacks.text.source import PromptSource
 
 _NEGATIVE = re.compile(r"\s*(?:no|not|without)\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?:one|a single|an?)\s+(?=\S)", re.IGNORECASE)
 _NEGATIONS = (
     "no {}",
     "not {}",
@@ -28,14 +29,19 @@ def levels(source: PromptSource) -> list[str]:
 
 
 def negations(source: PromptSource) -> list[str]:
-    """The prompt denied; nothing for a prompt that is empty or denies already.
+    """The prompt denied, without its "one" or "a".
+
+    Nothing for a prompt that is empty or denies already.
 
     >>> negations(PromptSource("Myocardium of the heart."))[0]
     'no myocardium of the heart.'
+    >>> negations(PromptSource("one small polyp"))[2]
+    'anything but small polyp'
     """
     prompt = source.prompt.strip()
     if not prompt or _NEGATIVE.match(prompt):
         return []
+    prompt = _ARTICLE.sub("", prompt, count=1) if _ARTICLE.match(prompt) else prompt
     start, rest = prompt[0], prompt[1:]
     # A word in capitals is an abbreviation.
     spoken = (start if rest[:1].isupper() else start.lower()) + rest
