@@ -150,7 +150,7 @@ def test_capitals_stay():
 
 
 def test_an_unknown_attribute_is_refused():
-    with pytest.raises(ValueError, match="place, size.*got 'color'. Did you mean 'colour'"):
+    with pytest.raises(ValueError, match=r"place, size.*got 'color'. Did you mean 'colour'"):
         swap(PromptSource("polyp"), attribute="color")
 
 

@@ -3,14 +3,19 @@
 import math
 import warnings
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from palpate.attacks._ascent import ZeroGradientWarning
 from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.view import Conditions, Harm, View
 from palpate.geometry import project, random_in_ball, steepest
+
+Condition: TypeAlias = Float[Tensor, "1 d"]
+Region: TypeAlias = Callable[[Conditions], Conditions]  # the nearest point that is allowed
 
 
 def embedding_pgd(
@@ -23,7 +28,7 @@ def embedding_pgd(
     step_size: float | None = None,
     restarts: int = 1,
     generator: torch.Generator,
-) -> Conditions:
+) -> Condition:
     r"""Projected gradient descent (Madry et al., 2018, https://arxiv.org/abs/1706.06083) on text.
 
     The condition :math:`c` of the prompt moves up the loss; the image is encoded once, so that a
@@ -66,11 +71,8 @@ def embedding_pgd(
     return _climb(view, points, region, steps, stride)
 
 
-Region = Callable[[Conditions], Conditions]  # the nearest point that is allowed
-
-
-def _climb(view: View, points: Conditions, region: Region, steps: int, stride: float) -> Conditions:
-    best: tuple[Conditions, Harm] | None = None
+def _climb(view: View, points: Conditions, region: Region, steps: int, stride: float) -> Condition:
+    best: tuple[Condition, Harm] | None = None
     flat = False
     for _ in range(steps):
         gradient = _gradient(view, points)
@@ -105,7 +107,7 @@ def _beats(new: Harm, old: Harm) -> bool:
 
 
 def _starts(
-    origin: Conditions, reach: float, restarts: int, generator: torch.Generator
+    origin: Condition, reach: float, restarts: int, generator: torch.Generator
 ) -> Conditions:
     """The prompt's own condition, then points drawn around it."""
     around = origin.expand(restarts - 1, -1)
@@ -115,14 +117,14 @@ def _starts(
     return torch.cat([origin, around + drawn])
 
 
-def _ball(origin: Conditions, radius: float) -> Region:
+def _ball(origin: Condition, radius: float) -> Region:
     def nearest(points: Conditions) -> Conditions:
         return origin + _flattened(project(_as_images(points - origin), radius, "l2"))
 
     return nearest
 
 
-def _cap(origin: Conditions, cosine: float) -> Region:
+def _cap(origin: Condition, cosine: float) -> Region:
     """Around ``origin`` on the sphere it lies on."""
     length: Tensor = origin.norm()
     axis, sine = origin / length, math.sqrt(1 - cosine * cosine)
