@@ -13,6 +13,7 @@ from palpate.data.sample import Batch
 from palpate.evaluation.fingerprint import describe
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.trials import Trial, check, no_attack, plan
+from palpate.randomness import generator
 from palpate.types import Attack, Images
 
 
@@ -24,11 +25,14 @@ class Joint:
         image: Its epsilon bound: ``partial(pgd, epsilon=8 / 255)``.
         text: Chooses the worst of its texts.
         rounds: How often both take their turn.
+        image_name: Name of the rows of the image attack alone; it gets their random numbers, so
+            that no row of both together is weaker than that row.
     """
 
     image: Attack
     text: TextAttack
     rounds: int = 2
+    image_name: str = ""
 
 
 AnyTextAttack: TypeAlias = TextAttack | Joint
@@ -49,10 +53,10 @@ class TextTrial:
     attack: AnyTextAttack
     row: Trial
 
-    def applies(self, source: PromptSource, generator: torch.Generator) -> bool:
+    def applies(self, source: PromptSource, seed: int, key: str) -> bool:
         """Whether there is anything to try, as far as can be said without the model."""
         attack = self.attack.text if isinstance(self.attack, Joint) else self.attack
-        return attack.looks or len(attack.propose(None, source, generator)) > 0
+        return attack.looks or len(attack.propose(None, source, _of_text(seed, key))) > 0
 
     def run(
         self,
@@ -62,26 +66,27 @@ class TextTrial:
         *,
         threshold: float,
         at_once: int,
-        generator: torch.Generator,
+        seed: int,
     ) -> Attacked | None:
         """Attack one sample; None where the attack does not apply to its text.
 
         Raises:
             ValueError: If the result is not within the norm and epsilon of the trial.
         """
-        images, masks = sample.images.clone(), sample.masks.clone()
+        images, masks, (key,) = sample.images.clone(), sample.masks.clone(), sample.keys
         if isinstance(self.attack, Joint):
             pair = joint(
                 model, images, masks, source,
                 image_attack=self.attack.image, text_attack=self.attack.text,
-                rounds=self.attack.rounds, threshold=threshold, generator=generator,
+                rounds=self.attack.rounds, threshold=threshold, generator=_of_text(seed, key),
+                image_generator=generator(seed, key, self.attack.image_name or self.row.name),
             )  # fmt: skip
             if pair is None:
                 return None
             pressed = check(pair.images, sample.images, self.row, sample.keys)
             return Attacked(pressed, pair.prompt, None)
         view = View(model, images, masks, threshold=threshold, at_once=at_once)
-        finding = press_text(self.attack, view, source, generator=generator)
+        finding = press_text(self.attack, view, source, generator=_of_text(seed, key))
         if finding is None:
             return None
         if finding.condition is not None:
@@ -112,6 +117,11 @@ def plan_texts(attacks: Mapping[str, AnyTextAttack]) -> list[TextTrial]:
             row = Trial(name, no_attack, attack.norm, attack.epsilon)
         trials.append(TextTrial(attack, row))
     return trials
+
+
+def _of_text(seed: int, key: str) -> torch.Generator:
+    # Without a name, so that an attack draws the same texts alone and together with the image.
+    return generator(seed, key, "text")
 
 
 def _describe(attack: TextAttack) -> str:

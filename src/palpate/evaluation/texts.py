@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-import torch
 
 from palpate.attacks.text import TEXT_ATTACKS, Prompted, PromptSource
 from palpate.data import Samples
@@ -25,7 +24,6 @@ from palpate.evaluation.text_sources import text_sources
 from palpate.evaluation.text_trials import AnyTextAttack, Attacked, TextTrial, plan_texts
 from palpate.evaluation.trials import UNTOUCHED, Trial
 from palpate.progress import Progress, silent
-from palpate.randomness import generator
 
 
 def evaluate_texts(
@@ -148,7 +146,7 @@ class _Run:
                     self.sources[index],
                     threshold=self.bench.threshold,
                     at_once=at_once,
-                    generator=self._generator(index, trial),
+                    seed=self.bench.seed,
                 )
             if attacked is not None:
                 renamed = _with_prompt(sample, attacked.prompt)
@@ -185,14 +183,11 @@ class _Run:
             trial
             for trial in self.trials
             if self._is_missing(index, trial.row)
-            and trial.applies(self.sources[index], self._generator(index, trial))
+            and trial.applies(self.sources[index], self.bench.seed, self.cases[index].key)
         ]
 
     def _is_missing(self, index: int, row: Trial) -> bool:
         return self._name(self.cases[index], row) not in self.done
-
-    def _generator(self, index: int, trial: TextTrial) -> torch.Generator:
-        return generator(self.bench.seed, self.cases[index].key, trial.row.name)
 
     def _name(self, case: Case, row: Trial) -> Identity:
         return _promptless(self.bench.identify(case, row))

@@ -33,6 +33,7 @@ def joint(
     rounds: int = 2,
     threshold: float = 0.0,
     generator: torch.Generator,
+    image_generator: torch.Generator | None = None,
 ) -> Pair | None:
     """Attack an image and its text in turns.
 
@@ -51,6 +52,7 @@ def joint(
         rounds: How often both take their turn.
         threshold: Logit above which a pixel is foreground.
         generator: Every attack on the way gets a copy, and so the numbers that it would get alone.
+        image_generator: In its place for attacks on the image.
 
     Returns:
         The pair, or None where the attack on the text does not apply.
@@ -68,7 +70,8 @@ def joint(
 
     def press_image(prompt: str) -> Images:
         accepted = inspect.signature(image_attack).parameters
-        offered = {"generator": [_copy(generator)], "threshold": threshold}
+        own = generator if image_generator is None else image_generator
+        offered = {"generator": [_copy(own)], "threshold": threshold}
         given = {k: v for k, v in offered.items() if k in accepted}
         return image_attack(partial(model, prompts=[prompt]), images, masks, **given)
 
