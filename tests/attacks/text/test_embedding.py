@@ -77,6 +77,14 @@ def test_steps_restarts_and_radius_never_help_the_model(region, view, source, ra
     assert view.harm(attack(restarts=3)).dsc <= alone
 
 
+def test_the_worst_point_on_the_way_is_kept(view, source, random):
+    """Steps across the whole ball jump about; each iterate but the last is that of fewer steps."""
+    attack = partial(embedding_pgd, view, source, radius=0.4, step_size=3.0, generator=random())
+    scores = [view.harm(attack(steps=n)).dsc.item() for n in range(1, 9)]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+
+
 def test_it_goes_beyond_random_directions(view, source, random):
     origin = view.model.read([source.prompt])
     noise = torch.randn(50, 32, generator=random())

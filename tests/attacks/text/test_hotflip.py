@@ -94,6 +94,16 @@ def test_senseless_numbers_are_refused(view, source):
             hotflip(view, source, **settings)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flip_neither_drops_nor_adds_a_word(seed, linear):
+    view, source = linear
+    fresh = View(word_sum(seed), view.images, view.masks, loss=margin, threshold=1e6)
+    (text,) = hotflip(fresh, source, flips=1, top=100)
+    assert len(text.split()) == 3
+    possible = list(exchanges(source.prompt))
+    assert text == possible[fresh.harm(possible).worst()]
+
+
 class Halves:
     """A model that can be taken apart, but shows no tokens."""
 
