@@ -10,7 +10,7 @@ from palpate.attacks import ZeroGradientWarning
 from palpate.attacks.losses import margin
 from palpate.attacks.text import TEXT_ATTACKS, PromptSource, View, hotflip, press_text
 
-from .listening import WORDS, word_sum
+from .listening import WORDS, WordSum, word_sum
 
 
 @pytest.fixture
@@ -94,14 +94,17 @@ def test_senseless_numbers_are_refused(view, source):
             hotflip(view, source, **settings)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_flip_neither_drops_nor_adds_a_word(seed, linear):
+def test_special_tokens_are_never_put_in_place_of_words(linear):
+    """Not even where the estimate says that nothing would do more harm."""
     view, source = linear
-    fresh = View(word_sum(seed), view.images, view.masks, loss=margin, threshold=1e6)
-    (text,) = hotflip(fresh, source, flips=1, top=100)
-    assert len(text.split()) == 3
-    possible = list(exchanges(source.prompt))
-    assert text == possible[fresh.harm(possible).worst()]
+    model = view.model
+    slope = (model.pixels * torch.where(view.masks, -1.0, 1.0).flatten()).mean(1)
+    strengths = -torch.arange(1.0, 1.0 + len(WORDS)) / 10
+    strengths[:2] = 9.0
+    tempting = WordSum(strengths[:, None] * slope, model.pixels)
+    fresh = View(tempting, view.images, view.masks, loss=margin, threshold=1e6)
+    for text in hotflip(fresh, source, flips=2, top=1):
+        assert len(text.split()) == 3
 
 
 class Halves:
