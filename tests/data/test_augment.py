@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from palpate.data import Augmentation, augment
 from palpate.data.augment import flip, move, recolour
-from palpate.data.places import mirror_words
+from palpate.places import mirror_words
 from palpate.randomness import generator
 
 STRONG = Augmentation(0.5, 0.5, rotate_degrees=30.0, scale=0.3, translate=0.2, colour=0.5)

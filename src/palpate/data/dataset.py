@@ -97,6 +97,11 @@ class PromptedDataset(Dataset[Sample]):
         """What is known about each sample, in order; prompts as before any mirroring."""
         return tuple(case for _, case in self._items)
 
+    @cached_property
+    def texts(self) -> tuple[Texts, ...]:
+        """All texts that go with each sample, by level; its prompt is one, unless overridden."""
+        return tuple(entry.prompts for entry, _ in self._items)
+
     def __len__(self) -> int:
         return len(self._items)
 

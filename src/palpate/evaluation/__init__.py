@@ -4,7 +4,10 @@ from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.examples import Example, ExampleStore, read_examples
 from palpate.evaluation.protocol import PAPER, SOUND, Protocol
 from palpate.evaluation.rows import CLEAN, COLUMNS, Identity, Row
+from palpate.evaluation.sensitivity import prompt_sensitivity
 from palpate.evaluation.store import RowStore, merge_rows, read_fingerprint, read_rows
+from palpate.evaluation.text_trials import Joint
+from palpate.evaluation.texts import evaluate_texts
 from palpate.evaluation.transfer import transfer_matrix
 from palpate.evaluation.universal import fit_universal_on
 
@@ -16,12 +19,15 @@ __all__ = [
     "Example",
     "ExampleStore",
     "Identity",
+    "Joint",
     "Protocol",
     "Row",
     "RowStore",
     "evaluate",
+    "evaluate_texts",
     "fit_universal_on",
     "merge_rows",
+    "prompt_sensitivity",
     "read_examples",
     "read_fingerprint",
     "read_rows",

@@ -1,6 +1,6 @@
 """One model under fixed settings: attacks a batch and writes down what came of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation import distortion, outcome
 from palpate.evaluation.answers import Answer, answer
 from palpate.evaluation.cost import Cost, Metered, Tally
+from palpate.evaluation.fingerprint import hash_data, hash_weights
 from palpate.evaluation.frozen import std_of
 from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.rows import Identity, Row
@@ -64,6 +65,21 @@ class Bench:
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"Expected precision 'fp32' or 'bf16', got {self.precision!r}.")
 
+    def made_of(
+        self, data: object, cases: Sequence[Case], attacks: Mapping[str, str]
+    ) -> dict[str, str]:
+        """The fingerprint of rows of these samples under these attacks, each described."""
+        return {
+            "protocol": self.protocol.name,
+            "precision": self.precision,
+            "weights": hash_weights(self.model),
+            "data": hash_data(data, cases),
+            "threshold": repr(self.threshold),
+            "tolerance": repr(self.tolerance),
+            "tau": repr(self.tau),
+            **{f"attack.{name}": text for name, text in attacks.items()},
+        }
+
     def identify(self, case: Case, trial: Trial) -> Identity:
         """Which row this will be, before it exists."""
         return Identity(
@@ -111,6 +127,27 @@ class Bench:
         if trial != UNTOUCHED:
             images = stored(images, [case.image_name for case in attacked.cases], self.protocol)
         answers = clean if trial == UNTOUCHED else self._score(batch, images, trial, staging)
+        return self.record(batch, trial, clean, answers, images, cost)
+
+    def record(
+        self,
+        batch: Batch,
+        trial: Trial,
+        clean: Sequence[Answer],
+        answers: Sequence[Answer],
+        images: Images,
+        cost: Cost,
+    ) -> list[Result]:
+        """One result per sample, in order, of an attack that somebody has carried out.
+
+        Args:
+            batch: The clean samples, with the prompts that were answered.
+            trial: Its name, norm and epsilon go into the rows.
+            clean: What the model answers to the samples before the attack.
+            answers: What it answered afterwards.
+            images: What it answered that to.
+            cost: Of the attack, for one sample.
+        """
         rows = self._rows(batch, trial, clean, answers, images, cost)
         predictions = (each.prediction for each in answers)
         return list(map(Result, rows, images, batch.masks, predictions))
@@ -125,7 +162,7 @@ class Bench:
     def _attack(self, batch: Batch, trial: Trial, truth: Truth | None) -> tuple[Images, Cost]:
         tally, std = Tally(), std_of(self.model)
         model = Metered(self._attacked_model(batch), batch.prompts, tally)
-        with tally, _naming(trial, batch):
+        with tally, naming(trial, batch):
             if trial == UNTOUCHED:
                 with torch.no_grad():
                     model(batch.images)  # what a clean row costs
@@ -231,7 +268,7 @@ def _distortions(images: Images, clean: Images) -> list[_Distortion]:
 
 
 @contextmanager
-def _naming(trial: Trial, batch: Batch) -> Iterator[None]:
+def naming(trial: Trial, batch: Batch) -> Iterator[None]:
     """Add to any error which attack was at work on which images."""
     try:
         yield

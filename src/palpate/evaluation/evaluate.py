@@ -15,7 +15,7 @@ from palpate.evaluation.answers import Answer
 from palpate.evaluation.batches import list_cases, load, select, windows
 from palpate.evaluation.bench import Bench, Precision, Result
 from palpate.evaluation.examples import ExampleStore
-from palpate.evaluation.fingerprint import Fingerprint, describe, hash_data, hash_weights
+from palpate.evaluation.fingerprint import Fingerprint, describe
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.memory import Portions
 from palpate.evaluation.protocol import SOUND, Protocol
@@ -90,7 +90,8 @@ def evaluate(
     trials = plan(attacks, epsilons)
     all_cases = list_cases(data)
     bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau)
-    made_of = _made_of(bench, data, all_cases, trials) | dict(fingerprint or {})
+    described = {t.name: describe(t.attack) for t in trials if t != UNTOUCHED}
+    made_of = bench.made_of(data, all_cases, described) | dict(fingerprint or {})
     cases = all_cases[:limit]
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(TemporaryDirectory()))
@@ -165,19 +166,3 @@ class _Run:
                 self.examples.save(result.row, result.image, result.mask, result.prediction)
         self.store.add([result.row for result in results])
         self.missing.difference_update(result.row.identity for result in results)
-
-
-def _made_of(
-    bench: Bench, data: Samples, cases: Sequence[Case], trials: Sequence[Trial]
-) -> dict[str, str]:
-    attacks = {f"attack.{t.name}": describe(t.attack) for t in trials if t != UNTOUCHED}
-    return {
-        "protocol": bench.protocol.name,
-        "precision": bench.precision,
-        "weights": hash_weights(bench.model),
-        "data": hash_data(data, cases),
-        "threshold": repr(bench.threshold),
-        "tolerance": repr(bench.tolerance),
-        "tau": repr(bench.tau),
-        **attacks,
-    }

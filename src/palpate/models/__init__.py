@@ -6,12 +6,13 @@ from palpate.models.dinov2 import build_from_dinov2
 from palpate.models.directory import write_half, write_model
 from palpate.models.loading import load_model
 from palpate.models.student import StudentSize, shrink
-from palpate.models.vlsm import VLSM, Preprocessing
+from palpate.models.vlsm import VLSM, Encoded, Preprocessing
 from palpate.models.vocabulary import learn_vocabulary
 
 __all__ = [
     "ADAPTERS",
     "VLSM",
+    "Encoded",
     "Preprocessing",
     "StudentSize",
     "adapt",

@@ -80,9 +80,12 @@ class TextEmbeddings(nn.Module):
         self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
 
     def forward(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
-        places: Tensor = self.position_embedding.weight[: tokens.shape[1]]
-        embedded: Tensor = self.token_embedding(tokens)
-        return embedded + places
+        return self.placed(self.token_embedding(tokens))
+
+    def placed(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Embedded tokens, each with its place added."""
+        places: Tensor = self.position_embedding.weight[: vectors.shape[1]]
+        return vectors + places
 
 
 class TextTower(nn.Module):
@@ -102,7 +105,16 @@ class TextTower(nn.Module):
         self, tokens: Int64[Tensor, "b n"], taps: Sequence[int] = ()
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
         """The sentence (end-of-text token), and that token after each of the blocks ``taps``."""
-        x = self.embeddings(tokens)
+        return self.read(self.embeddings.token_embedding(tokens), tokens, taps)
+
+    def read(
+        self,
+        vectors: Float[Tensor, "b n d"],
+        tokens: Int64[Tensor, "b n"],
+        taps: Sequence[int] = (),
+    ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
+        """The same where ``vectors`` stand for the tokens, which only say where a text ends."""
+        x = self.embeddings.placed(vectors)
         row, end = torch.arange(len(tokens), device=tokens.device), self.end_of_text(tokens)
         found = {}
         for index, block in enumerate(self.encoder.layers):

@@ -45,9 +45,12 @@ class Decoder(nn.Module):
         self.transposed_convolution = _head(config)
 
     def forward(
-        self, taps: Sequence[Float[Tensor, "b n d"]], condition: Float[Tensor, "b c"]
+        self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "#b c"]
     ) -> Logits:
-        """Logits at the size of the network's input, ``(b, 1, h, w)``."""
+        """Logits at the size of the network's input, ``(b, 1, h, w)``.
+
+        The taps of one image do for many conditions: what comes before them is computed once.
+        """
         x: Tensor | None = None
         for index, (tap, layer, reduce) in enumerate(
             zip(reversed(taps), self.layers, self.reduces, strict=True)
@@ -89,8 +92,21 @@ class CLIPSeg(nn.Module):
 
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
         """What the decoder is told to look for: the embedded text."""
-        layers = [int(name) for name in self.text_slots]
-        sentence, states = self.clip.text_model(tokens, layers)
+        return self._told(*self.clip.text_model(tokens, self._text_taps))
+
+    def condition_of(
+        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    ) -> Float[Tensor, "b c"]:
+        """The same where ``vectors`` stand for the tokens, which only say where a text ends."""
+        return self._told(*self.clip.text_model.read(vectors, tokens, self._text_taps))
+
+    @property
+    def _text_taps(self) -> list[int]:
+        return [int(name) for name in self.text_slots]
+
+    def _told(
+        self, sentence: Float[Tensor, "b d"], states: Sequence[Float[Tensor, "b d"]]
+    ) -> Float[Tensor, "b c"]:
         embedded: Tensor = self.condition_slot(self.clip.text_projection(sentence))
         for slot, state in zip(self.text_slots.values(), states, strict=True):
             embedded = embedded + slot(state)

@@ -34,13 +34,27 @@ class Tokenizer:
             FileNotFoundError: If the folder has no tokenizer.
             ValueError: If it is the tokenizer of another model.
         """
-        if self._tokenizer is None:
-            self._tokenizer = _load(self.folder)
         context = self.config.max_position_embeddings
-        rows = self._tokenizer(list(prompts), truncation=True, max_length=context)["input_ids"]
+        rows = self._loaded(list(prompts), truncation=True, max_length=context)["input_ids"]
         self._check(rows)
         longest = max(map(len, rows))
         return torch.tensor([row + [row[-1]] * (longest - len(row)) for row in rows])
+
+    def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
+        """What tokens spell, without those that mark start and end."""
+        keep = [[t for t in row if t not in self.special] for row in tokens.tolist()]
+        return [str(self._loaded.decode(row, clean_up_tokenization_spaces=False)) for row in keep]
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Tokens that are no part of a text: where it starts, ends and is padded."""
+        return frozenset(self._loaded.all_special_ids)
+
+    @property
+    def _loaded(self) -> Any:
+        if self._tokenizer is None:
+            self._tokenizer = _load(self.folder)
+        return self._tokenizer
 
     def _check(self, rows: list[list[int]]) -> None:
         # The text tower reads a sentence off its end token. Were that another one, every prompt

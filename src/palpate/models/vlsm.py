@@ -35,6 +35,19 @@ class Preprocessing:
     fallback: int = 352
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Images as the decoder sees them.
+
+    Attributes:
+        taps: Hidden states of the image tower, class token first.
+        size: Height and width of the images, in pixels.
+    """
+
+    taps: tuple[Float[Tensor, "b n d"], ...]
+    size: tuple[int, int]
+
+
 class VLSM(nn.Module):
     """A vision-language segmentation model in pixel space.
 
@@ -117,10 +130,25 @@ class VLSM(nn.Module):
                 f"images, got {len(condition)} conditions"
                 f"{'' if prompts is None else ' and prompts too'}."
             )
-        logits: Tensor = self.net(self.to_network(images), condition).float()
-        if logits.shape[2:] == images.shape[2:]:
+        return self.decode(self.encode(images), condition)
+
+    def encode(self, images: Images) -> Encoded:
+        """All that the model makes of images before it is told what to look for."""
+        height, width = images.shape[2:]
+        return Encoded(tuple(self.net.features(self.to_network(images))), (height, width))
+
+    def decode(self, encoded: Encoded, condition: Float[Tensor, "b d"]) -> Logits:
+        """Where what the condition names is, at the size of the images, in float32.
+
+        Args:
+            encoded: Of as many images as there are conditions, or of one for all of them.
+            condition: One row per answer, from :meth:`condition`, :meth:`read` or
+                :meth:`read_vectors`.
+        """
+        logits: Tensor = self.net.decoder(encoded.taps, condition).float()
+        if logits.shape[2:] == encoded.size:
             return logits
-        return F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
+        return F.interpolate(logits, encoded.size, mode="bilinear", align_corners=False)
 
     def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
         """What the network sees: resized (antialiased) and normalised, differentiably."""
@@ -156,6 +184,38 @@ class VLSM(nn.Module):
             if prompt not in self._texts:
                 self._texts[prompt] = self._encode(prompt)
         return torch.stack([self._texts[prompt] for prompt in prompts])
+
+    def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
+        """Like :meth:`condition`, all texts at once and none of them remembered.
+
+        For texts that are looked at once and then forgotten; a search tries thousands.
+        """
+        return self.net.condition(self.tokens(prompts))
+
+    def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
+        """The tokens of each text, padded to the longest."""
+        return self.tokenizer(prompts).to(self.device)
+
+    def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
+        """What tokens spell. To read it again may give other tokens."""
+        return self.tokenizer.texts(tokens)
+
+    @property
+    def special_tokens(self) -> frozenset[int]:
+        """Tokens that are no part of a text, as where it starts and ends."""
+        return self.tokenizer.special
+
+    @property
+    def token_vectors(self) -> Float[Tensor, "v d"]:
+        """The vector of each token of the vocabulary."""
+        table: Tensor = self.net.clip.text_model.embeddings.token_embedding.weight
+        return table
+
+    def read_vectors(
+        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    ) -> Float[Tensor, "b d"]:
+        """Like :meth:`read`, differentiably from the vectors that stand for the tokens."""
+        return self.net.condition_of(vectors, tokens)
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Float[Tensor, " d"]:

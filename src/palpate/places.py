@@ -1,9 +1,12 @@
 """Words that say where in the image a lesion is, and their mirror images."""
 
 import re
+from typing import NamedTuple
 
 _SIDES = {"left": "right", "right": "left"}
 _HEIGHTS = {"top": "bottom", "bottom": "top", "upper": "lower", "lower": "upper"}
+
+_SAME = {"upper": "top", "lower": "bottom", "centre": "center", "middle": "center"}
 
 _PLACE = r"(?:top|bottom|upper|lower|left|right|cent(?:er|re)|middle)"
 _PICTURE = r"(?:image|picture|view|frame|scan|photo(?:graph)?|x-ray|ultrasound)"
@@ -16,6 +19,28 @@ _WHERE = re.compile(
     rf"(?:\s+(?:of|in)\s+(?:(?!\b(?:of|in)\b)[^.,;])*?\b{_PICTURE}\b|\s*[.,;]|\s*$))",
     re.IGNORECASE,
 )
+
+
+class PlaceWords(NamedTuple):
+    """Where a text says where in the image something is: ``text[start:end]``."""
+
+    start: int
+    end: int
+    places: tuple[str, ...]  # of "center", "left", "top left", ...; as many as the text lists
+
+
+def find_places(prompt: str) -> list[PlaceWords]:
+    """Words that say where in the image something is, never those of a name.
+
+    >>> find_places("polyp, located in upper-left, centre of the image")
+    [PlaceWords(start=18, end=36, places=('top left', 'center'))]
+    >>> find_places("Left ventricular cavity of the heart.")
+    []
+    """
+    return [
+        PlaceWords(*found.span("places"), places=tuple(map(_plain, _split(found["places"]))))
+        for found in _WHERE.finditer(prompt)
+    ]
 
 
 def mirror_words(prompt: str, *, horizontal: bool, vertical: bool) -> str:
@@ -38,6 +63,15 @@ def mirror_words(prompt: str, *, horizontal: bool, vertical: bool) -> str:
         return prompt
     words = re.compile("|".join(swaps), re.IGNORECASE)
     return _WHERE.sub(lambda found: words.sub(lambda word: _like(word, swaps), found[0]), prompt)
+
+
+def _split(places: str) -> list[str]:
+    return re.split(r"\s*,\s*|\s+and\s+", places, flags=re.IGNORECASE)
+
+
+def _plain(place: str) -> str:
+    words = re.split(r"[\s-]+", place.lower())
+    return " ".join(_SAME.get(word, word) for word in words)
 
 
 def _like(word: re.Match[str], swaps: dict[str, str]) -> str:

@@ -1,0 +1,97 @@
+"""Token by token to the most harmful text near the prompt."""
+
+import warnings
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from palpate.attacks._ascent import ZeroGradientWarning
+from palpate.attacks.text.lexicon import without_repeats
+from palpate.attacks.text.prompted import Spelled
+from palpate.attacks.text.source import PromptSource
+from palpate.attacks.text.view import View
+
+_SPARE = 8
+_UNREADABLE = "\ufffd"  # what bytes become that are no letter
+
+
+def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) -> list[str]:
+    r"""HotFlip (Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751) on tokens, greedily.
+
+    Putting token :math:`v` in place of the :math:`i`-th changes the loss by about
+    :math:`(e_v - e_i) \cdot \nabla_{e_i} L`. The ``top`` exchanges of largest estimate are written
+    out as texts, read again as any text is, and measured on the image; the worst of them is where
+    the next flip starts. What text a token sequence spells may read as other tokens, so only
+    what was read again counts.
+
+    Args:
+        view: The image, under a model that is :class:`~palpate.attacks.text.Spelled`.
+        source: Its prompt is where the search starts.
+        flips: Exchanges one after the other.
+        top: Texts measured per exchange.
+
+    Returns:
+        The text after each exchange; none for a prompt without tokens.
+
+    Raises:
+        ValueError: If flips or top are not positive, or the model does not show its tokens.
+        FloatingPointError: If a loss or a gradient is not finite.
+
+    Warns:
+        ZeroGradientWarning: If the gradient of a text is zero.
+    """
+    if flips < 1 or top < 1:
+        raise ValueError(f"Expected flips >= 1 and top >= 1, got {flips} and {top}.")
+    model = view.model
+    if not isinstance(model, Spelled):
+        raise ValueError(
+            "Expected a model that shows its tokens, see palpate.attacks.text.Spelled, got "
+            f"{type(model).__name__}."
+        )
+    way = [source.prompt]
+    for _ in range(flips):
+        texts = [text for text in _flipped(model, view, way[-1], top) if text not in way]
+        if not texts:
+            break
+        way.append(texts[view.harm(texts).worst()])
+    return way[1:]
+
+
+def _flipped(model: Spelled, view: View, prompt: str, top: int) -> list[str]:
+    """Texts that differ from the prompt in one token before they are read again."""
+    with torch.inference_mode(False), torch.enable_grad():
+        tokens = model.tokens([prompt])
+        at = model.token_vectors.detach()[tokens].clone().requires_grad_()
+        gradient, _ = view.slopes(at, model.read_vectors(at, tokens))
+    if (gradient == 0).all():
+        warnings.warn(
+            f"The gradient of the text {prompt!r} was zero. Low damage is then no sign of "
+            "robustness: try loss=margin.",
+            ZeroGradientWarning,
+            stacklevel=3,
+        )
+    gains = _gains(model, tokens[0], gradient[0])
+    # Several times as many as are wanted: not all of them spell a text of their own.
+    best = gains.flatten().topk(min(_SPARE * top, gains.numel()))
+    allowed = best.indices[best.values > -torch.inf]
+    if not len(allowed):
+        return []
+    places, flips = allowed // gains.shape[1], allowed % gains.shape[1]
+    spelled = model.texts(
+        tokens.repeat(len(allowed), 1).scatter(1, places[:, None], flips[:, None])
+    )
+    readable = [text for text in spelled if _UNREADABLE not in text]
+    return without_repeats(readable, prompt)[:top]
+
+
+def _gains(
+    model: Spelled, tokens: Int64[Tensor, " n"], gradient: Float[Tensor, "n d"]
+) -> Float[Tensor, "n v"]:
+    """First-order growth of the loss for every exchange; minus infinity for those not allowed."""
+    table = model.token_vectors.detach()
+    gains = gradient @ table.T - (gradient * table[tokens]).sum(1, keepdim=True)
+    special = torch.tensor(sorted(model.special_tokens), device=tokens.device)
+    gains[:, special] = -torch.inf
+    gains[torch.isin(tokens, special)] = -torch.inf
+    return gains.scatter(1, tokens[:, None], -torch.inf)

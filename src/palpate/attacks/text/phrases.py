@@ -1,0 +1,79 @@
+"""Whole texts in place of the prompt: its own other forms, its opposite, nothing, another's."""
+
+import re
+
+import torch
+
+from palpate.attacks.text.draw import shuffled
+from palpate.attacks.text.lexicon import without_repeats
+from palpate.attacks.text.source import PromptSource
+
+_NEGATIVE = re.compile(r"\s*(?:no|not|without)\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?:one|a single|an?)\s+(?=\S)", re.IGNORECASE)
+_NEGATIONS = (
+    "no {}",
+    "not {}",
+    "anything but {}",
+    "everything except {}",
+    "there is no {}",
+    "an image without {}",
+)
+
+
+def levels(source: PromptSource) -> list[str]:
+    """The benign set: the prompt and all texts that mean the same thing in the same image.
+
+    The empty text is left out: it means everything and nothing, see :func:`empty`.
+    """
+    return [text for text in dict.fromkeys((source.prompt, *source.own)) if text.strip()]
+
+
+def negations(source: PromptSource) -> list[str]:
+    """The prompt denied, without its "one" or "a".
+
+    Nothing for a prompt that is empty or denies already.
+
+    >>> negations(PromptSource("Myocardium of the heart."))[0]
+    'no myocardium of the heart.'
+    >>> negations(PromptSource("one small polyp"))[2]
+    'anything but small polyp'
+    """
+    prompt = source.prompt.strip()
+    if not prompt or _NEGATIVE.match(prompt):
+        return []
+    prompt = _ARTICLE.sub("", prompt, count=1) if _ARTICLE.match(prompt) else prompt
+    start, rest = prompt[0], prompt[1:]
+    # A word in capitals is an abbreviation.
+    spoken = (start if rest[:1].isupper() else start.lower()) + rest
+    return [negation.format(spoken) for negation in _NEGATIONS]
+
+
+def empty(source: PromptSource) -> list[str]:
+    """No text at all."""
+    return without_repeats([""], source.prompt)
+
+
+def beside(source: PromptSource) -> list[str]:
+    """Texts about other things in the same image, which a model that listens must follow."""
+    return _foreign(source, source.beside)
+
+
+def others(source: PromptSource, *, count: int = 16, generator: torch.Generator) -> list[str]:
+    """Texts of other images, which may or may not fit something in this one.
+
+    Args:
+        source: Has them.
+        count: How many to draw.
+        generator: Draws them.
+
+    Raises:
+        ValueError: If count is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"Expected count >= 1, got {count}.")
+    return shuffled(_foreign(source, source.others), generator)[:count]
+
+
+def _foreign(source: PromptSource, texts: tuple[str, ...]) -> list[str]:
+    own = {source.prompt, *source.own}
+    return [text for text in dict.fromkeys(texts) if text.strip() and text not in own]

@@ -1,0 +1,41 @@
+"""What there is to say about each sample of a data set."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from palpate.attacks.text import PromptSource
+from palpate.data import Samples
+from palpate.data.sample import Case
+
+
+def text_sources(data: Samples, cases: Sequence[Case]) -> list[PromptSource]:
+    """The texts that attacks may start from or take, for each sample in order.
+
+    A data set says with ``texts`` which texts go with each sample. Of one without, only the prompts
+    are known, and nothing of other things in the same image.
+
+    Args:
+        data: Samples.
+        cases: What is known about every one of them.
+    """
+    pool = tuple(dict.fromkeys(case.prompt for case in cases))
+    texts = getattr(data, "texts", None)
+    if texts is None:
+        return [PromptSource(case.prompt, others=pool) for case in cases]
+    own = [tuple(chain.from_iterable(levels.values())) for levels in texts]
+    by_image: dict[tuple[str, str, str], dict[tuple[str, ...], None]] = {}
+    for case, said in zip(cases, own, strict=True):
+        by_image.setdefault(_image(case), {})[said] = None
+    return [
+        PromptSource(
+            case.prompt,
+            own=said,
+            beside=tuple(chain.from_iterable(x for x in by_image[_image(case)] if x != said)),
+            others=pool,
+        )
+        for case, said in zip(cases, own, strict=True)
+    ]
+
+
+def _image(case: Case) -> tuple[str, str, str]:
+    return case.dataset, case.split, case.image_name
