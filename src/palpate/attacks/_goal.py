@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from palpate.overlap import count, dice
-from palpate.types import Logits, Masks, Norm
+from palpate.types import Logits, Masks, Norm, PerImage
+
+_ROOM = 0.02  # beyond the threshold, in units of the image: nearer, rounding may undo a success
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,17 @@ class Goal:
         lacking = sorted_worth.cumsum(1) - sorted_worth < quota[:, None]
         return torch.zeros_like(lacking).scatter(1, order, lacking).view_as(masks)
 
+    def pull(self, logits: Logits, masks: Masks, norm: Norm) -> PerImage:
+        """What to maximise to reach the goal at the least cost.
+
+        Minus the sum of squares by which the cheapest pixels fall short: on a linear model its
+        gradient points straight at the nearest success in L2. Flat where the goal is reached
+        with a little room.
+        """
+        short = self.shortfall(logits, masks)
+        chosen = self.cheapest(short, masks, norm)
+        return -((short + _ROOM).relu().square() * chosen).flatten(1).sum(1)
+
     def _worth(self, masks: Masks) -> tuple[Float64[Tensor, "b p"], Float64[Tensor, " b"]]:
         """What each pixel adds to the goal once it is the attacker's, and what is needed."""
         inside = masks.flatten(1)
@@ -84,4 +97,3 @@ class Goal:
         return torch.where(nothing[:, None], 1.0, worth), torch.where(
             nothing, 1.0, 2 * (1 - self.tau) * area
         )
-

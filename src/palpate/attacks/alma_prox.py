@@ -80,9 +80,7 @@ def alma_prox(
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
     rule = _Lagrangian(goal, images, masks, steps, step_size, norm, bound)
-    return search(
-        model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound
-    )
+    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
 
 class _Lagrangian:

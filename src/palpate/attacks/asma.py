@@ -83,9 +83,7 @@ def asma(
     bound = largest_radius(norm, max_epsilon)
     goal = Goal(tau, targeted, threshold)
     rule = _Paint(goal, step_size, least_step, normalise, bound)
-    return search(
-        model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound
-    )
+    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
 
 class _Paint:

@@ -16,11 +16,22 @@ from palpate.attacks._problem import Problem
 from palpate.attacks._shortest import Shortest, largest_radius, warn_if_unbroken
 from palpate.attacks.losses import margin
 from palpate.attacks.pgd import pgd
-from palpate.types import Attack, Images, LogitsFn, Masks, Norm, PerImage, Randomness
+from palpate.types import (
+    Attack,
+    Images,
+    Logits,
+    LogitsFn,
+    Loss,
+    Masks,
+    Norm,
+    PerImage,
+    Randomness,
+)
 
 _STRIDE = 4.0  # factor between two radii while only successes are known
 _LEAST = 2.0**-24  # a radius that single precision no longer adds to a pixel
-_STOPPING_PGD = partial(pgd, early_stop=True)
+_TRICKLE = 1e-6  # of the mean margin, in the loss: where all is reached, PGD still has a direction
+_STOPPING_PGD = partial(pgd, random_start=False, early_stop=True)
 
 
 def bisection(
@@ -32,6 +43,7 @@ def bisection(
     max_epsilon: float | None = None,
     precision: float = 0.05,
     inner: Attack = _STOPPING_PGD,
+    loss: Loss | None = None,
     norm: Norm = "linf",
     targeted: bool = False,
     generator: Randomness = None,
@@ -58,8 +70,11 @@ def bisection(
         max_epsilon: Largest radius; None for any that pixels allow.
         precision: Finished width of an interval, as a share of its lower end.
         inner: Any attack with an ``epsilon``; ``norm``, ``targeted``, ``generator`` and
-            ``threshold`` are passed on to one that names them. By default PGD of 40 steps that
-            leaves images alone whose Dice score is 0.
+            ``threshold`` are passed on to one that names them. By default PGD of 40 steps from
+            the clean image that leaves images alone whose Dice score is 0.
+        loss: What ``inner`` maximises, if it names a ``loss``; None leaves it its own in
+            L-infinity, where pushing all pixels costs no more than pushing some, and in L2
+            takes the sum of squares by which the cheapest pixels that suffice fall short.
         norm: Norm of the radius.
         targeted: Approach ``masks`` instead of leaving them.
         generator: On the CPU, for ``inner``; one for the batch or one per image.
@@ -81,7 +96,9 @@ def bisection(
     if not precision > 0:
         raise ValueError(f"Expected precision > 0, a share of the radius, got {precision}.")
     goal = Goal(tau, targeted, threshold)
-    run = _Inner(inner, norm, targeted, threshold, generator, len(images))
+    if loss is None and norm == "l2":
+        loss = _aimed_at(goal)
+    run = _Inner(inner, norm, targeted, threshold, generator, len(images), loss)
     problem = Problem(model, images, masks, margin, False, torch.arange(len(images)))
     shortest = Shortest(images, norm, bound)
     view = _score(problem, images, goal, shortest)
@@ -133,6 +150,7 @@ class _Inner:
         threshold: float,
         generator: Randomness,
         count: int,
+        loss: Loss | None,
     ) -> None:
         named = signature(attack).parameters
         if "epsilon" not in named:
@@ -146,6 +164,8 @@ class _Inner:
         offered = {"norm": norm, "targeted": targeted, "threshold": threshold}
         self.attack, self.generator = attack, generator
         self.options: dict[str, Any] = {k: v for k, v in offered.items() if k in named}
+        if loss is not None and "loss" in named and "loss" not in getattr(attack, "keywords", {}):
+            self.options["loss"] = loss
         self.is_random = "generator" in named
 
     def __call__(self, problem: Problem, epsilon: float) -> Images:
@@ -158,6 +178,15 @@ class _Inner:
                 else self.generator
             )
         return self.attack(problem.model, problem.images, problem.masks, **options)
+
+
+def _aimed_at(goal: Goal) -> Loss:
+    def loss(logits: Logits, masks: Masks) -> PerImage:
+        rest = goal.shortfall(logits, masks).flatten(1).mean(1)
+        harm = goal.pull(logits, masks, "l2") - _TRICKLE * rest
+        return -harm if goal.targeted else harm
+
+    return loss
 
 
 def _score(problem: Problem, adversarial: Images, goal: Goal, shortest: Shortest) -> View:

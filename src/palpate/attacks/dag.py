@@ -68,9 +68,7 @@ def dag(
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
     rule = _Push(goal, _STEPS[norm] if step_size is None else step_size, norm, bound)
-    return search(
-        model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound
-    )
+    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
 
 class _Push:

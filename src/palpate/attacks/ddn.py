@@ -13,8 +13,6 @@ from palpate.attacks._shortest import largest_radius
 from palpate.geometry import norms, steepest
 from palpate.types import Images, Logits, LogitsFn, Loss, Masks, PerImage, Randomness
 
-_ROOM = 0.05  # logits this far beyond the threshold, in units of the image's, need no more push
-
 
 def ddn(
     model: LogitsFn,
@@ -41,8 +39,10 @@ def ddn(
     reached and grows by 5 % where it is not.
 
     The published attack is on classifiers. Here the goal is a Dice score, which takes some pixels
-    only: by default the gradient is that of half the sum of squares by which the cheapest pixels
-    that suffice fall short, chosen anew at every step.
+    only: by default the gradient is that of the sum of squares by which the cheapest pixels that
+    suffice fall short, chosen anew at every step. Steps are in units of the present length, as
+    the published ones are at its first length of 1: a model that breaks at a tenth of it would
+    otherwise see the last gradient alone.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -52,7 +52,8 @@ def ddn(
             or above.
         max_epsilon: Longest perturbation that is accepted, in L2; None for any.
         steps: Updates.
-        step_size: L2 length of the first step; falls along a cosine to a hundredth of it.
+        step_size: The first step as a multiple of the length; falls along a cosine to a
+            hundredth of it.
         start_epsilon: First length of the perturbation.
         change: Share by which the length grows or shrinks at each step.
         levels: Values a pixel may take, 256 for those of 8-bit files: every iterate is rounded
@@ -81,9 +82,7 @@ def ddn(
     goal = Goal(tau, targeted, threshold)
     bound = largest_radius(norm, max_epsilon)
     rule = _Steer(goal, loss, images, steps, step_size, start_epsilon, change, levels, bound)
-    return search(
-        model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound
-    )
+    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
 
 class _Steer:
@@ -111,18 +110,15 @@ class _Steer:
         if self.given is not None:
             value = self.given(logits, masks)
             return -value if self.goal.targeted else value
-        short = self.goal.shortfall(logits, masks)
-        chosen = self.goal.cheapest(short, masks, "l2")
-        push = (short + _ROOM).relu() * chosen
-        return -push.flatten(1).square().sum(1) / 2
+        return self.goal.pull(logits, masks, "l2")
 
     def move(
         self, images: Images, adversarial: Images, gradient: Images, reached: Bool[Tensor, " b"]
     ) -> Images:
         turn = (1 + math.cos(math.pi * self.step / self.steps)) / 2
-        stride = self.step_size * (0.01 + 0.99 * turn)
+        stride = self.step_size * (0.01 + 0.99 * turn) * self.length
         self.step += 1
-        delta = adversarial - images + stride * steepest(gradient, "l2")
+        delta = adversarial - images + per_image(stride) * steepest(gradient, "l2")
         factor = torch.where(reached, 1 - self.change, 1 + self.change)
         self.length = (self.length * factor).clamp_max(self.max_epsilon)
         long = norms(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)

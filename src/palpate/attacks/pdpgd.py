@@ -82,9 +82,7 @@ def pdpgd(
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
     rule = _Saddle(goal, images, masks, steps, step_size, norm, bound)
-    return search(
-        model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound
-    )
+    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
 
 class _Saddle:
@@ -151,5 +149,3 @@ def _softmax_with_one(ratios: Tensor) -> Tensor:
     """Softmax over the pixels of each image and one more entry of 0, which is left out."""
     with_norm = torch.cat([torch.zeros_like(ratios.flatten(1)[:, :1]), ratios.flatten(1)], 1)
     return with_norm.softmax(1)[:, 1:].view_as(ratios)
-
-

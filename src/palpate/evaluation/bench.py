@@ -115,6 +115,7 @@ class Bench:
                 batch.masks,
                 generators=generators,
                 threshold=self.threshold,
+                tau=self.tau,
             )
         images = check(images, batch.images, trial, batch.keys)
         return images, tally.per_image(len(images))
@@ -168,6 +169,7 @@ class Bench:
                 psnr=lengths[i].psnr,
                 ssim=lengths[i].ssim,
                 **cost._asdict(),
+                minimal=trial.minimal,
             )
 
 

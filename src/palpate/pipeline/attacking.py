@@ -1,13 +1,14 @@
 """From the attacks a recipe names to callables, tried out before anything long begins."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from palpate.attacks import ATTACKS, LOSSES
+from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning
 from palpate.hints import did_you_mean
 from palpate.types import Attack, Images, Logits
 
@@ -51,16 +52,26 @@ def _configured(name: str, options: dict[str, Any]) -> Attack:
                 f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
             )
         options["loss"] = LOSSES[options["loss"]]
+    if "inner" in options:
+        options["inner"] = _configured("inner", _named(options["inner"]))
     return partial(ATTACKS[which], **options)
+
+
+def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
+    """An attack inside another: its name, or its name among its options."""
+    return {"attack": inner} if isinstance(inner, str) else dict(inner)
 
 
 def _rehearse(name: str, attack: Attack, epsilon: float) -> None:
     """Run an attack on a model of one line: a wrong option must not cost a training first."""
     images = torch.full((1, 3, 4, 4), 0.5)
     masks = torch.eye(4, dtype=torch.bool)[None, None]
-    strength = {} if _is_bound(attack) else {"epsilon": epsilon}
+    wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
+    strength = {"epsilon": epsilon} if wanted else {}
     try:
-        attack(_brightness, images, masks, **strength)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
+            attack(_brightness, images, masks, **strength)
     except (ValueError, TypeError) as error:
         raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
 
