@@ -106,7 +106,7 @@ def bisection(
     ends = _Ends(images, min(bound, math.sqrt(images[0].numel())), precision)
     while len(problem.rows):
         radii = ends.next()[problem.rows]
-        for radius in radii.unique().tolist():
+        for radius in sorted(set(radii.tolist())):
             some = problem.select(radii == radius)
             adversarial = run(some, radius)
             _score(some, adversarial, goal, shortest)

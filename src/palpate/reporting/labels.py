@@ -12,6 +12,12 @@ _NAMES: Final = {
     "segpgd": "SegPGD",
     "cospgd": "CosPGD",
     "sea": "SEA",
+    "bisection": "Bisection",
+    "ddn": "DDN",
+    "pdpgd": "PDPGD",
+    "alma_prox": "ALMA-prox",
+    "asma": "ASMA",
+    "dag": "DAG",
 }
 _NORMS: Final = {"linf": "L∞", "l2": "L2"}
 FAILURES: Final = {
