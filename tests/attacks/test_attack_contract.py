@@ -1,18 +1,34 @@
 """What every attack owes its caller, checked for all of them at once."""
 
 from functools import partial
+from inspect import signature
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import ATTACKS, LOSSES, fgsm, noise, pgd
+from palpate.attacks import (
+    ATTACKS,
+    LOSSES,
+    alma_prox,
+    asma,
+    bisection,
+    dag,
+    ddn,
+    fgsm,
+    noise,
+    pdpgd,
+    pgd,
+)
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.geometry import norms
 from palpate.randomness import generator
 
 EPSILON = 8 / 255
 LENGTH = 0.5
+WHOLE = (3 * 8 * 8) ** 0.5  # from black to white
+LOST = 0.42  # a DSC below that of the clean images
+FEW = partial(pgd, steps=5)
 CASES = {
     "fgsm": (partial(fgsm, epsilon=EPSILON), EPSILON, "linf"),
     "fgsm-l2": (partial(fgsm, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
@@ -34,6 +50,22 @@ CASES = {
     "pgd-by-loss": (partial(pgd, epsilon=EPSILON, steps=4, keep="loss"), EPSILON, "linf"),
     "pgd-last": (partial(pgd, epsilon=EPSILON, steps=4, keep="last"), EPSILON, "linf"),
     "pgd-stops": (partial(pgd, epsilon=EPSILON, steps=8, early_stop=True), EPSILON, "linf"),
+    # Those that look for the smallest perturbation; their bound is not reached.
+    "bisection": (partial(bisection, tau=LOST, inner=FEW), 1.0, "linf"),
+    "bisection-l2": (partial(bisection, tau=LOST, inner=FEW, norm="l2"), WHOLE, "l2"),
+    "ddn": (partial(ddn, tau=LOST, steps=30), WHOLE, "l2"),
+    "ddn-8-bit": (partial(ddn, tau=LOST, steps=30, levels=256), WHOLE, "l2"),
+    "pdpgd": (partial(pdpgd, tau=LOST, steps=30), 1.0, "linf"),
+    "pdpgd-l2": (partial(pdpgd, tau=LOST, steps=30, norm="l2"), WHOLE, "l2"),
+    "alma_prox": (partial(alma_prox, tau=LOST, steps=40, step_size=0.01), 1.0, "linf"),
+    "alma_prox-l2": (
+        partial(alma_prox, tau=LOST, steps=40, step_size=0.01, norm="l2"),
+        WHOLE,
+        "l2",
+    ),
+    "asma": (partial(asma, tau=LOST, steps=60, step_size=0.3), WHOLE, "l2"),
+    "dag": (partial(dag, tau=LOST, step_size=2 / 255), 1.0, "linf"),
+    "dag-l2": (partial(dag, tau=LOST, step_size=0.1, norm="l2"), WHOLE, "l2"),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
     "noise-uniform": (partial(noise, epsilon=EPSILON, spread="uniform"), EPSILON, "linf"),
@@ -138,8 +170,10 @@ def test_keeps_type_and_shape(attack, epsilon, norm, dtype, net, images, masks):
 
 
 @every_attack
+@pytest.mark.filterwarnings("ignore::palpate.attacks.UnbrokenWarning")
 def test_epsilon_zero_gives_the_images_back(attack, epsilon, norm, net, images, masks):
-    adversarial = attack(net, images, masks, epsilon=0.0, generator=generators(4))
+    zero = {"epsilon" if "epsilon" in signature(attack).parameters else "max_epsilon": 0.0}
+    adversarial = attack(net, images, masks, **zero, generator=generators(4))
     assert torch.equal(adversarial, images)
     assert adversarial.data_ptr() != images.data_ptr()
 

@@ -1,6 +1,6 @@
 """The loop of all gradient attacks that look for the smallest perturbation."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -15,6 +15,7 @@ from palpate.geometry import perturb, project
 from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage
 
 
+@runtime_checkable
 class Rule(Protocol):
     """What one attack does at each step; its tensors have one entry per image of the batch."""
 

@@ -119,10 +119,12 @@ class _Steer:
         stride = self.step_size * (0.01 + 0.99 * turn) * self.length
         self.step += 1
         delta = adversarial - images + per_image(stride) * steepest(gradient, "l2")
-        factor = torch.where(reached, 1 - self.change, 1 + self.change)
-        self.length = (self.length * factor).clamp_max(self.max_epsilon)
-        long = norms(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
-        moved = valid(images, delta * per_image(self.length / long), self.max_epsilon, "l2")
+        change = torch.where(reached, 1 - self.change, 1 + self.change)
+        self.length = (self.length * change).clamp_max(self.max_epsilon)
+        # A model without a gradient leaves nothing to lengthen.
+        long = norms(delta, "l2")
+        factor = torch.where(long > 0, self.length / long, torch.zeros_like(long))
+        moved = valid(images, delta * per_image(factor), self.max_epsilon, "l2")
         return moved if self.levels is None else _rounded(moved, self.levels)
 
 

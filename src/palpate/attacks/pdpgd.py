@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from palpate.attacks._checks import check_schedule
 from palpate.attacks._goal import Goal
 from palpate.attacks._proximal import shrink
-from palpate.attacks._search import search, valid
+from palpate.attacks._search import per_image, search, valid
 from palpate.attacks._shortest import largest_radius
 from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
 
@@ -81,7 +81,7 @@ def pdpgd(
     bound = largest_radius(norm, max_epsilon)
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
-    rule = _Saddle(goal, images, masks, steps, step_size, norm, bound)
+    rule = _Saddle(goal, images, steps, step_size, norm, bound)
     return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
 
@@ -93,7 +93,6 @@ class _Saddle:
         self,
         goal: Goal,
         images: Images,
-        masks: Masks,
         steps: int,
         step_size: float,
         norm: Norm,
@@ -102,13 +101,15 @@ class _Saddle:
         self.goal, self.norm, self.max_epsilon = goal, norm, max_epsilon
         self.steps, self.step_size, self.step = steps, step_size, 0
         self.first, self.second = torch.zeros_like(images), torch.zeros_like(images)
-        ratio = -math.log(masks[0].numel())  # together as heavy as the norm
-        self.ratios = torch.full(masks.shape, ratio, dtype=torch.float64, device=images.device)
+        self.ratios: Tensor | None = None
         self.multipliers: Tensor | None = None
 
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
         short = self.goal.shortfall(logits, masks)
         chosen = self.goal.cheapest(short, masks, self.norm)
+        if self.ratios is None:  # all constraints together as heavy as the norm
+            constraints = chosen.flatten(1).sum(1).clamp_min(1).double()
+            self.ratios = -per_image(constraints.log()).expand(chosen.shape)
         fresh = _softmax_with_one(self.ratios.where(chosen, -torch.inf))
         if self.multipliers is None:
             self.multipliers = fresh
@@ -124,6 +125,7 @@ class _Saddle:
         gradient: Images,
         reached: Bool[Tensor, " b"],  # noqa: ARG002 - all rules are called alike
     ) -> Images:
+        assert self.ratios is not None
         assert self.multipliers is not None
         stride = self.step_size * _LAST_STEP ** (self.step / self.steps)
         self.step += 1

@@ -5,6 +5,7 @@ from math import inf, nan
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from palpate.evaluation._samples import Array, Groups, finite
@@ -131,7 +132,9 @@ def median_radius(
     return Radius(median, float(low), float(high), len(radii), count, int((~found).sum()))
 
 
-def _drawn_medians(radii: Array, codes: Array, count: int, resamples: int, seed: int) -> Array:
+def _drawn_medians(
+    radii: Array, codes: NDArray[np.intp], count: int, resamples: int, seed: int
+) -> Array:
     """Medians of samples of groups; radii rise, a weight is how often a group was drawn."""
     random, medians = np.random.default_rng(seed), []
     portion = max(1, _DRAWS_AT_ONCE // len(radii))

@@ -136,7 +136,9 @@ def _on_noise(drop: float, noise: float) -> str:
 
 
 def _on_radii(radii: pd.DataFrame) -> str:
-    smallest = radii.loc[radii["radius"].fillna(inf).idxmin()]
+    # Lengths of two norms are not compared; where there are both, L-infinity is quoted.
+    of_one_norm = radii[radii["norm"] == radii["norm"].max()].fillna({"radius": inf})
+    smallest = of_one_norm.sort_values("radius", kind="stable").iloc[0]
     who, norm = attack_label(smallest["attack"]), str(smallest["norm"])
     if not smallest["radius"] < inf:
         return f"{who} broke fewer than half of the images, within any radius it was allowed."
