@@ -71,7 +71,8 @@ class Goal:
             price = price / worth.sqrt().clamp_min(1e-6)
         order = price.argsort(1)
         sorted_worth = worth.gather(1, order)
-        lacking = sorted_worth.cumsum(1) - sorted_worth < quota[:, None]
+        # Rounded sums must not take in a pixel more than it takes.
+        lacking = sorted_worth.cumsum(1) - sorted_worth < quota[:, None] * (1 - 1e-9)
         return torch.zeros_like(lacking).scatter(1, order, lacking).view_as(masks)
 
     def pull(self, logits: Logits, masks: Masks, norm: Norm) -> PerImage:

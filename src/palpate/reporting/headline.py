@@ -7,7 +7,7 @@ from math import inf
 import pandas as pd
 
 from palpate.reporting.focus import Focus
-from palpate.reporting.labels import CONTROL, attack_label, epsilon_label
+from palpate.reporting.labels import CONTROL, attack_label, epsilon_label, length_label
 from palpate.reporting.summary import Summary
 
 
@@ -143,7 +143,7 @@ def _on_radii(radii: pd.DataFrame) -> str:
     if not smallest["radius"] < inf:
         return f"{who} broke fewer than half of the images, within any radius it was allowed."
     prefix = "" if norm == "linf" else f"{norm.upper()} "
-    length = epsilon_label(float(f"{smallest['radius']:.3g}"), norm)
+    length = length_label(float(smallest["radius"]), norm)
     return (
         f"{who} breaks half of {smallest['n']} images of {smallest['facet']} within a radius of "
         f"{prefix}{length}; nothing was attacked at a stated radius."

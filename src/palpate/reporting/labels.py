@@ -63,6 +63,16 @@ def epsilon_label(epsilon: float, norm: str = "linf") -> str:
     return f"{epsilon:.3g}" if norm == "l2" else f"{round(epsilon * 255, 3):.4g}/255"
 
 
+def length_label(length: float, norm: str) -> str:
+    """A measured length in the unit of radii, to three digits.
+
+    >>> length_label(0.012345, "linf"), length_label(1.23456, "l2")
+    ('3.15/255', '1.23')
+    """
+    unit = 1.0 if norm == "l2" else 255.0
+    return epsilon_label(float(f"{length * unit:.3g}") / unit, norm)
+
+
 def norm_label(attack: str, norm: str, epsilon: float) -> str:
     """Attack and radius in one phrase; the norm is said where it is not L-infinity.
 

@@ -4,7 +4,7 @@ from math import isinf
 
 import pandas as pd
 
-from palpate.reporting.labels import epsilon_label
+from palpate.reporting.labels import epsilon_label, length_label
 from palpate.reporting.table import ATTACK, DATA, Table, labelled, percent_interval, provenance
 
 
@@ -49,7 +49,7 @@ def _interval(line: pd.Series) -> str:
 def _length(value: float, line: pd.Series) -> str:
     if isinf(value):
         return "not reached"
-    return epsilon_label(float(f"{value:.3g}"), str(line["norm"]))
+    return length_label(value, str(line["norm"]))
 
 
 def _bound(line: pd.Series) -> str:

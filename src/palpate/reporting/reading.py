@@ -76,7 +76,7 @@ def is_minimal(rows: pd.DataFrame) -> pd.Series:
     """Which rows are of attacks that look for the smallest perturbation; none in older tables."""
     if "minimal" not in rows.columns:
         return pd.Series(False, index=rows.index)
-    return rows["minimal"].astype(bool)
+    return rows["minimal"].eq(True)  # a gap, where old rows were joined to new ones, is no
 
 
 def of_fixed_radius(rows: pd.DataFrame) -> pd.DataFrame:

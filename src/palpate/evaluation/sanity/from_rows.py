@@ -45,7 +45,7 @@ def card_from_rows(rows: pd.DataFrame) -> list[Check]:
 def _is_minimal(rows: pd.DataFrame) -> pd.Series:
     if "minimal" not in rows:
         return pd.Series(False, index=rows.index)
-    return rows["minimal"].astype(bool)
+    return rows["minimal"].eq(True)
 
 
 def _of_fixed_radius(rows: pd.DataFrame, attacked: pd.DataFrame) -> list[Check]:
