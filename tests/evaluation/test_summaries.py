@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palpate.evaluation.summaries import area_under_curve, epsilon_at_half, worst_decile
+from palpate.evaluation.summaries import (
+    area_under_curve,
+    epsilon_at_half,
+    median_radius,
+    worst_decile,
+)
 
 EPSILONS = np.array([0, 1, 2, 4, 8]) / 255
 
@@ -77,3 +82,48 @@ def test_refuses_what_is_no_curve(summary, epsilons, dice, message):
 def test_half_is_of_one_curve():
     with pytest.raises(ValueError, match=r"one curve, got shape \(2, 2\)"):
         epsilon_at_half([0, 1], [[0.5, 0.4], [0.3, 0.2]])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=30))
+def test_half_of_the_images_break_within_the_median_radius(images):
+    lengths, broken = zip(*images, strict=True)
+    found = median_radius(lengths, broken, resamples=100)
+    radii = np.where(broken, lengths, np.inf)
+    assert (radii <= found.median).mean() >= 0.5
+    if np.isfinite(found.median):
+        assert (radii < found.median).mean() < 0.5
+    else:
+        assert np.isinf(radii).mean() > 0.5
+    assert found.unbroken == broken.count(False)
+    assert len(images) == 1 or found.low <= found.median <= found.high
+
+
+def test_radius_interval_agrees_with_resampling_one_by_one():
+    rng = np.random.default_rng(3)
+    lengths, broken = rng.random(60), rng.random(60) < 0.8
+    radii, groups = np.where(broken, lengths, np.inf), np.arange(60) // 2
+    medians = []
+    for _ in range(2000):
+        drawn = np.concatenate([radii[groups == g] for g in rng.integers(0, 30, 30)])
+        medians.append(np.sort(drawn)[29])
+    found = median_radius(lengths, broken, groups)
+    assert (found.groups, found.n) == (30, 60)
+    expected = np.quantile(medians, [0.025, 0.975], method="nearest")
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.06)
+
+
+def test_the_length_of_what_was_not_broken_does_not_matter():
+    broken = [True, False, True, True, False]
+    first, second = (median_radius([1, x, 2, 3, x], broken) for x in (0.0, 99.0))
+    assert first == second
+    assert median_radius([1, 2], [False, False]).high == np.inf
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [([], "non-empty"), ([-1.0], "lengths >= 0, got -1.0"), ([float("nan")], "finite lengths")],
+)
+def test_refuses_what_is_no_radius(lengths, message):
+    with pytest.raises(ValueError, match=message):
+        median_radius(lengths, [True] * len(lengths))

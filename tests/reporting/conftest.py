@@ -137,7 +137,7 @@ def make_examples(rows, size=(24, 32), count=2):
 
 
 def _example(rng, image, record):
-    row = Row(**{field.name: record[field.name] for field in fields(Row)})
+    row = Row(**{f.name: record[f.name] for f in fields(Row) if f.name in record})
     mask = np.zeros(image.shape[1:], dtype=bool)
     mask[4:12, 6:16] = True
     prediction = np.roll(mask, int(6 * (1 - row.dsc)), axis=0) & (row.failure != "vanished")

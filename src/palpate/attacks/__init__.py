@@ -1,9 +1,15 @@
 """Adversarial attacks: plain functions from a model, images and masks to images."""
 
 from palpate.attacks._ascent import ZeroGradientWarning
+from palpate.attacks._shortest import UnbrokenWarning
 from palpate.attacks.adaptive import bpda, eot
+from palpate.attacks.alma_prox import alma_prox
 from palpate.attacks.apgd import apgd
+from palpate.attacks.asma import asma
+from palpate.attacks.bisection import bisection
 from palpate.attacks.cospgd import cospgd
+from palpate.attacks.dag import dag
+from palpate.attacks.ddn import ddn
 from palpate.attacks.fgsm import fgsm
 from palpate.attacks.losses import (
     MEDIS,
@@ -20,6 +26,7 @@ from palpate.attacks.losses import (
     margin,
 )
 from palpate.attacks.noise import noise
+from palpate.attacks.pdpgd import pdpgd
 from palpate.attacks.pgd import default_step_size, pgd
 from palpate.attacks.published import probability_loss, published_noise, published_pgd, unchanged
 from palpate.attacks.sea import sea
@@ -34,16 +41,23 @@ __all__ = [
     "ATTACKS",
     "LOSSES",
     "Selectable",
+    "UnbrokenWarning",
     "UniversalPerturbation",
     "ZeroGradientWarning",
+    "alma_prox",
     "apgd",
+    "asma",
+    "bisection",
     "bpda",
     "cospgd",
+    "dag",
+    "ddn",
     "default_step_size",
     "eot",
     "fgsm",
     "fit_universal",
     "noise",
+    "pdpgd",
     "pgd",
     "probability_loss",
     "published_noise",
@@ -69,6 +83,13 @@ ATTACKS: dict[str, Attack] = {
     "sea": sea,
     "transfer": transfer,
     "universal": universal,
+    # These take no epsilon: they look for the smallest one.
+    "bisection": bisection,
+    "ddn": ddn,
+    "pdpgd": pdpgd,
+    "alma_prox": alma_prox,
+    "asma": asma,
+    "dag": dag,
 }
 
 LOSSES: dict[str, Loss] = {

@@ -175,6 +175,7 @@ class Bench:
                 batch.masks,
                 generators=generators,
                 threshold=self.threshold,
+                tau=self.tau,
                 truth=truth,
                 **({"std": std} if std else {}),
             )
@@ -237,6 +238,7 @@ class Bench:
                 psnr=lengths[i].psnr,
                 ssim=lengths[i].ssim,
                 **cost._asdict(),
+                minimal=trial.minimal,
             )
 
 

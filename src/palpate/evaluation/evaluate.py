@@ -61,8 +61,9 @@ def evaluate(
             foreground. It is put into evaluation mode and its weights take no gradient meanwhile.
         data: Samples; a data set with ``cases`` tells what there is without loading images.
         attacks: By the name they get in the table, e.g. ``{"pgd": partial(pgd, steps=40)}``.
-            ``epsilon``, ``generator`` (a sequence, one per image) and ``threshold`` are passed
-            to those that name them.
+            ``epsilon``, ``generator`` (a sequence, one per image), ``threshold`` and ``tau`` are
+            passed to those that name them. One that names ``max_epsilon`` and no ``epsilon``
+            looks for the smallest perturbation and is run once.
         epsilons: Radii of the ball in units of pixel value, for the attacks that have none bound.
         out: Folder of the rows. None keeps nothing but the table returned.
         seed: Of everything random; a column of the rows, so that a folder may hold several.
@@ -87,7 +88,7 @@ def evaluate(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
-    trials = plan(attacks, epsilons)
+    trials = plan(attacks, epsilons, tau)
     all_cases = list_cases(data)
     bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau)
     described = {t.name: describe(t.attack) for t in trials if t != UNTOUCHED}

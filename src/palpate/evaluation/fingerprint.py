@@ -22,7 +22,12 @@ from palpate.data.sample import Case
 Fingerprint: TypeAlias = Mapping[str, str]
 
 _ATTACK = "attack."
-_PER_ROW = ("epsilon", "generator", "threshold")  # columns of the row, or a setting of their own
+_PER_ROW = (
+    "epsilon",
+    "max_epsilon",
+    "generator",
+    "threshold",
+)  # columns of the row, or a setting of their own
 
 
 def differences(ours: Fingerprint, theirs: Fingerprint) -> dict[str, tuple[str, str]]:

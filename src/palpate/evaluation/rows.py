@@ -6,7 +6,7 @@ settings) stands once beside the rows, see :mod:`palpate.evaluation.fingerprint`
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal, NamedTuple, TypeAlias
 
 import pandas as pd
@@ -82,6 +82,11 @@ class Row:
     backwards: float
     seconds: float
 
+    # Whether the attack looked for the smallest perturbation: epsilon is then only the largest it
+    # was allowed, the length of what it returned is the result, and an image that it could not
+    # break is the clean one. Rows from before there were such attacks lack the column.
+    minimal: bool = False
+
     @property
     def identity(self) -> Identity:
         return Identity(*(getattr(self, name) for name in Identity._fields))
@@ -96,11 +101,21 @@ _ARROW_TYPES = {
 }
 SCHEMA = pa.schema([(f.name, _ARROW_TYPES[f.type]) for f in fields(Row)])
 COLUMNS = tuple(SCHEMA.names)
+_LATER = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
     """Rows as columns, in the types of :data:`SCHEMA`."""
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+
+
+def completed(table: pa.Table) -> pa.Table:
+    """A table of rows with the columns that came later, each at what it was until then."""
+    for field in SCHEMA:
+        if field.name in _LATER and field.name not in table.column_names:
+            values = pa.array([_LATER[field.name]] * len(table), field.type)
+            table = table.append_column(field, values)
+    return table
 
 
 def to_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:

@@ -20,7 +20,15 @@ import pyarrow.parquet as pq
 
 from palpate.evaluation.atomic import replacing
 from palpate.evaluation.fingerprint import Fingerprint, describe_differences, differences
-from palpate.evaluation.rows import SCHEMA, Identity, Row, identities, to_frame, to_table
+from palpate.evaluation.rows import (
+    SCHEMA,
+    Identity,
+    Row,
+    completed,
+    identities,
+    to_frame,
+    to_table,
+)
 
 PROTOCOL_FILE = "protocol.json"
 
@@ -213,7 +221,7 @@ def _tables(folder: Path) -> Iterator[pa.Table]:
 
 def _read_part(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = completed(pq.read_table(path))
     except PermissionError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -1,11 +1,16 @@
-"""A whole robustness curve, DSC over epsilon, in one number."""
+"""A whole robustness curve, or the radii of many images, in one number."""
 
-from math import nan
+from dataclasses import dataclass
+from math import inf, nan
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
-from palpate.evaluation._samples import Array, finite
+from palpate.evaluation._samples import Array, Groups, finite
+
+_DRAWS_AT_ONCE = 2**20  # bounds memory, whatever the number of images
 
 
 def area_under_curve(epsilons: object, dice: object) -> Array:
@@ -60,6 +65,84 @@ def worst_decile(values: object) -> float:
     """
     array = np.sort(finite(values, "values"))
     return float(array[: -(-len(array) // 10)].mean())
+
+
+@dataclass(frozen=True)
+class Radius:
+    """The smallest radius within which half of the images break, and how sure that is.
+
+    Infinite, ``median``, ``low`` or ``high`` say that fewer than half were broken at all.
+    ``unbroken`` of the ``n`` images in ``groups`` groups were not.
+    """
+
+    median: float
+    low: float
+    high: float
+    n: int
+    groups: int
+    unbroken: int
+
+
+def median_radius(
+    lengths: object,
+    broken: object,
+    groups: Groups = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Radius:
+    """Median robustness radius, images that were not broken counted as beyond every radius.
+
+    Leaving those out would make a model the weaker the more images withstand. What counts is
+    only that their radius is larger than those found, so the median is exact as long as half of
+    the images broke. The median is the smallest radius within which at least half of them do.
+
+    Args:
+        lengths: Length of the perturbation that broke each image; any number where none did.
+        broken: Whether one was found.
+        groups: What each image belongs to and is drawn with; None: itself.
+        confidence: Share of samples whose interval would cover the median.
+        resamples: Draws of the percentile bootstrap.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: If there are no images, or a length is negative or not finite.
+
+    >>> median_radius([0.1, 0.2, 0.0], [True, True, False]).median
+    0.2
+    >>> median_radius([0.1, 0.0, 0.0], [True, False, False]).median
+    inf
+    """
+    found, radii = np.asarray(broken, dtype=bool), np.asarray(lengths, dtype=np.float64)
+    radii = np.where(found, radii, inf)
+    finite(np.where(found, radii, 0.0), "lengths")
+    if (radii < 0).any():
+        raise ValueError(f"Expected lengths >= 0, got {radii.min()}.")
+    names = np.arange(len(radii)) if groups is None else np.asarray(groups, dtype=object)
+    codes = pd.factorize(names, sort=True)[0]
+    order = np.argsort(radii, kind="stable")
+    radii, codes = radii[order], codes[order]
+    count = int(codes.max()) + 1
+    low, high = (inf, inf) if np.isinf(radii).all() else (nan, nan)
+    if count > 1:
+        medians = np.sort(_drawn_medians(radii, codes, count, resamples, seed))
+        tail = (1 - confidence) / 2  # no interpolation: between a radius and infinity is nothing
+        low, high = (medians[round(q * (resamples - 1))] for q in (tail, 1 - tail))
+    median = float(radii[(len(radii) - 1) // 2])
+    return Radius(median, float(low), float(high), len(radii), count, int((~found).sum()))
+
+
+def _drawn_medians(
+    radii: Array, codes: NDArray[np.intp], count: int, resamples: int, seed: int
+) -> Array:
+    """Medians of samples of groups; radii rise, a weight is how often a group was drawn."""
+    random, medians = np.random.default_rng(seed), []
+    portion = max(1, _DRAWS_AT_ONCE // len(radii))
+    for start in range(0, resamples, portion):
+        draws = random.multinomial(count, [1 / count] * count, size=min(portion, resamples - start))
+        weights = draws[:, codes].cumsum(axis=1)
+        medians.append(radii[(weights * 2 >= weights[:, -1:]).argmax(axis=1)])
+    return np.concatenate(medians)
 
 
 def _curve(epsilons: object, dice: object) -> tuple[Array, Array]:

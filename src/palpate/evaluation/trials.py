@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class Trial:
     attack: Attack
     norm: str
     epsilon: float
+    minimal: bool = False  # looks for the smallest perturbation, of norm epsilon at most
 
     @property
     def stays_valid(self) -> bool:
@@ -31,6 +33,8 @@ class Trial:
         return bool(_parameters(self.attack).get("clamp", True))
 
     def __str__(self) -> str:
+        if self.minimal:
+            return f"{self.name} {self.norm} smallest"
         strength = f"{self.epsilon:g}" if self.norm == "l2" else f"{self.epsilon * 255:g}/255"
         return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
 
@@ -42,6 +46,7 @@ class Trial:
         *,
         generators: Sequence[torch.Generator],
         threshold: float,
+        tau: float = 0.5,
         **offered: Any,
     ) -> Images:
         """Attack the images, and believe nothing of the result.
@@ -52,6 +57,8 @@ class Trial:
             masks: Ground truth.
             generators: One per image, given to attacks that name a ``generator``.
             threshold: Logit above which a pixel is foreground, given to attacks that name it.
+            tau: DSC that counts as success at or below, given to attacks that name it and have
+                none bound.
             offered: What else may be given to attacks that name it: the model's ``std``, or the
                 ``truth`` with its grey values.
 
@@ -61,7 +68,10 @@ class Trial:
         Raises:
             ValueError: If the attack returned anything else; :func:`violations` says what.
         """
-        offered |= {"epsilon": self.epsilon, "generator": generators, "threshold": threshold}
+        radius = {"max_epsilon" if self.minimal else "epsilon": self.epsilon}
+        offered |= radius | {"generator": generators, "threshold": threshold}
+        if "tau" not in _bound(self.attack):
+            offered["tau"] = tau
         accepted = {k: v for k, v in offered.items() if k in _parameters(self.attack)}
         # Clones, so that an attack that writes into its inputs cannot move the clean images.
         return self.attack(model, images.clone(), masks.clone(), **accepted)
@@ -76,25 +86,46 @@ def no_attack(model: LogitsFn, images: Images, masks: Masks) -> Images:
 UNTOUCHED = Trial(CLEAN, no_attack, norm="none", epsilon=0.0)
 
 
-def plan(attacks: Mapping[str, Attack], epsilons: Sequence[float] | None) -> list[Trial]:
+def plan(
+    attacks: Mapping[str, Attack], epsilons: Sequence[float] | None, tau: float = 0.5
+) -> list[Trial]:
     """The clean images first, then every attack at every strength, in the order given.
 
     An attack whose ``epsilon`` is bound already (``partial(pgd, epsilon=8 / 255)``) is run at
-    that strength only.
+    that strength only. An attack that names ``max_epsilon`` instead looks for the smallest
+    perturbation: it is run once, and its epsilon is the largest it may use.
+
+    Args:
+        attacks: By their names.
+        epsilons: Strengths of those that have none.
+        tau: DSC at or below which an image counts as broken.
 
     Raises:
-        ValueError: If an attack has no strength, or a strength makes no sense.
+        ValueError: If an attack has no strength, a strength makes no sense, or an attack is
+            bound to stop at a higher DSC than ``tau``.
     """
     trials = [UNTOUCHED]
     for name, attack in attacks.items():
         if name == CLEAN:
             raise ValueError(f"Expected attacks with names of their own, got one named {CLEAN!r}.")
         norm = str(_parameters(attack).get("norm", "linf"))
-        strengths = _strengths(name, attack, epsilons)
-        trials += [Trial(name, attack, norm, _checked(name, norm, e)) for e in strengths]
+        minimal = is_minimal(attack)
+        strengths = [_largest(attack, norm)] if minimal else _strengths(name, attack, epsilons)
+        if minimal:
+            _refuse_other_goal(name, attack, tau)
+        trials += [Trial(name, attack, norm, _checked(name, norm, e), minimal) for e in strengths]
     if len({(trial.name, trial.epsilon) for trial in trials}) < len(trials):
         raise ValueError(f"Expected every epsilon once, got {epsilons}. Drop the repeated ones.")
     return trials
+
+
+def is_minimal(attack: Attack) -> bool:
+    """Whether an attack looks for the smallest perturbation instead of the greatest damage.
+
+    It says so by its arguments: ``max_epsilon``, and no ``epsilon``.
+    """
+    parameters = _parameters(attack)
+    return "max_epsilon" in parameters and "epsilon" not in parameters
 
 
 def check(
@@ -148,7 +179,7 @@ def _problem(image: Images, clean: Images, trial: Trial, std: Sequence[float] | 
 
 def _strengths(name: str, attack: Attack, epsilons: Sequence[float] | None) -> Sequence[float]:
     parameters = _parameters(attack)
-    bound = attack.keywords.get("epsilon") if isinstance(attack, partial) else None
+    bound = _bound(attack).get("epsilon")
     if bound is not None:
         return [bound]
     if epsilons and "epsilon" in parameters:
@@ -159,6 +190,32 @@ def _strengths(name: str, attack: Attack, epsilons: Sequence[float] | None) -> S
         f"Attack {name!r} has no epsilon. Let it take one and pass epsilons=[...], or bind it: "
         "partial(attack, epsilon=8 / 255)."
     )
+
+
+def _largest(attack: Attack, norm: str) -> float:
+    bound = _parameters(attack).get("max_epsilon")
+    if isinstance(bound, int | float):
+        return bound
+    # No bound but the pixel range, which in L2 depends on the size of the image.
+    return 1.0 if norm == "linf" else inf
+
+
+def _refuse_other_goal(name: str, attack: Attack, tau: float) -> None:
+    given = _bound(attack)
+    if given.get("targeted"):
+        raise ValueError(
+            f"Attack {name!r} is targeted, and rows count what leaves the mask; drop targeted."
+        )
+    if given.get("tau", tau) > tau:
+        raise ValueError(
+            f"Attack {name!r} stops at DSC {given['tau']:g}, but an image counts as broken from "
+            f"{tau:g} down: its successes would count as failures. Evaluate with tau="
+            f"{given['tau']:g}, or bind no tau."
+        )
+
+
+def _bound(attack: Attack) -> Mapping[str, Any]:
+    return attack.keywords if isinstance(attack, partial) else {}
 
 
 def _checked(name: str, norm: str, epsilon: float) -> float:

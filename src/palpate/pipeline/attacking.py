@@ -1,6 +1,7 @@
 """From the attacks a recipe names to callables, tried out before anything long begins."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from palpate.attacks import ATTACKS, LOSSES, UniversalPerturbation
+from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning, UniversalPerturbation
 from palpate.hints import did_you_mean
 from palpate.types import Attack, Images, Logits
 
@@ -68,16 +69,26 @@ def _configured(
         options["loss"] = LOSSES[options["loss"]]
     if isinstance(options.get("perturbation"), str):
         options["perturbation"] = UniversalPerturbation.load(options["perturbation"])
+    if "inner" in options:
+        options["inner"] = _configured("inner", _named(options["inner"]), {})
     return partial(function, **(dict(set_already) | options))
+
+
+def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
+    """An attack inside another: its name, or its name among its options."""
+    return {"attack": inner} if isinstance(inner, str) else dict(inner)
 
 
 def _rehearse(name: str, attack: Attack, epsilon: float) -> None:
     """Run an attack on a model of one line: a wrong option must not cost a training first."""
     images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
     masks = torch.eye(4, dtype=torch.bool)[None, None]
-    strength = {} if _is_bound(attack) else {"epsilon": epsilon}
+    wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
+    strength = {"epsilon": epsilon} if wanted else {}
     try:
-        attack(_brightness, images, masks, **strength)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
+            attack(_brightness, images, masks, **strength)
     except (ValueError, TypeError) as error:
         raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
 

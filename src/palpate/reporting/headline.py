@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 import pandas as pd
 
 from palpate.reporting.focus import Focus
-from palpate.reporting.labels import CONTROL, attack_label, epsilon_label
+from palpate.reporting.labels import CONTROL, attack_label, epsilon_label, length_label
 from palpate.reporting.summary import Summary
 
 
@@ -35,8 +36,11 @@ def findings(scores: pd.DataFrame, focus: Focus | None) -> list[Finding]:
     return [_finding(str(name), part, focus) for name, part in scores.groupby("facet", sort=False)]
 
 
-def headline(found: list[Finding], focus: Focus | None) -> str:
-    """The first sentence of the report."""
+def headline(found: list[Finding], focus: Focus | None, radii: pd.DataFrame | None = None) -> str:
+    """The first sentence of the report; ``radii`` speak where nothing has a stated radius."""
+    if focus is None and radii is not None and not radii.empty:
+        clean = _range([f.clean.mean for f in found])
+        return f"Clean DSC is {clean}. {_on_radii(radii)}"
     if focus is None:
         clean = _range([f.clean.mean for f in found])
         return f"Clean DSC is {clean}. Nothing was attacked, so nothing is known about robustness."
@@ -133,6 +137,21 @@ def _on_noise(drop: float, noise: float) -> str:
     return (
         f"To a good part: random noise of the same size does {100 * share:.0f} % of the damage. "
         "The model gives way to any disturbance, not only to an adversary."
+    )
+
+
+def _on_radii(radii: pd.DataFrame) -> str:
+    # Lengths of two norms are not compared; where there are both, L-infinity is quoted.
+    of_one_norm = radii[radii["norm"] == radii["norm"].max()].fillna({"radius": inf})
+    smallest = of_one_norm.sort_values("radius", kind="stable").iloc[0]
+    who, norm = attack_label(smallest["attack"]), str(smallest["norm"])
+    if not smallest["radius"] < inf:
+        return f"{who} broke fewer than half of the images, within any radius it was allowed."
+    prefix = "" if norm == "linf" else f"{norm.upper()} "
+    length = length_label(float(smallest["radius"]), norm)
+    return (
+        f"{who} breaks half of {smallest['n']} images of {smallest['facet']} within a radius of "
+        f"{prefix}{length}; nothing was attacked at a stated radius."
     )
 
 

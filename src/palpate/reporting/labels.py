@@ -13,6 +13,12 @@ _NAMES: Final = {
     "segpgd": "SegPGD",
     "cospgd": "CosPGD",
     "sea": "SEA",
+    "bisection": "Bisection",
+    "ddn": "DDN",
+    "pdpgd": "PDPGD",
+    "alma_prox": "ALMA-prox",
+    "asma": "ASMA",
+    "dag": "DAG",
 }
 _NORMS: Final = {"linf": "L∞", "l2": "L2", "normalised": "normalised"}
 _PLAIN: Final = ("l2", "normalised")  # whose radii are no grey levels
@@ -57,6 +63,16 @@ def epsilon_label(epsilon: float, norm: str = "linf") -> str:
     ('8/255', '2.55/255', '0.5')
     """
     return f"{epsilon:.3g}" if norm in _PLAIN else f"{round(epsilon * 255, 3):.4g}/255"
+
+
+def length_label(length: float, norm: str) -> str:
+    """A measured length in the unit of radii, to three digits.
+
+    >>> length_label(0.012345, "linf"), length_label(1.23456, "l2")
+    ('3.15/255', '1.23')
+    """
+    unit = 1.0 if norm == "l2" else 255.0
+    return epsilon_label(float(f"{length * unit:.3g}") / unit, norm)
 
 
 def norm_label(attack: str, norm: str, epsilon: float) -> str:

@@ -9,6 +9,8 @@ from palpate.reporting.gains import gains
 from palpate.reporting.labels import CONTROL, FAILURES, epsilon_label
 from palpate.reporting.main_table import main_tables
 from palpate.reporting.published import published
+from palpate.reporting.radius_table import radius_table
+from palpate.reporting.reading import of_fixed_radius
 from palpate.reporting.summary import Summary, by_prompt, curve_area, quality
 from palpate.reporting.table import (
     ATTACK,
@@ -43,6 +45,7 @@ def all_tables(
     variants: Mapping[str, pd.DataFrame] | None = None,
 ) -> Iterator[Table]:
     """Every table that the rows have something to say to, the main one first."""
+    everything, rows = rows, of_fixed_radius(rows)
     yield from main_tables(rows, summary.scores)
     if baseline is not None:
         yield gains(rows, baseline)
@@ -50,6 +53,8 @@ def all_tables(
         yield beside
     if variants:
         yield artefacts(rows, variants)
+    if not summary.radii.empty:
+        yield radius_table(everything, summary.radii)
     if (rows["attack"] == "clean").all():
         return
     yield _tests(rows, summary.tests)

@@ -72,6 +72,21 @@ def attacked(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["attack"] != "clean"]
 
 
+def is_minimal(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of attacks that look for the smallest perturbation; none in older tables."""
+    if "minimal" not in rows.columns:
+        return pd.Series(False, index=rows.index)
+    return rows["minimal"].eq(True)  # a gap, where old rows were joined to new ones, is no
+
+
+def of_fixed_radius(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose DSC is comparable: clean ones, and those attacked at a stated radius.
+
+    An attack that stops as soon as the DSC has fallen to a goal shows that goal as its DSC.
+    """
+    return rows[~is_minimal(rows)].reset_index(drop=True)
+
+
 def conditions(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.DataFrame]]:
     """Each (attack, norm, epsilon) with its rows, in reading order."""
     for (attack, norm, epsilon), part in rows.groupby(CONDITION, sort=False):

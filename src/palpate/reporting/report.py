@@ -14,7 +14,7 @@ from palpate.reporting.gallery import galleries, thumbnails
 from palpate.reporting.headline import findings, headline, meanings
 from palpate.reporting.labels import CONTROL
 from palpate.reporting.page import Content, write_page
-from palpate.reporting.reading import checked
+from palpate.reporting.reading import checked, of_fixed_radius
 from palpate.reporting.strips import Panel, Strip, strips
 from palpate.reporting.summary import summarise
 from palpate.reporting.tables import write_tables
@@ -55,12 +55,13 @@ def report(
     Raises:
         ValueError: If the rows cannot be reported; see :func:`palpate.reporting.reading.checked`.
     """
-    rows = checked(rows)
+    everything = checked(rows)
+    rows = of_fixed_radius(everything)
     frozen = None if baseline is None else checked(baseline)
     others = {choice: checked(some) for choice, some in (variants or {}).items()}
-    summary = summarise(rows)
+    summary = summarise(everything)
     focus = choose_focus(summary.scores)
-    card = sanity_card(rows) if sanity is None else list(sanity)
+    card = sanity_card(everything) if sanity is None else list(sanity)
     panels = strips(examples or (), rows)
     charts = [] if focus is None else list(charts_of(rows, summary, focus))
     out = Path(out)
@@ -69,14 +70,14 @@ def report(
     found = findings(summary.scores, focus)
     content = Content(
         title=title,
-        headline=headline(found, focus),
+        headline=headline(found, focus, summary.radii),
         rows=rows,
         scores=summary.scores,
         focus=focus,
         findings=found,
         meanings=[] if focus is None else list(meanings(summary, focus)),
         tables=write_tables(
-            rows, summary, out / "tables", sanity=card, baseline=frozen, variants=others
+            everything, summary, out / "tables", sanity=card, baseline=frozen, variants=others
         ),
         charts=charts,
         galleries=galleries(panels, focus.attack if focus else ""),

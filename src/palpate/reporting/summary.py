@@ -13,10 +13,18 @@ import numpy as np
 import pandas as pd
 
 from palpate.evaluation.statistics import Interval, bootstrap_interval
-from palpate.evaluation.summaries import area_under_curve, epsilon_at_half
+from palpate.evaluation.summaries import area_under_curve, epsilon_at_half, median_radius
 from palpate.reporting.comparisons import comparisons
 from palpate.reporting.labels import FAILURES, SIZE_COLOURS
-from palpate.reporting.reading import CONDITION, IMAGE, attacked, conditions, facets
+from palpate.reporting.reading import (
+    CONDITION,
+    IMAGE,
+    attacked,
+    conditions,
+    facets,
+    is_minimal,
+    of_fixed_radius,
+)
 
 _FEWER: Final = 2_000  # resamples of breakdowns, which are many; the main scores take 10,000
 WHERE: Final = ["facet", "dataset", "structure"]
@@ -32,11 +40,16 @@ class Summary:
     failures: pd.DataFrame
     sizes: pd.DataFrame
     tests: pd.DataFrame
+    radii: pd.DataFrame
 
 
 def summarise(rows: pd.DataFrame) -> Summary:
-    """Summarise rows as :func:`palpate.reporting.reading.checked` returns them."""
-    return Summary(scores(rows), failures(rows), by_size(rows), comparisons(rows))
+    """Summarise rows as :func:`palpate.reporting.reading.checked` returns them.
+
+    Rows of attacks that look for the smallest perturbation appear in ``radii`` alone.
+    """
+    fixed = of_fixed_radius(rows)
+    return Summary(scores(fixed), failures(fixed), by_size(fixed), comparisons(fixed), radii(rows))
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,6 +143,22 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def radii(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median length of the perturbation that breaks an image, per attack that sought the smallest.
+
+    Over the ``n`` images whose clean prediction had not failed; ``lost`` counts the others. An
+    image that was not broken counts as beyond every radius, and ``unbroken`` counts those.
+
+    Returns:
+        Columns ``facet dataset structure attack norm epsilon n groups``, ``lost``, ``unbroken``,
+        ``radius`` with ``_low`` and ``_high`` (infinite where fewer than half were broken), the
+        rate ``broken`` with its interval, and the means of ``forwards backwards seconds``.
+    """
+    rows = _with_eligible(rows)
+    sought = rows[is_minimal(rows)]
+    return _per_condition(sought, _radius_line) if len(sought) else pd.DataFrame()
+
+
 def _per_condition(
     rows: pd.DataFrame, line: Callable[[pd.DataFrame], dict[str, float | int]]
 ) -> pd.DataFrame:
@@ -154,6 +183,21 @@ def _score_line(rows: pd.DataFrame) -> dict[str, float | int]:
     line |= spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
     line |= {"n_eligible": len(eligible)}
     line |= spread("success", _interval(eligible, eligible["success"]))
+    return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
+
+
+def _radius_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    some = rows[rows["eligible"]]
+    broken = some["failure"] != "none"
+    line: dict[str, float | int] = {"n": len(some), "groups": some["group"].nunique()}
+    line |= {"lost": len(rows) - len(some), "unbroken": int((~broken).sum())}
+    if some.empty:
+        line |= dict.fromkeys(("radius", "radius_low", "radius_high"), nan)
+    else:
+        lengths = some["l2"].where(some["norm"] == "l2", some["linf"])
+        found = median_radius(lengths, broken, some["group"].astype(str).to_numpy())
+        line |= {"radius": found.median, "radius_low": found.low, "radius_high": found.high}
+    line |= spread("broken", _interval(some, broken))
     return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
 
 

@@ -32,12 +32,30 @@ def card_from_rows(rows: pd.DataFrame) -> list[Check]:
     if attacked.empty:
         why = "There is no row of an attack.", "Evaluate with at least one attack."
         return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 10, 16)]
+    # Attacks for the smallest perturbation stop at a goal: how much damage they do, and whether
+    # an image came back as it was, says nothing about them.
+    fixed = rows[~_is_minimal(rows)]
     return [
         _stays_in_the_ball(attacked),
+        *_of_fixed_radius(fixed, fixed[fixed["attack"] != CLEAN]),
+        _has_something_to_lose(attacked),
+    ]
+
+
+def _is_minimal(rows: pd.DataFrame) -> pd.Series:
+    if "minimal" not in rows:
+        return pd.Series(False, index=rows.index)
+    return rows["minimal"].eq(True)
+
+
+def _of_fixed_radius(rows: pd.DataFrame, attacked: pd.DataFrame) -> list[Check]:
+    if attacked.empty:
+        why = "Only smallest perturbations were sought.", "Evaluate with pgd at some epsilons too."
+        return [Check(number, "not_run", *why) for number in (3, 5, 6, 10)]
+    return [
         _grows_with_epsilon(rows),
         _beats_noise(attacked),
         _climbs_the_ladder(attacked),
-        _has_something_to_lose(attacked),
         _moved_every_image(attacked),
     ]
 

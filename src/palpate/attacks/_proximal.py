@@ -1,0 +1,60 @@
+r"""Shrinking a perturbation: the proximal operators of the norms, in a diagonal metric.
+
+:math:`\mathrm{prox}(v) = \arg\min_\delta \, \lambda \|\delta\| + \tfrac12 \sum_i H_i
+(\delta_i - v_i)^2`. Both come down to one unknown per image, found by halving an interval.
+"""
+
+import torch
+from torch import Tensor
+
+from palpate.types import Images, Norm, PerImage
+
+_HALVINGS = 30  # to a millionth of a thousandth of the largest value
+
+
+def shrink(
+    delta: Images, weight: PerImage, metric: Images, norm: Norm, low: Images, high: Images
+) -> Images:
+    """The proximal operator of ``weight`` times the norm, within ``low <= delta <= high``.
+
+    Args:
+        delta: What is shrunk.
+        weight: Of the norm, per image, positive.
+        metric: The diagonal ``H``, positive.
+        norm: L-infinity cuts all values at one height; L2 divides them.
+        low: Lower bounds, at most 0.
+        high: Upper bounds, at least 0. Exact for L-infinity; L2 is cut at them afterwards.
+    """
+    values, weights, scale = delta.flatten(1), weight[:, None], metric.flatten(1)
+    inside = torch.minimum(torch.maximum(values, low.flatten(1)), high.flatten(1))
+    if norm == "linf":
+        height = _height(values, inside, weights, scale)
+        shrunk = torch.minimum(torch.maximum(inside, -height), height)
+    else:
+        length = _length(values, weights, scale)
+        shrunk = values * (scale * length / (scale * length + weights))
+        shrunk = torch.minimum(torch.maximum(shrunk, low.flatten(1)), high.flatten(1))
+    return shrunk.view_as(delta)
+
+
+def _height(values: Tensor, inside: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """Where the cut saves as much norm as it costs: ``weight = sum H (|v| - height)``."""
+    size, reach = values.abs(), inside.abs()
+    low, high = torch.zeros_like(weight), reach.amax(1, keepdim=True)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        cost = (scale * (size - middle) * (reach > middle)).sum(1, keepdim=True)
+        is_low = cost > weight
+        low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
+    return high
+
+
+def _length(values: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """The norm of the result: the root of ``sum (H v / (H length + weight)) ** 2 = 1``."""
+    pull = scale * values
+    low, high = torch.zeros_like(weight), torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        is_low = (pull / (scale * middle + weight)).square().sum(1, keepdim=True) > 1
+        low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
+    return low
