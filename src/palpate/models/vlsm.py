@@ -142,8 +142,7 @@ class VLSM(nn.Module):
 
         Args:
             encoded: Of as many images as there are conditions, or of one for all of them.
-            condition: One row per answer, from :meth:`condition`, :meth:`read` or
-                :meth:`read_vectors`.
+            condition: One row per answer.
         """
         logits: Tensor = self.net.decoder(encoded.taps, condition).float()
         if logits.shape[2:] == encoded.size:
@@ -186,10 +185,7 @@ class VLSM(nn.Module):
         return torch.stack([self._texts[prompt] for prompt in prompts])
 
     def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """Like :meth:`condition`, all texts at once and none of them remembered.
-
-        For texts that are looked at once and then forgotten; a search tries thousands.
-        """
+        """Like :meth:`condition` for texts of a search, thousands of which nobody remembers."""
         return self.net.condition(self.tokens(prompts))
 
     def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:

@@ -40,6 +40,20 @@ def test_both_are_never_weaker_than_either(name, rounds, model, pixels, mask, so
     assert pair.dsc <= harm(model, image, mask, source.prompt).dsc.item()
 
 
+def test_the_image_is_attacked_under_its_own_prompt_too(model, pixels, mask, source, random):
+    def loyal(bound, images, masks):
+        """Spoils the image for its own prompt alone."""
+        return 1 - images if bound.keywords["prompts"] == [source.prompt] else images
+
+    spoilt = harm(model, 1 - pixels, mask, source.prompt).dsc.item()
+    harmless = TextAttack(lambda source: [source.prompt + " "], "benign")
+    pair = joint(
+        model, pixels, mask, source, image_attack=loyal, text_attack=harmless, generator=random()
+    )
+    assert pair.dsc <= spoilt < 1
+    assert torch.equal(pair.images, 1 - pixels)
+
+
 def test_the_pair_does_what_is_claimed_and_stays_in_the_ball(model, pixels, mask, source, random):
     pair = joint(
         model, pixels, mask, source,

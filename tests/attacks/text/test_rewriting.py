@@ -225,6 +225,15 @@ def test_no_more_letters_are_hit_than_agreed(slip, edits):
     assert {distance(prompt, text) for text in texts} == {edits}
 
 
+def test_no_letter_is_hit_twice():
+    source = PromptSource("bcdfgh")
+    settings = {"count": 60, "generator": generator(0)}
+    for text in character_noise(source, slips=["swap"], edits=3, **settings):
+        assert all(abs(text.index(c) - i) <= 1 for i, c in enumerate(source.prompt))
+    for text in character_noise(source, slips=["typo"], edits=9, **settings):
+        assert all(a != b for a, b in zip(text, source.prompt, strict=True))
+
+
 def test_slips_are_what_they_are_called():
     def slipped(slip):
         return character_noise(
