@@ -10,7 +10,7 @@ describe the thing; the *sensitivity* of a sample is its best minus its worst DS
 *Adversarial* ones mean something else or nothing. Where another thing in the image is meant
 (``text-beside``, and the swaps in images of two things) a model that listens must let go of the
 mask; a DSC that stays shows a model that does not. Where nothing fits, nothing should be found, but
-no mask says so. ``text-hotflip`` and ``text-embedding`` bound the harm that text can do at all.
+no mask says so.
 """
 
 from functools import partial
