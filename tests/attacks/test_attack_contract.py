@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import ATTACKS, LOSSES, fgsm, noise, pgd
+from palpate.attacks import ATTACKS, LOSSES, fgsm, medis, noise, pgd
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.geometry import norms
 from palpate.randomness import generator
@@ -34,6 +34,9 @@ CASES = {
     "pgd-by-loss": (partial(pgd, epsilon=EPSILON, steps=4, keep="loss"), EPSILON, "linf"),
     "pgd-last": (partial(pgd, epsilon=EPSILON, steps=4, keep="last"), EPSILON, "linf"),
     "pgd-stops": (partial(pgd, epsilon=EPSILON, steps=8, early_stop=True), EPSILON, "linf"),
+    "medis": (partial(medis, epsilon=EPSILON), EPSILON, "linf"),
+    "medis-one-by-one": (partial(medis, epsilon=EPSILON, steps=4, copies=1), EPSILON, "linf"),
+    "medis-targeted": (partial(medis, epsilon=EPSILON, targeted=True), EPSILON, "linf"),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
     "noise-uniform": (partial(noise, epsilon=EPSILON, spread="uniform"), EPSILON, "linf"),

@@ -18,6 +18,7 @@ from palpate.attacks.losses import (
     jensen_shannon,
     margin,
 )
+from palpate.attacks.medis import MEDIS_LOSSES, medis
 from palpate.attacks.noise import noise
 from palpate.attacks.pgd import default_step_size, pgd
 from palpate.attacks.sea import sea
@@ -28,12 +29,14 @@ from palpate.types import Attack, Loss
 __all__ = [
     "ATTACKS",
     "LOSSES",
+    "MEDIS_LOSSES",
     "Selectable",
     "ZeroGradientWarning",
     "apgd",
     "cospgd",
     "default_step_size",
     "fgsm",
+    "medis",
     "noise",
     "pgd",
     "sea",
@@ -48,6 +51,7 @@ ATTACKS: dict[str, Attack] = {
     "cospgd": cospgd,
     "apgd": apgd,
     "sea": sea,
+    "medis": medis,
 }
 
 LOSSES: dict[str, Loss] = {
