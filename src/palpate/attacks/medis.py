@@ -89,8 +89,8 @@ def medis(
         RuntimeError: If autograd finds no path from a loss to the pixels.
 
     Warns:
-        ZeroGradientWarning: If no loss succeeded on an image, and the gradient of one of them was
-            zero everywhere at some step.
+        ZeroGradientWarning: If no loss succeeded on an image, and the gradient of every one of
+            them was zero everywhere at some step.
     """
     check_images(images, masks)
     check_ball(epsilon, "linf", images)
@@ -121,8 +121,8 @@ def medis(
     runs = race(
         model, images, aims, named, judged, skipped=skipped, copies=copies, until_first=True
     )
-    failed = ~torch.stack([run.success for run in runs]).any(0)
-    warn_if_flat(torch.stack([run.flat for run in runs]).any(0) & failed)
+    stuck = torch.stack([run.flat & ~run.success for run in runs])
+    warn_if_flat(stuck.all(0))  # where another loss could move, all is well
     winners = fewest_steps(runs, judged)
     return torch.stack([runs[place].images[image] for image, place in enumerate(winners)])
 

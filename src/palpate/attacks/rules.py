@@ -155,7 +155,8 @@ def rules(
     if success is None:
         success = 0.45 if targeted and criterion == "miou" else 0.5
     if stop is None:
-        stop = _STOP[targeted] if faithful else success
+        furthest = max if targeted else min
+        stop = furthest(_STOP[targeted], success) if faithful else success
     _check_thresholds(success, stop, targeted)
     return Rules(
         targeted=targeted,

@@ -17,6 +17,7 @@ TARGETS: tuple[TargetName, ...] = ("random", "nearest", "white", "black")
 Bank: TypeAlias = Bool[Tensor, "n 1 y x"]
 
 _DECIMALS = 3  # of the mIoU by which the notebooks of MedIS look for the nearest mask
+_PORTION = 64  # masks that are held as numbers at once
 
 
 def aim_at(
@@ -86,10 +87,15 @@ def overlaps(masks: Masks, bank: Bank) -> Float64[Tensor, "b n"]:
     Of foreground and background; a class that neither mask has is left out. The rounding is that
     of MedIS, whose targets these are: masks that differ by less are equally near.
     """
-    ours, theirs = masks.flatten(1).double(), bank.to(masks.device).flatten(1).double()
+    parts = bank.to(masks.device).split(_PORTION)
+    return torch.cat([_overlaps(masks.flatten(1), part.flatten(1)) for part in parts], dim=1)
+
+
+def _overlaps(masks: Bool[Tensor, "b p"], bank: Bool[Tensor, "n p"]) -> Float64[Tensor, "b n"]:
+    ours, theirs = masks.double(), bank.double()
     both = ours @ theirs.T  # pixels are counted exactly
     either = ours.sum(1)[:, None] + theirs.sum(1)[None] - both
-    pixels = ours.shape[1]
+    pixels = masks.shape[1]
     pairs = [(both, either), (pixels - either, pixels - both)]
     ious = torch.stack([part / whole for part, whole in pairs])  # 0 / 0 where a class is absent
     mean: Tensor = ious.nanmean(dim=0)

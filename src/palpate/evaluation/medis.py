@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from palpate.data import Samples
 from palpate.data.sample import Batch, Case
 from palpate.evaluation import metrics
 from palpate.evaluation.batches import list_cases, load, select, windows
-from palpate.evaluation.cost import Cost, Metered, Tally
+from palpate.evaluation.cost import Metered, Tally
 from palpate.evaluation.fingerprint import Fingerprint, describe, hash_data, hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.medis_lines import UNTARGETED, Line, LineIdentity, LineStore
@@ -106,25 +107,31 @@ def evaluate_medis(
     )
     without = judged(targeted=False, success=success)
     towards = judged(targeted=True, success=success_target)
-    cases = list_cases(data)[:limit]
+    everything = list_cases(data)
+    cases = everything[:limit]
     if bank is None and {"random", "nearest"} & set(targets):
         bank = mask_bank(data, cases)
     bench = _Bench(model, named, without, towards, bank, copies, seed)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(TemporaryDirectory()))
         stack.enter_context(frozen(model))
-        store = LineStore(folder, bench.made_of(data, cases) | dict(fingerprint or {}))
+        store = LineStore(folder, bench.made_of(data, everything) | dict(fingerprint or {}))
         wanted = [bench.identify(c, t, loss) for c in cases for t in targets for loss in named]
+        done = sum(map(store.done, wanted))
         portions = Portions(batch_size)
         for window in windows(len(cases), batch_size):
-            for target in targets:
-                lacking = [i for i in window if bench.misses(store, cases[i], target)]
-                for batch in load(data, cases, lacking, device_of(model)):
+            lacking = [i for i in window if bench.misses(store, cases[i], targets)]
+            for batch in load(data, cases, lacking, device_of(model)):
+                for target in targets:
                     work = partial(bench.press, batch, target)
-                    found = portions.run(work, range(len(batch.cases)))
-                    store.add([line for lines in found for line in lines])
-                done = sum(store.done(identity) for identity in wanted)
-                progress(stage, done, len(wanted), target)
+                    places = [
+                        place
+                        for place, case in enumerate(batch.cases)
+                        if bench.misses(store, case, [target])
+                    ]
+                    found = portions.run(work, places)
+                    done += store.add([line for lines in found for line in lines])
+                    progress(stage, done, len(wanted), target)
         return _in_order(store.frame(), wanted)
 
 
@@ -177,18 +184,19 @@ class _Bench:
             self.protocol,
         )
 
-    def misses(self, store: LineStore, case: Case, target: str) -> bool:
-        return not all(store.done(self.identify(case, target, loss)) for loss in self.losses)
+    def misses(self, store: LineStore, case: Case, targets: Sequence[str]) -> bool:
+        names = (self.identify(case, target, loss) for target in targets for loss in self.losses)
+        return not all(map(store.done, names))
 
     def made_of(self, data: Samples, cases: Sequence[Case]) -> dict[str, str]:
-        """Whatever changes a number; losses may be added to lines that exist."""
+        """Whatever changes a number; losses and targets may be added to lines that exist."""
         return {
             "protocol": self.protocol,
             "weights": hash_weights(self.model),
             "data": hash_data(data, cases),
             "untargeted": repr(self.without),
             "targeted": repr(self.towards),
-            "bank": "none" if self.bank is None else describe(partial(medis, bank=self.bank)),
+            **({} if self.bank is None else {"attack.bank": _hash(self.bank)}),
             **{f"attack.{name}": describe(loss) for name, loss in self.losses.items()},
         }
 
@@ -210,9 +218,9 @@ class _Bench:
                 skipped=skipped & (target != UNTARGETED),
                 copies=self.copies,
             )
-        cost = tally.per_image(len(batch.cases) * len(runs))
+        seconds = tally.per_image(len(batch.cases) * len(runs)).seconds
         columns = [
-            self._lines(batch, target, aim, run, judged, cost)
+            self._lines(batch, target, aim, run, judged, seconds)
             for run, aim in zip(runs, aims, strict=True)
         ]
         return (list(lines) for lines in zip(*columns, strict=True))
@@ -236,7 +244,7 @@ class _Bench:
         return bank[places].to(batch.masks.device)
 
     def _lines(
-        self, batch: Batch, target: str, aim: Masks, run: Run, judged: Rules, cost: Cost
+        self, batch: Batch, target: str, aim: Masks, run: Run, judged: Rules, seconds: float
     ) -> Iterator[Line]:
         trial = Trial(f"medis with {run.loss}", medis, "linf", judged.epsilon)
         images = check(run.images, batch.images, trial, batch.keys)
@@ -245,6 +253,8 @@ class _Bench:
         # Believed is only what the image that came back shows as well.
         success = run.success & judged.succeeds(seen.score)
         already = judged.succeeds(clean) & ~run.skipped
+        # Of this image and loss alone: what ends sooner is carried along by what goes on.
+        passes = (~run.scores.isnan()).sum(1).double().tolist()
         areas = aim.flatten(1).double().mean(1).tolist()
         for i, case in enumerate(batch.cases):
             identity = self.identify(case, target, run.loss)
@@ -265,7 +275,9 @@ class _Bench:
                 miou_truth=seen.miou_truth[i].item(),
                 dsc_truth=seen.dsc_truth[i].item(),
                 linf=seen.linf[i].item(),
-                **cost._asdict(),
+                forwards=passes[i],
+                backwards=max(passes[i] - 1, 0.0),
+                seconds=seconds,
             )
 
     def _look(self, batch: Batch, images: Images, aim: Masks, judged: Rules) -> "_Seen":
@@ -292,6 +304,10 @@ class _Seen:
     miou_truth: Tensor
     dsc_truth: Tensor
     linf: Tensor
+
+
+def _hash(bank: Bank) -> str:
+    return blake2b(bank.cpu().numpy().tobytes(), digest_size=16).hexdigest()
 
 
 def _check_targets(targets: Sequence[str]) -> None:

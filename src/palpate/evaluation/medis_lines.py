@@ -109,17 +109,18 @@ class LineStore:
         """Whether this line was added, now or by an earlier process."""
         return identity in self._done
 
-    def add(self, lines: Sequence[Line]) -> None:
-        """Write lines; they reach the disk in one file or not at all."""
+    def add(self, lines: Sequence[Line]) -> int:
+        """Write lines, in one file or not at all, and say how many were new."""
         new = [line for line in lines if line.identity not in self._done]
         if not new:
-            return
+            return 0
         table = pa.Table.from_pylist([asdict(line) for line in new], schema=SCHEMA)
         # The time comes first so that parts sort by age.
         path = self.folder / f"part-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet"
         with replacing(path) as temporary:
             pq.write_table(table, temporary)
         self._done.update(line.identity for line in new)
+        return len(new)
 
     def frame(self) -> pd.DataFrame:
         """All lines of the folder, the oldest first."""
