@@ -6,12 +6,18 @@ import jaxtyping
 import pytest
 import torch
 
-from palpate.attacks import ZeroGradientWarning, fgsm, noise, pgd
+from palpate.attacks import ZeroGradientWarning, apgd, fgsm, noise, pgd, sea
 from palpate.attacks.losses import dice
 
 EPSILON = 8 / 255
-BOTH = pytest.mark.parametrize("attack", [fgsm, partial(pgd, steps=3)], ids=["fgsm", "pgd"])
-ALL = pytest.mark.parametrize("attack", [noise, fgsm, pgd], ids=["noise", "fgsm", "pgd"])
+BOTH = pytest.mark.parametrize(
+    "attack",
+    [fgsm, partial(pgd, steps=3), partial(apgd, steps=3)],
+    ids=["fgsm", "pgd", "apgd"],
+)
+ALL = pytest.mark.parametrize(
+    "attack", [noise, fgsm, pgd, apgd, sea], ids=["noise", "fgsm", "pgd", "apgd", "sea"]
+)
 
 
 @pytest.fixture
@@ -57,6 +63,21 @@ def test_rejects_senseless_schedules(wrong, message, model, images, masks):
         pgd(model, images, masks, epsilon=EPSILON, **wrong)
 
 
+@pytest.mark.parametrize(
+    ("attack", "wrong", "message"),
+    [
+        (apgd, {"steps": 0}, "steps >= 1 and restarts >= 1, got 0 and 1"),
+        (apgd, {"restarts": 0}, "steps >= 1 and restarts >= 1, got 100 and 0"),
+        (apgd, {"early_stop": True, "keep": "loss"}, "keep='dice' with early_stop"),
+        (sea, {"steps": 0}, "steps >= 1"),
+        (sea, {"losses": ()}, "at least one loss, got none"),
+    ],
+)
+def test_rejects_senseless_adaptive_attacks(attack, wrong, message, model, images, masks):
+    with pytest.raises(ValueError, match=message):
+        attack(model, images, masks, epsilon=EPSILON, **wrong)
+
+
 @ALL
 @pytest.mark.parametrize("spoil", [lambda x: 4 * x - 2, lambda x: 255 * x, lambda x: x * torch.nan])
 def test_rejects_images_that_are_not_pixels(attack, spoil, model, images, masks):
@@ -90,6 +111,8 @@ def test_rejects_what_is_not_a_batch(
     [
         (fgsm, {"norm": "l1"}, "norm 'l2' or 'linf', got 'l1'"),
         (pgd, {"keep": "worst"}, "keep 'dice', 'loss' or 'last', got 'worst'"),
+        (apgd, {"keep": "last"}, "keep 'dice' or 'loss', got 'last'"),
+        (sea, {"preset": "slow"}, "preset 'quick', 'standard' or 'full', got 'slow'"),
         (noise, {"spread": "normal"}, "spread 'extreme' or 'uniform', got 'normal'"),
     ],
 )

@@ -6,24 +6,61 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import LOSSES, fgsm, noise, pgd
+from palpate.attacks import LOSSES, apgd, fgsm, noise, pgd, sea
 from palpate.attacks.losses import bce_dice, margin
 from palpate.randomness import generator
 
 EPSILON = 8 / 255
+
+# Losses by the pixels they push: all at every step, all in the course of an attack, or only
+# those that are still right.
+PUSHING = [
+    "bce",
+    "dice",
+    "bce_dice",
+    "margin",
+    "cospgd",
+    "jensen_shannon",
+    "tsallis",
+    "structure",
+    "log_cosh_dice",
+    "exponential_log",
+]
+IN_THE_END = [*PUSHING, "segpgd"]
+MASKED = ["masked_bce", "masked_margin"]
 
 
 def push(model, masks):
     return torch.where(masks, -1.0, 1.0) * model.conv.weight.detach().view(1, 3, 1, 1)
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_linf_attacks_find_the_corner(loss, model, images, masks):
+@pytest.mark.parametrize("loss", PUSHING)
+def test_one_linf_step_finds_the_corner(loss, model, images, masks):
     optimum = EPSILON * push(model, masks).sign()
-    one_step = fgsm(model, images, masks, epsilon=EPSILON, loss=loss)
-    many = pgd(model, images, masks, epsilon=EPSILON, loss=loss, keep="loss")
+    one_step = fgsm(model, images, masks, epsilon=EPSILON, loss=LOSSES[loss])
     assert_close(one_step - images, optimum, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("attack", [pgd, partial(apgd, steps=30)], ids=["pgd", "apgd"])
+@pytest.mark.parametrize("loss", IN_THE_END)
+def test_linf_attacks_find_the_corner(attack, loss, model, images, masks):
+    optimum = EPSILON * push(model, masks).sign()
+    many = attack(model, images, masks, epsilon=EPSILON, loss=LOSSES[loss], keep="loss")
     assert_close(many - images, optimum, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("attack", [pgd, partial(apgd, steps=30)], ids=["pgd", "apgd"])
+@pytest.mark.parametrize("loss", MASKED)
+def test_masked_losses_turn_every_pixel_that_can_be_turned(attack, loss, model, images, masks):
+    corner = images + EPSILON * push(model, masks).sign()
+    found = attack(model, images, masks, epsilon=EPSILON, loss=LOSSES[loss])
+    assert torch.equal(model(found) > 0, model(corner) > 0)
+
+
+def test_sea_does_as_much_harm_as_the_corner(model, images, masks):
+    corner = images + EPSILON * push(model, masks).sign()
+    found = sea(model, images, masks, epsilon=EPSILON, steps=20)
+    assert torch.equal(model(found) > 0, model(corner) > 0)
 
 
 def test_l2_attacks_find_the_point_of_the_sphere(model, images, masks):
@@ -35,6 +72,9 @@ def test_l2_attacks_find_the_point_of_the_sphere(model, images, masks):
     assert_close(one_step - images, optimum, rtol=0, atol=1e-6)
     many = slow(model, images, masks, loss=margin, generator=generator(0))
     assert_close(many - images, optimum, rtol=0, atol=1e-6)
+    adaptive = partial(apgd, epsilon=0.3, norm="l2", steps=40, keep="loss", generator=generator(0))
+    # By then its steps are short, and the value of the loss no longer tells points apart.
+    assert_close(adaptive(model, images, masks, loss=margin) - images, optimum, rtol=0, atol=1e-4)
 
 
 def test_a_target_of_the_opposite_mask_is_the_same_attack(model, images, masks):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from palpate.attacks import MEDIS_LOSSES
+from palpate.attacks.losses import bce
 from palpate.evaluation.fusion import FUSED, fuse_lines, success_rates
 from palpate.evaluation.medis import evaluate_medis
 from palpate.evaluation.medis_lines import UNTARGETED
@@ -134,9 +135,24 @@ def test_no_loss_succeeds_more_often_than_the_fusion(lines):
         some = some.set_index("loss").fillna(0.0)  # where all had succeeded before
         assert (some["success"].drop(FUSED) <= some.loc[FUSED, "success"]).all()
         assert some["n"].nunique() == 1
-    untargeted = rates[rates["target"] == UNTARGETED].set_index("loss")["success"]
-    assert 0 < untargeted[FUSED] < 1
-    assert untargeted.drop(FUSED).min() < untargeted[FUSED]
+    black = rates[rates["target"] == "black"].set_index("loss")["success"]
+    assert black["lovasz_hinge"] < black[FUSED] < 1
+
+
+def test_fusion_succeeds_where_some_loss_does_though_none_succeeds_everywhere():
+    def large(logits, masks):
+        return bce(logits, masks) * (masks.flatten(1).sum(1) > 75)
+
+    def small(logits, masks):
+        return bce(logits, masks) * (masks.flatten(1).sum(1) <= 75)
+
+    lines = evaluate_medis(
+        BlobFinder(), faint(6), targets=[UNTARGETED], losses=[large, small], epsilon=0.5, steps=6
+    )
+    rates = success_rates(lines).set_index("loss")["success"]
+    assert rates[FUSED] == rates["large"] + rates["small"]
+    assert rates.min() > 0
+    assert lines[~lines["success"]]["flat"].any()
 
 
 def test_fused_lines_take_the_fewest_steps_of_each_image(lines):

@@ -89,7 +89,7 @@ def sea(
     check_images(images, masks)
     check_ball(epsilon, norm, images)
     if preset not in PRESETS:
-        raise ValueError(f"Expected preset {', '.join(map(repr, PRESETS))}, got {preset!r}.")
+        raise ValueError(f"Expected preset 'quick', 'standard' or 'full', got {preset!r}.")
     steps = PRESETS[preset] if steps is None else steps
     check_schedule(steps, 1, None)
     if not losses:

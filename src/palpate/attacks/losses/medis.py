@@ -67,7 +67,9 @@ def medis_mix(logits: Logits, masks: Masks) -> PerImage:
 def edge_weights(masks: Masks, like: Logits) -> Logits:
     """1 far from the edge of a mask, up to 6 where a window of 31 pixels is of two minds."""
     truth = masks.to(like)
-    around = F.avg_pool2d(truth, kernel_size=31, stride=1, padding=15)
+    # The mean of a square is the mean over rows of means over columns, for a fifteenth of the work.
+    columns = F.avg_pool2d(truth, kernel_size=(31, 1), stride=1, padding=(15, 0))
+    around = F.avg_pool2d(columns, kernel_size=(1, 31), stride=1, padding=(0, 15))
     return 1 + 5 * (around - truth).abs()
 
 

@@ -44,8 +44,8 @@ def notebook_bce_dice(logits: Logits, masks: Masks) -> PerImage:
 def notebook_exponential_log(logits: Logits, masks: Masks) -> PerImage:
     """Exponential-logarithmic loss of the losses instead of the scores.
 
-    Its value falls as the prediction gets worse, so that an attack that ascends it walks towards
-    the ground truth.
+    While the cross-entropy is below 1 its value falls as the prediction gets worse, so that an
+    attack that ascends it walks towards the ground truth.
     """
     stretched = _stretched(logits)
     overlap = (1 - _score(stretched, masks)).clamp_min(_TINY).log()
@@ -59,7 +59,10 @@ def notebook_lovasz_hinge(logits: Logits, masks: Masks) -> PerImage:
 
 
 def notebook_mix(logits: Logits, masks: Masks) -> PerImage:
-    """The weighted sum of the other five."""
+    """The weighted sum of the other five.
+
+    Near agreement the exponential-logarithmic part outweighs them and turns the sum round.
+    """
     losses = (
         notebook_structure,
         notebook_log_cosh_dice,
