@@ -87,7 +87,8 @@ def overlaps(masks: Masks, bank: Bank) -> Float64[Tensor, "b n"]:
     Of foreground and background; a class that neither mask has is left out. The rounding is that
     of MedIS, whose targets these are: masks that differ by less are equally near.
     """
-    parts = bank.to(masks.device).split(_PORTION)
+    bank = bank.to(masks.device)
+    parts = (bank[first : first + _PORTION] for first in range(0, len(bank), _PORTION))
     return torch.cat([_overlaps(masks.flatten(1), part.flatten(1)) for part in parts], dim=1)
 
 
