@@ -301,3 +301,13 @@ def test_two_losses_are_inverted_or_weightless_as_published(scene):
         (run,) = race(net, images, [masks], named, judged)
         scores.append((run.scores[:, -1] - run.scores[:, 0]).mean())
     assert scores[0] > 0 > scores[1]
+
+
+def test_the_doubling_rule_leaves_exactly_one_alone():
+    score = torch.tensor([0.0, 0.225, 0.5, 0.999, 1.0], dtype=torch.float64)
+    doubled = rules(targeted=True, epsilon=10 / 255, faithful=True, doubled=True)
+    assert doubled.credit(score).tolist() == [0.0, 0.45, 1.0, 1.998, 1.0]
+    assert doubled.succeeds(doubled.credit(score)).tolist() == [False, True, True, True, True]
+    assert doubled.stops(score).tolist() == [False, False, False, True, True]
+    right = rules(targeted=True, epsilon=10 / 255, doubled=True)
+    assert torch.equal(right.credit(score), score)
