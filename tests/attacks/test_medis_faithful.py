@@ -311,3 +311,8 @@ def test_the_doubling_rule_leaves_exactly_one_alone():
     assert doubled.stops(score).tolist() == [False, False, False, True, True]
     right = rules(targeted=True, epsilon=10 / 255, doubled=True)
     assert torch.equal(right.credit(score), score)
+    without = rules(targeted=False, epsilon=10 / 255)
+    assert without.succeeds(torch.tensor([0.5, 0.501], dtype=torch.float64)).tolist() == [
+        True,
+        False,
+    ]
