@@ -13,6 +13,7 @@ from palpate.attacks import MEDIS_LOSSES, ZeroGradientWarning, medis
 from palpate.attacks.medis import losses_by_name
 from palpate.attacks.race import fewest_steps, race
 from palpate.attacks.rules import rules
+from palpate.attacks.targets import aim_at
 
 from .textures import Textures
 
@@ -316,3 +317,15 @@ def test_the_doubling_rule_leaves_exactly_one_alone():
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("faithful", [True, False])
+def test_each_loss_gets_a_random_target_of_its_own_as_published_only(faithful, scene):
+    net, images, masks = scene
+    bank, used, counted = masks.flip(2), torch.Generator(), torch.Generator()
+    names = ["bce_dice", "structure", "log_cosh_dice"]
+    medis(net, images, masks, target="random", bank=bank, losses=names, faithful=faithful,
+          generator=used)  # fmt: skip
+    for _ in names if faithful else names[:1]:
+        aim_at("random", masks, bank=bank, generator=counted)
+    assert torch.equal(used.get_state(), counted.get_state())
