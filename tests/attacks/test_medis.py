@@ -208,7 +208,8 @@ def test_warns_where_no_loss_had_a_direction(net, images, masks):
 
     with pytest.warns(ZeroGradientWarning, match="for 4 of 4 images"):
         medis(net, images, masks, losses=[flat])
-    medis(net, images, masks, losses=[flat, "bce"], success=1.0)  # succeeds all the same
+    medis(net, images, masks, losses=[flat], success=1.0)  # succeeds all the same
+    medis(net, images, masks, losses=[flat, "bce"], success=0.0)  # fails, but not for that
 
 
 @pytest.mark.parametrize(
