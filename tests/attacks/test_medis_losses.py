@@ -191,9 +191,15 @@ def notebook_structure_formula(z, t):
 
 
 def notebook_lovasz_formula(z, t):
-    errors = 1 - stretched(z).ravel() * (2 * t.ravel() - 1)
-    order = np.argsort(-errors)
-    growth = np.diff(jaccard_losses(t.ravel()[order]), prepend=0.0)
+    """Row by row: the map comes without a batch axis, and its rows pass for images."""
+    rows = zip(stretched(z).reshape(-1, z.shape[-1]), t.reshape(-1, t.shape[-1]), strict=True)
+    return np.mean([lovasz_formula(p, truth) for p, truth in rows])
+
+
+def lovasz_formula(p, t):
+    errors = 1 - p * (2 * t - 1)
+    order = np.argsort(-errors, kind="stable")
+    growth = np.diff(jaccard_losses(t[order]), prepend=0.0)
     return np.maximum(errors[order], 0) @ growth
 
 

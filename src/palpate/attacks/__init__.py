@@ -25,6 +25,7 @@ from palpate.attacks.losses import (
     jensen_shannon,
     margin,
 )
+from palpate.attacks.medis import MEDIS_LOSSES, medis
 from palpate.attacks.noise import noise
 from palpate.attacks.pdpgd import pdpgd
 from palpate.attacks.pgd import default_step_size, pgd
@@ -40,6 +41,7 @@ from palpate.types import Attack, Loss
 __all__ = [
     "ATTACKS",
     "LOSSES",
+    "MEDIS_LOSSES",
     "Selectable",
     "UnbrokenWarning",
     "UniversalPerturbation",
@@ -56,6 +58,7 @@ __all__ = [
     "eot",
     "fgsm",
     "fit_universal",
+    "medis",
     "noise",
     "pdpgd",
     "pgd",
@@ -90,6 +93,7 @@ ATTACKS: dict[str, Attack] = {
     "alma_prox": alma_prox,
     "asma": asma,
     "dag": dag,
+    "medis": medis,
 }
 
 LOSSES: dict[str, Loss] = {

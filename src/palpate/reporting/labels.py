@@ -13,6 +13,7 @@ _NAMES: Final = {
     "segpgd": "SegPGD",
     "cospgd": "CosPGD",
     "sea": "SEA",
+    "medis": "MedIS",
     "bisection": "Bisection",
     "ddn": "DDN",
     "pdpgd": "PDPGD",

@@ -54,8 +54,13 @@ def notebook_exponential_log(logits: Logits, masks: Masks) -> PerImage:
 
 
 def notebook_lovasz_hinge(logits: Logits, masks: Masks) -> PerImage:
-    """Lovász hinge of probabilities taken as logits: no pixel is ever right by a whole logit."""
-    return hinge(_stretched(logits) * (2 * masks.to(logits) - 1), masks)
+    """Lovász hinge of probabilities taken as logits: no pixel is ever right by a whole logit.
+
+    The map goes in without a batch axis, so that each row is taken for an image of its own.
+    """
+    right = _stretched(logits) * (2 * masks.to(logits) - 1)
+    rows = hinge(right.flatten(0, 2)[:, None, None], masks.flatten(0, 2)[:, None, None])
+    return rows.view(len(masks), -1).mean(1)
 
 
 def notebook_mix(logits: Logits, masks: Masks) -> PerImage:

@@ -1,0 +1,60 @@
+"""Several losses in one batch, each for images of its own."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from palpate.types import Logits, Loss, Masks, PerImage, ScheduledLoss
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """One loss to look at a batch with, which gives each image the value of its own loss.
+
+    Attributes:
+        losses: What the images are looked at with.
+        owners: Which of the losses each image belongs to; on the CPU.
+    """
+
+    losses: tuple[Loss, ...]
+    owners: Int[Tensor, " b"]
+
+    def __call__(self, logits: Logits, masks: Masks) -> PerImage:
+        """The value of each image under its own loss."""
+        values = logits.new_zeros(len(logits))
+        for place, loss in enumerate(self.losses):
+            rows = (self.owners == place).nonzero().flatten().to(logits.device)
+            if len(rows):
+                value = _one_per_image(loss(logits[rows], masks[rows]), len(rows))
+                values = values.index_put((rows,), value.to(values))
+        return values
+
+    def at(self, progress: float, *, targeted: bool = False) -> Loss:
+        """The same with the losses that change while the attack goes on at one moment of it."""
+        losses = (_at(loss, progress, targeted) for loss in self.losses)
+        return SideBySide(tuple(losses), self.owners)
+
+    def select(self, wanted: Bool[Tensor, " b"]) -> "SideBySide":
+        """The same for some of the images."""
+        return SideBySide(self.losses, self.owners[wanted.cpu()])
+
+
+def name_of(loss: Loss) -> str:
+    """What a loss is called in tables."""
+    return getattr(loss, "__name__", type(loss).__name__)
+
+
+def _at(loss: Loss, progress: float, targeted: bool) -> Loss:
+    return loss.at(progress, targeted=targeted) if isinstance(loss, ScheduledLoss) else loss
+
+
+def _one_per_image(values: object, count: int) -> PerImage:
+    # Asked of each loss by itself: put beside others, a single number would be spread silently.
+    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    if not isinstance(values, Tensor) or shape != (count,):
+        raise ValueError(
+            f"Expected a loss of shape ({count},), one value per image, got {shape}; a mean over "
+            "the batch would couple its images, so reduce over pixels only."
+        )
+    return values
