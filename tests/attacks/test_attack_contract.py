@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import ATTACKS, LOSSES, fgsm, noise, pgd
+from palpate.attacks import (
+    ATTACKS,
+    LOSSES,
+    fgsm,
+    hopskipjump,
+    noise,
+    pgd,
+    simba,
+    spsa,
+    square,
+)
 from palpate.attacks.losses import bce, bce_dice, dice, margin
 from palpate.geometry import norms
 from palpate.randomness import generator
@@ -34,16 +44,73 @@ CASES = {
     "pgd-by-loss": (partial(pgd, epsilon=EPSILON, steps=4, keep="loss"), EPSILON, "linf"),
     "pgd-last": (partial(pgd, epsilon=EPSILON, steps=4, keep="last"), EPSILON, "linf"),
     "pgd-stops": (partial(pgd, epsilon=EPSILON, steps=8, early_stop=True), EPSILON, "linf"),
+    "square": (partial(square, epsilon=EPSILON, queries=30), EPSILON, "linf"),
+    "square-l2": (partial(square, epsilon=LENGTH, queries=30, norm="l2"), LENGTH, "l2"),
+    "square-stops": (
+        partial(square, epsilon=EPSILON, queries=30, early_stop=True, share=0.2),
+        EPSILON,
+        "linf",
+    ),
+    "square-by-loss": (
+        partial(square, epsilon=EPSILON, queries=30, keep="loss", loss=bce),
+        EPSILON,
+        "linf",
+    ),
+    "square-targeted": (
+        partial(square, epsilon=EPSILON, queries=30, targeted=True, loss=bce_dice),
+        EPSILON,
+        "linf",
+    ),
+    "spsa": (partial(spsa, epsilon=EPSILON, queries=70, samples=16), EPSILON, "linf"),
+    "spsa-many": (partial(spsa, epsilon=EPSILON, queries=129, samples=64), EPSILON, "linf"),
+    "nes-l2": (
+        partial(spsa, epsilon=LENGTH, queries=70, samples=16, norm="l2", directions="gaussian"),
+        LENGTH,
+        "l2",
+    ),
+    "spsa-targeted": (
+        partial(spsa, epsilon=EPSILON, queries=70, samples=16, targeted=True, keep="loss"),
+        EPSILON,
+        "linf",
+    ),
+    "simba": (partial(simba, epsilon=EPSILON, queries=30, frequencies=0.5), EPSILON, "linf"),
+    "simba-l2": (
+        partial(simba, epsilon=LENGTH, queries=30, basis="pixel", norm="l2"),
+        LENGTH,
+        "l2",
+    ),
+    "simba-targeted": (
+        partial(simba, epsilon=EPSILON, queries=30, targeted=True, keep="loss", loss=dice),
+        EPSILON,
+        "linf",
+    ),
+    "hopskipjump": (
+        partial(hopskipjump, epsilon=4 * EPSILON, queries=250, tau=0.45, samples=20),
+        4 * EPSILON,
+        "linf",
+    ),
+    "hopskipjump-l2": (
+        partial(hopskipjump, epsilon=2 * LENGTH, queries=250, tau=0.45, samples=20, norm="l2"),
+        2 * LENGTH,
+        "l2",
+    ),
+    "hopskipjump-stops": (
+        partial(hopskipjump, epsilon=0.9, queries=250, tau=0.45, samples=20, early_stop=True),
+        0.9,
+        "linf",
+    ),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),
     "noise-uniform": (partial(noise, epsilon=EPSILON, spread="uniform"), EPSILON, "linf"),
     "noise-ball": (partial(noise, epsilon=LENGTH, norm="l2", spread="uniform"), LENGTH, "l2"),
 }
 every_attack = pytest.mark.parametrize(("attack", "epsilon", "norm"), CASES.values(), ids=CASES)
-gradient_attacks = {name: case for name, case in CASES.items() if "noise" not in name}
-every_gradient_attack = pytest.mark.parametrize(
-    ("attack", "epsilon", "norm"), gradient_attacks.values(), ids=gradient_attacks
+optimising = {name: case for name, case in CASES.items() if "noise" not in name}
+every_optimising_attack = pytest.mark.parametrize(
+    ("attack", "epsilon", "norm"), optimising.values(), ids=optimising
 )
+# That an image was not broken is said elsewhere; here only what comes back counts.
+pytestmark = pytest.mark.filterwarnings("ignore::palpate.attacks.NotBrokenWarning")
 
 
 def generators(count):
@@ -69,7 +136,7 @@ def test_stays_in_the_ball_and_in_the_pixel_range(attack, epsilon, norm, seed, n
     assert adversarial.max() <= 1
 
 
-@every_gradient_attack
+@every_optimising_attack
 def test_harms_every_image(attack, epsilon, norm, net, images, masks):
     adversarial = attack(net, images, masks, generator=generators(4))
     before, after = (harm(attack, net(x), masks) for x in (images, adversarial))
@@ -144,7 +211,7 @@ def test_epsilon_zero_gives_the_images_back(attack, epsilon, norm, net, images, 
     assert adversarial.data_ptr() != images.data_ptr()
 
 
-@every_gradient_attack
+@every_optimising_attack
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_works_where_gradients_are_off(attack, epsilon, norm, context, net, images, masks):
     expected = attack(net, images, masks, generator=generators(4))

@@ -31,7 +31,10 @@ def test_epsilon_in_another_unit(epsilon, recipe):
         ({"train__settings__epochs": 0}, "epochs > 0"),
         ({"evaluate__attacks": {"fsgm": {}}}, "There is no attack 'fsgm'; expected one of"),
         ({"evaluate__attacks": {"pgd": {"loss": "mse"}}}, "There is no loss 'mse'"),
-        ({"evaluate__attacks": {"pgd": {"step": 3}}}, r"no option 'step'; .* Did you mean .steps.\?"),
+        (
+            {"evaluate__attacks": {"pgd": {"step": 3}}},
+            r"no option 'step'; .* Did you mean .steps.\?",
+        ),
         ({"evaluate__attacks": {"pgd": {"steps": 0}}}, "'pgd' cannot be run.*steps"),
         ({"evaluate__split": "tests"}, "evaluate.split"),
         ({"data__prompt": "p7"}, "p7"),

@@ -59,3 +59,16 @@ def check_schedule(steps: int, restarts: int, step_size: float | None) -> None:
         raise ValueError(f"Expected steps >= 1 and restarts >= 1, got {steps} and {restarts}.")
     if step_size is not None and not 0 < step_size < math.inf:
         raise ValueError(f"Expected a finite step_size > 0, got {step_size}.")
+
+
+def check_search(queries: int, at_least: int, keep: str, early_stop: bool) -> None:
+    """Raise ``ValueError`` unless an attack without gradients has something to do."""
+    if queries < at_least:
+        raise ValueError(f"Expected queries >= {at_least}, got {queries}.")
+    if keep not in ("dice", "loss"):
+        raise ValueError(f"Expected keep 'dice' or 'loss', got {keep!r}.")
+    if early_stop and keep != "dice":
+        raise ValueError(
+            f"Expected keep='dice' with early_stop, got keep={keep!r}: stopping at the worst "
+            "Dice score changes which point has the highest loss."
+        )
