@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import fgsm, pgd
-from palpate.attacks.losses import bce
+from palpate.attacks import fgsm, pgd, square
+from palpate.attacks.losses import bce, margin
+from palpate.randomness import generator
 
 torchattacks = pytest.importorskip(
     "torchattacks", reason="torchattacks is not installed (pip install --no-deps torchattacks)"
@@ -66,3 +67,38 @@ def test_reaches_the_loss_of_torchattacks(ours, theirs, net):
     expected = other(images, masks[:, 0].long())
     assert_close(bce(net(found), masks), bce(net(expected), masks), rtol=1e-4, atol=0)
     assert_close(found - images, expected - images, rtol=0, atol=1e-5)
+
+
+class Margin(torch.nn.Module):
+    """Two classes whose difference is our margin, far from changing sides: a search runs on."""
+
+    def __init__(self, net, masks) -> None:
+        super().__init__()
+        self.net, self.masks = net, masks
+
+    def forward(self, images):
+        harm = margin(self.net(images), self.masks)
+        return torch.stack([torch.zeros_like(harm), harm - 1e3], 1)
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon"), [("linf", EPSILON), ("l2", LENGTH)], ids=["linf", "l2"]
+)
+def test_square_attack_comes_as_far_as_that_of_torchattacks(norm, epsilon, net):
+    """Their random numbers are not ours, so only what they reach on average can agree."""
+    random = torch.Generator().manual_seed(4)
+    images = torch.rand(8, 3, 16, 16, generator=random)
+    masks = torch.rand(8, 1, 16, 16, generator=random) > 0.5
+    theirs = torchattacks.Square(
+        Margin(net, masks), norm={"linf": "Linf", "l2": "L2"}[norm], eps=epsilon, n_queries=120
+    )
+    state = torch.get_rng_state()
+    expected = theirs(images, torch.zeros(8, dtype=torch.long))
+    torch.set_rng_state(state)  # theirs seeds the global generator
+    found = square(
+        net, images, masks, epsilon=epsilon, norm=norm, queries=120, keep="loss",
+        generator=generator(0),
+    )  # fmt: skip
+    clean, ours, other = (margin(net(x), masks).detach() for x in (images, found, expected))
+    assert (ours > clean).all()
+    assert ((ours - clean).mean() / (other - clean).mean()).item() == pytest.approx(1, abs=0.15)
