@@ -6,12 +6,12 @@ import jaxtyping
 import pytest
 import torch
 
-from palpate.attacks import ZeroGradientWarning, fgsm, noise, pgd
+from palpate.attacks import ATTACKS, ZeroGradientWarning, fgsm, noise, pgd
 from palpate.attacks.losses import dice
 
 EPSILON = 8 / 255
 BOTH = pytest.mark.parametrize("attack", [fgsm, partial(pgd, steps=3)], ids=["fgsm", "pgd"])
-ALL = pytest.mark.parametrize("attack", [noise, fgsm, pgd], ids=["noise", "fgsm", "pgd"])
+ALL = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
 @pytest.fixture

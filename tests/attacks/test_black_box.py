@@ -191,7 +191,14 @@ def reached(model, attack, images, masks, epsilon, norm):
             0.85,
         ),
         (
-            partial(spsa, queries=4000, samples=64, directions="gaussian", loss=margin),
+            partial(
+                spsa,
+                queries=4000,
+                samples=64,
+                directions="gaussian",
+                loss=margin,
+                keep="loss",
+            ),
             EPSILON,
             "linf",
             0.88,
