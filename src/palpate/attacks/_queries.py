@@ -68,7 +68,7 @@ def pursue(
     def advance(row: int, answers: list[Answer] | None) -> None:
         try:
             points = next(walks[row]) if answers is None else walks[row].send(answers)
-            if left[row] == 0:
+            if left[row] <= 0:
                 walks[row].throw(NoQueriesLeftError())
                 raise AssertionError("A walk asked on although it had no queries left.")
             asked[row] = points[: left[row]]
