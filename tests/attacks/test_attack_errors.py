@@ -5,7 +5,18 @@ from functools import partial
 import pytest
 import torch
 
-from palpate.attacks import ZeroGradientWarning, apgd, fgsm, noise, pgd, sea
+from palpate.attacks import (
+    ZeroGradientWarning,
+    apgd,
+    fgsm,
+    hopskipjump,
+    noise,
+    pgd,
+    sea,
+    simba,
+    spsa,
+    square,
+)
 from palpate.attacks.losses import dice
 
 EPSILON = 8 / 255
@@ -15,7 +26,9 @@ BOTH = pytest.mark.parametrize(
     ids=["fgsm", "pgd", "apgd"],
 )
 ALL = pytest.mark.parametrize(
-    "attack", [noise, fgsm, pgd, apgd, sea], ids=["noise", "fgsm", "pgd", "apgd", "sea"]
+    "attack",
+    [noise, fgsm, pgd, apgd, sea, square, spsa, simba, hopskipjump],
+    ids=lambda attack: attack.__name__,
 )
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import apgd, fgsm, pgd, transfer
-from palpate.attacks.losses import bce
+from palpate.attacks import apgd, fgsm, pgd, square, transfer
+from palpate.attacks.losses import bce, margin
 from palpate.geometry import norms
+from palpate.randomness import generator
 
 torchattacks = pytest.importorskip(
     "torchattacks", reason="torchattacks is not installed (pip install --no-deps torchattacks)"
@@ -140,3 +141,40 @@ def test_apgd_takes_the_way_of_torchattacks(norm, epsilon, seed, net, monkeypatc
     values = (bce(Pooled(net)(x), masks) for x in (found, expected))
     assert_close(*values, rtol=1e-6, atol=0)
     assert_close((found - images) / epsilon, (expected - images) / epsilon, rtol=0, atol=1e-4)
+
+
+class Margin(torch.nn.Module):
+    """Two classes whose difference is our margin, far from changing sides: a search runs on."""
+
+    def __init__(self, net, masks) -> None:
+        super().__init__()
+        self.net, self.masks = net, masks
+
+    def forward(self, images):
+        harm = margin(self.net(images), self.masks)
+        return torch.stack([torch.zeros_like(harm), harm - 1e3], 1)
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon"), [("linf", EPSILON), ("l2", LENGTH)], ids=["linf", "l2"]
+)
+def test_square_attack_comes_as_far_as_that_of_torchattacks(norm, epsilon, net):
+    """Their random numbers are not ours, so only what they reach on average can agree."""
+    random = torch.Generator().manual_seed(4)
+    images = torch.rand(8, 3, 16, 16, generator=random)
+    masks = torch.rand(8, 1, 16, 16, generator=random) > 0.5
+    theirs = torchattacks.Square(
+        Margin(net, masks), norm={"linf": "Linf", "l2": "L2"}[norm], eps=epsilon, n_queries=120
+    )
+    theirs.init_hyperparam(images)
+    torch.manual_seed(0)
+    # The public call gives back clean images where no class changes, as none does here.
+    with torch.no_grad():
+        _, expected = theirs.attack_single_run(images, torch.zeros(8, dtype=torch.long))
+    found = square(
+        net, images, masks, epsilon=epsilon, norm=norm, queries=120, keep="loss",
+        generator=generator(0),
+    )  # fmt: skip
+    clean, ours, other = (margin(net(x), masks).detach() for x in (images, found, expected))
+    assert (ours > clean).all()
+    assert ((ours - clean).mean() / (other - clean).mean()).item() == pytest.approx(1, abs=0.15)

@@ -11,6 +11,7 @@ from palpate.attacks.cospgd import cospgd
 from palpate.attacks.dag import dag
 from palpate.attacks.ddn import ddn
 from palpate.attacks.fgsm import fgsm
+from palpate.attacks.hopskipjump import hopskipjump
 from palpate.attacks.losses import (
     MEDIS,
     NOTEBOOK,
@@ -33,6 +34,9 @@ from palpate.attacks.published import probability_loss, published_noise, publish
 from palpate.attacks.sea import sea
 from palpate.attacks.segpgd import segpgd
 from palpate.attacks.selection import Selectable
+from palpate.attacks.simba import simba
+from palpate.attacks.spsa import spsa
+from palpate.attacks.square import square
 from palpate.attacks.threats import threat_model
 from palpate.attacks.transfer import transfer
 from palpate.attacks.universals import UniversalPerturbation, fit_universal, universal
@@ -58,6 +62,7 @@ __all__ = [
     "eot",
     "fgsm",
     "fit_universal",
+    "hopskipjump",
     "medis",
     "noise",
     "pdpgd",
@@ -67,6 +72,9 @@ __all__ = [
     "published_pgd",
     "sea",
     "segpgd",
+    "simba",
+    "spsa",
+    "square",
     "threat_model",
     "transfer",
     "unchanged",
@@ -94,6 +102,10 @@ ATTACKS: dict[str, Attack] = {
     "asma": asma,
     "dag": dag,
     "medis": medis,
+    "square": square,
+    "spsa": spsa,
+    "simba": simba,
+    "hopskipjump": hopskipjump,
 }
 
 LOSSES: dict[str, Loss] = {

@@ -72,3 +72,16 @@ def check_keep(keep: str, choices: Sequence[str], early_stop: bool) -> None:
             f"Expected keep='dice' with early_stop, got keep={keep!r}: stopping at the worst "
             "Dice score changes which iterate has the highest loss and which is the last."
         )
+
+
+def check_search(queries: int, at_least: int, keep: str, early_stop: bool) -> None:
+    """Raise ``ValueError`` unless an attack without gradients has something to do."""
+    if queries < at_least:
+        raise ValueError(f"Expected queries >= {at_least}, got {queries}.")
+    if keep not in ("dice", "loss"):
+        raise ValueError(f"Expected keep 'dice' or 'loss', got {keep!r}.")
+    if early_stop and keep != "dice":
+        raise ValueError(
+            f"Expected keep='dice' with early_stop, got keep={keep!r}: stopping at the worst "
+            "Dice score changes which point has the highest loss."
+        )

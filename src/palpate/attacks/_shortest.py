@@ -14,7 +14,7 @@ _ROUNDING = 1e-6
 
 
 class UnbrokenWarning(RuntimeWarning):
-    """An attack for the smallest perturbation found none at all for some image."""
+    """An attack that has a goal to reach did not reach it on some image."""
 
 
 class Shortest:

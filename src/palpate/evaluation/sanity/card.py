@@ -20,7 +20,7 @@ _NOT_RUN: dict[int, tuple[str, str]] = {
         "Whether another model's gradients do more damage than the model's own is unknown.",
     ),
     13: (
-        "Nothing is declared here; 10 and 15 look for the symptoms.",
+        "No model was given to ask.",
         "A defence with random or non-differentiable stages needs an attack made for it.",
     ),
 }

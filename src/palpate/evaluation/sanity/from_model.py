@@ -10,7 +10,7 @@ from palpate.evaluation.bench import Bench, Precision
 from palpate.evaluation.fingerprint import hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.protocol import Protocol
-from palpate.evaluation.sanity import gradients, outcomes
+from palpate.evaluation.sanity import declared, gradients, outcomes, rivals
 from palpate.evaluation.sanity.check import NAMES, Check, conclude
 from palpate.evaluation.sanity.subject import Subject
 from palpate.progress import Progress, silent
@@ -19,9 +19,11 @@ from palpate.types import Segmenter
 _CHECKS: dict[int, Callable[[Subject], Check]] = {
     1: outcomes.leaves_alone_at_zero,
     4: outcomes.breaks_without_bound,
+    7: rivals.finds_no_more_by_search,
     9: gradients.has_converged,
     10: gradients.has_gradient,
     11: gradients.hides_nothing,
+    13: declared.declares_its_stages,
     14: outcomes.survives_storage,
     15: outcomes.answers_alike,
 }
@@ -39,10 +41,10 @@ def card_from_model(
     precision: Precision = "fp32",
     progress: Progress = silent,
 ) -> list[Check]:
-    """Checks 1, 4, 9, 10, 11, 12, 14 and 15 of the sanity card, on a few samples.
+    """Checks 1, 4, 7 and 9 to 15 of the sanity card, on a few samples.
 
     A check that cannot be carried out fails and says why. Together they take about ``5 * steps``
-    forward and backward passes per sample.
+    forward and backward passes per sample, and as many forward passes alone.
 
     Args:
         model: As in :func:`palpate.evaluation.evaluate`.

@@ -9,21 +9,21 @@ from scipy.optimize import isotonic_regression
 
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
+from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
+from palpate.evaluation.sanity.rivals import rivals_in
 
 LADDER = ("fgsm", "pgd", "apgd", "sea")  # each should be at least as strong as those before it
 CONTROL = "noise"
 
-_SAMPLE = ["dataset", "split", "key", "prompt_level", "prompt", "seed", "protocol"]
-_SETTING = ["norm", "epsilon"]
-_LOST = 0.01  # DSC by which an attack must be beaten before it counts as weaker on an image
 _VISIBLE = 0.02  # mean DSC that must be lost before damages are compared
 
 
 def card_from_rows(rows: pd.DataFrame) -> list[Check]:
     """Checks 2, 3, 5, 6, 10 and 16 of the sanity card, from the rows of one evaluation.
 
-    Attacks are known by how their names begin: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``,
-    so ``pgd-100`` is a ``pgd``.
+    With rows of attacks without gradients or from other models come checks 7 and 8. Attacks are
+    known by how their names begin: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``, so
+    ``pgd-100`` is a ``pgd``; for 7 and 8 see :func:`palpate.evaluation.sanity.rivals.rivals_in`.
 
     Args:
         rows: As returned by :func:`palpate.evaluation.evaluate`.
@@ -57,11 +57,12 @@ def _of_fixed_radius(rows: pd.DataFrame, attacked: pd.DataFrame) -> list[Check]:
         _beats_noise(attacked),
         _climbs_the_ladder(attacked),
         _moved_every_image(attacked),
+        *rivals_in(rows),
     ]
 
 
 def _has_something_to_lose(rows: pd.DataFrame) -> Check:
-    clean = rows.drop_duplicates(_SAMPLE)["dsc_clean"].mean()
+    clean = rows.drop_duplicates(SAMPLE)["dsc_clean"].mean()
     return conclude(
         16,
         grade(1 - clean, warn_above=0.5, fail_above=0.8),
@@ -86,7 +87,7 @@ def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
     outside = int((~(excess <= 0)).sum())
     measured = (
         f"{outside} of {len(rows)} images outside; the longest perturbation is "
-        f"{_percent((length / rows['epsilon'].where(rows['epsilon'] > 0)).max())} of its epsilon."
+        f"{percent((length / rows['epsilon'].where(rows['epsilon'] > 0)).max())} of its epsilon."
     )
     return conclude(
         2,
@@ -133,7 +134,7 @@ def _curves(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series, bool]]:
 
 
 def _beats_noise(rows: pd.DataFrame) -> Check:
-    by = [rows["attack"].map(_kind), *(rows[name] for name in _SETTING)]
+    by = [rows["attack"].map(_kind), *(rows[name] for name in SETTING)]
     damage = (rows["dsc_clean"] - rows["dsc"]).groupby(by).mean().unstack("attack")
     if CONTROL not in damage or damage.shape[1] < 2:
         meaning = "Add the attack 'noise': without it any disturbance passes for an attack."
@@ -150,7 +151,7 @@ def _beats_noise(rows: pd.DataFrame) -> Check:
     return conclude(
         5,
         grade(share, warn_above=0.5, fail_above=0.9),
-        f"Noise does at most {_percent(share)} of the damage of the strongest attack.",
+        f"Noise does at most {percent(share)} of the damage of the strongest attack.",
         good="The damage comes from the direction of the perturbation, not from its size.",
         doubtful="Much of the damage is what any disturbance does; the attacks add little.",
         bad="The attacks are no better than noise: they have no useful gradient, or the model "
@@ -159,7 +160,7 @@ def _beats_noise(rows: pd.DataFrame) -> Check:
 
 
 def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
-    scores = rows.groupby([*_SAMPLE, *_SETTING, rows["attack"].map(_kind)])["dsc"].min()
+    scores = rows.groupby([*SAMPLE, *SETTING, rows["attack"].map(_kind)])["dsc"].min()
     table = scores.unstack("attack")
     present = [kind for kind in LADDER if kind in table]
     pairs = [(weak, strong, table[[weak, strong]].dropna()) for weak, strong in pairwise(present)]
@@ -170,18 +171,18 @@ def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
         return Check(6, "not_run", measured, meaning)
     behind = {
         f"{strong} weaker than {weak} on {{}} of {len(both)} images": float(
-            (both[strong] > both[weak] + _LOST).mean()
+            (both[strong] > both[weak] + LOST).mean()
         )
         for weak, strong, both in compared
     }
     reversed_ = any(
-        both[strong].mean() > both[weak].mean() + _LOST for weak, strong, both in compared
+        both[strong].mean() > both[weak].mean() + LOST for weak, strong, both in compared
     )
     status = grade(max(behind.values()), warn_above=0.05, fail_above=0.2)
     return conclude(
         6,
         "fail" if reversed_ else status,
-        "; ".join(text.format(_percent(share)) for text, share in behind.items()) + ".",
+        "; ".join(text.format(percent(share)) for text, share in behind.items()) + ".",
         good="More effort finds at least as much damage, as it must.",
         doubtful="On some images more effort found less: give the stronger attack more steps or "
         "restarts.",
@@ -213,7 +214,3 @@ def _moved_every_image(rows: pd.DataFrame) -> Check:
 def _kind(name: str) -> str:
     kinds = (CONTROL, *LADDER)
     return next((kind for kind in kinds if name.startswith(kind)), name)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

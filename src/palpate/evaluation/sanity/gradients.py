@@ -1,5 +1,7 @@
 """Does the gradient lead anywhere? Checks 9, 10 and 11 of the sanity card."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from palpate.attacks import LOSSES
 from palpate.data.sample import Batch
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
+from palpate.types import Loss
 
 _SATURATED = 16.6  # log(2 ** 24): beyond it the sigmoid is exactly 0 or 1 in single precision
 _SLIGHT = 1e-12  # length of a gradient that survives no further multiplication
@@ -35,7 +38,7 @@ def has_converged(subject: Subject) -> Check:
 def has_gradient(subject: Subject) -> Check:
     """Check 10: the gradient of the loss is a number, is not zero, and reaches the pixels."""
     gradients = [_gradient(subject, batch) for batch in subject.batches]
-    lengths = torch.cat([gradient.flatten(1).norm(dim=1) for gradient in gradients])
+    lengths = _lengths(gradients)
     zeros = torch.cat([(gradient == 0).all(1).flatten(1).float().mean(1) for gradient in gradients])
     dead = int((~(lengths > _SLIGHT)).sum())  # also where it is not a number
     broken = dead > 0 or not lengths.isfinite().all()
@@ -75,10 +78,24 @@ def hides_nothing(subject: Subject) -> Check:
     )
 
 
-def _gradient(subject: Subject, batch: Batch) -> Tensor:
+def count_without(subject: Subject, loss: Loss) -> int:
+    """Images without a gradient of the loss, or with one that is not a number.
+
+    Raises:
+        RuntimeError: If autograd finds no path from the logits to the pixels.
+    """
+    gradients = [_gradient(subject, batch, loss) for batch in subject.batches]
+    return int((~(_lengths(gradients) > _SLIGHT)).sum())
+
+
+def _lengths(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten(1).norm(dim=1) for gradient in gradients])
+
+
+def _gradient(subject: Subject, batch: Batch, loss: Loss = LOSSES["bce_dice"]) -> Tensor:
     with torch.enable_grad():
         images = batch.images.clone().requires_grad_()
-        harm = LOSSES["bce_dice"](subject.logits(batch, images), batch.masks).sum()
+        harm = loss(subject.logits(batch, images), batch.masks).sum()
         if not harm.requires_grad:
             raise RuntimeError("The logits do not depend on the pixels as far as autograd can see.")
         (gradient,) = torch.autograd.grad(harm, images, allow_unused=True)

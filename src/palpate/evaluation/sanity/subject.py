@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palpate.attacks import LOSSES, ZeroGradientWarning, pgd
+from palpate.attacks import LOSSES, ZeroGradientWarning, pgd, square
 from palpate.data.sample import Batch
 from palpate.evaluation.answers import Answer
 from palpate.evaluation.bench import Bench, Result
 from palpate.evaluation.trials import Trial
 from palpate.types import Images, Logits, Loss, Masks, PerImage
+
+_LOOKS = 4  # a model that draws among few answers may well give the same one twice
+_QUERIES_PER_STEP = 5  # a pass forward and back costs about three queries
 
 
 @dataclass
@@ -60,6 +63,16 @@ class Subject:
         curve = LossCurve()
         return self.pgd(epsilon=self.epsilon, steps=self.steps, loss=curve), curve.means()
 
+    @cached_property
+    def largest_gap(self) -> float:
+        """How far logits of the same images lie apart between several looks."""
+        with torch.no_grad():
+            looks = [
+                torch.stack([self.logits(batch, batch.images) for _ in range(_LOOKS)])
+                for batch in self.batches
+            ]
+        return torch.stack([(look - look[0]).abs().max() for look in looks]).max().item()
+
     def pgd(
         self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]
     ) -> list[Result]:
@@ -73,6 +86,13 @@ class Subject:
                 warnings.simplefilter("ignore", ZeroGradientWarning)
                 results += self.bench.press(batch, clean, Trial("pgd", attack, "linf", epsilon))
         return results
+
+    def square(self) -> list[Result]:
+        """Attack every batch without gradients, at about the price of the attack above."""
+        attack: Any = partial(square, queries=_QUERIES_PER_STEP * self.steps)
+        trial = Trial("square", attack, "linf", self.epsilon)
+        pairs = zip(self.batches, self.clean, strict=True)
+        return [result for pair in pairs for result in self.bench.press(*pair, trial)]
 
     def logits(self, batch: Batch, images: Images) -> Logits:
         """What the model says about images in place of those of a batch, unscored."""

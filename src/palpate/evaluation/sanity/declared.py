@@ -1,0 +1,81 @@
+"""Does the model own up to what gradients cannot cope with? Check 13 of the sanity card.
+
+A model, a part of it or a wrapper around it declares such stages by attributes:
+
+- ``is_random = True``: the same image may get another answer; attacks have to average over it;
+- ``is_differentiable = False``: some stage has no gradient, or a substitute in its place.
+
+Who declares nothing leaves it to its parts; who declares something speaks for its parts too.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from palpate.attacks import LOSSES
+from palpate.evaluation.sanity.check import Check, Status, conclude
+from palpate.evaluation.sanity.gradients import count_without
+from palpate.evaluation.sanity.subject import Subject
+
+_NOTICEABLE = 1e-3  # of logits; smaller differences come from kernels, not from chance
+
+
+def declares_its_stages(subject: Subject) -> Check:
+    """Check 13: what looks random or has no gradient is declared to be so."""
+    is_random = declared(subject.bench.model, "is_random", prevailing=True)
+    is_differentiable = declared(subject.bench.model, "is_differentiable", prevailing=False)
+    gap, (dead, images) = subject.largest_gap, _without_gradient(subject)
+    concealed = (gap > _NOTICEABLE and not is_random) or (
+        dead > 0 and is_differentiable is not False
+    )
+    unseen = bool(is_random) and gap <= _NOTICEABLE
+    status: Status = "fail" if concealed else "warn" if unseen else "pass"
+    return conclude(
+        13,
+        status,
+        f"Logits of the same images differ by up to {gap:.3g}, {dead} of {images} images have no "
+        f"gradient; declared: is_random {_said(is_random)}, "
+        f"is_differentiable {_said(is_differentiable)}.",
+        good="Nothing random and nothing without gradient was found that is not declared. What is "
+        "declared needs attacks made for it.",
+        doubtful="The model is declared random, but always answered the same: look whether its "
+        "randomness is switched off, or held by a seed that attacks know too.",
+        bad="Something random or without gradient is in the way and is not declared: set "
+        "is_random or is_differentiable on it, and attack it with an average over its randomness "
+        "or a substitute for its gradient.",
+    )
+
+
+def declared(model: object, name: str, *, prevailing: bool) -> bool | None:
+    """What a model says of itself, or its parts say of it; None where nobody says anything.
+
+    Args:
+        model: A module, a function or a wrapper that holds either as ``model`` or ``func``.
+        name: The attribute.
+        prevailing: What holds for the whole if parts contradict each other.
+    """
+    own = getattr(model, name, None)
+    if isinstance(own, bool):
+        return own
+    said = {declared(part, name, prevailing=prevailing) for part in _parts(model)} - {None}
+    return None if not said else prevailing if prevailing in said else not prevailing
+
+
+def _parts(model: object) -> Iterator[object]:
+    if isinstance(model, nn.Module):
+        yield from model.children()
+    else:
+        yield from (getattr(model, name) for name in ("model", "func") if hasattr(model, name))
+
+
+def _without_gradient(subject: Subject) -> tuple[int, int]:
+    images = sum(len(batch.cases) for batch in subject.batches)
+    try:
+        # By the margin: where only a sigmoid is saturated, no stage of the model lacks a gradient.
+        return count_without(subject, LOSSES["margin"]), images
+    except RuntimeError:
+        return images, images
+
+
+def _said(value: bool | None) -> str:
+    return "not stated" if value is None else str(value)

@@ -1,0 +1,103 @@
+"""Attacks that know less of the model and must not do more: checks 7 and 8 of the sanity card."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from palpate.evaluation.rows import CLEAN
+from palpate.evaluation.sanity.check import Check, conclude, grade
+from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
+from palpate.evaluation.sanity.subject import Subject, mean_dsc
+
+BLACK_BOX = ("square", "spsa", "nes", "simba", "hopskipjump")
+TRANSFERRED = ("transfer",)
+
+
+def finds_no_more_by_search(subject: Subject) -> Check:
+    """Check 7: Square Attack, which needs no gradient, breaks no image more than PGD does."""
+    white, _ = subject.attacked
+    black = subject.square()
+    behind = sum(b.row.dsc < w.row.dsc - LOST for b, w in zip(black, white, strict=True))
+    return _BLACK.judge(
+        behind / len(white),
+        f"{black[0].row.forwards:.0f} queries of Square Attack beat {subject.steps} steps of PGD "
+        f"on {behind} of {len(white)} images; mean DSC {mean_dsc(black):.3f} against "
+        f"{mean_dsc(white):.3f}.",
+    )
+
+
+def rivals_in(rows: pd.DataFrame) -> list[Check]:
+    """Checks 7 and 8 by the rows of such attacks, where there are any.
+
+    Attacks are known by how their names begin: ``square``, ``spsa``, ``nes``, ``simba`` or
+    ``hopskipjump``, and ``transfer``. All others that used the model's gradient are white-box.
+    """
+    attacked = rows[rows["attack"] != CLEAN]
+    names = attacked["attack"]
+    white = attacked[
+        (attacked["backwards"] > 0) & ~names.str.startswith((*BLACK_BOX, *TRANSFERRED))
+    ]
+    return [
+        _compare(kind, attacked[names.str.startswith(kind.names)], white)
+        for kind in (_BLACK, _TRANSFERRED)
+        if names.str.startswith(kind.names).any()
+    ]
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """A kind of attack that sees less than a white-box attack."""
+
+    number: int
+    names: tuple[str, ...]
+    good: str
+    bad: str
+
+    def judge(self, share: float, measured: str) -> Check:
+        return conclude(
+            self.number,
+            grade(share, warn_above=0.05, fail_above=0.2),
+            measured,
+            good=self.good,
+            doubtful="It did more damage on some images: give the white-box attack more steps or "
+            "restarts, and report the worst of both.",
+            bad=self.bad,
+        )
+
+
+_BLACK = _Rival(
+    7,
+    BLACK_BOX,
+    good="A search without gradients finds no more than attacks that follow them.",
+    bad="A search without gradients does more damage than attacks that follow them: the gradient "
+    "is masked, and what looks like robustness is not. Look for saturation, rounding and stages "
+    "that cut or bend the gradient.",
+)
+_TRANSFERRED = _Rival(
+    8,
+    TRANSFERRED,
+    good="Gradients of other models lead to no more damage than the model's own.",
+    bad="Gradients of another model do more damage than the model's own, which then tell little: "
+    "the gradient is masked, and what looks like robustness is not.",
+)
+
+
+def _compare(kind: _Rival, rivals: pd.DataFrame, white: pd.DataFrame) -> Check:
+    by = [*SAMPLE, *SETTING]
+    scores = {"rival": rivals.groupby(by)["dsc"].min(), "white": white.groupby(by)["dsc"].min()}
+    both = pd.DataFrame(scores).dropna()
+    if both.empty:
+        meaning = "A white-box attack is needed at the same epsilon."
+        return Check(kind.number, "not_run", f"Only {_names(rivals)} was run.", meaning)
+    behind = (both["rival"] < both["white"] - LOST).groupby(SETTING).mean()
+    norm, epsilon = behind.index[int(behind.to_numpy().argmax())]
+    return kind.judge(
+        behind.max(),
+        f"{_names(rivals)} beat {_names(white)} on at most {percent(behind.max())} of the images "
+        f"of one epsilon ({norm} {epsilon:.3g}); mean DSC over all {both['rival'].mean():.3f} "
+        f"against {both['white'].mean():.3f}.",
+    )
+
+
+def _names(rows: pd.DataFrame) -> str:
+    return ", ".join(sorted(rows["attack"].unique()))
