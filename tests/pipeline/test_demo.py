@@ -11,10 +11,16 @@ import pytest
 
 from palpate.cli import main
 from palpate.evaluation import read_rows
+from palpate.models.embedded import EMBEDDED
 from palpate.pipeline.config import read_config
 from palpate.pipeline.demo import MODALITIES, OwnData, demo_config
 
 from .conftest import SOURCES
+
+with_weights = pytest.mark.skipif(
+    not (EMBEDDED["palpate/tiny"] / "model.safetensors").is_file(),
+    reason="palpate/tiny is not part of this checkout",
+)
 
 
 def demo(folder, *options):
@@ -36,6 +42,7 @@ def finished(tmp_path_factory):
     return folder, done
 
 
+@with_weights
 def test_the_page_is_in_the_current_directory_and_its_path_is_all_that_is_printed(finished):
     folder, done = finished
     page = "palpate-demo-endoscopy-fast/report/index.html"
@@ -43,6 +50,7 @@ def test_the_page_is_in_the_current_directory_and_its_path_is_all_that_is_printe
     assert (folder / page).stat().st_size > 100_000
 
 
+@with_weights
 def test_progress_and_scores_are_told(finished):
     told = finished[1].stderr
     for stage in ("training: ", "attacks: ", "sanity: "):
@@ -52,6 +60,7 @@ def test_progress_and_scores_are_told(finished):
         assert line in told
 
 
+@with_weights
 def test_fine_tuning_helps_and_attacks_hurt_more_than_noise(finished):
     rows = read_rows(finished[0] / "palpate-demo-endoscopy-fast" / "rows")
     dsc = rows.groupby(["attack", "epsilon"])["dsc"].mean()
@@ -63,6 +72,7 @@ def test_fine_tuning_helps_and_attacks_hurt_more_than_noise(finished):
     assert dsc["pgd"].mean() < dsc["fgsm"].mean() < dsc["noise"].mean()
 
 
+@with_weights
 def test_a_second_call_reuses_what_is_done(finished):
     folder, first = finished
     before = (folder / "palpate-demo-endoscopy-fast" / "checkpoint" / "metrics.csv").stat().st_mtime
@@ -75,6 +85,7 @@ def test_a_second_call_reuses_what_is_done(finished):
     assert time.monotonic() - started < 120
 
 
+@with_weights
 def test_a_run_of_other_settings_is_left_alone(finished):
     folder, _ = finished
     out = folder / "palpate-demo-endoscopy-fast"
@@ -101,6 +112,7 @@ def test_own_images_give_the_run_its_name_and_data(tmp_path):
     assert str(config.folder) == "palpate-demo-clinic-fast"
 
 
+@with_weights
 def test_own_images_from_the_shell(data_root, tmp_path):
     options = ["--images", f"{data_root}/images", "--masks", f"{data_root}/masks", "--fast"]
     done = demo(tmp_path, *options, "--prompt", "bright disc", "--out", "mine")

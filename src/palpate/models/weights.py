@@ -26,7 +26,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
         FileNotFoundError: If it is none of these.
     """
     if str(name) in EMBEDDED:
-        return EMBEDDED[str(name)]
+        return _embedded(str(name))
     folder = Path(name)
     if folder.is_dir():
         return folder
@@ -48,6 +48,16 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
             f"({type(error).__name__}). Check the name and the network, or download the model "
             "elsewhere and pass its directory."
         ) from error
+
+
+def _embedded(name: str) -> Path:
+    folder = EMBEDDED[name]
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"This copy of palpate comes without the weights of {name}. Install a release, or make "
+            "them with `palpate pretrain --config recipes/tiny.yaml`."
+        )
+    return folder
 
 
 def read_json(path: Path) -> dict[str, Any]:
