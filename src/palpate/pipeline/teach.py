@@ -39,6 +39,9 @@ class TeachConfig:
     """Data sets whose training splits are learnt from."""
     phantoms: int = 500
     """Phantoms of each kind in an epoch; every epoch has others."""
+    doubles: int = 0
+    """Phantoms of polyps and lesions in an epoch, of each kind, that have two of them, so that the
+    prompt must decide; beside those above, in the training of the whole model."""
     held_out: int = 60
     """Phantoms of each kind that choose the best epoch, beside the validation splits."""
     vocabulary: int = 1200
@@ -88,8 +91,9 @@ def teach(config: TeachConfig, progress: Progress = silent) -> Path:
         student, teacher, seen, pool(validation), out / "distilled", config.distillation,
         progress=progress,
     )  # fmt: skip
+    asked = pool([_augmented(part, config.augmentation) for part in (*data, *_doubles(config))])
     trained = train_whole(
-        taught, seen, pool(validation), out / "trained", config.training, progress=progress
+        taught, asked, pool(validation), out / "trained", config.training, progress=progress
     )
     return write_half(trained, out / "model")
 
@@ -106,6 +110,17 @@ def _parts(config: TeachConfig, split: str) -> Iterator[PromptedDataset]:
             )
         else:
             yield phantom_data(name, policy, split=split, size=size, count=config.held_out)
+
+
+def _doubles(config: TeachConfig) -> Iterator[PromptedDataset]:
+    if not config.doubles:
+        return
+    policy = PromptPolicy("random", seed=config.seed + 1)  # other scenes than those above
+    for name in ("phantom-endoscopy", "phantom-dermoscopy"):
+        yield phantom_data(
+            name, policy, split="train", size=config.parts.input_size, count=config.doubles,
+            things=2, fresh=True,
+        )  # fmt: skip
 
 
 def _augmented(part: PromptedDataset, augmentation: Augmentation) -> PromptedDataset:

@@ -25,6 +25,8 @@ from palpate.training.state import Progressed, load_state, save_state
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
+_TOWER = "vision_model."
+
 
 def fit(
     model: nn.Module,
@@ -72,7 +74,9 @@ def fit(
     if len(data) == 0:
         raise ValueError("Nothing to train on: the training split is empty.")
     folder.mkdir(parents=True, exist_ok=True)
-    optimizer = AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = AdamW(
+        _groups(model, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
     done = load_state(folder, model, optimizer, f"{identity} {_decisive(settings)}")
     accelerator = _accelerator(settings, folder, done)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -86,7 +90,7 @@ def fit(
         for step, batch in enumerate(batches):
             rate = _rate(epoch, step, steps, settings)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             with accelerator.autocast():
                 logits = model(batch.inputs, batch.prompts)
             loss = criterion(logits.float(), batch.masks.float())
@@ -166,8 +170,22 @@ def _share(accelerator: Accelerator, data: Epochs, epoch: int, settings: Trainin
 def _decisive(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that decide the weights; a resumed training may change the others."""
     decisive = {k: v for k, v in vars(settings).items() if k not in ("workers", "trackers")}
+    if settings.tower_rate == 1:  # states that were made before there was this setting stay valid
+        del decisive["tower_rate"]
     # 1 and 1.0 are the same setting.
     return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
+
+
+def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """What learns, each part with its share of the learning rate."""
+    learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    tower, rest = (
+        [p for name, p in learning if (_TOWER in name) == wanted] for wanted in (True, False)
+    )
+    groups = [{"params": rest, "share": 1.0}, {"params": tower, "share": settings.tower_rate}]
+    if settings.tower_rate == 1:
+        groups = [{"params": [p for _, p in learning], "share": 1.0}]
+    return [group for group in groups if group["params"]]
 
 
 def _rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:

@@ -21,6 +21,9 @@ class TrainingSettings:
     """Samples per step."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
+    tower_rate: float = 1.0
+    """Learning rate of the image tower as a part of the others': at rates at which the rest learns,
+    what is pretrained forgets."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
     warmup_epochs: float = 20.0
@@ -48,7 +51,14 @@ class TrainingSettings:
     """Trackers known to accelerate: tensorboard, wandb, mlflow, ..."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "validate_every"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "tower_rate",
+            "clip_norm",
+            "validate_every",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Expected {name} > 0, got {getattr(self, name)}.")
         for name in ("weight_decay", "final_learning_rate", "dice_weight", "bce_weight", "workers"):

@@ -11,6 +11,7 @@ from palpate.data.phantoms.entries import LEAST_SIZE, PhantomEntry, phantom_entr
 from palpate.data.phantoms.modalities import PHANTOMS
 from palpate.data.prompts import PromptPolicy, check_levels
 
+_RARITY = 4  # scenes that are drawn for one of two things, with room to spare
 SPLIT_SIZES = {"train": 2000, "val": 200, "test": 200}  # entries that load_data gives
 
 
@@ -22,6 +23,7 @@ def phantom_data(
     size: int | None = None,
     count: int | None = None,
     look: str | None = None,
+    things: int | None = None,
     fresh: bool = False,
 ) -> PromptedDataset:
     """Phantoms of one kind.
@@ -33,6 +35,7 @@ def phantom_data(
         size: Side of the images in pixels; the same scene at any size.
         count: How many entries, as many as you like; by default as in ``SPLIT_SIZES``.
         look: One of the appearances of the modality; by default the first.
+        things: Only scenes that can be asked for this many things.
         fresh: Every epoch of a training has scenes of its own.
 
     Raises:
@@ -40,16 +43,18 @@ def phantom_data(
     """
     look = _checked(name, split, size, look)
     count = SPLIT_SIZES[split] if count is None else count
-    draw = partial(_of_epoch, name, split, policy.seed, look, count)
+    draw = partial(_of_epoch, name, split, policy.seed, look, things, count)
     data = _dataset(name, split, size, policy, draw(0))
     return replace(data, redraw=draw) if fresh else data
 
 
 def _of_epoch(
-    name: str, split: str, seed: int, look: str, count: int, epoch: int
+    name: str, split: str, seed: int, look: str, things: int | None, count: int, epoch: int
 ) -> tuple[PhantomEntry, ...]:
-    # A scene has an entry at least, so that no two epochs share one.
-    return tuple(islice(phantom_entries(name, split, seed, look, start=epoch * count), count))
+    # A scene has an entry at least, and most are passed over where two things are wanted, so that
+    # epochs that are this far apart share none.
+    start = epoch * count * (_RARITY if things else 1)
+    return tuple(islice(phantom_entries(name, split, seed, look, things, start), count))
 
 
 def listening_pair(
