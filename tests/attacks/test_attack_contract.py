@@ -136,7 +136,7 @@ CASES = {
     "ddn": (partial(ddn, tau=LOST, steps=20), WHOLE, "l2"),
     "ddn-8-bit": (partial(ddn, tau=LOST, steps=20, levels=256), WHOLE, "l2"),
     "pdpgd": (partial(pdpgd, tau=LOST, steps=60), 1.0, "linf"),
-    "pdpgd-l2": (partial(pdpgd, tau=LOST, steps=60, norm="l2"), WHOLE, "l2"),
+    "pdpgd-l2": (partial(pdpgd, tau=LOST, steps=100, norm="l2"), WHOLE, "l2"),
     "alma_prox": (partial(alma_prox, tau=LOST, steps=20, step_size=0.02), 1.0, "linf"),
     "alma_prox-l2": (
         partial(alma_prox, tau=LOST, steps=20, step_size=0.02, norm="l2"),

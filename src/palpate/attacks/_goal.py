@@ -89,7 +89,7 @@ class Goal:
     def _worth(self, masks: Masks) -> tuple[Float64[Tensor, "b p"], Float64[Tensor, " b"]]:
         """What each pixel adds to the goal once it is the attacker's, and what is needed."""
         inside = masks.flatten(1)
-        worth = torch.where(inside, 2 - self.tau, self.tau).double()
+        worth = self.tau + (2 - 2 * self.tau) * inside.double()
         area = inside.sum(1).double()
         if self.targeted:
             return worth, torch.full_like(area, self.tau * inside.shape[1])

@@ -1,5 +1,6 @@
 """The loop of all gradient attacks that look for the smallest perturbation."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -56,6 +57,7 @@ def search(
         problem = Problem(
             model, images.clone(), masks.clone(), rule.loss, False, torch.arange(len(images))
         )
+        _for_each_tensor(rule, torch.clone)
         adversarial = problem.images
         shortest = Shortest(adversarial, norm, max_epsilon)
         flat = torch.zeros(len(images), dtype=torch.bool)
@@ -72,7 +74,8 @@ def search(
             flat[problem.rows] |= (is_flat(gradient) & ~reached).cpu()
             adversarial = rule.move(problem.images, adversarial, gradient, reached)[going]
             problem = problem.select(going)
-            _select(rule, going)
+            if not going.all():
+                _for_each_tensor(rule, lambda state, going=going: state[going])
     warn_if_flat(flat)
     warn_if_unbroken(shortest, max_epsilon, norm, str(goal))
     return shortest.adversarial
@@ -88,8 +91,7 @@ def per_image(values: PerImage) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def _select(rule: Rule, going: Bool[Tensor, " b"]) -> None:
-    if not going.all():
-        for name, value in vars(rule).items():
-            if isinstance(value, Tensor):
-                setattr(rule, name, value[going])
+def _for_each_tensor(rule: Rule, change: Callable[[Tensor], Tensor]) -> None:
+    for name, value in vars(rule).items():
+        if isinstance(value, Tensor):
+            setattr(rule, name, change(value))

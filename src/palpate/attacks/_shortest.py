@@ -80,5 +80,5 @@ def warn_if_unbroken(shortest: Shortest, max_epsilon: float, norm: Norm, goal: s
             f"{int(lost.sum())} of {len(lost)} images; they come back unchanged. Count them as "
             "not broken: more steps may break them.",
             UnbrokenWarning,
-            stacklevel=4,  # this function, the search, the attack: then the caller
+            stacklevel=4,  # this function, the search or bisection, one above it: then the caller
         )

@@ -34,6 +34,7 @@ _TRICKLE = 1e-6  # of the mean margin, in the loss: where all is reached, PGD st
 _STOPPING_PGD = partial(pgd, random_start=False, early_stop=True)
 
 
+@torch.no_grad()
 def bisection(
     model: LogitsFn,
     images: Images,
