@@ -141,6 +141,14 @@ def test_the_lowest_dice_score_comes_back_on_the_way_the_loss_leads(net, images,
     assert not torch.equal(by_score, by_loss)
 
 
+def test_the_start_is_no_candidate(model, images, masks):
+    images, masks = images[1:3], masks[1:3]
+    heals = partial(apgd, model, images, masks, epsilon=0.05, steps=4, random_start=False)
+    found = heals(loss=lambda z, m: -bce(z, m))
+    # The clean image is the worst there is on this way, and still not what comes back.
+    assert (dsc(model(found), masks) > dsc(model(images), masks)).all()
+
+
 def test_finds_more_than_as_many_steps_of_fixed_length(net, images, masks):
     from palpate.attacks import pgd
 

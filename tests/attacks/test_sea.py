@@ -26,6 +26,11 @@ def wrong(logits, masks):
     return ((logits > 0) != masks).flatten(1).float().mean(1)
 
 
+def healing(logits, masks):
+    """Leads back to the truth."""
+    return -bce(logits, masks)
+
+
 class Watched(torch.nn.Module):
     """Keeps every point it is shown."""
 
@@ -74,6 +79,18 @@ def test_is_as_strong_as_each_of_its_runs(targeted, net, images, masks):
     assert len({tuple(run[0].flatten().tolist()) for run in runs}) == 4
 
 
+@pytest.mark.parametrize("losses", [[bce, healing], [healing, bce]])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_between_runs_of_one_score_the_wrong_pixels_decide(targeted, losses, model, images, masks):
+    images, masks = images[1:3], masks[1:3]  # in which some is found, and not all
+    nothing = torch.zeros_like(masks)  # DSC 0 if anything is found
+    attack = partial(sea, model, images, nothing, epsilon=0.02, steps=6, targeted=targeted)
+    found, clean = (
+        wrong(model(x), nothing) for x in (attack(losses=losses, generator=generator(0)), images)
+    )
+    assert (found < clean).all() if targeted else (found > clean).all()
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_phases_close_in_on_the_ball(norm, net, images, masks):
     epsilon = EPSILON if norm == "linf" else 0.3
@@ -93,15 +110,26 @@ def test_each_phase_starts_from_the_worst_point_of_the_one_before(net, images, m
         (points[1:7], 1.5 * EPSILON, points[7]),  # a random point is no candidate
         (points[7:14], EPSILON, points[14]),  # but one that was led to is
     ):
+        scores, values = ([f(net(x), masks) for x in candidates] for f in (dsc, bce))
         for i in range(4):
-            here = slice(i, i + 1)
-            ranks = [
-                (-dsc(net(x[here]), masks[here]).item(), bce(net(x[here]), masks[here]).item())
-                for x in candidates
-            ]
-            best = candidates[ranks.index(max(ranks))][here]
-            expected = perturb(images[here], project(best - images[here], radius, "linf"))
-            assert_close(start[here], expected, rtol=0, atol=1e-7)
+            ranks = [(-d[i].item(), v[i].item()) for d, v in zip(scores, values, strict=True)]
+            best = candidates[ranks.index(max(ranks))][i]
+            delta = project((best - images[i])[None], radius, "linf")
+            assert_close(start[i : i + 1], perturb(images[i : i + 1], delta), rtol=0, atol=1e-7)
+
+
+def test_the_start_of_a_later_phase_may_be_its_worst_point(model, images, masks):
+    images, masks = images[1:3], masks[1:3]
+
+    def turns_round(logits, masks, calls=[]):  # noqa: B006
+        calls.append(None)
+        return bce(logits, masks) if len(calls) <= 7 else healing(logits, masks)
+
+    watched = Watched(model)
+    sea(watched, images, masks, epsilon=0.02, steps=20, losses=[turns_round])
+    start, later = watched.points[7], watched.points[14]
+    assert (dsc(model(start), masks) < dsc(model(watched.points[13]), masks)).all()
+    assert_close(later - images, (start - images).clamp(-0.02, 0.02))
 
 
 def test_with_one_phase_it_is_apgd_from_another_start(net, images, masks):
