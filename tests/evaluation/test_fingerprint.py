@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from palpate.attacks import fgsm, pgd
-from palpate.attacks.losses import margin
+from palpate.attacks.losses import Tsallis, margin
 from palpate.evaluation.fingerprint import describe, differences, hash_data, hash_weights
 
 from .blobs import BlobFinder, blobs
@@ -84,3 +84,8 @@ def test_only_attacks_may_be_missing_on_one_side():
     assert differences({"a": "1"}, {"a": "1", "attack.x": "p"}) == {}
     assert differences({"a": "1"}, {}) == {"a": ("1", "absent")}
     assert differences({"attack.x": "p"}, {"attack.x": "q"}) == {"attack.x": ("p", "q")}
+
+
+def test_what_a_loss_was_made_with_is_part_of_its_name():
+    assert describe(Tsallis()) != describe(Tsallis(first=-3.0))
+    assert describe(partial(pgd, loss=Tsallis())) != describe(partial(pgd, loss=Tsallis(last=0.5)))

@@ -9,7 +9,7 @@ missing on one side, so that an attack can be added to rows that exist.
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -89,6 +89,8 @@ def describe(attack: object) -> str:
 
 def _settings(function: Callable[..., Any]) -> dict[str, Any]:
     bound = dict(function.keywords) if isinstance(function, partial) else {}
+    if is_dataclass(function) and not isinstance(function, type):
+        bound |= {field.name: getattr(function, field.name) for field in fields(function)}
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # callables written in C need not have a signature
