@@ -43,7 +43,7 @@ def test_a_bound_epsilon_is_kept():
         ({"pgd": pgd}, [-0.1], "got -0.1"),
         ({"pgd": pgd}, [float("nan")], "got nan"),
         ({"pgd": pgd}, [0.1, 0.1], "every epsilon once"),
-        ({"pgd": partial(pgd, norm="l1")}, [0.1], "norm 'l1'; expected 'linf' or 'l2'"),
+        ({"pgd": partial(pgd, norm="l1")}, [0.1], "norm 'l1'; expected 'linf', 'l2'"),
         ({"clean": pgd}, [0.1], "one named 'clean'"),
     ],
 )

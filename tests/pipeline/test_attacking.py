@@ -17,7 +17,7 @@ mi: {attack: transfer, steps: 2, kernel: 3}
 
 
 def test_threat_models_are_plain_values():
-    attacks = attacks_of(yaml.safe_load(RECIPE), [1.0, 8.0])
+    attacks = attacks_of(yaml.safe_load(RECIPE), [1 / 255, 8 / 255])
     images = torch.full((1, 3, 6, 6), 100 / 255)
     masks = torch.zeros(1, 1, 6, 6, dtype=torch.bool)
     masks[..., 1:4, 1:4] = True
@@ -44,7 +44,7 @@ def test_threat_models_are_plain_values():
 )
 def test_wrong_ones_are_found_before_anything_long_begins(options, message):
     with pytest.raises(ValueError, match=message):
-        attacks_of(options, [8.0])
+        attacks_of(options, [8 / 255])
 
 
 def test_a_universal_perturbation_is_named_by_its_file(tmp_path):
@@ -56,8 +56,8 @@ def test_a_universal_perturbation_is_named_by_its_file(tmp_path):
             "universal": {"perturbation": path},
             "shuffled": {"attack": "universal", "perturbation": path, "shuffled": True},
         },
-        [8.0],
+        [8 / 255],
     )
     assert repr(attacks["universal"].keywords["perturbation"]) == repr(kept)
     with pytest.raises(FileNotFoundError, match="no file"):
-        attacks_of({"universal": {"perturbation": str(tmp_path / "none")}}, [8.0])
+        attacks_of({"universal": {"perturbation": str(tmp_path / "none")}}, [8 / 255])
