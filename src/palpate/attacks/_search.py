@@ -1,6 +1,7 @@
 """The loop of all gradient attacks that look for the smallest perturbation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -75,7 +76,7 @@ def search(
             adversarial = rule.move(problem.images, adversarial, gradient, reached)[going]
             problem = problem.select(going)
             if not going.all():
-                _for_each_tensor(rule, lambda state, going=going: state[going])
+                _for_each_tensor(rule, partial(_some, going))
     warn_if_flat(flat)
     warn_if_unbroken(shortest, max_epsilon, norm, str(goal))
     return shortest.adversarial
@@ -89,6 +90,10 @@ def valid(images: Images, delta: Images, max_epsilon: float, norm: Norm) -> Imag
 def per_image(values: PerImage) -> Tensor:
     """To be multiplied with images."""
     return values.view(-1, 1, 1, 1)
+
+
+def _some(going: Bool[Tensor, " b"], state: Tensor) -> Tensor:
+    return state[going]
 
 
 def _for_each_tensor(rule: Rule, change: Callable[[Tensor], Tensor]) -> None:

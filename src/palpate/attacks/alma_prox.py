@@ -11,6 +11,7 @@ from palpate.attacks._search import per_image, search, valid
 from palpate.attacks._shortest import largest_radius
 from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
 
+_STEPS = {"linf": 0.001, "l2": 0.005}
 _LAST_STEP = 0.1  # of the first
 _MULTIPLIER, _PENALTY = 1.0, 0.01  # at the start
 _CHECK = 10  # steps between two looks at a constraint
@@ -29,7 +30,7 @@ def alma_prox(
     tau: float = 0.5,
     max_epsilon: float | None = None,
     steps: int = 500,
-    step_size: float = 0.001,
+    step_size: float | None = None,
     norm: Norm = "linf",
     targeted: bool = False,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
@@ -57,7 +58,8 @@ def alma_prox(
             or above.
         max_epsilon: Longest perturbation that is accepted; None for any.
         steps: Updates.
-        step_size: In units of pixel value; falls towards a tenth from the first success on.
+        step_size: In units of pixel value; falls towards a tenth from the first success on. None
+            is 0.001 as published, or 0.005 in L2, where single pixels have farther to go.
         norm: What is made small; the paper's is L-infinity.
         targeted: Approach ``masks`` instead of leaving them.
         generator: Ignored; nothing is random here.
@@ -79,6 +81,7 @@ def alma_prox(
     bound = largest_radius(norm, max_epsilon)
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
+    step_size = _STEPS[norm] if step_size is None else step_size
     rule = _Lagrangian(goal, images, masks, steps, step_size, norm, bound)
     return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
 
