@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,13 @@ import tyro
 
 from palpate.hints import did_you_mean
 from palpate.pipeline import watching
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
+from palpate.pipeline.config import (
+    BuildConfig,
+    ModelConfig,
+    RunConfig,
+    TransferOptions,
+    read_recipe,
+)
 from palpate.pipeline.demo import DEFAULT, OwnData, demo_config
 
 
@@ -78,6 +84,36 @@ class Report:
         print(make_report(self.run))
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """Attack the model of every run by way of the model of every other."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; their models are pressed on the data of the first."""
+    out: Path = Path("transfer")
+    """Folder of the rows and the table."""
+    options: Annotated[TransferOptions, tyro.conf.arg(name="")] = field(
+        default_factory=TransferOptions
+    )
+    """How the surrogate is attacked."""
+    epsilon_255: tuple[float, ...] = (2.0, 8.0)
+    """Radii of the ball, in steps of an 8-bit image (1 = 1/255)."""
+    limit: int | None = None
+    """Only the first so many samples."""
+
+    def __call__(self) -> None:
+        from palpate.pipeline.show import show_table
+        from palpate.pipeline.transferring import transfer_runs
+
+        radii = [epsilon / 255 for epsilon in self.epsilon_255]
+        with watching() as progress:
+            table = transfer_runs(
+                self.runs, self.out, self.options, radii, limit=self.limit, progress=progress
+            )
+        show_table(table)
+        print(self.out / "tables" / "transfer.md")
+
+
 def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
     """Open every file of a data set and count what is there.
 
@@ -94,12 +130,13 @@ Other = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Transfer, tyro.conf.subcommand("transfer")]
 )
 
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
 _PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
 
-_COMMANDS = ("demo", "run", "train", "pretrain", "evaluate", "report", "data")
+_COMMANDS = ("demo", "run", "train", "pretrain", "evaluate", "report", "transfer", "data")
 
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
@@ -110,6 +147,7 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate pretrain --config recipes/tiny.yaml       a small model of one's own, from a DINOv2
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
   palpate report --run DIR                          tables, figures and page of a run
+  palpate transfer DIR DIR ...                      does what breaks one model break the next?
   palpate data check kvasir [--root DIR]            check and count a data set
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
@@ -140,7 +178,7 @@ def _dispatch(arguments: list[str]) -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"check": check}, prog="palpate data", args=arguments[1:]
         )
-    elif arguments[0] in ("demo", "evaluate", "report"):
+    elif arguments[0] in ("demo", "evaluate", "report", "transfer"):
         tyro.cli(Other, args=arguments, prog="palpate")()
     elif arguments[0] == "--version":
         print(f"palpate {version('palpate')}")

@@ -234,3 +234,8 @@ def test_works_for_attacks_of_one_step(net, images, masks):
     noisy = eot(net, 8, GaussianNoise(0.1), generator=generators(4))
     found = fgsm(noisy, images, masks, epsilon=EPSILON)
     assert (bce(net(found), masks) > bce(net(images), masks)).all()
+
+
+def test_both_say_what_they_put_in_front_of_a_model():
+    assert bpda(torch.round, torch.nn.Identity()).is_differentiable is False
+    assert eot(lambda images: images[:, :1], 2).is_random is True

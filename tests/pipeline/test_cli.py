@@ -10,12 +10,12 @@ from .conftest import shell
 def test_without_arguments_it_says_what_it_can(capsys):
     main([])
     text = capsys.readouterr().out
-    for command in ("run", "train", "evaluate", "report", "data check"):
+    for command in ("run", "train", "evaluate", "report", "transfer", "data check"):
         assert f"palpate {command}" in text
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "train", "pretrain", "evaluate", "report", "data"]
+    "command", ["demo", "run", "train", "pretrain", "evaluate", "report", "transfer", "data"]
 )
 def test_every_command_knows_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -26,7 +26,8 @@ def test_every_command_knows_help(command, capsys):
 
 def test_unknown_command_lists_the_known_ones():
     with pytest.raises(
-        SystemExit, match=r"demo, run, train, pretrain, evaluate, report, data.*mean .evaluate.\?"
+        SystemExit,
+        match=r"demo, run, train, pretrain, evaluate, report, transfer, data.*mean .evaluate.\?",
     ):
         main(["evalute"])
 

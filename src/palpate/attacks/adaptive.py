@@ -41,6 +41,8 @@ def bpda(
 class Staged(nn.Module):
     """What :func:`bpda` makes."""
 
+    is_differentiable = False  # but for the surrogate; the sanity card wants to know
+
     def __init__(
         self,
         stage: Callable[[Images], Images],
@@ -107,6 +109,8 @@ def eot(
 
 class _Mean:
     """A random model's mean over draws, bound to one batch."""
+
+    is_random = True
 
     def __init__(
         self,

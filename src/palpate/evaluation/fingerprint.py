@@ -100,6 +100,8 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, nn.Module):
+        return f"{type(value).__qualname__} {hash_weights(value)}"
     if callable(value) and not isinstance(value, type):
         return describe(value)
     if isinstance(value, Tensor):

@@ -124,19 +124,7 @@ class LineStore:
 
     def frame(self) -> pd.DataFrame:
         """All lines of the folder, the oldest first."""
-        table = pa.concat_tables([SCHEMA.empty_table(), *self._parts()])
-        frame: pd.DataFrame = table.to_pandas()
-        return frame.drop_duplicates(list(LineIdentity._fields), ignore_index=True)
-
-    def _parts(self) -> Iterator[pa.Table]:
-        for path in sorted(self.folder.glob("part-*.parquet")):
-            try:
-                yield pq.read_table(path, schema=SCHEMA)
-            except (pa.ArrowException, OSError) as error:
-                raise ValueError(
-                    f"{path} is damaged or holds no lines of MedIS ({error}). Move that file "
-                    "away and run again: its lines are computed anew."
-                ) from error
+        return read_lines(self.folder)
 
     def _claim(self, fingerprint: Fingerprint) -> None:
         path = self.folder / _MADE_OF
@@ -150,3 +138,25 @@ class LineStore:
         with replacing(path) as temporary:
             merged = stored | dict(fingerprint)
             temporary.write_text(json.dumps(merged, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def read_lines(folder: Path | str) -> pd.DataFrame:
+    """All lines of a folder, the oldest first; none if there is no such folder.
+
+    Raises:
+        ValueError: If a part is damaged.
+    """
+    table = pa.concat_tables([SCHEMA.empty_table(), *_parts(Path(folder))])
+    frame: pd.DataFrame = table.to_pandas()
+    return frame.drop_duplicates(list(LineIdentity._fields), ignore_index=True)
+
+
+def _parts(folder: Path) -> Iterator[pa.Table]:
+    for path in sorted(folder.glob("part-*.parquet")):
+        try:
+            yield pq.read_table(path, schema=SCHEMA)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(
+                f"{path} is damaged or holds no lines of MedIS ({error}). Move that file "
+                "away and run again: its lines are computed anew."
+            ) from error

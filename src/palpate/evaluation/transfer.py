@@ -11,7 +11,6 @@ import pandas as pd
 from palpate.attacks import transfer
 from palpate.data import Samples
 from palpate.evaluation.evaluate import evaluate
-from palpate.evaluation.fingerprint import hash_weights
 from palpate.evaluation.frozen import frozen
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.statistics import bootstrap_interval
@@ -61,8 +60,6 @@ def transfer_matrix(
     with ExitStack() as stack:
         for model in models.values():
             stack.enter_context(frozen(model))
-        # A partial does not tell the weights of the surrogate in it.
-        weights = {f"attack.{_via(n)}.weights": hash_weights(m) for n, m in models.items()}
         attacks = {_via(n): partial(attack, surrogate=m) for n, m in models.items()}
         for victim, model in models.items():
             rows = evaluate(
@@ -72,7 +69,6 @@ def transfer_matrix(
                 epsilons=epsilons,
                 out=None if out is None else Path(out) / victim,
                 seed=seed,
-                fingerprint=weights,
                 **settings,
             )
             tables.append(rows[rows["attack"] != CLEAN].assign(victim=victim))

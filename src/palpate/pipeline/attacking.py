@@ -2,28 +2,44 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning, UniversalPerturbation
+from palpate.attacks.text import TEXT_ATTACKS
 from palpate.hints import did_you_mean
-from palpate.types import Attack, Images, Logits
+from palpate.models import VLSM, load_model
+from palpate.pipeline.fitting import FIT, ToFit
+from palpate.types import Attack, Images, Logits, Loss
+
+Options = Mapping[str, Mapping[str, Any]]
+Forms = Mapping[str, tuple[Attack, Mapping[str, Any]]]
+
+JOINT = "joint"  # an attack on image and text together
+
+
+def which(name: str, options: Mapping[str, Any]) -> str:
+    """The attack behind a name in the table."""
+    return str(options.get("attack", name))
+
+
+def is_on_text(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an attack of a recipe changes the prompt."""
+    return which(name, options) in (*TEXT_ATTACKS, JOINT)
 
 
 def attacks_of(
-    options: Mapping[str, Mapping[str, Any]],
-    epsilons: Sequence[float],
-    forms: Mapping[str, tuple[Attack, Mapping[str, Any]]] = MappingProxyType({}),
-) -> dict[str, Attack]:
-    """Configured attacks by their names in the table.
+    options: Options, epsilons: Sequence[float], forms: Forms = MappingProxyType({})
+) -> dict[str, Attack | ToFit]:
+    """Configured attacks on the image by their names in the table.
 
     Args:
         options: Name to options, as in a recipe; ``attack`` names the attack itself where it
-            differs from that name.
+            differs from that name. Attacks on the text are passed over.
         epsilons: Radii they will be run at, in units of pixel value or of the protocol.
         forms: Attacks that a protocol runs in a form of its own, with the options it sets.
 
@@ -31,47 +47,91 @@ def attacks_of(
         ValueError: If there is no such attack, option or loss, or an option's value is refused.
         FileNotFoundError: If a file that an option names is not there.
     """
-    attacks = {name: _configured(name, dict(given), forms) for name, given in options.items()}
+    largest = max(epsilons, default=1 / 255)
+    attacks = {
+        name: _configured(name, dict(given), forms, largest)
+        for name, given in options.items()
+        if not is_on_text(name, given)
+    }
     for name, attack in attacks.items():
-        _rehearse(name, attack, max(epsilons, default=1 / 255))
+        _rehearse(name, attack, largest)
     return attacks
 
 
-def _configured(
-    name: str,
-    options: dict[str, Any],
-    forms: Mapping[str, tuple[Attack, Mapping[str, Any]]],
-) -> Attack:
-    which = options.pop("attack", name)
-    if which not in ATTACKS:
-        raise ValueError(
-            f"There is no attack {which!r}; expected one of {', '.join(ATTACKS)}. An attack under "
-            "another name in the table says which it is: `my-name: {attack: pgd, steps: 100}`."
-        )
-    if forms and which not in forms:
-        raise ValueError(
-            f"Attack {which!r} has no published form; under this protocol expected some of "
-            f"{', '.join(forms)}."
-        )
-    function, set_already = forms.get(which, (ATTACKS[which], {}))
-    known = list(inspect.signature(function).parameters)[3:]  # model, images and masks
+def configured(name: str, options: Mapping[str, Any]) -> Attack:
+    """An attack inside another one, whose budget is bound."""
+    attack = _configured(name, dict(options), {}, 0.0)
+    assert not isinstance(attack, ToFit)
+    return attack
+
+
+def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse what an attack cannot be told.
+
+    Raises:
+        ValueError: If it has no such option.
+    """
     for option in options:
         if option not in known:
             raise ValueError(
                 f"Attack {name!r} has no option {option!r}; expected some of {', '.join(known)}."
                 f"{did_you_mean(option, known)}"
             )
-    if "loss" in options:
-        if options["loss"] not in LOSSES:
-            raise ValueError(
-                f"There is no loss {options['loss']!r}; expected one of {', '.join(LOSSES)}."
-            )
-        options["loss"] = LOSSES[options["loss"]]
-    if isinstance(options.get("perturbation"), str):
-        options["perturbation"] = UniversalPerturbation.load(options["perturbation"])
-    if "inner" in options:
-        options["inner"] = _configured("inner", _named(options["inner"]), {})
-    return partial(function, **(dict(set_already) | options))
+
+
+def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float) -> Attack | ToFit:
+    attack = str(options.pop("attack", name))
+    if attack not in ATTACKS:
+        names = (*ATTACKS, *TEXT_ATTACKS, JOINT)
+        raise ValueError(
+            f"There is no attack {attack!r}; expected one of {', '.join(names)}."
+            f"{did_you_mean(attack, names)} An attack under another name in the table says which "
+            "it is: `my-name: {attack: pgd, steps: 100}`."
+        )
+    if forms and attack not in forms:
+        raise ValueError(
+            f"Attack {attack!r} has no published form; under this protocol expected some of "
+            f"{', '.join(forms)}."
+        )
+    function, set_already = forms.get(attack, (ATTACKS[attack], {}))
+    known = list(inspect.signature(function).parameters)[3:]  # model, images and masks
+    fits = FIT in options and "perturbation" in known
+    check_options(name, options, [*known, FIT] if fits else known)
+    fit = options.pop(FIT, None)
+    values = dict(_values(options, attack, largest))
+    bound = partial(function, **(dict(set_already) | values))
+    return ToFit.of(name, bound, fit, largest, _loss) if fits else bound
+
+
+def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator[tuple[str, Any]]:
+    """What the plain values of a recipe stand for."""
+    for option, value in options.items():
+        if option == "loss":
+            yield option, _loss(value)
+        elif option == "losses" and attack != "medis":  # whose names depend on its rules
+            yield option, tuple(map(_loss, value))
+        elif option == "perturbation" and isinstance(value, str):
+            yield option, UniversalPerturbation.load(value)
+        elif option == "surrogate" and isinstance(value, str):
+            yield option, _surrogate(value)
+        elif option == "inner":
+            yield option, _configured("inner", _named(value), {}, largest)
+        else:
+            yield option, value
+
+
+def _loss(name: str) -> Loss:
+    if name not in LOSSES:
+        raise ValueError(
+            f"There is no loss {name!r}; expected one of {', '.join(LOSSES)}."
+            f"{did_you_mean(str(name), LOSSES)}"
+        )
+    return LOSSES[name]
+
+
+@cache  # planned before training, and again before the attack
+def _surrogate(name_or_directory: str) -> VLSM:
+    return load_model(name_or_directory).requires_grad_(False)
 
 
 def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -79,13 +139,16 @@ def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
     return {"attack": inner} if isinstance(inner, str) else dict(inner)
 
 
-def _rehearse(name: str, attack: Attack, epsilon: float) -> None:
+def _rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
     """Run an attack on a model of one line: a wrong option must not cost a training first."""
     images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
     masks = torch.eye(4, dtype=torch.bool)[None, None]
-    wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
-    strength = {"epsilon": epsilon} if wanted else {}
     try:
+        if isinstance(attack, ToFit):
+            (attack, *_) = attack.rehearsed(_brightness, images, masks)
+        attack = _on_nothing_else(attack, masks)
+        wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
+        strength = {"epsilon": epsilon} if wanted else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
             attack(_brightness, images, masks, **strength)
@@ -93,7 +156,25 @@ def _rehearse(name: str, attack: Attack, epsilon: float) -> None:
         raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
 
 
-def _brightness(images: Images) -> Logits:
+def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:
+    """Without another model, and with masks to choose from, neither of which is there yet."""
+    if not isinstance(attack, partial):
+        return attack
+    bound = {k: v for k, v in attack.keywords.items() if k != "surrogate"}
+    if wants_bank(attack):
+        bound["bank"] = torch.cat([~masks, masks.flip(-1)])
+    return partial(attack.func, **bound)
+
+
+def wants_bank(attack: Attack | ToFit) -> bool:
+    """Whether an attack chooses its target from masks, and has been given none."""
+    if not isinstance(attack, partial) or "bank" in attack.keywords:
+        return False
+    return attack.keywords.get("target") in ("random", "nearest")
+
+
+def _brightness(images: Images, prompts: object = None) -> Logits:
+    del prompts
     return images.mean(dim=1, keepdim=True) - 0.4
 
 

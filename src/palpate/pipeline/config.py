@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from palpate.attacks.medis import MEDIS_LOSSES, RADIUS
+from palpate.attacks.targets import TARGETS
 from palpate.data import DATASETS, PAIRS, Augmentation
+from palpate.evaluation.medis_lines import UNTARGETED
 from palpate.hints import did_you_mean
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
@@ -122,6 +125,31 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class MedisConfig:
+    """MedIS as its tables count it: steps of each loss to each target, image by image."""
+
+    __pydantic_config__ = _STRICT
+    targets: tuple[str, ...] = (UNTARGETED, *TARGETS)
+    """`untargeted`, and masks to aim at: `random`, `nearest`, `white`, `black`."""
+    losses: tuple[str, ...] = MEDIS_LOSSES
+    """Losses that race for each image."""
+    steps: int = 10
+    """Steps of 1/255, at most."""
+    epsilon_255: float = RADIUS * 255
+    """Radius of the ball, in steps of an 8-bit image."""
+    criterion: Literal["miou", "dice"] = "miou"
+    """Score that success is judged by."""
+    success: float | None = None
+    """Score with the truth down from which an attack without a target has succeeded."""
+    success_target: float | None = None
+    """Score with the target from which one with a target has."""
+    faithful: bool = False
+    """Do all as the published notebooks do it."""
+    limit: int | None = None
+    """Use the first so many samples."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """What is done to the model, and how it is scored."""
 
@@ -131,8 +159,10 @@ class EvaluateConfig:
     attacks: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
     )
-    """Attacks by the name they get in the table, with their options; `attack` names the attack
-    itself where it differs from that name."""
+    """Attacks on image or text by the name they get in the table, with their options; `attack`
+    names the attack itself where it differs from that name."""
+    medis: MedisConfig | None = None
+    """Also make the tables of MedIS; null for none."""
     epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     """Radii of the ball, in steps of an 8-bit image (1 = 1/255)."""
     protocol: ProtocolName = "sound"
@@ -204,6 +234,22 @@ class RunConfig:
     def folder(self) -> Path:
         """The run folder."""
         return self.out or Path("runs") / self.name
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How the surrogate is attacked; see :func:`palpate.attacks.transfer`."""
+
+    steps: int = 10
+    """Updates."""
+    momentum: float = 1.0
+    """MI: of the gradient; 0 for none."""
+    diversity: float = 0.5
+    """DI: how often the surrogate sees a smaller image; 0 for never."""
+    kernel: int = 5
+    """TI: side of the Gaussian that smooths the gradient, in pixels; 1 for none."""
+    scales: int = 1
+    """SI: how many brightnesses the gradient is averaged over; 1 for none."""
 
 
 def read_config(path: Path) -> RunConfig:

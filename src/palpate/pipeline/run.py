@@ -9,6 +9,7 @@ import pandas as pd
 
 from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
+from palpate.evaluation.medis_lines import read_lines
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import VLSM
 from palpate.pipeline import stages
@@ -34,7 +35,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used; found before the first long computation.
     """
-    stages.planned_attacks(config)
+    stages.check_plan(config)
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
         write_json(folder / "environment.json", describe_environment())
@@ -42,7 +43,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
             stages.base_model(config, progress)
         with measured("train", folder):
             model = stages.tune(config, splits, progress)
-        _evaluate(config, model, splits.attacked, folder, progress)
+        _evaluate(config, model, splits, folder, progress)
         with measured("report", folder):
             return make_report(folder)
 
@@ -66,29 +67,31 @@ def evaluate_again(
     progress: Progress = silent,
 ) -> Path:
     """Attack the model of a run folder, with the recipe's attacks or others; rows are added."""
-    config = replace(_config_of(folder), out=folder)
+    config = replace(config_of(folder), out=folder)
     wanted = config.evaluate
     if attacks is not None:
         wanted = replace(wanted, attacks={name: wanted.attacks.get(name, {}) for name in attacks})
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     other = replace(config, evaluate=wanted)
-    stages.planned_attacks(other)
-    splits = stages.load_splits(config)
+    stages.check_plan(other)
+    splits = stages.load_splits(other)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
-        _evaluate(other, model, splits.attacked, folder, progress)
+        _evaluate(other, model, splits, folder, progress)
         return folder / "rows"
 
 
 def make_report(folder: Path) -> Path:
     """Tables, figures and the page of a run folder; needs neither model nor data."""
-    config = _config_of(folder)
-    card, baseline = folder / "sanity.json", folder / "baseline"
+    config = config_of(folder)
+    card = folder / "sanity.json"
     return report(
         read_rows(folder / "rows"),
         folder,
-        baseline=read_rows(baseline) if baseline.is_dir() else None,
+        baseline=_rows_in(folder / "baseline"),
+        texts=_rows_in(folder / "texts"),
+        medis=read_lines(folder / "medis"),
         examples=read_examples(folder / "examples"),
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
@@ -97,12 +100,29 @@ def make_report(folder: Path) -> Path:
     )
 
 
+def config_of(folder: Path) -> RunConfig:
+    """The recipe of a run folder.
+
+    Raises:
+        FileNotFoundError: If it is none.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"{folder} is not a run folder: it has no config.yaml. Make one with "
+            "`palpate run --config recipes/kvasir-quick.yaml`."
+        )
+    return read_config(folder / "config.yaml")
+
+
 def _evaluate(
-    config: RunConfig, model: VLSM, data: PromptedDataset, folder: Path, progress: Progress
+    config: RunConfig, model: VLSM, splits: stages.Splits, folder: Path, progress: Progress
 ) -> None:
+    data = splits.attacked
     with measured("evaluate", folder):
         stages.score_baseline(config, data, progress)
-        rows = stages.press(config, model, data, progress)
+        rows = stages.press(config, model, splits, progress)
+        stages.press_texts(config, model, data, progress)
+        stages.press_medis(config, model, data, progress)
     if config.evaluate.sanity_samples:
         with measured("sanity", folder):
             _examine(config, rows, model, data, folder, progress)
@@ -128,13 +148,9 @@ def _examine(
     save_card(card, folder / "sanity.json")
 
 
-def _config_of(folder: Path) -> RunConfig:
-    if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(
-            f"{folder} is not a run folder: it has no config.yaml. Make one with "
-            "`palpate run --config recipes/kvasir-quick.yaml`."
-        )
-    return read_config(folder / "config.yaml")
+def _rows_in(folder: Path) -> pd.DataFrame | None:
+    """Rows of a part of the run that not every run has."""
+    return read_rows(folder) if folder.is_dir() else None
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from palpate.data import load_data
 from palpate.evaluation.sanity import Check, load_card
 from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.table import Table as Printed
 from palpate.reporting.table import percent_interval
 
 
@@ -54,6 +55,14 @@ def show_scores(folder: Path) -> None:
     if (folder / "sanity.json").is_file():
         for doubt in _doubts(load_card(folder / "sanity.json")):
             console.print(doubt, markup=False)
+
+
+def show_table(table: Printed) -> None:
+    """Print a table of the report, to standard error as :func:`show_scores` does."""
+    shown = Table(*table.shown.columns, title=table.title, title_justify="left", box=SIMPLE_HEAD)
+    for line in table.shown.itertuples(index=False, name=None):
+        shown.add_row(*map(escape, line))
+    Console(stderr=True, highlight=False).print(shown)
 
 
 def _scores(facet: str, scores: pd.DataFrame) -> Table:

@@ -13,11 +13,15 @@ import torch
 from palpate.data import PromptedDataset, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.pool import pool
-from palpate.evaluation import ExampleStore, evaluate
+from palpate.evaluation import ExampleStore, evaluate, evaluate_texts
+from palpate.evaluation.medis import evaluate_medis, mask_bank
+from palpate.evaluation.text_trials import AnyTextAttack
 from palpate.models import VLSM, build_from_dinov2, load_model
 from palpate.models.weights import fingerprint, read_weights
-from palpate.pipeline.attacking import attacks_of
+from palpate.pipeline.attacking import attacks_of, wants_bank
 from palpate.pipeline.config import BuildConfig, DataConfig, RunConfig
+from palpate.pipeline.fitting import ToFit, fit_all
+from palpate.pipeline.prompting import text_attacks_of
 from palpate.progress import Progress
 from palpate.training import pretrain, train
 from palpate.types import Attack
@@ -30,23 +34,25 @@ class Splits:
     Attributes:
         attacked: What is attacked and scored.
         taught: Training and validation split, if there is an adapter to train.
+        seen: Training split, if a perturbation must be fitted to it.
     """
 
     attacked: PromptedDataset
     taught: tuple[PromptedDataset, PromptedDataset] | None
+    seen: PromptedDataset | None
 
 
 def load_splits(config: RunConfig) -> Splits:
     """Find the data set of a run and check every file of it."""
     load, wanted = _loader(config.data, config.seed), config.data
     attacked = load(split=config.evaluate.split, limit=wanted.test_limit)
-    if config.model.adapter is None:
-        return Splits(attacked, None)
-    train, val = (
-        load(split=split, limit=limit)
-        for split, limit in (("train", wanted.train_limit), ("val", wanted.val_limit))
-    )
-    return Splits(attacked, (train, val))
+    fits = any(isinstance(attack, ToFit) for attack in planned_attacks(config).values())
+    teaches = config.model.adapter is not None
+    train = load(split="train", limit=wanted.train_limit) if fits or teaches else None
+    seen = train if fits else None
+    if not teaches or train is None:
+        return Splits(attacked, None, seen)
+    return Splits(attacked, (train, load(split="val", limit=wanted.val_limit)), seen)
 
 
 def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
@@ -108,8 +114,19 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
     return load_model(out, base=base, device=device(config))
 
 
-def planned_attacks(config: RunConfig) -> dict[str, Attack]:
-    """The attacks of a run, tried out on a model of one line.
+def check_plan(config: RunConfig) -> None:
+    """Try out all attacks of a run before anything long begins.
+
+    Raises:
+        ValueError: If the recipe asks for what is not there.
+        FileNotFoundError: If a file that it names is not there.
+    """
+    planned_attacks(config)
+    planned_texts(config)
+
+
+def planned_attacks(config: RunConfig) -> dict[str, Attack | ToFit]:
+    """The attacks of a run on the image, tried out on a model of one line.
 
     Raises:
         ValueError: If the recipe asks for what is not there.
@@ -118,18 +135,27 @@ def planned_attacks(config: RunConfig) -> dict[str, Attack]:
     return attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
 
 
-def press(
-    config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress
-) -> pd.DataFrame:
+def planned_texts(config: RunConfig) -> dict[str, AnyTextAttack]:
+    """The attacks of a run on the text.
+
+    Raises:
+        ValueError: If the recipe asks for what is not there.
+    """
+    return text_attacks_of(config.evaluate.attacks)
+
+
+def press(config: RunConfig, model: VLSM, splits: Splits, progress: Progress) -> pd.DataFrame:
     """Attack the model and score it; rows and examples go to the run folder."""
-    wanted = config.evaluate
+    wanted, data, seed = config.evaluate, splits.attacked, config.seed
+    planned = planned_attacks(config)
+    attacks = fit_all(planned, model, splits.seen, config.folder / "universal", seed, progress)
     return evaluate(
         model,
         data,
-        planned_attacks(config),
+        {name: _with_bank(attack, data) for name, attack in attacks.items()},
         epsilons=wanted.radii,
         out=config.folder / "rows",
-        seed=config.seed,
+        seed=seed,
         batch_size=wanted.batch_size,
         protocol=wanted.choices.protocol,
         precision=wanted.precision,
@@ -138,6 +164,39 @@ def press(
         examples=ExampleStore(config.folder / "examples", wanted.examples),
         progress=progress,
     )
+
+
+def press_texts(config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress) -> None:
+    """Attack the prompts, if the recipe says so; rows go to ``texts/`` in the run folder."""
+    attacks, wanted = planned_texts(config), config.evaluate
+    if attacks:
+        evaluate_texts(
+            model,
+            data,
+            attacks,
+            out=config.folder / "texts",
+            seed=config.seed,
+            tolerance=wanted.tolerance,
+            tau=wanted.tau,
+            progress=progress,
+        )
+
+
+def press_medis(config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress) -> None:
+    """Race the losses of MedIS, if the recipe says so; lines go to ``medis/``."""
+    wanted = config.evaluate.medis
+    if wanted is not None:
+        settings = asdict(wanted)
+        evaluate_medis(
+            model,
+            data,
+            epsilon=settings.pop("epsilon_255") / 255,
+            out=config.folder / "medis",
+            seed=config.seed,
+            batch_size=config.evaluate.batch_size,
+            progress=progress,
+            **settings,
+        )
 
 
 def score_baseline(
@@ -159,6 +218,11 @@ def score_baseline(
         progress=progress,
         stage="baseline",
     )
+
+
+def _with_bank(attack: Attack, data: PromptedDataset) -> Attack:
+    """The attack, with the masks of the data to choose its target from if it needs some."""
+    return partial(attack, bank=mask_bank(data, data.cases)) if wants_bank(attack) else attack
 
 
 def device(config: RunConfig) -> str:

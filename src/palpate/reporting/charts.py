@@ -19,10 +19,13 @@ from palpate.reporting.labels import (
     FAILURES,
     SIZE_COLOURS,
     SIZE_MARKS,
+    TEXT_COLOURS,
+    TEXT_MARKS,
     colours,
     epsilon_label,
     marks,
     norm_label,
+    text_label,
 )
 
 
@@ -90,6 +93,24 @@ def outcomes(axis: Axes, failures: pd.DataFrame) -> None:
     axis.spines["left"].set_visible(False)
 
 
+def dsc_by_text(axis: Axes, scores: pd.DataFrame) -> None:
+    """Mean DSC under each attack on the prompt, and before it on the same images."""
+    scores = scores.iloc[::-1]
+    for place, (_, line) in enumerate(scores.iterrows()):
+        hue = TEXT_COLOURS[line["means"]]
+        axis.plot([line["dsc_low"], line["dsc_high"]], [place, place], color=hue, lw=1.5)
+        axis.plot(line["dsc"], place, color=hue, marker=TEXT_MARKS[line["means"]], linestyle="none")
+        axis.plot(line["dsc_clean"], place, color=INK, marker="|", markersize=7, linestyle="none")
+    condition = scores[["attack", "norm", "epsilon"]].itertuples(index=False, name=None)
+    axis.set_yticks(range(len(scores)), [text_label(*each) for each in condition])
+    axis.tick_params(axis="y", labelsize=6.3, pad=2)
+    axis.set_ylim(-0.7, len(scores) - 0.3)
+    axis.set_xlim(0, 1)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axis.set_xlabel("DSC")
+    axis.grid(axis="x")
+
+
 def clean_against_attacked(axis: Axes, rows: pd.DataFrame) -> None:
     """Each image as a point: its DSC before and after; the diagonal is no damage."""
     attacks = _attacks(rows)
@@ -154,6 +175,20 @@ def size_legend() -> list[Line2D]:
     return [
         Line2D([], [], color=hue, marker=SIZE_MARKS[name], label=f"{name} masks")
         for name, hue in SIZE_COLOURS.items()
+    ]
+
+
+def text_legend() -> list[Line2D]:
+    """What the colours of :func:`dsc_by_text` mean."""
+    before = Line2D([], [], color=INK, marker="|", markersize=7, linestyle="none")
+    before.set_label("before")
+    return [
+        before,
+        *(
+            Line2D([], [], color=hue, marker=TEXT_MARKS[means], label=f"means {means}")
+            for means, hue in TEXT_COLOURS.items()
+            if means
+        ),
     ]
 
 

@@ -86,7 +86,10 @@ def multiples(
     columns = min(3, len(parts))
     lines = -(-len(parts) // columns)
     width = COLUMN if columns == 1 else PAGE
-    figure = new_figure(width, height * lines + (0.32 if legend else 0.0))
+    handles = list(legend)
+    across = _legend_columns([str(handle.get_label()) for handle in handles], width)
+    room = 0.14 + 0.18 * -(-len(handles) // across) if handles else 0.0
+    figure = new_figure(width, height * lines + room)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=share_y)
     for index, axis in enumerate(grid.flat):
         if index >= len(parts):
@@ -99,10 +102,15 @@ def multiples(
             axis.set_ylabel("")
         if index + columns < len(parts):  # another chart below says it
             axis.set_xlabel("")
-    if legend:
-        handles = list(legend)
-        figure.legend(handles=handles, loc="outside upper left", ncols=min(5, len(handles)))
+    if handles:
+        figure.legend(handles=handles, loc="outside upper left", ncols=across)
     return figure
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many entries fit beside each other, at about fifteen letters an inch."""
+    longest = max(map(len, labels), default=0) + 6  # the mark and some air
+    return max(1, min(5, len(labels), int(15 * width) // longest))
 
 
 def single(draw: Draw, rows: pd.DataFrame, *, height: float = 2.3) -> Figure:

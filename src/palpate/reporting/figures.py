@@ -17,7 +17,10 @@ from palpate.reporting.reading import CONDITION
 from palpate.reporting.strips import Panel, Strip
 from palpate.reporting.summary import Summary
 
-_SIGNS = {"x": "×", "s": "■", "o": "●", "D": "◆", "^": "▲", "v": "▼", "P": "✚"}
+_SIGNS = {
+    "x": "×", "|": "|", "s": "■", "o": "●", "D": "◆",
+    "^": "▲", "v": "▼", "P": "✚", "<": "◀", ">": "▶",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,22 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
         draw=charts.damage_over_cost,
         frame=of_norm[of_norm["attack"] != "clean"],
         legend=lines,
+    )
+
+
+def text_chart(scores: pd.DataFrame) -> Chart:
+    """The chart of attacks on the prompt; ``scores`` of :func:`text_tables.text_scores`."""
+    return Chart(
+        name="dsc-by-text",
+        title="Other words for the same image",
+        caption="Mean DSC when the prompt is changed and the image is not, with its 95 % bootstrap "
+        "interval; the bar is the score of the same images before. Where the text means the same, "
+        "nothing should move.",
+        draw=charts.dsc_by_text,
+        frame=scores,
+        legend=charts.text_legend(),
+        height=0.75 + 0.15 * int(scores.groupby("facet").size().max()),
+        share_y=scores.groupby("facet")[CONDITION].apply(_listed).nunique() == 1,
     )
 
 

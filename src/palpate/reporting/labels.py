@@ -8,10 +8,17 @@ _NAMES: Final = {
     CONTROL: "Random noise",
     "unchanged": "Stored, not attacked",
     "fgsm": "FGSM",
+    "transfer": "Transfer",
+    "universal": "Universal",
+    "universal-shuffled": "Universal, shuffled",
+    "hopskipjump": "HopSkipJump",
+    "simba": "SimBA",
+    "spsa": "SPSA",
+    "square": "Square",
     "pgd": "PGD",
-    "apgd": "APGD",
     "segpgd": "SegPGD",
     "cospgd": "CosPGD",
+    "apgd": "APGD",
     "sea": "SEA",
     "medis": "MedIS",
     "bisection": "Bisection",
@@ -20,6 +27,28 @@ _NAMES: Final = {
     "alma_prox": "ALMA-prox",
     "asma": "ASMA",
     "dag": "DAG",
+}
+_TEXTS: Final = {
+    "text-levels": "Prompt levels, worst",
+    "text-levels-best": "Prompt levels, best",
+    "text-synonyms": "Synonyms",
+    "text-typos": "Typing errors",
+    "text-homoglyphs": "Look-alike letters",
+    "text-casing": "Capital letters",
+    "text-place": "Wrong place",
+    "text-size": "Wrong size",
+    "text-colour": "Wrong colour",
+    "text-shape": "Wrong shape",
+    "text-number": "Wrong number",
+    "text-side": "Wrong side",
+    "text-structure": "Wrong structure",
+    "text-negation": "Negation",
+    "text-empty": "Empty prompt",
+    "text-beside": "Another thing in the image",
+    "text-others": "Another image's prompt",
+    "text-hotflip": "HotFlip",
+    "text-embedding": "PGD on the embedding",
+    "joint": "Image and prompt",
 }
 _NORMS: Final = {"linf": "L∞", "l2": "L2", "normalised": "normalised"}
 _PLAIN: Final = ("l2", "normalised")  # whose radii are no grey levels
@@ -32,8 +61,11 @@ FAILURES: Final = {
 
 # Told apart by people with any colour vision, on white and on near-black; markers differ as well.
 _GREY: Final = "#858c96"
-_HUES: Final = ("#2f86d1", "#e0561f", "#169b76", "#b867ad", "#b98a00", "#6b74d6")
-_MARKS: Final = ("s", "o", "D", "^", "v", "P")
+_HUES: Final = (
+    "#2f86d1", "#e0561f", "#169b76", "#b867ad", "#b98a00",
+    "#6b74d6", "#8a5a3c", "#d6457a", "#3aa6b9",
+)  # fmt: skip
+_MARKS: Final = ("s", "o", "D", "^", "v", "P", "<", ">")
 _LEADING: Final = ("fgsm", "pgd")
 FAILURE_COLOURS: Final = {
     "none": "#c9ced6",
@@ -43,6 +75,10 @@ FAILURE_COLOURS: Final = {
 }
 SIZE_COLOURS: Final = {"small": "#8d5fd3", "middle": "#169b76", "large": "#b98a00"}
 SIZE_MARKS: Final = {"small": "v", "middle": "o", "large": "^"}
+# What a changed prompt means, as far as its attack's name tells.
+BENIGN, ADVERSARIAL, UNKNOWN = "the same", "something else", ""
+TEXT_COLOURS: Final = {BENIGN: "#169b76", ADVERSARIAL: "#e0561f", UNKNOWN: "#858c96"}
+TEXT_MARKS: Final = {BENIGN: "o", ADVERSARIAL: "s", UNKNOWN: "D"}
 BEFORE: Final = "#1fb6e8"
 AFTER: Final = "#ff5a1f"
 REFERENCE: Final = "#ffffff"
@@ -88,14 +124,31 @@ def norm_label(attack: str, norm: str, epsilon: float) -> str:
     return f"{attack_label(attack)} at {prefix}{epsilon_label(epsilon, norm)}"
 
 
+def text_label(attack: str, norm: str, epsilon: float) -> str:
+    """Name of an attack on the prompt, with the radius of its embedding or image if it has one.
+
+    >>> text_label("text-hotflip", "text", 0.0), text_label("text-embedding", "embedding", 0.5)
+    ('HotFlip', 'PGD on the embedding 0.5')
+    >>> text_label("joint", "linf", 2 / 255)
+    'Image and prompt 2/255'
+    """
+    name = _TEXTS.get(attack, attack)
+    if norm in ("linf", "l2"):
+        return f"{name} {epsilon_label(epsilon, norm)}"
+    return name if norm == "text" else f"{name} {epsilon:.3g}"
+
+
 def attack_rank(attack: str) -> int:
     """Place in every list: clean, control, then from simple to strong, then the unknown."""
-    known = list(_NAMES)
+    known = [*_NAMES, *_TEXTS]
     return known.index(attack) if attack in known else len(known)
 
 
 def colours(attacks: list[str]) -> dict[str, str]:
-    """One colour per attack; FGSM and PGD always have theirs, the control is grey."""
+    """One colour per attack; FGSM and PGD always have theirs, the control is grey.
+
+    With more than nine attacks colours come again, never together with the same mark.
+    """
     return {a: _GREY if a == CONTROL else _HUES[i % len(_HUES)] for a, i in _places(attacks)}
 
 

@@ -8,16 +8,19 @@ import pandas as pd
 
 from palpate.evaluation.examples import Example
 from palpate.evaluation.sanity import Check, sanity_card
-from palpate.reporting.figures import charts_of, write_charts, write_panels
+from palpate.reporting.figures import charts_of, text_chart, write_charts, write_panels
 from palpate.reporting.focus import choose_focus
 from palpate.reporting.gallery import galleries, thumbnails
 from palpate.reporting.headline import findings, headline, meanings
 from palpate.reporting.labels import CONTROL
+from palpate.reporting.medis_tables import medis_tables
 from palpate.reporting.page import Content, write_page
 from palpate.reporting.reading import checked, of_fixed_radius
 from palpate.reporting.strips import Panel, Strip, strips
 from palpate.reporting.summary import summarise
+from palpate.reporting.table import Table
 from palpate.reporting.tables import write_tables
+from palpate.reporting.text_tables import text_scores, text_tables
 
 
 def report(
@@ -26,6 +29,8 @@ def report(
     *,
     baseline: pd.DataFrame | None = None,
     variants: Mapping[str, pd.DataFrame] | None = None,
+    texts: pd.DataFrame | None = None,
+    medis: pd.DataFrame | None = None,
     examples: Iterable[Example] | None = None,
     sanity: Sequence[Check] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -42,6 +47,8 @@ def report(
             fine-tuning brought.
         variants: Rows of the same images under a protocol with one choice made otherwise, by that
             choice; adds a table of what each choice is worth.
+        texts: Rows of attacks on the prompt; adds their tables and a chart.
+        medis: Lines of MedIS; adds its tables.
         examples: Stored examples to show; without, the page has no pictures.
         sanity: The sanity card; without, what can be checked from the rows alone.
         config: Resolved configuration of the run, shown as it is.
@@ -64,6 +71,10 @@ def report(
     card = sanity_card(everything) if sanity is None else list(sanity)
     panels = strips(examples or (), rows)
     charts = [] if focus is None else list(charts_of(rows, summary, focus))
+    worded = None if texts is None else checked(texts)
+    if worded is not None:
+        charts.append(text_chart(text_scores(worded)))
+    further = [*(() if worded is None else text_tables(worded)), *_of_medis(medis)]
     out = Path(out)
     write_charts(charts, out / "figures")
     write_panels(_without_control(panels), out / "figures")
@@ -77,7 +88,13 @@ def report(
         findings=found,
         meanings=[] if focus is None else list(meanings(summary, focus)),
         tables=write_tables(
-            everything, summary, out / "tables", sanity=card, baseline=frozen, variants=others
+            everything,
+            summary,
+            out / "tables",
+            sanity=card,
+            baseline=frozen,
+            variants=others,
+            further=further,
         ),
         charts=charts,
         galleries=galleries(panels, focus.attack if focus else ""),
@@ -88,6 +105,10 @@ def report(
         notes=notes or {},
     )
     return write_page(content, out / "report" / "index.html")
+
+
+def _of_medis(lines: pd.DataFrame | None) -> Sequence[Table]:
+    return [] if lines is None or lines.empty else medis_tables(lines)
 
 
 def _without_control(panels: dict[Panel, list[Strip]]) -> dict[Panel, list[Strip]]:

@@ -25,6 +25,7 @@ def write_tables(
     sanity: Sequence[Check],
     baseline: pd.DataFrame | None = None,
     variants: Mapping[str, pd.DataFrame] | None = None,
+    further: Sequence[Table] = (),
 ) -> list[Table]:
     """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
 
@@ -35,19 +36,29 @@ def write_tables(
         sanity: The card of the run, whose outcome stands under every table.
         baseline: Checked rows of the model without its adapter, for a table of what it brought.
         variants: Checked rows under the protocol with one choice made otherwise, by that choice.
+        further: Tables of what the rows do not hold.
 
     Returns:
         The tables, for the page to show.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     outcome = f"Sanity card: {tally(sanity)}."
     tables = [
         replace(table, caption=f"{table.caption} {outcome}")
-        for table in all_tables(rows, summary, baseline, variants)
+        for table in (*all_tables(rows, summary, baseline, variants), *further)
     ]
-    _write(tables, folder)
+    write(tables, folder)
     return tables
+
+
+def write(tables: Iterable[Table], folder: Path | str) -> None:
+    """Write each table as ``<name>.csv``, ``.md`` and ``.tex`` into a folder, made if missing."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        path = folder / table.name
+        table.numbers.to_csv(path.with_suffix(".csv"), index=False)
+        path.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
+        path.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
 
 
 def tally(sanity: Sequence[Check]) -> str:
@@ -62,11 +73,3 @@ def tally(sanity: Sequence[Check]) -> str:
     }  # fmt: skip
     said = ", ".join(f"{counts[s]} {word}" for s, word in words.items() if counts[s])
     return said or "no checks"
-
-
-def _write(tables: Iterable[Table], folder: Path) -> None:
-    for table in tables:
-        path = folder / table.name
-        table.numbers.to_csv(path.with_suffix(".csv"), index=False)
-        path.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
-        path.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
