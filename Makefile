@@ -32,10 +32,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@
 
-# torchattacks pins an old requests and wants torchvision, neither of which it needs here.
+# References to compare with. They pin old versions or want torchvision, neither of which is needed.
+REFERENCES := torchattacks foolbox eagerpy adversarial-robustness-toolbox
 $(VENV)/.tested: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,dev]"
-	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchattacks
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt $(REFERENCES)
 	touch $@
 
 results: $(VENV)/.installed  ## the tables of docs/results.md; hours on 2 cores

@@ -61,3 +61,10 @@ def test_a_universal_perturbation_is_named_by_its_file(tmp_path):
     assert repr(attacks["universal"].keywords["perturbation"]) == repr(kept)
     with pytest.raises(FileNotFoundError, match="no file"):
         attacks_of({"universal": {"perturbation": str(tmp_path / "none")}}, [8 / 255])
+
+
+def test_a_ball_too_small_for_whole_grey_levels_is_found_before_anything_long_begins():
+    options = {"stored": {"attack": "pgd", "steps": 2, "within": "lattice"}}
+    attacks_of(options, [1 / 255, 8 / 255])
+    with pytest.raises(ValueError, match="'stored' cannot be run"):
+        attacks_of(options, [0.5 / 255, 8 / 255])

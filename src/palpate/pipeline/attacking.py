@@ -54,7 +54,9 @@ def attacks_of(
         if not is_on_text(name, given)
     }
     for name, attack in attacks.items():
-        _rehearse(name, attack, largest)
+        # The smallest too: a ball can be too small for a lattice of grey levels.
+        for epsilon in {min(epsilons, default=largest), largest}:
+            _rehearse(name, attack, epsilon)
     return attacks
 
 
