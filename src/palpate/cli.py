@@ -85,6 +85,21 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """Put finished runs side by side, with paired differences from the first."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders that have rows."""
+    out: Path = Path("comparison")
+    """Folder of the tables, figures and page."""
+
+    def __call__(self) -> None:
+        from palpate.pipeline.comparing import compare_runs
+
+        print(compare_runs(self.runs, self.out))
+
+
+@dataclass(frozen=True)
 class Transfer:
     """Attack the model of every run by way of the model of every other."""
 
@@ -130,13 +145,16 @@ Other = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Transfer, tyro.conf.subcommand("transfer")]
 )
 
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
 _PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
 
-_COMMANDS = ("demo", "run", "train", "pretrain", "evaluate", "report", "transfer", "data")
+_COMMANDS = (
+    "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
+)  # fmt: skip
 
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
@@ -147,6 +165,7 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate pretrain --config recipes/tiny.yaml       a small model of one's own, from a DINOv2
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
   palpate report --run DIR                          tables, figures and page of a run
+  palpate compare DIR DIR ...                       runs side by side, image by image
   palpate transfer DIR DIR ...                      does what breaks one model break the next?
   palpate data check kvasir [--root DIR]            check and count a data set
 
@@ -178,7 +197,7 @@ def _dispatch(arguments: list[str]) -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"check": check}, prog="palpate data", args=arguments[1:]
         )
-    elif arguments[0] in ("demo", "evaluate", "report", "transfer"):
+    elif arguments[0] in ("demo", "evaluate", "report", "compare", "transfer"):
         tyro.cli(Other, args=arguments, prog="palpate")()
     elif arguments[0] == "--version":
         print(f"palpate {version('palpate')}")

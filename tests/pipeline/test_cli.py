@@ -6,16 +6,21 @@ from palpate.cli import main
 
 from .conftest import shell
 
+COMMANDS = [
+    "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
+]  # fmt: skip
+
 
 def test_without_arguments_it_says_what_it_can(capsys):
     main([])
     text = capsys.readouterr().out
-    for command in ("run", "train", "evaluate", "report", "transfer", "data check"):
+    for command in ("run", "train", "evaluate", "report", "compare", "transfer", "data check"):
         assert f"palpate {command}" in text
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "train", "pretrain", "evaluate", "report", "transfer", "data"]
+    "command",
+    ["demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data"],
 )
 def test_every_command_knows_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -26,8 +31,7 @@ def test_every_command_knows_help(command, capsys):
 
 def test_unknown_command_lists_the_known_ones():
     with pytest.raises(
-        SystemExit,
-        match=r"demo, run, train, pretrain, evaluate, report, transfer, data.*mean .evaluate.\?",
+        SystemExit, match=rf"{', '.join(COMMANDS)}, got 'evalute'.*mean .evaluate.\?"
     ):
         main(["evalute"])
 

@@ -202,3 +202,21 @@ def test_clean_rows_alone_make_no_table_of_texts(finished):
     rows = checked(read_rows(finished[0] / "texts"))
     assert list(text_tables(rows[rows["attack"] == "clean"])) == []
     assert len(text_scores(rows)) == rows[rows["attack"] != "clean"]["attack"].nunique()
+
+
+def test_runs_side_by_side(finished, values, tmp_path, capsys):
+    out, _ = finished
+    other = tmp_path / "other"
+    run(config_from(values | {"out": str(other), "model": values["model"] | {"adapter": None}}))
+    main(["compare", str(out), str(other), "--out", str(tmp_path / "both")])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "both" / "report" / "index.html")
+    numbers = pd.read_csv(tmp_path / "both" / "tables" / "compare.csv")
+    assert set(numbers["attack"]) == {"clean", "noise", "pgd"}
+    mine, theirs = (
+        read_rows(folder / "rows").query("attack == 'pgd' and epsilon > 0.03").set_index("key")
+        for folder in (out, other)
+    )
+    found = numbers.query("attack == 'pgd'").iloc[0]
+    assert found["difference"] == pytest.approx((theirs["dsc"] - mine["dsc"]).mean())
+    with pytest.raises(SystemExit, match="different runs"):
+        main(["compare", str(out), str(out)])

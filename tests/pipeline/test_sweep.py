@@ -105,3 +105,13 @@ def test_data_sets_of_one_protocol_become_one_report(sweep, tmp_path):
         "name": yaml.safe_load(sweep([{"seed": 0}]).read_text())["model"]["name"], "adapter": None,
     }))])  # fmt: skip
     assert (tmp_path / "runs" / "report" / "index.html").is_file()
+
+
+def test_runs_on_the_same_images_are_compared_with_the_first(sweep, tmp_path):
+    each = [{"label": "tuned"}, {"label": "as it came", "model.adapter": None}]
+    evaluate = {"attacks": {"noise": {}}, "epsilon_255": [8], "sanity_samples": 0}
+    main(["run", "--config", str(sweep([*({"label": e["label"], "seed": 0, **e} for e in each)],
+          evaluate=evaluate))])  # fmt: skip
+    numbers = pd.read_csv(tmp_path / "runs" / "tables" / "compare.csv")
+    assert set(numbers["run"]) == {"as it came"}
+    assert set(numbers["n"]) == {5}

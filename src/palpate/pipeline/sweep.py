@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from palpate.evaluation import read_examples, read_rows
-from palpate.evaluation.sanity import Check, load_card
+from palpate.pipeline.comparing import cards
 from palpate.pipeline.config import RunConfig, plain, read_values, recipe_from
 from palpate.pipeline.run import read_environment, run
 from palpate.progress import Progress, silent
 from palpate.reporting import report
+from palpate.reporting.compare import compare
+from palpate.reporting.reading import CONDITION, IMAGE
 
 EACH, LABEL = "each", "label"
 
@@ -92,28 +94,36 @@ def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress
 
 
 def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
-    """The common report of finished runs."""
+    """The common report of finished runs.
+
+    Runs that did the same to the same images are compared with the first; others make one table.
+    """
     first = next(iter(configs.values()))
     protocols = [config.evaluate.choices.protocol.name for config in configs.values()]
     rows = {label: read_rows(config.folder / "rows") for label, config in configs.items()}
     same = [label for label, name in zip(rows, protocols, strict=True) if name == protocols[0]]
     others = {label: some for label, some in rows.items() if label not in same}
+    together = pd.concat([rows[label] for label in same], ignore_index=True)
+    if not others and together.duplicated([*IMAGE, *CONDITION]).any():
+        return compare(rows, folder, **_about(configs, same, folder))
     return report(
-        pd.concat([rows[label] for label in same], ignore_index=True),
+        together,
         folder,
         variants=others,
         examples=read_examples(first.folder / "examples"),
-        sanity=_cards([configs[label].folder for label in same]),
-        config=plain(first),
-        environment=read_environment(first.folder),
-        title=folder.name,
+        **_about(configs, same, folder),
     )
 
 
-def _cards(folders: Sequence[Path]) -> list[Check]:
-    return [
-        c for f in folders if (f / "sanity.json").is_file() for c in load_card(f / "sanity.json")
-    ]
+def _about(configs: Mapping[str, RunConfig], same: Sequence[str], folder: Path) -> dict[str, Any]:
+    """What a report says of how it came about."""
+    first = next(iter(configs.values()))
+    return {
+        "sanity": cards([configs[label].folder for label in same]),
+        "config": plain(first),
+        "environment": read_environment(first.folder),
+        "title": folder.name,
+    }
 
 
 def _changes(listed: object, path: Path) -> list[dict[str, Any]]:

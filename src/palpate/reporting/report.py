@@ -36,6 +36,7 @@ def report(
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     notes: Mapping[str, str] | None = None,
+    further: Sequence[Table] = (),
     title: str = "How a segmentation model gives way",
 ) -> Path:
     """Write ``tables/``, ``figures/`` and ``report/index.html`` into a folder.
@@ -54,6 +55,7 @@ def report(
         config: Resolved configuration of the run, shown as it is.
         environment: Versions, hashes and, as ``command``, the line that repeats the run.
         notes: Licence and citation of each data set, by its name.
+        further: Tables that the rows do not hold.
         title: Heading of the page.
 
     Returns:
@@ -74,7 +76,7 @@ def report(
     worded = None if texts is None else checked(texts)
     if worded is not None:
         charts.append(text_chart(text_scores(worded)))
-    further = [*(() if worded is None else text_tables(worded)), *_of_medis(medis)]
+    more = [*further, *(() if worded is None else text_tables(worded)), *_of_medis(medis)]
     out = Path(out)
     write_charts(charts, out / "figures")
     write_panels(_without_control(panels), out / "figures")
@@ -94,7 +96,7 @@ def report(
             sanity=card,
             baseline=frozen,
             variants=others,
-            further=further,
+            further=more,
         ),
         charts=charts,
         galleries=galleries(panels, focus.attack if focus else ""),

@@ -1,0 +1,140 @@
+"""Several runs side by side: which model, adapter or training gives way less on the same images?"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from palpate.evaluation.comparison import holm, paired_test
+from palpate.evaluation.examples import Example
+from palpate.evaluation.statistics import bootstrap_interval, paired_difference
+from palpate.reporting.reading import CONDITION, checked, of_fixed_radius
+from palpate.reporting.report import report
+from palpate.reporting.summary import spread
+from palpate.reporting.table import (
+    ATTACK,
+    DATA,
+    RADIUS,
+    Table,
+    labelled,
+    p_value,
+    percent_interval,
+    provenance,
+)
+
+RUN: Final = "Run"
+_WHERE: Final = ["dataset", "structure", *CONDITION]
+_SAMPLE: Final = ["dataset", "structure", "key"]  # each run may have worded its prompt otherwise
+
+
+def compare(
+    runs: Mapping[str, pd.DataFrame],
+    out: Path | str,
+    *,
+    examples: Mapping[str, Iterable[Example]] | None = None,
+    **shown: Any,
+) -> Path:
+    """Write a report in which every run stands beside the others, with paired differences.
+
+    Args:
+        runs: Rows of each, by a name for readers; the others are compared with the first.
+        out: As for :func:`palpate.reporting.report`.
+        examples: Stored examples of each run.
+        shown: What else the report shows, see there.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: If there are fewer than two runs, no image and condition in which another
+            meets the first, or rows that cannot be reported.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"Expected two or more runs to compare, got {', '.join(runs) or 'none'}.")
+    named = [rows.assign(dataset=_beside(rows["dataset"], run)) for run, rows in runs.items()]
+    pictures = [
+        replace(each, row=replace(each.row, dataset=f"{each.row.dataset}, {run}"))
+        for run, some in (examples or {}).items()
+        for each in some
+    ]
+    return report(
+        pd.concat(named, ignore_index=True),
+        out,
+        examples=pictures,
+        further=[compared(runs)],
+        **shown,
+    )
+
+
+def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
+    """The table of paired differences between the first run and each other one.
+
+    Samples are paired by data set, structure and key, whatever their prompts. Conditions that
+    only one run knows are left out.
+    """
+    first, *others = ((run, of_fixed_radius(checked(rows))) for run, rows in runs.items())
+    numbers = pd.DataFrame([line for other in others for line in _lines(first, other)])
+    if numbers.empty:
+        raise ValueError(
+            f"Expected runs that attacked the same images alike, got {', '.join(runs)}, which "
+            "share no image and condition. Compare runs on one split with the same attacks."
+        )
+    numbers["p_holm"] = holm(numbers["p"])
+    shown = labelled(numbers)
+    shown.insert(1, RUN, numbers["run"])
+    shown["n"] = numbers["n"].astype(str)
+    for name, label in (
+        ("dsc", "DSC"), ("dsc_first", f"DSC, {first[0]}"), ("difference", "Difference"),
+    ):  # fmt: skip
+        shown[label] = [percent_interval(line, name) for _, line in numbers.iterrows()]
+    shown["p (Holm)"] = numbers["p_holm"].map(p_value)
+    return Table(
+        name="compare",
+        title=f"Against {first[0]}, image by image",
+        caption=(
+            f"DSC in percent of each run and of {first[0]} on the images that both have, and the "
+            "paired difference in points (positive: the run is better). Two-sided Wilcoxon "
+            f"signed-rank test on group means, p adjusted by Holm over all lines. "
+            f"{provenance(first[1])}"
+        ),
+        numbers=numbers,
+        shown=shown,
+        group_columns=(DATA, RUN, ATTACK),
+        text_columns=(DATA, RUN, ATTACK, RADIUS),
+    )
+
+
+def _lines(
+    first: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame]
+) -> Iterator[dict[str, object]]:
+    columns = [*_SAMPLE, *CONDITION, "dsc"]
+    both = _one_each(*other).merge(
+        _one_each(*first)[columns],
+        on=columns[:-1],
+        suffixes=("", "_first"),
+        validate="one_to_one",
+    )
+    for where, some in both.groupby(_WHERE, sort=False):
+        groups = some["group"].astype(str)
+        test = paired_test(some["dsc_first"], some["dsc"], groups)
+        line: dict[str, object] = dict(zip(_WHERE, where, strict=True))
+        line |= {"facet": some["facet"].iloc[0], "run": other[0], "first": first[0]}
+        line |= {"n": test.n, "groups": test.groups, "p": test.p_value, "effect": test.effect}
+        line |= spread("dsc", bootstrap_interval(some["dsc"], groups))
+        line |= spread("dsc_first", bootstrap_interval(some["dsc_first"], groups))
+        yield line | spread("difference", paired_difference(some["dsc_first"], some["dsc"], groups))
+
+
+def _one_each(run: str, rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.duplicated([*_SAMPLE, *CONDITION]).any():
+        raise ValueError(
+            f"Expected one prompt per sample in a comparison, got several in run {run}; make a run "
+            "with one prompt level."
+        )
+    return rows
+
+
+def _beside(names: pd.Series, run: str) -> pd.Series:
+    return names.astype(str) + f", {run}"

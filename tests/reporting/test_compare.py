@@ -1,0 +1,66 @@
+"""Runs side by side: the differences are those of the same images, and nothing else is averaged."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from palpate.reporting.compare import compare, compared
+
+from .conftest import make_rows
+
+KVASIR = {"kvasir": (("polyp",), 30, 0.86)}
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """A run, and one that is five points better on every attacked image but ten images short."""
+    first = make_rows(KVASIR)
+    second = first.copy()
+    attacked = second["attack"] != "clean"
+    second.loc[attacked, "dsc"] = np.minimum(second.loc[attacked, "dsc"] + 0.05, 1.0)
+    second["prompt"] = "in other words"
+    kept = sorted(second["key"].unique())[:20]
+    return {"plain": first, "tuned": second[second["key"].isin(kept)]}
+
+
+def test_differences_are_paired_by_image_whatever_the_prompt(runs):
+    numbers = compared(runs).numbers
+    assert set(numbers["n"]) == {20}
+    first = runs["plain"].set_index(["key", "attack", "epsilon"])["dsc"]
+    second = runs["tuned"].set_index(["key", "attack", "epsilon"])["dsc"]
+    expected = (second - first).dropna().groupby(["attack", "epsilon"]).mean()
+    found = numbers.set_index(["attack", "epsilon"])["difference"]
+    pd.testing.assert_series_equal(
+        found.sort_index(), expected.sort_index(), check_names=False, atol=1e-12
+    )
+    clean = numbers[numbers["attack"] == "clean"].iloc[0]
+    assert (clean["difference"], clean["p"]) == (0, 1)
+    assert (numbers.loc[numbers["attack"] == "pgd", "p_holm"] < 0.05).all()
+    assert (numbers["p_holm"] >= numbers["p"]).all()
+
+
+def test_the_page_shows_every_run_as_data_of_its_own(runs, tmp_path):
+    page = compare(runs, tmp_path).read_text()
+    assert "kvasir, plain" in page
+    assert "kvasir, tuned" in page
+    assert "Against plain, image by image" in page
+    main = pd.read_csv(tmp_path / "tables" / "main.csv")
+    means = main[main["attack"] == "pgd"].groupby("facet")["dsc"].mean()
+    assert means["kvasir, tuned"] > means["kvasir, plain"]
+    assert (tmp_path / "tables" / "compare.tex").is_file()
+
+
+def test_only_what_both_did_is_compared(runs):
+    fewer = runs["tuned"][runs["tuned"]["attack"].isin(["clean", "noise"])]
+    assert set(compared({**runs, "tuned": fewer}).numbers["attack"]) == {"clean", "noise"}
+
+
+def test_what_cannot_be_compared_is_refused(runs, tmp_path):
+    with pytest.raises(ValueError, match="two or more runs to compare, got plain"):
+        compare({"plain": runs["plain"]}, tmp_path)
+    elsewhere = make_rows({"isic": (("skin lesion",), 20, 0.9)})
+    with pytest.raises(ValueError, match="got plain, isic, which share no image"):
+        compare({"plain": runs["plain"], "isic": elsewhere}, tmp_path)
+    twice = pd.concat([runs["plain"], runs["plain"].assign(prompt="again", prompt_level="p1")])
+    with pytest.raises(ValueError, match="one prompt per sample in a comparison, got several"):
+        compared({"plain": runs["plain"], "twice": twice})
