@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from results_page import DOCS, machine, markdown, put_section, subordinate
+from results_page import DOCS, machine_of, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import load_card
@@ -46,7 +46,7 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
         "## Adapters on a DINOv2 in the shape of CLIPSeg",
         "",
         "`make results`; hours on 2 cores, and a run that was stopped goes on where it was. "
-        f"{machine(_json(folders[0] / 'environment.json'))}",
+        f"{machine_of(folders[0] / 'environment.json')}",
         "",
         "The model is a DINOv2 ViT-S/14 in the shape of CLIPSeg at 224 px. Its text tower and "
         "decoder were pretrained on the training splits of all data sets with the image tower "

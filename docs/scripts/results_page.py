@@ -1,5 +1,6 @@
 """``docs/results.md``: sections that different scripts make, each replaced as a whole."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pandas as pd
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGE = DOCS / "results.md"
-SECTIONS = ("tuned", "tiny")
+SECTIONS = ("tuned", "tiny", "attacks", "universal", "published")
 
 _INTRODUCTION = (
     "# Results\n\nMade by the scripts in `docs/scripts` from run folders; no number is typed by "
@@ -47,6 +48,12 @@ def machine(environment: dict[str, object]) -> str:
         f"{environment['threads']} threads; Python {environment['python']}, torch "
         f"{packages['torch']}, transformers {packages['transformers']}, MONAI {packages['monai']}."
     )
+
+
+def machine_of(environment: Path) -> str:
+    """What the numbers of a run were made on, from its ``environment.json``."""
+    values: dict[str, object] = json.loads(environment.read_text(encoding="utf-8"))
+    return machine(values)
 
 
 def subordinate(table: str) -> str:
