@@ -44,10 +44,11 @@ class Effort:
     attacked: int
     steps: int
     sanity: int
+    examples: int
 
 
-_MINUTES = Effort(train=192, epochs=4, val=24, attacked=24, steps=10, sanity=4)
-_FAST = Effort(train=96, epochs=2, val=12, attacked=12, steps=5, sanity=2)
+_MINUTES = Effort(train=192, epochs=3, val=24, attacked=21, steps=10, sanity=3, examples=3)
+_FAST = Effort(train=96, epochs=2, val=12, attacked=9, steps=5, sanity=1, examples=2)
 # No mirroring: the images may be of anything that has sides.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
 
@@ -104,6 +105,7 @@ def demo_config(
             epsilon_255=(1.0, 2.0, 4.0, 8.0),
             batch_size=12,
             sanity_samples=effort.sanity,
+            examples=effort.examples,
         ),
     )
 

@@ -41,9 +41,9 @@ class Dermatoscope:
 
 DERMATOSCOPES = {
     "contact": Dermatoscope(),
-    # A telephone without polarising filter: bluish, flat, with glare and noise.
+    # A telephone without polarising filter in poor light: bluish, flat, with glare and noise.
     "smartphone": Dermatoscope(
-        gain=(0.80, 0.92, 1.10), contrast=0.72, falloff=0.6, glare=0.35, blur=1.0, grain=0.025
+        gain=(0.68, 0.86, 1.15), contrast=0.5, falloff=0.9, glare=0.3, blur=1.4, grain=0.045
     ),
     "cross-polarised": Dermatoscope(gain=(1.02, 0.82, 0.92), contrast=1.3, falloff=0.1),
 }
