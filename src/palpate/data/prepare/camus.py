@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,7 +233,7 @@ def _read_mask(source: Source, names: tuple[str, str], label: int) -> NDArray[np
     return np.asarray(labels == label)
 
 
-def _upright(volume: Volume) -> NDArray[np.generic]:
+def _upright(volume: Volume) -> NDArray[Any]:
     if volume.voxels.ndim != 3 or volume.shape[2] != 1:
         raise ValueError(
             f"Expected one grey image in {volume.name}, got voxels {volume.voxels.shape}. Give the "
@@ -242,7 +242,7 @@ def _upright(volume: Volume) -> NDArray[np.generic]:
     return volume.voxels[:, :, 0].T
 
 
-def _refuse_upside_down(labels: NDArray[np.generic], label: str) -> None:
+def _refuse_upside_down(labels: NDArray[Any], label: str) -> None:
     """In an apical view the apex is on top: the atrium lies below the ventricle."""
     rows = [np.flatnonzero((labels == value).any(axis=1)) for value in (1, 3)]
     if all(map(len, rows)) and rows[1].max() < rows[0].max():

@@ -161,7 +161,7 @@ def _rescaled(dataset: Any, frame: int, values: NDArray[Any]) -> tuple[NDArray[A
     if dataset.get("VOILUTSequence"):
         brightest = (1 << int(dataset.VOILUTSequence[0].LUTDescriptor[2])) - 1
         shown = pixels.apply_voi_lut(values.astype(np.int32), dataset)
-        return shown, Window(brightest / 2, brightest)
+        return shown, Window(brightest / 2, float(brightest))
     return values, None
 
 

@@ -92,4 +92,4 @@ def _slice(affine: NDArray[np.float64], image: Volume, shape: tuple[int, ...], n
             f"(rows, columns) that begins at ({i:.1f}, {j:.1f}, {k:.1f}) voxels. Give the series "
             "that was segmented."
         )
-    return round(k)
+    return int(np.rint(k))

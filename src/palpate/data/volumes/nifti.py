@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palpate.data.optional import needed
 from palpate.data.volumes.volume import Volume
@@ -86,7 +87,7 @@ def _kind(nibabel: Any, start: bytes) -> Any:
     raise ValueError("it does not begin like one")
 
 
-def _three(voxels: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+def _three(voxels: NDArray[Any], name: str) -> NDArray[Any]:
     if voxels.dtype.names:
         if set(voxels.dtype.names) != {"R", "G", "B"}:
             raise ValueError(
@@ -99,7 +100,7 @@ def _three(voxels: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
     return _three_axes(voxels, name, 0)
 
 
-def _three_axes(voxels: np.ndarray[Any, Any], name: str, colour: int) -> np.ndarray[Any, Any]:
+def _three_axes(voxels: NDArray[Any], name: str, colour: int) -> NDArray[Any]:
     shape, tail = voxels.shape[: voxels.ndim - colour], voxels.shape[voxels.ndim - colour :]
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

@@ -41,7 +41,7 @@ class Window:
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Values in [0, 1].
 
-        >>> Window(50, 100).apply(np.array([-10, 0, 50, 100, 200])).tolist()
+        >>> Window(50.0, 100.0).apply(np.array([-10, 0, 50, 100, 200])).tolist()
         [0.0, 0.0, 0.5, 1.0, 1.0]
         """
         exact = values.astype(np.float64)
@@ -58,12 +58,12 @@ class Window:
 
 # In Hounsfield units.
 WINDOWS = {
-    "ct-abdomen": Window(60, 400),
-    "ct-bone": Window(400, 1800),
-    "ct-brain": Window(40, 80),
-    "ct-liver": Window(60, 160),
-    "ct-lung": Window(-600, 1500),
-    "ct-mediastinum": Window(50, 350),
+    "ct-abdomen": Window(60.0, 400.0),
+    "ct-bone": Window(400.0, 1800.0),
+    "ct-brain": Window(40.0, 80.0),
+    "ct-liver": Window(60.0, 160.0),
+    "ct-lung": Window(-600.0, 1500.0),
+    "ct-mediastinum": Window(50.0, 350.0),
 }
 
 
