@@ -47,8 +47,7 @@ def _item(source: Source, pair: Pair, sequence: str | None) -> Item:
 def _sequences(source: Source) -> dict[str, str]:
     """Sequence by frame; empty without metadata."""
     tables = [name for name in source.names if PurePosixPath(name).name == "metadata.csv"]
-    rows = [row for name in tables for row in read_table(source, name, _NUMBER = re.compile(r"\d+")
-_IDENTITY, _SEQUENCE)]
+    rows = [row for name in tables for row in read_table(source, name, _IDENTITY, _SEQUENCE)]
     return {row[_IDENTITY]: row[_SEQUENCE] for row in rows}
 
 

@@ -9,7 +9,7 @@ from palpate.data.prepare.paired import paired
 from palpate.data.prepare.source import Source
 
 # Every image has such a name, whatever its folder was renamed to; PraNet's copies are PNG.
-_STEM = re.compile(r"cj\w{23}")
+_STEM = re.compile(r"c[jk]\w{23}")
 _ENDINGS = (".jpg", ".jpeg")
 
 
