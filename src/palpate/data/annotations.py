@@ -129,12 +129,12 @@ def _faults(index: int, record: Any) -> list[str]:
     if not isinstance(record, dict):
         return [f"{where}: expected an object, got {type(record).__name__}"]
     faults = []
-    for field in ("img_name", "mask_name"):
-        name = record.get(field)
+    for each in ("img_name", "mask_name"):
+        name = record.get(each)
         if not isinstance(name, str) or not PurePosixPath(name).name:
-            faults.append(f"{where}: expected a file name in {field!r}, got {name!r}")
+            faults.append(f"{where}: expected a file name in {each!r}, got {name!r}")
         elif _leaves_folder(name):
-            faults.append(f"{where}: {field} {name!r} leads outside the data folder; rename it")
+            faults.append(f"{where}: {each} {name!r} leads outside the data folder; rename it")
     if not _are_prompts(record.get("prompts")):
         faults.append(
             f"{where}: expected 'prompts' with a text or a list of texts per level (p0, p1, ...), "
@@ -146,9 +146,9 @@ def _faults(index: int, record: Any) -> list[str]:
 def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
     """Of the fields that palpate writes besides; other people's files do not have them."""
     faults = [
-        f"{where}: expected a text in {field!r}, got {record[field]!r}"
-        for field in ("group", "structure")
-        if field in record and not (isinstance(record[field], str) and record[field])
+        f"{where}: expected a text in {each!r}, got {record[each]!r}"
+        for each in ("group", "structure")
+        if each in record and not (isinstance(record[each], str) and record[each])
     ]
     facts = record.get("facts", {})
     if not isinstance(facts, dict) or not all(isinstance(v, str) for v in facts.values()):

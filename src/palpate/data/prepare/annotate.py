@@ -57,10 +57,15 @@ def _version() -> str:
 
 
 def _splits(items: Sequence[Item], seed: int) -> dict[str, str]:
-    """The split of each mask: the source's own, or dealt by the seed, group by group."""
+    """The split of each mask: the source's own, or dealt by the seed, group by group.
+
+    Where the source has test images, the others are dealt to training and validation only.
+    """
     groups = sorted({item.group for item in items if item.split is None})
     order = torch.randperm(len(groups), generator=generator(seed, "prepare")).tolist()
     test, val = (max(1, round(part * len(groups))) for part in (_TEST, _VALIDATION))
+    if any(item.split == "test" for item in items):
+        test = 0
     dealt = {
         groups[number]: "test" if place < test else "val" if place < test + val else "train"
         for place, number in enumerate(order)

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
@@ -25,8 +25,22 @@ _FOREIGN = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7-Zip"}
 # Images hardly shrink and masks rarely a hundredfold; deflate cannot do more than 1032 to 1.
 _RATIO, _HARMLESS, _TOTAL = 500, 64 << 20, 256 << 30
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_OPENERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZ": bz2.BZ2File,
+    b"\xfd7": lzma.LZMAFile,
+}
 _CHUNK = 1 << 20
+
+
+def without_ending(name: str) -> str:
+    """The folder that an archive would unpack to; any other name is itself.
+
+    >>> without_ending("kvasir-seg.zip"), without_ending("CAMUS.tar.gz"), without_ending("images")
+    ('kvasir-seg', 'CAMUS', 'images')
+    """
+    lower = name.lower()
+    return name[: -len(next((e for e in (*_TAR, ".zip") if lower.endswith(e)), "")) or None]
 
 
 def archive_members(path: Path, stack: ExitStack) -> dict[str, Member]:
@@ -175,7 +189,7 @@ def _expanded(path: Path) -> Iterator[IO[bytes]]:
             yield plain
             return
     limit = max(_HARMLESS, _RATIO * path.stat().st_size)
-    with tempfile.TemporaryFile() as spool, opener(path, "rb") as stream:
+    with tempfile.TemporaryFile() as spool, opener(path) as stream:
         while chunk := stream.read(_CHUNK):
             spool.write(chunk)
             if spool.tell() > limit:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from palpate.data.prepare.member import Member
 from palpate.data.problems import refuse
@@ -25,7 +26,7 @@ def folder_members(folder: Path) -> dict[str, Member]:
         remedy="Copy the files there instead of linking them.",
     )
     return {
-        path.relative_to(root).as_posix(): Member(path.stat().st_size, partial(path.open, "rb"))
+        path.relative_to(root).as_posix(): Member(path.stat().st_size, partial(_opened, path))
         for path in paths
     }
 
@@ -38,6 +39,10 @@ def is_litter(name: str) -> bool:
     """
     parts = name.split("/")
     return parts[-1].startswith("._") or any(part in _LITTER for part in parts)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _files(folder: Path, root: Path, strays: list[str]) -> Iterator[Path]:

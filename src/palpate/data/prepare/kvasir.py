@@ -1,39 +1,26 @@
-"""Kvasir-SEG: ``Kvasir-SEG/images/*.jpg``, ``Kvasir-SEG/masks/*.jpg`` of the same names."""
+"""Kvasir-SEG: ``Kvasir-SEG/images`` and ``masks``, JPEG files of the same names."""
 
-from functools import partial
+import re
 
-from palpate.data.prepare.converter import Converter, WrongLayout
+from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.layout import folders_named, pair_up, pictures
-from palpate.data.prepare.pictures import read_image, read_masks
+from palpate.data.prepare.layout import Layout, pairs_of, pictures, stems_like, wrong
+from palpate.data.prepare.paired import paired
 from palpate.data.prepare.source import Source
+
+# Every image has such a name, whatever its folder was renamed to; PraNet's copies are PNG.
+_STEM = re.compile(r"c[jk]\w{23}")
+_ENDINGS = (".jpg", ".jpeg")
 
 
 def find(source: Source) -> list[Item]:
-    """One item an image; masks are JPEG in the download and become binary PNG."""
+    """One item an image. Nothing tells which images are of one patient."""
     folders = pictures(source)
-    images = folders_named(folders, "kvasir-seg/images")
-    masks = folders_named(folders, "kvasir-seg/masks")
-    if len(images) != 1 or len(masks) != 1:
-        raise WrongLayout(
-            f"Expected Kvasir-SEG/images and Kvasir-SEG/masks in {source.path}, got "
-            f"{', '.join(list(folders)[:5]) or 'no images'}."
-        )
-    pairs = pair_up(source, folders[images[0]], folders[masks[0]])
-    return [
-        Item(
-            image_name=f"{pair.stem}{pair.suffix}",
-            mask_name=f"{pair.stem}.png",
-            group=f"{pair.stem}{pair.suffix}",
-            structure="polyp",
-            split=None,
-            members=(pair.image, pair.mask),
-            read_image=partial(read_image, source, pair.image),
-            read_mask=partial(read_masks, source, pair.image, pair.mask),
-            original=pair.image,
-        )
-        for pair in pairs
-    ]
+    own = stems_like(folders, _STEM)
+    pairs = pairs_of(source, own, [Layout("images", "masks")])
+    if not pairs or not all(pair.image.lower().endswith(_ENDINGS) for pair in pairs):
+        raise wrong(source, folders, "Kvasir-SEG/images and Kvasir-SEG/masks with JPEG files")
+    return [paired(source, pair, "polyp") for pair in pairs]
 
 
 KVASIR = Converter("kvasir", "kvasir_polyp", find, card="kvasir")
