@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from palpate.data.files import naming, opened
+from palpate.data.files import file_name, naming, opened
 from palpate.data.upright import check_shapes, orientations, turned
 
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
@@ -43,12 +43,23 @@ def read_pair(
         ValueError: If a file cannot be read or the mask does not fit the image.
     """
     with opened(image) as picture, opened(mask) as drawing:
-        turns = orientations(picture, drawing)
-        check_shapes(picture, drawing, turns)
-        with naming(image):
-            pixels = _rgb(picture, turns[0], size)
-        with naming(mask):
-            outline = Image.fromarray(foreground(drawing).astype(np.uint8))
+        return pair_from(picture, drawing, size)
+
+
+def pair_from(
+    picture: Image.Image, drawing: Image.Image, size: int | None = None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """What :func:`read_pair` gives, of pictures that are open already.
+
+    Raises:
+        ValueError: If one cannot be decoded or the mask does not fit the image.
+    """
+    turns = orientations(picture, drawing)
+    check_shapes(picture, drawing, turns)
+    with naming(file_name(picture)):
+        pixels = _rgb(picture, turns[0], size)
+    with naming(file_name(drawing)):
+        outline = Image.fromarray(foreground(drawing).astype(np.uint8))
     height, width = pixels.shape[-2:]
     outline = turned(outline, turns[1]).resize((width, height), Image.Resampling.NEAREST)
     return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)

@@ -1,6 +1,8 @@
 """CAMUS in the layouts of its two releases, written by the libraries that its publishers used."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,7 +102,8 @@ def test_both_releases_give_the_same_pixels(tmp_path):
     for suffix, folder in ((NIFTI, "a"), (META, "b")):
         write_patient(tmp_path / folder / "training", "patient0001", suffix)
     with open_source(tmp_path / "a") as new, open_source(tmp_path / "b") as old:
-        for one, other in zip(CONVERTERS["camus"].find(new), CONVERTERS["camus"].find(old), strict=True):
+        pairs = [CONVERTERS["camus"].find(source) for source in (new, old)]
+        for one, other in zip(*pairs, strict=True):
             assert one.mask_name == other.mask_name
             assert_array_equal(one.read_image(), other.read_image())
             assert_array_equal(one.read_mask(), other.read_mask())
@@ -112,7 +115,9 @@ def test_what_is_written_is_read_again(public, tmp_path):
     assert len(data) == 12
     assert {case.group for case in data.cases} == {"patient0002"}
     image, labels = heart(20)
-    sample = next(data[i] for i, c in enumerate(data.cases) if c.key == "mask_3/patient0002_2CH_ED_gt")
+    sample = next(
+        data[i] for i, c in enumerate(data.cases) if c.key == "mask_3/patient0002_2CH_ED_gt"
+    )
     assert_array_equal((sample.image[0] * 255).numpy(), image)
     assert_array_equal(sample.mask[0].numpy(), labels == 3)
     entries = json.loads((tmp_path / "out" / "camus" / "anns" / "val.json").read_text())
@@ -177,7 +182,9 @@ def test_hearts_on_their_side_or_head_are_refused(turn, public):
     image, labels = heart()
     turned = np.rot90(labels, 1 if turn == "side" else 2)
     name = "database_nifti/patient0001/patient0001_2CH_ED"
-    save(public / f"{name}.nii.gz", np.ascontiguousarray(np.rot90(image, 1 if turn == "side" else 2)))
+    save(
+        public / f"{name}.nii.gz", np.ascontiguousarray(np.rot90(image, 1 if turn == "side" else 2))
+    )
     save(public / f"{name}_gt.nii.gz", np.ascontiguousarray(turned))
     with pytest.raises(ValueError, match=r"left atrium below the left ventricle in .*2CH_ED_gt"):
         prepare("camus", public, public.parent / "out")
@@ -214,13 +221,15 @@ def test_another_folder_is_no_camus(tmp_path):
 @pytest.mark.parametrize("suffix", [NIFTI, META])
 def test_real_frames_come_back_as_they_are(suffix, tmp_path):
     """The bundle's pictures, packed as CAMUS packs them, are unpacked to the same pictures."""
-    import os
-    from pathlib import Path
-
     root = Path(os.environ.get("PALPATE_DATA", "")) / "camus"
     if not root.is_dir():
         pytest.skip("needs the CAMUS bundle under PALPATE_DATA")
-    frames = [f"{p}_{v}_{f}" for p in ("patient0001", "patient0321") for v in ("2CH", "4CH") for f in ("ED", "ES")]
+    frames = [
+        f"{p}_{v}_{f}"
+        for p in ("patient0001", "patient0321")
+        for v in ("2CH", "4CH")
+        for f in ("ED", "ES")
+    ]
     frames = [stem for stem in frames if (root / "images" / f"{stem}.png").is_file()]
     for stem in frames:
         folder = tmp_path / "in" / stem.split("_")[0]
@@ -230,7 +239,9 @@ def test_real_frames_come_back_as_they_are(suffix, tmp_path):
     made = prepare("camus", tmp_path / "in", tmp_path / "out")
     assert len(frames) >= 4
     for stem in frames:
-        assert_array_equal(*map(pixels_of, (made / f"images/{stem}.png", root / f"images/{stem}.png")))
+        assert_array_equal(
+            *map(pixels_of, (made / f"images/{stem}.png", root / f"images/{stem}.png"))
+        )
         for k in (1, 2, 3):
             name = f"masks/mask_{k}/{stem}_gt.png"
             assert_array_equal(*map(pixels_of, (made / name, root / name)))

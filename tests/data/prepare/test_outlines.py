@@ -63,6 +63,7 @@ def test_run_lengths_are_those_of_pycocotools(shape, seed):
 
 
 @pytest.mark.reference
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools and NumPy 2
 @given(st.integers(0, 99))
 def test_polygons_agree_with_pycocotools_but_for_the_edge(seed):
     coco = pytest.importorskip("pycocotools.mask")
@@ -77,9 +78,7 @@ def test_polygons_agree_with_pycocotools_but_for_the_edge(seed):
 
 @given(st.floats(0, 8), st.floats(0, 8), st.floats(0.1, 8), st.floats(0.1, 8))
 def test_a_rectangle_holds_the_pixels_whose_centres_are_in_it(x, y, width, height):
-    ours = from_polygons(
-        [[x, y, x + width, y, x + width, y + height, x, y + height]], (10, 12)
-    )
+    ours = from_polygons([[x, y, x + width, y, x + width, y + height, x, y + height]], (10, 12))
     rows, columns = np.mgrid[:10, :12] + 0.5
     inside = (columns > x) & (columns < x + width) & (rows > y) & (rows < y + height)
     edge = np.isin(columns, [x, x + width]) | np.isin(rows, [y, y + height])
@@ -128,7 +127,8 @@ def test_run_lengths_of_an_impossible_image_are_refused():
 
 
 @pytest.mark.parametrize(
-    "polygons", [[], {}, [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [["a"] * 6], [[1, 2]], [[float("nan")] * 6]]
+    "polygons",
+    [[], {}, [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [["a"] * 6], [[1, 2]], [[float("nan")] * 6]],
 )
 def test_broken_polygons_are_refused(polygons):
     with pytest.raises(ValueError, match="polygon"):

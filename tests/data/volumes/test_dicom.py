@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from palpate.data.volumes import Window, is_dicom, on_grid_of, read_metaimage, read_nifti, read_series, slices
+from palpate.data.volumes import (
+    Window,
+    is_dicom,
+    on_grid_of,
+    read_metaimage,
+    read_nifti,
+    read_series,
+    slices,
+)
 
 from .conftest import AXIAL, CT, US, dicom, nibabel, pydicom, series
 

@@ -39,7 +39,12 @@ def seg(frames, *, labels=("liver", "tumour"), spacing=(2, 3), origin=ORIGIN, to
     bits = {}
     if top is None:
         data = np.packbits(pixels.ravel(), bitorder="little").tobytes()
-        bits = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelData": data + b"\0" * (len(data) % 2)}
+        bits = {
+            "BitsAllocated": 1,
+            "BitsStored": 1,
+            "HighBit": 0,
+            "PixelData": data + b"\0" * (len(data) % 2),
+        }
     else:
         bits = {"MaximumFractionalValue": top}
     return dicom(
@@ -86,7 +91,9 @@ def test_fractions_count_from_half_on(image):
     assert found["liver"][:3, 0, 0].tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("change", [{"origin": (-10, -20, 32)}, {"spacing": (2, 2)}, {"origin": (0, 0, 400)}])
+@pytest.mark.parametrize(
+    "change", [{"origin": (-10, -20, 32)}, {"spacing": (2, 2)}, {"origin": (0, 0, 400)}]
+)
 def test_frames_beside_the_image_are_refused(change, image, masks):
     data = seg([(1, 0, masks[0]), (1, 1, masks[1])], **change)
     with pytest.raises(ValueError, match=r"frames of seg\.dcm in the slices of 00\.dcm"):

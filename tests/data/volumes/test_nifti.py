@@ -31,7 +31,9 @@ def test_applies_the_scale_of_the_header(voxels):
 
 
 def test_big_endian_files_read_alike(voxels):
-    image = nibabel.Nifti1Image(voxels.astype(">i2"), np.eye(4), nibabel.Nifti1Header(endianness=">"))
+    image = nibabel.Nifti1Image(
+        voxels.astype(">i2"), np.eye(4), nibabel.Nifti1Header(endianness=">")
+    )
     assert_array_equal(read_nifti(image.to_bytes(), "a.nii").voxels, voxels)
 
 

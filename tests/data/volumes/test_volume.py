@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from palpate.data.volumes import Volume, on_grid_of, read_nifti, slices
 
-from .conftest import nibabel, nifti
+from .conftest import nibabel
 
 SHAPE = (3, 4, 5)
 VOXELS = np.arange(60).reshape(SHAPE)
@@ -37,7 +37,9 @@ def moved(matrix):
 def test_a_shifted_segmentation_is_refused():
     shift = np.eye(4)
     shift[1, 3] = 1.0
-    with pytest.raises(ValueError, match=r"seg\.nii on the grid .* image\.nii, but it lies up to 1"):
+    with pytest.raises(
+        ValueError, match=r"seg\.nii on the grid .* image\.nii, but it lies up to 1"
+    ):
         on_grid_of(moved(shift), IMAGE)
 
 
@@ -74,7 +76,14 @@ def test_numbered_axes_are_not_turned():
     assert_array_equal(slices(IMAGE, "1")[3], VOXELS[:, 3].T)
 
 
-MARKS = {"right": (0, 1), "left": (0, -1), "front": (1, 1), "back": (1, -1), "head": (2, 1), "foot": (2, -1)}
+MARKS = {
+    "right": (0, 1),
+    "left": (0, -1),
+    "front": (1, 1),
+    "back": (1, -1),
+    "head": (2, 1),
+    "foot": (2, -1),
+}
 # What a radiologist sees at the left, right, top and bottom edge of a picture.
 EDGES = {
     "axial": ("right", "left", "front", "back"),
@@ -88,7 +97,9 @@ EDGES = {
 def test_pictures_are_the_right_way_round_however_the_file_is_stored(plane, codes):
     edges = EDGES[plane]
     for mark, place in zip(
-        edges, [(slice(None), 0), (slice(None), -1), (0, slice(None)), (-1, slice(None))], strict=True
+        edges,
+        [(slice(None), 0), (slice(None), -1), (0, slice(None)), (-1, slice(None))],
+        strict=True,
     ):
         picture = marked(mark, codes, plane)
         assert picture[place].all(), mark
@@ -133,8 +144,12 @@ def test_acquired_slices_are_those_across_the_thick_voxels(spacing, plane):
 def test_without_orientation_only_numbered_axes_work():
     volume = Volume("a.nii", VOXELS)
     assert_array_equal(slices(volume, "acquired"), slices(volume, "2"))
-    assert_array_equal(slices(Volume("a", VOXELS[:, :1]), "acquired"), slices(Volume("a", VOXELS[:, :1]), "1"))
-    with pytest.raises(ValueError, match=r"orientation in a\.nii, which a slice called axial needs"):
+    assert_array_equal(
+        slices(Volume("a", VOXELS[:, :1]), "acquired"), slices(Volume("a", VOXELS[:, :1]), "1")
+    )
+    with pytest.raises(
+        ValueError, match=r"orientation in a\.nii, which a slice called axial needs"
+    ):
         slices(volume, "axial")
 
 

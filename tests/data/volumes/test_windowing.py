@@ -11,7 +11,11 @@ from .conftest import pydicom
 values = st.integers(-1200, 3000)
 
 
-@given(st.integers(-500, 500), st.integers(20, 2000), st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]))
+@given(
+    st.integers(-500, 500),
+    st.integers(20, 2000),
+    st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
+)
 def test_windows_are_those_of_dicom(centre, width, curve):
     """pydicom's output spans the values that 16 bits can hold; ours [0, 1]."""
     dataset = pydicom.Dataset()
@@ -75,5 +79,3 @@ def test_windows_by_name_or_two_numbers(text):
 def test_impossible_windows_are_refused(text):
     with pytest.raises(ValueError, match="Expected a finite window"):
         window_from(text)
-
-

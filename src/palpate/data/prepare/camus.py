@@ -244,11 +244,14 @@ def _upright(volume: Volume) -> NDArray[Any]:
 
 def _refuse_upside_down(labels: NDArray[Any], label: str) -> None:
     """In an apical view the apex is on top: the atrium lies below the ventricle."""
-    rows = [np.flatnonzero((labels == value).any(axis=1)) for value in (1, 3)]
-    if all(map(len, rows)) and rows[1].max() < rows[0].max():
+    places = [np.argwhere(labels == value) for value in (1, 3)]
+    if not all(map(len, places)):
+        return
+    down, aside = places[1].mean(axis=0) - places[0].mean(axis=0)
+    if down < abs(aside):
         raise ValueError(
-            f"Expected the left atrium below the left ventricle in {label}, found it above: the "
-            "image lies on its side or its head. Download the original."
+            f"Expected the left atrium below the left ventricle in {label}, found it elsewhere: "
+            "the image lies on its side or its head. Download the original."
         )
 
 
