@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ def prepare(
             read or do not fit each other; all of them are listed. What was prepared stays.
     """
     converter = _converter(name)
+    if workers is not None and workers < 1:
+        raise ValueError(f"Expected workers >= 1, got {workers}.")
     folder = Path(out) / converter.folder
     with open_source(source) as opened:
         _refuse_overlap(opened.path, folder)
@@ -68,6 +71,7 @@ def prepare(
             work = _Work(converter, opened, folder, ledger.before, json.dumps(options or {}))
             records = _run(work, ledger, items, workers or os.cpu_count() or 1, progress)
             annotate(ledger, converter, items, records, seed)
+        _warn(opened.doubts)
     return folder
 
 
@@ -120,6 +124,16 @@ def _converter(name: str) -> Converter:
         f"Expected a data set among {', '.join(CONVERTERS)}, got {name!r}."
         f"{did_you_mean(name, CONVERTERS)}"
     )
+
+
+def _warn(doubts: Sequence[str]) -> None:
+    if doubts:
+        warnings.warn(
+            f"{len(doubts)} masks have no EXIF orientation though their images have one, such as "
+            f"{doubts[0]}; they were turned like the images, which their sizes allow but do not "
+            "prove. Look at one.",
+            stacklevel=3,
+        )
 
 
 def _refuse_overlap(source: Path, folder: Path) -> None:
