@@ -77,7 +77,7 @@ def test_backslashes_of_some_tools_are_slashes(tmp_path):
 def test_a_missing_source_and_a_missing_file_are_named(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match=r"nowhere, which is not there. Check --source"):
         open_source(tmp_path / "nowhere").__enter__()
-    with open_source(folder) as source, pytest.raises(FileNotFoundError, match="other.png"):
+    with open_source(folder) as source, pytest.raises(FileNotFoundError, match=r"other\.png"):
         source.read("other.png")
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_member_is_named(folder):
     path.write_bytes(content)
     with (
         open_source(path) as source,
-        pytest.raises(ValueError, match="notes.txt in .* cannot be read .*Download it again"),
+        pytest.raises(ValueError, match=r"notes\.txt in .* cannot be read .*Download it again"),
     ):
         source.read("notes.txt")
 
