@@ -84,6 +84,20 @@ def try_decoding(picture: Image.Image) -> None:
         _unit(picture)
 
 
+def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
+    """The image turned upright: RGB, or one channel of floats in [0, 1] where it has more bits.
+
+    Raises:
+        ValueError: If its pixel values are not what palpate can use.
+    """
+    simple = (
+        Image.fromarray(_unit(picture))
+        if _is_deep(picture) or picture.mode == "F"
+        else _on_black(picture)
+    )
+    return turned(simple, orientation)
+
+
 def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
     """Where a mask is set, as stored: not yet turned upright.
 
@@ -112,15 +126,11 @@ def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
 
 
 def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
-    if _is_deep(picture) or picture.mode == "F":
-        plain = Image.fromarray(_unit(picture))  # one channel of floats
-    else:
-        plain = _on_black(picture)
-    plain = turned(plain, orientation)
+    upright = plain(picture, orientation)
     if size is not None:
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    values = torch.from_numpy(np.array(plain, dtype=np.float32))
-    if plain.mode == "F":
+        upright = upright.resize((size, size), Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(upright, dtype=np.float32))
+    if upright.mode == "F":
         return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
     return values.permute(2, 0, 1).contiguous() / 255
 
