@@ -84,6 +84,16 @@ def try_decoding(picture: Image.Image) -> None:
         _unit(picture)
 
 
+def raw_pixels(picture: Image.Image) -> NDArray[np.generic]:
+    """The pixels of an image as (h, w, 3) bytes, or as (h, w) where it has 16 bits or floats.
+
+    Decodes the image to its end, so that a damaged one is found.
+    """
+    if _is_deep(picture) or picture.mode == "F":
+        return np.asarray(picture)
+    return np.asarray(_on_black(picture))
+
+
 def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
     """Where a mask is set, as stored: not yet turned upright.
 
