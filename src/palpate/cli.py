@@ -90,6 +90,35 @@ def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
     show_data(name, root)
 
 
+def prepare(
+    name: tyro.conf.Positional[str],
+    source: Path,
+    out: Path,
+    seed: int = 0,
+    workers: int | None = None,
+    options: dict[str, str] | None = None,
+) -> None:
+    """Make a folder that palpate reads from the official download of a data set.
+
+    Run again, it does only what changed; a killed run goes on where it was.
+
+    Args:
+        name: Data set, such as `kvasir`; a wrong one lists all of them.
+        source: The download: a folder, a zip or a tar, or a folder of several archives.
+        out: Gets a folder for the data set; the --root of other commands.
+        seed: Deals the splits where the source has none.
+        workers: Images prepared at the same time; by default one a core.
+        options: What some data sets want to know, such as `structure "liver tumour"`.
+    """
+    from palpate.data.prepare import prepare as prepare_set
+
+    with watching() as progress:
+        folder = prepare_set(
+            name, source, out, seed=seed, workers=workers, progress=progress, options=options
+        )
+    print(folder)
+
+
 Other = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
@@ -111,6 +140,7 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
   palpate report --run DIR                          tables, figures and page of a run
   palpate data check kvasir [--root DIR]            check and count a data set
+  palpate data prepare kvasir --source ZIP --out DIR    a data set from its official download
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
 --out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
@@ -138,7 +168,7 @@ def _dispatch(arguments: list[str]) -> None:
         _pretrain(arguments[1:])
     elif arguments[0] == "data":
         tyro.extras.subcommand_cli_from_dict(
-            {"check": check}, prog="palpate data", args=arguments[1:]
+            {"check": check, "prepare": prepare}, prog="palpate data", args=arguments[1:]
         )
     elif arguments[0] in ("demo", "evaluate", "report"):
         tyro.cli(Other, args=arguments, prog="palpate")()

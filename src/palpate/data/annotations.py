@@ -3,8 +3,8 @@
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -22,13 +22,20 @@ _SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("",
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One image with one mask, and its texts by level; a level may have several phrasings."""
+    """One image with one mask, and its texts by level; a level may have several phrasings.
+
+    ``group`` and ``structure`` are what the annotations say, and win over what a name says; None
+    where they say nothing. ``facts`` are what else is known of it, such as a view or a pathology.
+    """
 
     image_name: str
     mask_name: str
     image: Path
     mask: Path
     prompts: dict[str, tuple[str, ...]]
+    group: str | None = None
+    structure: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -151,6 +158,19 @@ def _faults(index: int, record: Any) -> list[str]:
             f"{where}: expected 'prompts' with a text or a list of texts per level (p0, p1, ...), "
             f"got {str(record.get('prompts'))[:60]}"
         )
+    return faults + _faults_of_ours(where, record)
+
+
+def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
+    """Of the fields that palpate writes besides; other people's files do not have them."""
+    faults = [
+        f"{where}: expected a text in {field!r}, got {record[field]!r}"
+        for field in ("group", "structure")
+        if field in record and not (isinstance(record[field], str) and record[field])
+    ]
+    facts = record.get("facts", {})
+    if not isinstance(facts, dict) or not all(isinstance(v, str) for v in facts.values()):
+        faults.append(f"{where}: expected 'facts' with a text each, got {str(facts)[:60]}")
     return faults
 
 
@@ -177,9 +197,9 @@ def _entry(folder: Path, split: str, record: dict[str, Any]) -> FileEntry:
     }
     image_name, mask_name = record["img_name"], record["mask_name"]
     image = _locate(folder / "images", split, image_name)
-    return FileEntry(
-        image_name, mask_name, image, _locate(folder / "masks", split, mask_name), prompts
-    )
+    mask = _locate(folder / "masks", split, mask_name)
+    ours = {name: record[name] for name in ("group", "structure", "facts") if name in record}
+    return FileEntry(image_name, mask_name, image, mask, prompts, **ours)
 
 
 def _by_number(item: tuple[str, object]) -> tuple[int, str]:

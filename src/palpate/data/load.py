@@ -119,8 +119,10 @@ def _check_names(entries: tuple[FileEntry, ...], spec: DatasetSpec) -> None:
     problems = []
     for entry in entries:
         try:
-            spec.structure(entry.mask_name)
-            spec.group(entry.image_name)
+            if entry.structure is None:
+                spec.structure(entry.mask_name)
+            if entry.group is None:
+                spec.group(entry.image_name)
         except ValueError as error:
             problems.append(str(error))
     refuse(problems, f"Expected names as {spec.name} has them")

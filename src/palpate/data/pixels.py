@@ -84,14 +84,18 @@ def try_decoding(picture: Image.Image) -> None:
         _unit(picture)
 
 
-def raw_pixels(picture: Image.Image) -> NDArray[np.generic]:
-    """The pixels of an image as (h, w, 3) bytes, or as (h, w) where it has 16 bits or floats.
+def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
+    """The image turned upright: RGB, or one channel of floats in [0, 1] where it has more bits.
 
-    Decodes the image to its end, so that a damaged one is found.
+    Raises:
+        ValueError: If its pixel values are not what palpate can use.
     """
-    if _is_deep(picture) or picture.mode == "F":
-        return np.asarray(picture)
-    return np.asarray(_on_black(picture))
+    simple = (
+        Image.fromarray(_unit(picture))
+        if _is_deep(picture) or picture.mode == "F"
+        else _on_black(picture)
+    )
+    return turned(simple, orientation)
 
 
 def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
@@ -122,15 +126,11 @@ def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
 
 
 def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
-    if _is_deep(picture) or picture.mode == "F":
-        plain = Image.fromarray(_unit(picture))  # one channel of floats
-    else:
-        plain = _on_black(picture)
-    plain = turned(plain, orientation)
+    upright = plain(picture, orientation)
     if size is not None:
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    values = torch.from_numpy(np.array(plain, dtype=np.float32))
-    if plain.mode == "F":
+        upright = upright.resize((size, size), Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(upright, dtype=np.float32))
+    if upright.mode == "F":
         return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
     return values.permute(2, 0, 1).contiguous() / 255
 

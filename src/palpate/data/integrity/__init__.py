@@ -4,7 +4,6 @@ from palpate.data.integrity.check import Wanted, check_sets
 from palpate.data.integrity.finding import CHECKS, Finding, Severity
 from palpate.data.integrity.report import (
     IntegrityReport,
-    Official,
     Outcome,
     SetReport,
     SplitCounts,
@@ -14,7 +13,6 @@ __all__ = [
     "CHECKS",
     "Finding",
     "IntegrityReport",
-    "Official",
     "Outcome",
     "SetReport",
     "Severity",

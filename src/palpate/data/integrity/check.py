@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from palpate.data.cards import Card
 from palpate.data.dataset import DatasetSpec
 from palpate.data.integrity.across import annotation_findings, shared_images
 from palpate.data.integrity.copies import copy_findings, name_findings
@@ -21,7 +22,6 @@ from palpate.data.integrity.masks import mask_findings
 from palpate.data.integrity.pictures import Picture, likenesses, pictures_of
 from palpate.data.integrity.report import (
     IntegrityReport,
-    Official,
     SetReport,
     counts_of,
     outcomes_of,
@@ -38,11 +38,11 @@ _FAULTS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """A data set to check: where it is, what its names mean, and what it should be."""
+    """A data set to check: where it is, what its names mean, and what is known of it."""
 
     folder: Path
     spec: DatasetSpec
-    official: Official = Official()
+    card: Card | None = None
 
 
 def check_sets(
@@ -94,9 +94,9 @@ def _report(one: Wanted, found: Survey, shown: list[Picture], seen: _Seen | None
         *listing_findings(found),
         *file_findings(found),
         *name_findings(shown),
-        *count_findings(found, one.official.counts),
+        *count_findings(found, one.card.counts if one.card else {}),
     ]
-    skipped = set() if one.official.counts else {"counts"}
+    skipped = set() if one.card else {"counts"}
     if seen is None:
         skipped |= NEEDS_PIXELS
     else:
@@ -108,7 +108,7 @@ def _report(one: Wanted, found: Survey, shown: list[Picture], seen: _Seen | None
     among = frozenset(CHECKS) - ACROSS
     every = tuple(sorted(findings, key=lambda finding: list(CHECKS).index(finding.check)))
     outcomes = outcomes_of(every, among - skipped, among)
-    return SetReport(one.spec.name, one.folder, one.official, counts_of(found), outcomes, every)
+    return SetReport(one.spec.name, one.folder, one.card, counts_of(found), outcomes, every)
 
 
 def _fault_findings(

@@ -30,8 +30,18 @@ CHECKS = {
     "shared-images": "no two sets share images",
 }
 NEEDS_PIXELS = frozenset(
-    "unreadable sizes binary empty full duplicates near-duplicates leak-content leak-near "
-    "shared-images".split()
+    [
+        "unreadable",
+        "sizes",
+        "binary",
+        "empty",
+        "full",
+        "duplicates",
+        "near-duplicates",
+        "leak-content",
+        "leak-near",
+        "shared-images",
+    ]
 )
 ACROSS = frozenset(("same-annotations", "shared-images"))
 

@@ -47,11 +47,11 @@ def count_findings(found: Survey, official: Mapping[str, int]) -> Iterator[Findi
 
     Args:
         found: The folder.
-        official: Number of images by split, and of all under ``images``; others are not compared.
+        official: Number of images by split, and of all under ``all``.
     """
     images = {s: len({r.entry.image_name for r in found.of(s)}) for s in SPLITS}
-    every = {(r.split, r.entry.image_name) for r in found.records}
-    there = images | {"images": len({str(r.entry.image) for r in found.records} or every)}
+    every = {(r.entry.image_name, r.entry.image) for r in found.records}
+    there = images | {"all": len(every)}
     wrong = [
         f"{name} {there[name]} instead of {number}"
         for name, number in official.items()

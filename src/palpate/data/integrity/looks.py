@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from palpate.data.annotations import FileEntry
 from palpate.data.files import naming, opened
 from palpate.data.integrity.hashing import coefficients, content_digest
-from palpate.data.pixels import foreground, raw_pixels
+from palpate.data.pixels import foreground, plain
 from palpate.data.upright import check_shapes, orientations, turned_on_trust
 from palpate.progress import Progress, silent
 
@@ -99,8 +99,7 @@ def _parallel(
 def _image(path: Path) -> ImageLook | Fault:
     try:
         with opened(path) as picture, naming(path):
-            upright = ImageOps.exif_transpose(picture)
-            pixels = raw_pixels(upright)
+            pixels = np.asarray(plain(ImageOps.exif_transpose(picture)))
             return ImageLook(content_digest(pixels), coefficients(_grey(pixels)))
     except ValueError as error:
         return Fault("unreadable", str(error))
@@ -126,12 +125,12 @@ def _mask(entry: FileEntry) -> MaskLook | Fault:
 
 def _beside(entry: FileEntry, drawing: Image.Image) -> MaskLook | Fault:
     with opened(entry.image) as picture:
+        wanted, on_trust = picture.size, turned_on_trust(picture, drawing)
         try:
             check_shapes(picture, drawing, orientations(picture, drawing))
         except ValueError as error:
             return Fault("sizes", str(error))
-        wanted, on_trust = picture.size, turned_on_trust(picture, drawing)
-    pixels = np.asarray(drawing) if drawing.mode in _GREY else raw_pixels(drawing)
+    pixels = np.asarray(drawing if drawing.mode in _GREY else plain(drawing))
     coloured = _coloured(pixels)
     try:
         share = float(foreground(drawing).mean())

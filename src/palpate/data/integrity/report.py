@@ -1,35 +1,17 @@
 """All that was found, as one object and as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from palpate.data.annotations import SPLITS
+from palpate.data.cards import Card
 from palpate.data.integrity.finding import CHECKS, Finding
 from palpate.data.integrity.survey import Survey
 
 Outcome: TypeAlias = Literal["pass", "note", "warning", "error", "not run"]
 _RANK: tuple[Outcome, ...] = ("pass", "note", "warning", "error")
-
-
-@dataclass(frozen=True)
-class Official:
-    """What is known about a published data set; empty for one of your own.
-
-    Attributes:
-        title: Its full name.
-        licence: Under which it may be used.
-        citation: What to cite.
-        url: Where it comes from.
-        counts: Number of images by split, and of all under ``images``.
-    """
-
-    title: str = ""
-    licence: str = ""
-    citation: str = ""
-    url: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,11 +26,11 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class SetReport:
-    """One data set, checked."""
+    """One data set, checked; its card says licence, source and what to cite."""
 
     name: str
     folder: Path
-    official: Official
+    card: Card | None
     splits: Mapping[str, SplitCounts]
     outcomes: Mapping[str, Outcome]
     findings: tuple[Finding, ...]
