@@ -97,6 +97,8 @@ def _report(one: Wanted, found: Survey, shown: list[Picture], seen: _Seen | None
         *count_findings(found, one.card.counts if one.card else {}),
     ]
     skipped = set() if one.card else {"counts"}
+    if not found.images and not found.masks:
+        skipped |= {"unlisted", "links"}
     if seen is None:
         skipped |= NEEDS_PIXELS
     else:

@@ -29,20 +29,12 @@ CHECKS = {
     "same-annotations": "no two sets have the same annotations",
     "shared-images": "no two sets share images",
 }
-NEEDS_PIXELS = frozenset(
-    [
-        "unreadable",
-        "sizes",
-        "binary",
-        "empty",
-        "full",
-        "duplicates",
-        "near-duplicates",
-        "leak-content",
-        "leak-near",
-        "shared-images",
-    ]
-)
+# fmt: off
+NEEDS_PIXELS = frozenset((
+    "unreadable", "sizes", "binary", "empty", "full", "duplicates", "near-duplicates",
+    "leak-content", "leak-near", "shared-images",
+))
+# fmt: on
 ACROSS = frozenset(("same-annotations", "shared-images"))
 
 

@@ -148,7 +148,8 @@ def _beside(entry: FileEntry, drawing: Image.Image) -> MaskLook | Fault:
 def _coloured(pixels: Shaped[np.ndarray, "..."]) -> float:
     if pixels.ndim != 3:
         return 0.0
-    spread = pixels.max(axis=2) - pixels.min(axis=2)
+    red, green, blue = (pixels[..., channel].astype(np.int16) for channel in range(3))
+    spread = np.maximum(abs(red - green), abs(green - blue))
     return float((spread > _COLOURED).mean())
 
 

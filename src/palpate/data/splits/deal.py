@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isclose
 
 import torch
@@ -102,7 +103,7 @@ def _check(
         listed = ", ".join(f"{split} {share:g}" for split, share in fractions.items())
         raise ValueError(f"Expected fractions of at least 0 that add up to 1, got {listed}.")
     names = [item.name for item in items]
-    twice = sorted({one for one, other in zip(names, names[1:], strict=False) if one == other})
+    twice = sorted({one for one, other in pairwise(names) if one == other})
     refuse(twice, "Expected items of different names, got", remedy="Rename them.")
     count = len({item.group for item in items})
     if count < len(shares):
@@ -135,7 +136,7 @@ def _strata(
         edges = [round(k * len(members) / count) for k in range(count + 1)]
         strata += [
             [(name, number) for _, name, number in members[start:end]]
-            for start, end in zip(edges, edges[1:], strict=False)
+            for start, end in pairwise(edges)
         ]
     return strata
 
