@@ -78,16 +78,36 @@ class Report:
         print(make_report(self.run))
 
 
-def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
-    """Open every file of a data set and count what is there.
+def check(
+    name: tyro.conf.Positional[tuple[str, ...]],
+    root: Path | None = None,
+    json: Path | None = None,
+    names_only: bool = False,
+) -> None:
+    """Look for all that can be wrong with data sets; exit status 1 if something is.
+
+    Several are also compared with each other. Exit status 2 means that there is no such data set.
 
     Args:
-        name: Data set; `folder` for one of your own in the same layout.
-        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
+        name: Data sets, by name or by folder; `folder` for one of your own at --root.
+        root: Folder that holds them; by default $PALPATE_DATA, or else data/.
+        json: Where to write the outcome for scripts.
+        names_only: Do not open images and masks: seconds instead of minutes.
     """
-    from palpate.pipeline.show import show_data
+    from rich.console import Console
 
-    show_data(name, root)
+    from palpate.pipeline.checking import check_data, print_report
+
+    try:
+        with watching() as progress:
+            report = check_data(
+                name, root, pixels=not names_only, json_file=json, progress=progress
+            )
+    except (ValueError, OSError) as error:
+        print(f"palpate: {error}", file=sys.stderr)
+        sys.exit(2)
+    print_report(report, Console())
+    sys.exit(0 if report.passed else 1)
 
 
 def prepare(

@@ -111,6 +111,22 @@ def entries_of(records: list[Any], folder: Path, split: str) -> tuple[FileEntry,
     return _unique(entries, path)
 
 
+def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str]]:
+    """Entries of a split that can be used, as often as they are listed, and faults of the others.
+
+    Raises:
+        ValueError: If the file as a whole cannot be used.
+        FileNotFoundError: If the annotations are missing.
+    """
+    entries, faults = [], []
+    for index, record in enumerate(read_records(annotation_file(folder, split))):
+        found = _faults(index, record)
+        faults += found
+        if not found:
+            entries.append(_entry(folder, split, record))
+    return entries, faults
+
+
 def read_records(path: Path) -> list[Any]:
     """The list in a JSON file, whatever is in it.
 
@@ -124,6 +140,8 @@ def read_records(path: Path) -> list[Any]:
             f"Expected JSON in {path}, but line {error.lineno}, column {error.colno} breaks it "
             f"({error.msg}). Repair that line."
         ) from error
+    except RecursionError as error:
+        raise ValueError(f"Expected a list of entries in {path}, got endless nesting.") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"Expected UTF-8 text in {path}, got {error}. Save it as UTF-8."
