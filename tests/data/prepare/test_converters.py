@@ -261,7 +261,7 @@ def test_a_tumour_of_busi_without_mask_is_refused_and_a_healthy_breast_is_not(tm
 
 
 def own_pairs(root, images="images", masks="masks", ending=""):
-    for number in range(4):
+    for number in range(8):
         save(root, f"{images}/patient{number // 2} {number}.jpg", picture(number))
         save(root, f"{masks}/patient{number // 2} {number}{ending}.png", outline(1, 1, 9, 9))
 
@@ -275,9 +275,9 @@ def test_pairs_are_found_by_name_with_groups_as_told(images, masks, ending, tmp_
     options = {"structure": "liver tumour", "group": r"patient\d+"}
     folder = prepare("pairs", tmp_path / "source", tmp_path / "out", options=options, workers=1)
     entries = entries_of(folder).values()
-    assert len(entries) == 4
+    assert len(entries) == 8
     assert {entry["structure"] for entry in entries} == {"liver tumour"}
-    assert {entry["group"] for entry in entries} == {"patient0", "patient1"}
+    assert {entry["group"] for entry in entries} == {f"patient{n}" for n in range(4)}
     data = [load_data("folder", folder, split=path.stem) for path in (folder / "anns").iterdir()]
     assert {case.structure for d in data for case in d.cases} == {"liver tumour"}
 
@@ -296,6 +296,7 @@ def test_pairs_from_folders_of_other_names(tmp_path):
         ({}, "Say it with --options structure TEXT"),
         ({"structure": "x", "grup": "y"}, "among structure, images, masks, group, got 'grup'. Did"),
         ({"structure": "x", "group": "("}, "Expected a regular expression for the group"),
+        ({"structure": "x", "group": "patient"}, "at least 3 patients, .* got 1 .patient"),
         ({"structure": "x", "group": "case"}, "Expected 'case' in the name of every image, got"),
     ],
 )
