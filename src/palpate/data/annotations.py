@@ -97,8 +97,12 @@ def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
             ``folder``, or is empty, or gives two different entries the same key.
         FileNotFoundError: If the annotations are missing.
     """
-    path = annotation_file(folder, split)
-    records = _parse(path)
+    return entries_of(read_records(annotation_file(folder, split)), folder, split)
+
+
+def entries_of(records: list[Any], folder: Path, split: str) -> tuple[FileEntry, ...]:
+    """Entries of what was read from the annotations of a split; see :func:`read_entries`."""
+    path = folder / "anns" / f"{split}.json"
     if not records:
         raise ValueError(f"Expected at least one entry in {path}, got an empty list.")
     problems = [text for i, record in enumerate(records) for text in _faults(i, record)]
@@ -107,7 +111,28 @@ def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
     return _unique(entries, path)
 
 
-def _parse(path: Path) -> list[Any]:
+def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str]]:
+    """Entries of a split that can be used, as often as they are listed, and faults of the others.
+
+    Raises:
+        ValueError: If the file as a whole cannot be used.
+        FileNotFoundError: If the annotations are missing.
+    """
+    entries, faults = [], []
+    for index, record in enumerate(read_records(annotation_file(folder, split))):
+        found = _faults(index, record)
+        faults += found
+        if not found:
+            entries.append(_entry(folder, split, record))
+    return entries, faults
+
+
+def read_records(path: Path) -> list[Any]:
+    """The list in a JSON file, whatever is in it.
+
+    Raises:
+        ValueError: If it is no JSON, no UTF-8 or no list.
+    """
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -115,6 +140,8 @@ def _parse(path: Path) -> list[Any]:
             f"Expected JSON in {path}, but line {error.lineno}, column {error.colno} breaks it "
             f"({error.msg}). Repair that line."
         ) from error
+    except RecursionError as error:
+        raise ValueError(f"Expected a list of entries in {path}, got endless nesting.") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"Expected UTF-8 text in {path}, got {error}. Save it as UTF-8."
@@ -135,7 +162,7 @@ def _faults(index: int, record: Any) -> list[str]:
             faults.append(f"{where}: expected a file name in {each!r}, got {name!r}")
         elif _leaves_folder(name):
             faults.append(f"{where}: {each} {name!r} leads outside the data folder; rename it")
-    if not _are_prompts(record.get("prompts")):
+    if not are_prompts(record.get("prompts")):
         faults.append(
             f"{where}: expected 'prompts' with a text or a list of texts per level (p0, p1, ...), "
             f"got {str(record.get('prompts'))[:60]}"
@@ -156,7 +183,8 @@ def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _are_prompts(prompts: Any) -> bool:
+def are_prompts(prompts: Any) -> bool:
+    """Whether something is texts by level: one, or a list of several phrasings."""
     if not isinstance(prompts, dict) or not prompts:
         return False
     return all(
@@ -209,6 +237,6 @@ def _unique(entries: Sequence[FileEntry], path: Path) -> tuple[FileEntry, ...]:
         warnings.warn(
             f"{path} lists {len(repeated)} entries more than once, such as "
             f"{next(iter(repeated))!r}; each is kept once.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return tuple(by_key.values())

@@ -98,7 +98,7 @@ def _from_files(
     limit: int | None,
     check: bool,
 ) -> PromptedDataset:
-    folder = _folder(spec, root)
+    folder = data_folder(spec, root)
     entries = read_entries(folder, split)[:limit]
     texts = {entry.key: entry.prompts for entry in entries}
     check_levels(policy, texts, str(annotation_file(folder, split)))
@@ -123,7 +123,12 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or "data")
 
 
-def _folder(spec: DatasetSpec, root: str | Path | None) -> Path:
+def data_folder(spec: DatasetSpec, root: str | Path | None = None) -> Path:
+    """The folder of a data set, below the root or the root itself.
+
+    Raises:
+        FileNotFoundError: If neither has annotations.
+    """
     base = data_root(root)
     for folder in (base / spec.folder, base):
         if (folder / "anns").is_dir():

@@ -5,16 +5,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
-import torch
-
 from palpate.data.annotations import SPLITS
 from palpate.data.cards import CARDS
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
 from palpate.data.prepare.record import Ledger, Record, write_json
-from palpate.randomness import generator
+from palpate.data.splits import Item as Dealt
+from palpate.data.splits import deal
 
-_VALIDATION, _TEST = 0.1, 0.1  # as MedVLSM dealt the sets that have no split of their own
+# As MedVLSM dealt the sets that have no split of their own.
+_FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+_BESIDE_TEST = {"train": 0.9, "val": 0.1, "test": 0.0}
+
+
+def check_dealing(items: Sequence[Item]) -> None:
+    """Refuse, before any work, what could not be dealt to splits after it.
+
+    Raises:
+        ValueError: If there are fewer groups to deal than splits.
+    """
+    groups = {item.group for item in items if item.split is None}
+    splits = [split for split, share in _fractions(items).items() if share]
+    if groups and len(groups) < len(splits):
+        raise ValueError(
+            f"Expected images of at least {len(splits)} patients, to deal them to "
+            f"{', '.join(splits)}, got {len(groups)} ({', '.join(sorted(groups))}). Add images, or "
+            "have them grouped otherwise."
+        )
 
 
 def annotate(
@@ -25,7 +42,7 @@ def annotate(
     seed: int,
 ) -> None:
     """List the entries of each split, and take away what only an earlier source had."""
-    splits = _splits(items, seed)
+    splits = _splits(items, records, seed)
     folder = ledger.folder
     (folder / "anns").mkdir(exist_ok=True)
     counts: Mapping[str, int] = Counter(splits.values())
@@ -56,21 +73,26 @@ def _version() -> str:
         return "not installed"
 
 
-def _splits(items: Sequence[Item], seed: int) -> dict[str, str]:
-    """The split of each mask: the source's own, or dealt by the seed, group by group.
+def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict[str, str]:
+    """The split of each mask: the source's own, or dealt by the seed.
 
     Where the source has test images, the others are dealt to training and validation only.
     """
-    groups = sorted({item.group for item in items if item.split is None})
-    order = torch.randperm(len(groups), generator=generator(seed, "prepare")).tolist()
-    test, val = (max(1, round(part * len(groups))) for part in (_TEST, _VALIDATION))
-    if any(item.split == "test" for item in items):
-        test = 0
-    dealt = {
-        groups[number]: "test" if place < test else "val" if place < test + val else "train"
-        for place, number in enumerate(order)
-    }
-    return {item.mask_name: item.split or dealt[item.group] for item in items}
+    undecided: dict[str, Dealt] = {}
+    for item, record in zip(items, records, strict=True):
+        if item.split is None:
+            before = undecided.get(item.image_name)
+            size = max(record.area, before.size if before else 0.0)
+            kind = item.facts.get("pathology", "")
+            undecided[item.image_name] = Dealt(item.image_name, item.group, size, kind)
+    dealt = {}
+    if undecided:
+        dealt = deal(undecided.values(), seed=seed, fractions=_fractions(items))
+    return {item.mask_name: item.split or dealt[item.image_name] for item in items}
+
+
+def _fractions(items: Sequence[Item]) -> Mapping[str, float]:
+    return _BESIDE_TEST if any(item.split == "test" for item in items) else _FRACTIONS
 
 
 def _remove_abandoned(ledger: Ledger, records: Sequence[Record]) -> None:

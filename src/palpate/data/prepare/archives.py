@@ -90,9 +90,13 @@ def _tar_members(path: Path, stack: ExitStack) -> dict[str, Member]:
     # One that is compressed is expanded first, for its members are read in any order.
     with _whole(path):
         stream = stack.enter_context(_expanded(path))
-        entries = tarfile.open(fileobj=stream, mode="r:").getmembers()  # noqa: SIM115
+        archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115
+        entries = archive.getmembers()
+        stream.seek(archive.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the mark of its end is missing")
     files = [entry for entry in entries if entry.isfile()]
-    refuse_unsafe([entry.name for entry in files], path)
+    refuse_unsafe([entry.name for entry in entries], path)
     _refuse_twice([entry.name for entry in files], path)
     lock = Lock()
     members = {

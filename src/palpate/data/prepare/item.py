@@ -63,7 +63,7 @@ def check_items(items: Sequence[Item]) -> None:
         "Expected names and splits that palpate can write",
         remedy="Rename these files in the source.",
     )
-    masks = _by(items, lambda item: item.mask_name.casefold(), lambda item: item.mask_name, True)
+    masks = _by(items, lambda item: item.mask_name.casefold(), lambda item: (item.mask_name,), True)
     images = _by(items, lambda item: item.image_name.casefold(), _image)
     refuse(
         [f"{first[0]} and {second[0]}" for first, second in masks + images],

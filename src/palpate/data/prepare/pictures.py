@@ -12,7 +12,14 @@ from PIL import Image
 from palpate.data.files import naming
 from palpate.data.pixels import foreground, plain
 from palpate.data.prepare.source import Source
-from palpate.data.upright import check_shapes, orientation, orientations, turned, upright_size
+from palpate.data.upright import (
+    check_shapes,
+    orientation,
+    orientations,
+    turned,
+    turned_on_trust,
+    upright_size,
+)
 
 Foreground = Callable[[Image.Image], NDArray[np.bool_]]  # of a mask as it is stored
 
@@ -76,6 +83,8 @@ def _mask(
     with opened(source, mask) as drawing:
         turns = orientations(picture, drawing)
         check_shapes(picture, drawing, turns)
+        if turned_on_trust(picture, drawing):
+            source.doubts.append(source.label(mask))
         with naming(source.label(mask)):
             outline = Image.fromarray(threshold(drawing).astype(np.uint8))
     outline = turned(outline, turns[1])

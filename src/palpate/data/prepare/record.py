@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, final
 
 from filelock import FileLock, Timeout
@@ -45,11 +46,13 @@ class Ledger:
 
     folder: Path
     before: Mapping[str, Record]
+    _lock: Lock = field(default_factory=Lock)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Keep what was just written, even if the run is killed now."""
-        with (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
-            journal.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+        """Keep what was just written, even if the run is killed now; any thread may call it."""
+        lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
+        with self._lock, (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(lines)
 
     def finish(self, summary: Mapping[str, Any], records: Sequence[Record]) -> None:
         """Write ``dataset.json``, which then stands for the journal."""

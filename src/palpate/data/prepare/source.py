@@ -24,10 +24,12 @@ class Source:
         path: The folder or archive.
         members: Every file in it by its name, with ``/`` between folders. The members of an
             archive that lies directly in a folder are called ``archive.zip/name``.
+        doubts: What readers of it took on trust; a person should look.
     """
 
     path: Path
     members: Mapping[str, Member]
+    doubts: list[str] = field(default_factory=list)
     _checksums: dict[str, str] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 

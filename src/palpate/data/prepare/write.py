@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -11,15 +12,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import final
 
-from palpate.data.prepare.annotate import annotate
+from palpate.data.prepare.annotate import annotate, check_dealing
 from palpate.data.prepare.converter import Converter, WrongLayout
 from palpate.data.prepare.item import Item, check_items
 from palpate.data.prepare.output import checksum, remove_partial, write_image
 from palpate.data.prepare.record import Ledger, Record, open_ledger
 from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
-from palpate.data.prepare.texts import write_texts
 from palpate.data.problems import refuse
+from palpate.data.wording import wording_of, write_prompts
 from palpate.hints import did_you_mean
 from palpate.progress import Progress, silent
 
@@ -59,15 +60,18 @@ def prepare(
             read or do not fit each other; all of them are listed. What was prepared stays.
     """
     converter = _converter(name)
+    if workers is not None and workers < 1:
+        raise ValueError(f"Expected workers >= 1, got {workers}.")
     folder = Path(out) / converter.folder
     with open_source(source) as opened:
         _refuse_overlap(opened.path, folder)
         items = _found(converter, opened, options or {})
         with open_ledger(folder, name) as ledger:
             remove_partial(folder)
-            work = _Work(converter, opened, folder, ledger.before, json.dumps(options or {}))
-            records = _run(work, ledger, items, workers or os.cpu_count() or 1, progress)
+            work = _Work(converter, opened, ledger, json.dumps(options or {}))
+            records = _run(work, items, workers or os.cpu_count() or 1, progress)
             annotate(ledger, converter, items, records, seed)
+        _warn(opened.doubts)
     return folder
 
 
@@ -83,32 +87,34 @@ class _Work:
 
     converter: Converter
     source: Source
-    folder: Path
-    before: Mapping[str, Record]
+    ledger: Ledger
     options: str
 
-    def __call__(self, items: Sequence[Item]) -> tuple[list[Record], bool]:
-        """Records of the items of one image, and whether they are new."""
+    def __call__(self, items: Sequence[Item]) -> list[Record]:
+        """Records of the items of one image, which is written if it is not yet, or changed."""
         recipes = [self._recipe(item) for item in items]
-        known = [self.before.get(item.mask_name) for item in items]
+        known = [self.ledger.before.get(item.mask_name) for item in items]
         kept = [record for record in known if record is not None]
         if len(kept) == len(items) and all(map(self._holds, items, recipes, kept)):
-            return kept, False
-        texts = partial(write_texts, self.converter.name)
-        return write_image(items, self.source, self.folder, recipes, texts), True
+            return kept
+        texts = partial(write_prompts, self.converter.name)
+        made = write_image(items, self.source, self.ledger.folder, recipes, texts)
+        self.ledger.add(made)
+        return made
 
     def _holds(self, item: Item, recipe: str, record: Record) -> bool:
+        there = self.ledger.folder
         return (
             record.recipe == recipe
             and all(self.source.checksum(m) == record.members.get(m) for m in item.members)
-            and all(checksum(self.folder / f) == known for f, known in record.files.items())
+            and all(checksum(there / name) == known for name, known in record.files.items())
         )
 
     def _recipe(self, item: Item) -> str:
         decided = (
             self.converter.name, self.converter.version, self.options, item.image_name,
             item.mask_name, item.group, item.structure, item.members, item.original,
-            sorted(item.facts.items()),
+            sorted(item.facts.items()), repr(wording_of(self.converter.name)),
         )  # fmt: skip
         return sha256(json.dumps(decided).encode()).hexdigest()
 
@@ -120,6 +126,16 @@ def _converter(name: str) -> Converter:
         f"Expected a data set among {', '.join(CONVERTERS)}, got {name!r}."
         f"{did_you_mean(name, CONVERTERS)}"
     )
+
+
+def _warn(doubts: Sequence[str]) -> None:
+    if doubts:
+        warnings.warn(
+            f"{len(doubts)} masks have no EXIF orientation though their images have one, such as "
+            f"{doubts[0]}; they were turned like the images, which their sizes allow but do not "
+            "prove. Look at one.",
+            stacklevel=3,
+        )
 
 
 def _refuse_overlap(source: Path, folder: Path) -> None:
@@ -144,6 +160,7 @@ def _found(converter: Converter, source: Source, options: Mapping[str, str]) -> 
     except WrongLayout as error:
         raise ValueError(f"{error}{_hint(source)}") from error
     check_items(items)
+    check_dealing(items)
     return items
 
 
@@ -163,9 +180,7 @@ def _fits(converter: Converter, source: Source) -> bool:
         return True
 
 
-def _run(
-    work: _Work, ledger: Ledger, items: Sequence[Item], workers: int, progress: Progress
-) -> list[Record]:
+def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -> list[Record]:
     """Records in the order of the items.
 
     Raises:
@@ -180,12 +195,10 @@ def _run(
         futures = {pool.submit(work, some): some for some in images.values()}
         for done, future in enumerate(as_completed(futures), start=1):
             try:
-                made, new = future.result()
+                made = future.result()
             except ValueError as error:
                 problems.append(str(error))
                 continue
-            if new:
-                ledger.add(made)
             records |= {record.mask_name: record for record in made}
             progress(f"prepare {work.converter.name}", done, len(images))
     refuse(
