@@ -180,8 +180,8 @@ def _entries(
     rows = table.select_columns(list(dict.fromkeys(told.values())))
     if text is None and "prompts" not in told:
         raise ValueError(
-            "Expected a column of prompts, or one text for all samples (override_prompt, or text=... in"
-            f" the name), got neither among {', '.join(table.column_names)}."
+            "Expected a column of prompts, or one text for all (override_prompt, or text= in the "
+            f"name), got neither among {', '.join(table.column_names)}."
         )
     values = _label(label)
     entries, problems = [], []

@@ -180,12 +180,10 @@ def test_a_patient_in_no_or_two_subgroups_is_named(public):
 @pytest.mark.parametrize("turn", ["side", "head"])
 def test_hearts_on_their_side_or_head_are_refused(turn, public):
     image, labels = heart()
-    turned = np.rot90(labels, 1 if turn == "side" else 2)
+    quarters = 1 if turn == "side" else 2
     name = "database_nifti/patient0001/patient0001_2CH_ED"
-    save(
-        public / f"{name}.nii.gz", np.ascontiguousarray(np.rot90(image, 1 if turn == "side" else 2))
-    )
-    save(public / f"{name}_gt.nii.gz", np.ascontiguousarray(turned))
+    save(public / f"{name}.nii.gz", np.ascontiguousarray(np.rot90(image, quarters)))
+    save(public / f"{name}_gt.nii.gz", np.ascontiguousarray(np.rot90(labels, quarters)))
     with pytest.raises(ValueError, match=r"left atrium below the left ventricle in .*2CH_ED_gt"):
         prepare("camus", public, public.parent / "out")
 
@@ -224,13 +222,7 @@ def test_real_frames_come_back_as_they_are(suffix, tmp_path):
     root = Path(os.environ.get("PALPATE_DATA", "")) / "camus"
     if not root.is_dir():
         pytest.skip("needs the CAMUS bundle under PALPATE_DATA")
-    frames = [
-        f"{p}_{v}_{f}"
-        for p in ("patient0001", "patient0321")
-        for v in ("2CH", "4CH")
-        for f in ("ED", "ES")
-    ]
-    frames = [stem for stem in frames if (root / "images" / f"{stem}.png").is_file()]
+    frames = [path.stem for path in sorted((root / "images").glob("*.png"))][::150]
     for stem in frames:
         folder = tmp_path / "in" / stem.split("_")[0]
         save(folder / f"{stem}{suffix}", np.asarray(Image.open(root / f"images/{stem}.png")))

@@ -44,7 +44,8 @@ def write(root, split="val", sights=SIGHTS, suffix=".jpg"):
 def root(tmp_path):
     (tmp_path / "in").mkdir()
     write(tmp_path / "in")
-    write(tmp_path / "in", "test", {"patient64741_study1_view1_frontal": {"Lung Lesion": 1}})
+    others = {f"patient6474{n}_study1_view1_frontal": {"Lung Lesion": 1} for n in (1, 2)}
+    write(tmp_path / "in", "test", others)
     return tmp_path / "in"
 
 
@@ -67,7 +68,7 @@ def test_a_mask_for_every_finding_that_is_seen(root):
     ]
     assert {item.split for item in items} == {None}
     assert items[0].facts["view"] == "frontal"
-    assert [item.facts["source_split"] for item in items].count("test") == 1
+    assert [item.facts["source_split"] for item in items].count("test") == 2
 
 
 def test_masks_are_those_of_the_run_lengths(root):
@@ -85,7 +86,7 @@ def test_what_is_written_is_read_again(root, tmp_path):
     made = prepare("chexlocalize", root, tmp_path / "out")
     data = load_data("chexlocalize", tmp_path / "out", split="train")
     assert {case.structure for case in data.cases} <= {"edema", "lung lesion"}
-    assert len(list((made / "images").iterdir())) == 11
+    assert len(list((made / "images").iterdir())) == 12
 
 
 def test_names_are_those_of_the_published_annotations():
@@ -104,10 +105,10 @@ def test_names_are_those_of_the_published_annotations():
     ("change", "message"),
     [
         (lambda c: c | {"patient1_study1_view1_frontal": {"Edema": runs(1)}}, "no such image"),
-        (lambda c: {"a": {}}, "a: expected a name such as patient64541_study1_view1_frontal"),
+        (lambda _: {"a": {}}, "a: expected a name such as patient64541_study1_view1_frontal"),
         (lambda c: {next(iter(c)): {"Fracture": runs(1)}}, r"got \['Fracture'\]"),
         (lambda c: {next(iter(c)): []}, "expected run lengths by finding"),
-        (lambda c: [], "Expected an object of images"),
+        (lambda _: [], "Expected an object of images"),
     ],
 )
 def test_what_does_not_fit_is_told(change, message, root):
@@ -121,7 +122,7 @@ def test_run_lengths_of_another_image_are_told(root, tmp_path):
     file = root / "CheXlocalize/gt_segmentations_val.json"
     file.write_text(file.read_text().replace("[8, 12]", "[8, 13]"))
     with pytest.raises(
-        ValueError, match=r"1 of 3 images .*(.|\n)*view1_frontal, but: .* \[8, 12\] .*got \[8, 13\]"
+        ValueError, match=r"2 of 4 images .*(.|\n)*view1_frontal, but: .* \[8, 12\] .*got \[8, 13\]"
     ):
         prepare("chexlocalize", root, tmp_path / "out")
 

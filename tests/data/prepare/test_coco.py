@@ -93,7 +93,7 @@ def test_images_without_objects_are_kept_if_asked(folder):
 
 
 def test_what_is_written_is_read_again(folder, tmp_path):
-    made = prepare("coco", folder, tmp_path / "out")
+    made = prepare("coco", folder, tmp_path / "out", options={"empty": "yes"})
     entries = [e for path in (made / "anns").iterdir() for e in json.loads(path.read_text())]
     structures = {entry["mask_name"]: entry["structure"] for entry in entries}
     assert structures["liver tumour/a.png"] == "liver tumour"
