@@ -19,7 +19,7 @@ from PIL import Image
 from palpate.data.annotations import check_split
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.optional import needed
-from palpate.data.own import OwnEntry, dataset_of, texts_of
+from palpate.data.own import OwnEntry, check_pixels, dataset_of, texts_of
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy
 from palpate.data.sets import always, itself
@@ -56,6 +56,7 @@ def from_hugging_face(
     limit: int | None = None,
     structure: str = "foreground",
     mirrors: bool = True,
+    check: bool = True,
     options: Mapping[str, str] | None = None,
 ) -> PromptedDataset:
     """A data set of Hugging Face's ``datasets``, for whatever takes a data set.
@@ -74,6 +75,7 @@ def from_hugging_face(
         limit: Use only this many, from the beginning.
         structure: What a mask outlines where no column says it.
         mirrors: Whether a mirrored image is still one of its kind.
+        check: Decode every sample once before returning, so that a bad one is found now.
         options: Names of columns by what they hold (``image``, ``mask``, ``prompts``, ``key``,
             ``group``, ``structure``), and ``config``, ``text`` and ``label``; see above.
 
@@ -92,6 +94,8 @@ def from_hugging_face(
     columns = _columns(table, options, str(name))
     text = override_prompt or options.get("text")
     entries = _entries(table, columns, text, options.get("label"))
+    if check:
+        check_pixels(entries)
     spec = DatasetSpec(_short(str(name)), "", partial(always, structure), itself, mirrors=mirrors)
     return dataset_of(entries, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
 
@@ -161,7 +165,8 @@ def _columns(table: Any, options: Mapping[str, str], name: str) -> dict[str, str
                 f"Expected a column {told!r} in {name}, got {', '.join(there)}."
                 f"{did_you_mean(told, there)}"
             )
-        guess = told or next((column for column in usual if column in there), None)
+        fits = [c for c in there if kind not in _REQUIRED or _is_picture(table.features[c])]
+        guess = told or next((column for column in usual if column in fits), None)
         if guess is not None:
             found[kind] = guess
     missing = [kind for kind in _REQUIRED if kind not in found]
@@ -171,6 +176,11 @@ def _columns(table: Any, options: Mapping[str, str], name: str) -> dict[str, str
             f"which, as in {PREFIX}{name}?{missing[0]}=COLUMN."
         )
     return found
+
+
+def _is_picture(feature: Any) -> bool:
+    """Whether a column could hold pixels: a class or a number per row cannot."""
+    return type(feature).__name__ not in ("ClassLabel", "Value")
 
 
 def _entries(

@@ -65,7 +65,7 @@ def load_data(
         _refuse_appearance(name, appearance)
         return from_hugging_face(
             place, split=split, size=size, prompt=prompt, override_prompt=override_prompt,
-            seed=seed, limit=limit, options=options,
+            seed=seed, limit=limit, check=check, options=options,
         )  # fmt: skip
     spec = _spec(name)
     if limit is not None and limit < 1:

@@ -102,12 +102,11 @@ def from_samples(
     found, problems = [], []
     for index in range(count):
         try:
-            entry = _entry(samples, index)
-            entry.read(None)
-            found.append(entry)
+            found.append(_entry(samples, index))
         except ValueError as error:
             problems.append(f"sample {index}: {error}")
-    refuse(problems, "Expected samples with an image, a fitting mask and prompts")
+    refuse(problems, "Expected samples with an image, a mask and prompts")
+    check_pixels(found)
     spec = DatasetSpec(name, "", partial(always, structure), itself, mirrors=mirrors)
     return dataset_of(found, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
 
@@ -134,6 +133,21 @@ def dataset_of(
     )
     check_levels(policy, {entry.key: entry.prompts for entry in entries}, spec.name)
     return PromptedDataset(spec, split, tuple(entries), policy, size)
+
+
+def check_pixels(entries: Sequence[OwnEntry]) -> None:
+    """Decode every sample once.
+
+    Raises:
+        ValueError: If images or masks cannot be read, or do not fit each other; all are listed.
+    """
+    problems = []
+    for entry in entries:
+        try:
+            entry.read(None)
+        except ValueError as error:
+            problems.append(str(error))
+    refuse(problems, "Expected readable images with fitting masks")
 
 
 def texts_of(prompts: Any) -> dict[str, tuple[str, ...]]:

@@ -1,12 +1,16 @@
 """Samples in order, decoded and resized by worker processes ahead of whoever needs them."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, cast, runtime_checkable
+from itertools import chain
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from palpate.data.sample import Sample
+
+
+_AT_A_TIME = 8  # samples that a worker sends; one by one, processes would mostly wait in turn
 
 
 @runtime_checkable
@@ -36,13 +40,13 @@ def stream(
     wanted = range(len(data)) if indices is None else indices
     if workers == 0:
         return (data[index] for index in wanted)
-    loader: DataLoader[Any] = DataLoader(
+    loader: DataLoader[list[Sample]] = DataLoader(
         cast("Dataset[Sample]", data),
-        batch_size=None,
+        batch_size=_AT_A_TIME,
         sampler=list(wanted),
+        collate_fn=list,
         num_workers=workers,
-        prefetch_factor=4,
         # Else it would draw its seed from torch's global generator, and change what others draw.
         generator=torch.Generator(),
     )
-    return iter(loader)
+    return chain.from_iterable(loader)

@@ -166,7 +166,9 @@ def _images_of(mask: _Stack, images: Sequence[_Stack]) -> list[_Stack]:
         if referenced:
             return referenced
     same = [image for image in images if image.key == mask.key]
-    return same or [image for image in images if image.key[0] == mask.key[0]]
+    beside = [image for image in images if image.key[0] == mask.key[0]]
+    below = [image for image in images if image.key[0].startswith(f"{mask.key[0]}/")]
+    return same or beside or below
 
 
 def _named(pairs: Iterable[tuple[_Stack, _Stack]]) -> dict[str, tuple[_Stack, _Stack]]:

@@ -32,6 +32,8 @@ class Item:
         original: The file of the source that is copied byte for byte as the image; by default the
             image is written as PNG.
         facts: What else is known, such as view, sex or pathology.
+        is_private: Whether the names of ``members`` may identify a patient, as those of DICOM
+            exports do; then they are written nowhere.
     """
 
     image_name: str
@@ -44,6 +46,7 @@ class Item:
     read_mask: Callable[[], NDArray[np.bool_]] = field(repr=False)
     original: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    is_private: bool = False
 
     @property
     def key(self) -> str:

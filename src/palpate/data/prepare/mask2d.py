@@ -119,6 +119,7 @@ def _items(
                 read_image=partial(_read_image, source, case, wanted, number),
                 read_mask=partial(_read_mask, source, case, wanted, names, structure, number),
                 facts=facts | {"slice": str(number)},
+                is_private=case.images_are_dicom or case.masks_are_dicom,
             )
 
 

@@ -52,13 +52,20 @@ def write_image(
         Record(
             mask_name=item.mask_name,
             recipe=recipe,
-            members={name: source.checksum(name) for name in item.members},
+            members=member_checksums(item, source),
             files=files | {f"masks/{item.mask_name}": _write_mask(item, mask, turn, folder)},
             entry=_entry(item, texts(item.structure, image, mask, item.facts)),
             area=float(mask.mean()),
         )
         for item, mask, recipe in zip(items, masks, recipes, strict=True)
     ]
+
+
+def member_checksums(item: Item, source: Source) -> dict[str, str]:
+    """SHA-256 of the files that an item comes from, by name unless that is private."""
+    names = [f"file {n}" if item.is_private else m for n, m in enumerate(item.members)]
+    sums = [source.checksum(member) for member in item.members]
+    return dict(zip(names, sums, strict=True))
 
 
 def remove_partial(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import final
 from palpate.data.prepare.annotate import annotate, check_dealing
 from palpate.data.prepare.converter import Converter, WrongLayout
 from palpate.data.prepare.item import Item, check_items
-from palpate.data.prepare.output import checksum, remove_partial, write_image
+from palpate.data.prepare.output import checksum, member_checksums, remove_partial, write_image
 from palpate.data.prepare.record import Ledger, Record, open_ledger
 from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
@@ -106,7 +106,7 @@ class _Work:
         there = self.ledger.folder
         return (
             record.recipe == recipe
-            and all(self.source.checksum(m) == record.members.get(m) for m in item.members)
+            and record.members == member_checksums(item, self.source)
             and all(checksum(there / name) == known for name, known in record.files.items())
         )
 
