@@ -41,7 +41,7 @@ def stream(
     if workers == 0:
         return (data[index] for index in wanted)
     loader: DataLoader[list[Sample]] = DataLoader(
-        cast("Dataset[Sample]", data),
+        cast("Dataset[list[Sample]]", data),
         batch_size=_AT_A_TIME,
         sampler=list(wanted),
         collate_fn=list,
