@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from palpate.data.sample import Sample
 
-
 _AT_A_TIME = 8  # samples that a worker sends; one by one, processes would mostly wait in turn
 
 
