@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -129,16 +129,108 @@ class Transfer:
         print(self.out / "tables" / "transfer.md")
 
 
-def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
-    """Open every file of a data set and count what is there.
+def check(
+    name: tyro.conf.Positional[tuple[str, ...]],
+    root: Path | None = None,
+    json: Path | None = None,
+    names_only: bool = False,
+) -> None:
+    """Look for all that can be wrong with data sets; exit status 1 if something is.
+
+    Several are also compared with each other. Exit status 2 means that there is no such data set.
 
     Args:
-        name: Data set; `folder` for one of your own in the same layout.
-        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
+        name: Data sets, by name or by folder; `folder` for one of your own at --root.
+        root: Folder that holds them; by default $PALPATE_DATA, or else data/.
+        json: Where to write the outcome for scripts.
+        names_only: Do not open images and masks: seconds instead of minutes.
     """
-    from palpate.pipeline.show import show_data
+    from rich.console import Console
 
-    show_data(name, root)
+    from palpate.pipeline.checking import check_data, print_report
+
+    try:
+        with watching() as progress:
+            report = check_data(
+                name, root, pixels=not names_only, json_file=json, progress=progress
+            )
+    except (ValueError, OSError) as error:
+        print(f"palpate: {error}", file=sys.stderr)
+        sys.exit(2)
+    print_report(report, Console())
+    sys.exit(0 if report.passed else 1)
+
+
+def prepare(
+    name: tyro.conf.Positional[str],
+    source: Path,
+    out: Path,
+    seed: int = 0,
+    workers: int | None = None,
+    options: dict[str, str] | None = None,
+) -> None:
+    """Make a folder that palpate reads from the official download of a data set.
+
+    Run again, it does only what changed; a killed run goes on where it was.
+
+    Args:
+        name: Data set, such as `kvasir`; a wrong one lists all of them.
+        source: The download: a folder, a zip or a tar, or a folder of several archives.
+        out: Gets a folder for the data set; the --root of other commands.
+        seed: Deals the splits where the source has none.
+        workers: Images prepared at the same time; by default one a core.
+        options: What some data sets want to know, such as `structure "liver tumour"`.
+    """
+    from palpate.data.prepare import prepare as prepare_set
+
+    with watching() as progress:
+        folder = prepare_set(
+            name, source, out, seed=seed, workers=workers, progress=progress, options=options
+        )
+    print(folder)
+
+
+def prompts(
+    folder: tyro.conf.Positional[Path],
+    templates: Path | None = None,
+    annotations: Path | None = None,
+    dataset: str | None = None,
+    structure: str | None = None,
+    synonyms: int = 0,
+    places: Literal["true", "published"] = "true",
+) -> None:
+    """Write the prompts of a prepared folder, or take them over from published annotations.
+
+    Args:
+        folder: Has images/, masks/ and anns/.
+        templates: Templates of your own, YAML: a text or a list of texts for p1, p2, ...
+        annotations: Published JSON, or a folder of it; takes over prompts by the name of the mask.
+        dataset: Whose wording to use; by default that of the data set in the folder.
+        structure: What all masks outline, such as `polyp`; by default as the annotations say.
+        synonyms: How many more phrasings each text gets, with words of the trade exchanged.
+        places: What left, right and centre mean: thirds of the image, or what they are in the
+            published annotations, see docs/prompts.md.
+    """
+    from palpate.data.published import import_prompts
+    from palpate.data.rewriting import rewrite_prompts
+    from palpate.data.wording import PUBLISHED, TRUE
+
+    if annotations is not None:
+        if templates or dataset or structure or synonyms or places != "true":
+            raise ValueError("Expected --annotations alone: it brings whole texts. Run twice.")
+        print(import_prompts(folder, annotations))
+        return
+    with watching() as progress:
+        written = rewrite_prompts(
+            folder,
+            templates=templates,
+            dataset=dataset,
+            structure=structure,
+            rule=PUBLISHED if places == "published" else TRUE,
+            synonyms=synonyms,
+            progress=progress,
+        )
+    print(", ".join(f"{split}: {count} entries" for split, count in written.items()))
 
 
 Other = (
@@ -168,6 +260,8 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate compare DIR DIR ...                       runs side by side, image by image
   palpate transfer DIR DIR ...                      does what breaks one model break the next?
   palpate data check kvasir [--root DIR]            check and count a data set
+  palpate data prepare kvasir --source ZIP --out DIR    a data set from its official download
+  palpate data prompts DIR [--templates YAML]       write its prompts anew, or --annotations JSON
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
 --out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
@@ -195,7 +289,9 @@ def _dispatch(arguments: list[str]) -> None:
         _pretrain(arguments[1:])
     elif arguments[0] == "data":
         tyro.extras.subcommand_cli_from_dict(
-            {"check": check}, prog="palpate data", args=arguments[1:]
+            {"check": check, "prepare": prepare, "prompts": prompts},
+            prog="palpate data",
+            args=arguments[1:],
         )
     elif arguments[0] in ("demo", "evaluate", "report", "compare", "transfer"):
         tyro.cli(Other, args=arguments, prog="palpate")()

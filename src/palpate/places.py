@@ -3,6 +3,11 @@
 import re
 from typing import NamedTuple
 
+PLACES = (
+    "top left", "top", "top right", "left", "center", "right",
+    "bottom left", "bottom", "bottom right",
+)  # fmt: skip
+
 _SIDES = {"left": "right", "right": "left"}
 _HEIGHTS = {"top": "bottom", "bottom": "top", "upper": "lower", "lower": "upper"}
 
@@ -27,6 +32,20 @@ class PlaceWords(NamedTuple):
     start: int
     end: int
     places: tuple[str, ...]  # of "center", "left", "top left", ...; as many as the text lists
+
+
+def place_at(x: float, y: float) -> str:
+    """The ninth of the image that holds a point; outside, the nearest.
+
+    >>> place_at(0.1, 0.2), place_at(0.5, 0.5), place_at(0.9, 1.0)
+    ('top left', 'center', 'bottom right')
+
+    Args:
+        x: From the left, as a part of the width.
+        y: From the top, as a part of the height.
+    """
+    column, row = (min(max(int(3 * value), 0), 2) for value in (x, y))
+    return PLACES[3 * row + column]
 
 
 def find_places(prompt: str) -> list[PlaceWords]:

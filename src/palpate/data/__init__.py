@@ -1,14 +1,18 @@
 """Files to batches."""
 
 from palpate.data.augment import Augmentation, augment
-from palpate.data.batches import Samples, batches
+from palpate.data.batches import batches
+from palpate.data.cache import cached
 from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
+from palpate.data.hugging_face import from_hugging_face
 from palpate.data.load import load_data
+from palpate.data.own import from_samples
 from palpate.data.pairs import PAIRS, load_pairs
 from palpate.data.phantoms import PHANTOMS, listening_pair
 from palpate.data.prompts import PromptPolicy
 from palpate.data.sample import Batch, Case, Sample, collate
 from palpate.data.sets import DATASETS
+from palpate.data.streaming import Samples, stream
 
 __all__ = [
     "DATASETS",
@@ -25,8 +29,12 @@ __all__ = [
     "Samples",
     "augment",
     "batches",
+    "cached",
     "collate",
+    "from_hugging_face",
+    "from_samples",
     "listening_pair",
     "load_data",
     "load_pairs",
+    "stream",
 ]

@@ -3,8 +3,8 @@
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -22,13 +22,20 @@ _SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("",
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One image with one mask, and its texts by level; a level may have several phrasings."""
+    """One image with one mask, and its texts by level; a level may have several phrasings.
+
+    ``group`` and ``structure`` are what the annotations say, and win over what a name says; None
+    where they say nothing. ``facts`` are what else is known of it, such as a view or a pathology.
+    """
 
     image_name: str
     mask_name: str
     image: Path
     mask: Path
     prompts: dict[str, tuple[str, ...]]
+    group: str | None = None
+    structure: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -90,8 +97,12 @@ def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
             ``folder``, or is empty, or gives two different entries the same key.
         FileNotFoundError: If the annotations are missing.
     """
-    path = annotation_file(folder, split)
-    records = _parse(path)
+    return entries_of(read_records(annotation_file(folder, split)), folder, split)
+
+
+def entries_of(records: list[Any], folder: Path, split: str) -> tuple[FileEntry, ...]:
+    """Entries of what was read from the annotations of a split; see :func:`read_entries`."""
+    path = folder / "anns" / f"{split}.json"
     if not records:
         raise ValueError(f"Expected at least one entry in {path}, got an empty list.")
     problems = [text for i, record in enumerate(records) for text in _faults(i, record)]
@@ -100,7 +111,28 @@ def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
     return _unique(entries, path)
 
 
-def _parse(path: Path) -> list[Any]:
+def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str]]:
+    """Entries of a split that can be used, as often as they are listed, and faults of the others.
+
+    Raises:
+        ValueError: If the file as a whole cannot be used.
+        FileNotFoundError: If the annotations are missing.
+    """
+    entries, faults = [], []
+    for index, record in enumerate(read_records(annotation_file(folder, split))):
+        found = _faults(index, record)
+        faults += found
+        if not found:
+            entries.append(_entry(folder, split, record))
+    return entries, faults
+
+
+def read_records(path: Path) -> list[Any]:
+    """The list in a JSON file, whatever is in it.
+
+    Raises:
+        ValueError: If it is no JSON, no UTF-8 or no list.
+    """
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -108,6 +140,8 @@ def _parse(path: Path) -> list[Any]:
             f"Expected JSON in {path}, but line {error.lineno}, column {error.colno} breaks it "
             f"({error.msg}). Repair that line."
         ) from error
+    except RecursionError as error:
+        raise ValueError(f"Expected a list of entries in {path}, got endless nesting.") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"Expected UTF-8 text in {path}, got {error}. Save it as UTF-8."
@@ -122,21 +156,35 @@ def _faults(index: int, record: Any) -> list[str]:
     if not isinstance(record, dict):
         return [f"{where}: expected an object, got {type(record).__name__}"]
     faults = []
-    for field in ("img_name", "mask_name"):
-        name = record.get(field)
+    for each in ("img_name", "mask_name"):
+        name = record.get(each)
         if not isinstance(name, str) or not PurePosixPath(name).name:
-            faults.append(f"{where}: expected a file name in {field!r}, got {name!r}")
+            faults.append(f"{where}: expected a file name in {each!r}, got {name!r}")
         elif _leaves_folder(name):
-            faults.append(f"{where}: {field} {name!r} leads outside the data folder; rename it")
-    if not _are_prompts(record.get("prompts")):
+            faults.append(f"{where}: {each} {name!r} leads outside the data folder; rename it")
+    if not are_prompts(record.get("prompts")):
         faults.append(
             f"{where}: expected 'prompts' with a text or a list of texts per level (p0, p1, ...), "
             f"got {str(record.get('prompts'))[:60]}"
         )
+    return faults + _faults_of_ours(where, record)
+
+
+def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
+    """Of the fields that palpate writes besides; other people's files do not have them."""
+    faults = [
+        f"{where}: expected a text in {each!r}, got {record[each]!r}"
+        for each in ("group", "structure")
+        if each in record and not (isinstance(record[each], str) and record[each])
+    ]
+    facts = record.get("facts", {})
+    if not isinstance(facts, dict) or not all(isinstance(v, str) for v in facts.values()):
+        faults.append(f"{where}: expected 'facts' with a text each, got {str(facts)[:60]}")
     return faults
 
 
-def _are_prompts(prompts: Any) -> bool:
+def are_prompts(prompts: Any) -> bool:
+    """Whether something is texts by level: one, or a list of several phrasings."""
     if not isinstance(prompts, dict) or not prompts:
         return False
     return all(
@@ -159,9 +207,9 @@ def _entry(folder: Path, split: str, record: dict[str, Any]) -> FileEntry:
     }
     image_name, mask_name = record["img_name"], record["mask_name"]
     image = _locate(folder / "images", split, image_name)
-    return FileEntry(
-        image_name, mask_name, image, _locate(folder / "masks", split, mask_name), prompts
-    )
+    mask = _locate(folder / "masks", split, mask_name)
+    ours = {name: record[name] for name in ("group", "structure", "facts") if name in record}
+    return FileEntry(image_name, mask_name, image, mask, prompts, **ours)
 
 
 def _by_number(item: tuple[str, object]) -> tuple[int, str]:
@@ -189,6 +237,6 @@ def _unique(entries: Sequence[FileEntry], path: Path) -> tuple[FileEntry, ...]:
         warnings.warn(
             f"{path} lists {len(repeated)} entries more than once, such as "
             f"{next(iter(repeated))!r}; each is kept once.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return tuple(by_key.values())

@@ -2,22 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Protocol, runtime_checkable
 
 from palpate.data.sample import Batch, Sample, collate
-
-
-@runtime_checkable
-class Samples(Protocol):
-    """Anything with a length that gives samples by index: a dataset, a list."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Sample: ...
+from palpate.data.streaming import Samples, stream
 
 
 def batches(
-    data: Samples, batch_size: int, indices: Iterable[int] | None = None
+    data: Samples, batch_size: int, indices: Iterable[int] | None = None, workers: int = 0
 ) -> Iterator[Batch]:
     """Batches of consecutive samples; a new one starts where the size of the images changes.
 
@@ -27,17 +18,17 @@ def batches(
         data: Gives the samples.
         batch_size: The most samples in a batch.
         indices: Which samples, in this order; by default all.
+        workers: Processes that read ahead, see :func:`stream`.
 
     Raises:
-        ValueError: If ``batch_size`` is not positive.
+        ValueError: If ``batch_size`` is not positive, or ``workers`` negative.
     """
     if batch_size < 1:
         raise ValueError(f"Expected batch_size >= 1, got {batch_size}.")
-    return _batches(data, batch_size, range(len(data)) if indices is None else indices)
+    return _batches(stream(data, indices, workers), batch_size)
 
 
-def _batches(data: Samples, batch_size: int, indices: Iterable[int]) -> Iterator[Batch]:
-    samples = (data[index] for index in indices)
+def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[Batch]:
     for _, alike in groupby(samples, key=lambda sample: sample.image.shape):
         held: list[Sample] = []
         for sample in alike:

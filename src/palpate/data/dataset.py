@@ -147,8 +147,8 @@ class PromptedDataset(Dataset[Sample]):
                 dataset=self.spec.name,
                 split=self.split,
                 image_name=entry.image_name,
-                structure=self.spec.structure(entry.mask_name),
-                group=self.spec.group(entry.image_name),
+                structure=getattr(entry, "structure", None) or self.spec.structure(entry.mask_name),
+                group=getattr(entry, "group", None) or self.spec.group(entry.image_name),
                 prompt=self.policy.text(entry.prompts, level, entry.key, *self._draw),
                 prompt_level=level,
             )

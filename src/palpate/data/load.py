@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from palpate.data.annotations import FileEntry, annotation_file, read_entries
+from palpate.data.cache import cached
 from palpate.data.check import check_files, check_paths
 from palpate.data.dataset import DatasetSpec, PromptedDataset
+from palpate.data.hugging_face import PREFIX, from_hugging_face, parse_name
 from palpate.data.phantoms import PHANTOMS, SPLIT_SIZES, phantom_data
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy, check_levels
@@ -27,6 +29,7 @@ def load_data(
     limit: int | None = None,
     check: bool = True,
     appearance: str | None = None,
+    cache: str | Path | None = None,
 ) -> PromptedDataset:
     """Samples of a data set, with everything that could go wrong found at once.
 
@@ -35,6 +38,8 @@ def load_data(
             ``images/``, ``masks/`` and ``anns/{train,val,test}.json``, a list of objects with
             ``img_name``, ``mask_name`` and ``prompts`` (level to text or list of texts).
             The ``phantom-...`` sets are drawn and need no files, see :mod:`palpate.data.phantoms`.
+            ``hf:`` and a directory or name on the hub is a set of Hugging Face's ``datasets``, see
+            :mod:`palpate.data.hugging_face`.
         root: Folder that holds the folder of the data set, or that folder itself; by default the
             environment variable ``PALPATE_DATA``, or else ``data``. Phantoms have no use for it.
         split: ``train``, ``val`` or ``test``.
@@ -48,11 +53,20 @@ def load_data(
             one is found now and not hours later. That files exist is checked in any case.
         appearance: How phantoms are recorded, such as ``narrow-band``; by default in the first of
             the ways that their modality knows. Files look as they look.
+        cache: Folder in which decoded samples are kept, see :func:`palpate.data.cache.cached`; by
+            default every sample is decoded whenever it is needed.
 
     Raises:
         ValueError: If the name, split, prompt level, appearance or a file is not what was expected.
         FileNotFoundError: If the folder, its annotations, an image or a mask is missing.
     """
+    if name.startswith(PREFIX):
+        place, options = parse_name(name)
+        _refuse_appearance(name, appearance)
+        return from_hugging_face(
+            place, split=split, size=size, prompt=prompt, override_prompt=override_prompt,
+            seed=seed, limit=limit, check=check, options=options,
+        )  # fmt: skip
     spec = _spec(name)
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
@@ -62,12 +76,17 @@ def load_data(
     if name in PHANTOMS:
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
         return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
+    _refuse_appearance(name, appearance)
+    data = _from_files(spec, root, split, size, policy, limit, check)
+    return data if cache is None else cached(data, cache)
+
+
+def _refuse_appearance(name: str, appearance: str | None) -> None:
     if appearance is not None:
         raise ValueError(
             f"Expected appearance=None for {name!r}, got {appearance!r}: only phantoms "
             f"({', '.join(PHANTOMS)}) can be drawn in another appearance."
         )
-    return _from_files(spec, root, split, size, policy, limit, check)
 
 
 def _from_files(
@@ -79,7 +98,7 @@ def _from_files(
     limit: int | None,
     check: bool,
 ) -> PromptedDataset:
-    folder = _folder(spec, root)
+    folder = data_folder(spec, root)
     entries = read_entries(folder, split)[:limit]
     texts = {entry.key: entry.prompts for entry in entries}
     check_levels(policy, texts, str(annotation_file(folder, split)))
@@ -104,7 +123,12 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or "data")
 
 
-def _folder(spec: DatasetSpec, root: str | Path | None) -> Path:
+def data_folder(spec: DatasetSpec, root: str | Path | None = None) -> Path:
+    """The folder of a data set, below the root or the root itself.
+
+    Raises:
+        FileNotFoundError: If neither has annotations.
+    """
     base = data_root(root)
     for folder in (base / spec.folder, base):
         if (folder / "anns").is_dir():
@@ -119,8 +143,10 @@ def _check_names(entries: tuple[FileEntry, ...], spec: DatasetSpec) -> None:
     problems = []
     for entry in entries:
         try:
-            spec.structure(entry.mask_name)
-            spec.group(entry.image_name)
+            if entry.structure is None:
+                spec.structure(entry.mask_name)
+            if entry.group is None:
+                spec.group(entry.image_name)
         except ValueError as error:
             problems.append(str(error))
     refuse(problems, f"Expected names as {spec.name} has them")

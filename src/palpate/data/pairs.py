@@ -114,14 +114,14 @@ def _pictures(folder: Path) -> list[Path]:
 def _by_image(folder: Path, exact: bool) -> dict[str, Path]:
     """Masks by the name of the image they belong to; of two candidates the one named alike."""
     files = _pictures(folder)
-    ended = {bare: path for path in files if (bare := _without_ending(path.stem)) != path.stem}
+    ended = {bare: path for path in files if (bare := without_ending(path.stem)) != path.stem}
     return ended | {path.stem: path for path in files if exact}
 
 
-def _without_ending(stem: str) -> str:
+def without_ending(stem: str) -> str:
     """The name of the image that a mask is called after.
 
-    >>> _without_ending("ISIC_0000000_Segmentation"), _without_ending("cju0qkwl35piu")
+    >>> without_ending("ISIC_0000000_Segmentation"), without_ending("cju0qkwl35piu")
     ('ISIC_0000000', 'cju0qkwl35piu')
     """
     ending = next((e for e in _MASK_ENDINGS if stem.lower().endswith(e)), "")

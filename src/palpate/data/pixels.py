@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from palpate.data.files import naming, opened
+from palpate.data.files import file_name, naming, opened
 from palpate.data.upright import check_shapes, orientations, turned
 
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
@@ -43,12 +43,23 @@ def read_pair(
         ValueError: If a file cannot be read or the mask does not fit the image.
     """
     with opened(image) as picture, opened(mask) as drawing:
-        turns = orientations(picture, drawing)
-        check_shapes(picture, drawing, turns)
-        with naming(image):
-            pixels = _rgb(picture, turns[0], size)
-        with naming(mask):
-            outline = Image.fromarray(foreground(drawing).astype(np.uint8))
+        return pair_from(picture, drawing, size)
+
+
+def pair_from(
+    picture: Image.Image, drawing: Image.Image, size: int | None = None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """What :func:`read_pair` gives, of pictures that are open already.
+
+    Raises:
+        ValueError: If one cannot be decoded or the mask does not fit the image.
+    """
+    turns = orientations(picture, drawing)
+    check_shapes(picture, drawing, turns)
+    with naming(file_name(picture)):
+        pixels = _rgb(picture, turns[0], size)
+    with naming(file_name(drawing)):
+        outline = Image.fromarray(foreground(drawing).astype(np.uint8))
     height, width = pixels.shape[-2:]
     outline = turned(outline, turns[1]).resize((width, height), Image.Resampling.NEAREST)
     return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)
@@ -84,6 +95,20 @@ def try_decoding(picture: Image.Image) -> None:
         _unit(picture)
 
 
+def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
+    """The image turned upright: RGB, or one channel of floats in [0, 1] where it has more bits.
+
+    Raises:
+        ValueError: If its pixel values are not what palpate can use.
+    """
+    simple = (
+        Image.fromarray(_unit(picture))
+        if _is_deep(picture) or picture.mode == "F"
+        else _on_black(picture)
+    )
+    return turned(simple, orientation)
+
+
 def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
     """Where a mask is set, as stored: not yet turned upright.
 
@@ -112,15 +137,11 @@ def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
 
 
 def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
-    if _is_deep(picture) or picture.mode == "F":
-        plain = Image.fromarray(_unit(picture))  # one channel of floats
-    else:
-        plain = _on_black(picture)
-    plain = turned(plain, orientation)
+    upright = plain(picture, orientation)
     if size is not None:
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    values = torch.from_numpy(np.array(plain, dtype=np.float32))
-    if plain.mode == "F":
+        upright = upright.resize((size, size), Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(upright, dtype=np.float32))
+    if upright.mode == "F":
         return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
     return values.permute(2, 0, 1).contiguous() / 255
 

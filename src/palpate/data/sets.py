@@ -4,6 +4,7 @@ import re
 from functools import partial
 from pathlib import PurePosixPath
 
+from palpate.data.cards import CARDS
 from palpate.data.dataset import DatasetSpec
 from palpate.data.phantoms import PHANTOMS
 
@@ -38,40 +39,49 @@ def itself(image_name: str) -> str:
 def _patient(image_name: str) -> str:
     found = re.search(r"patient\d+", image_name)
     if found is None:
-        raise ValueError(f"Expected 'patient' and a number in a CAMUS name, got {image_name!r}.")
+        raise ValueError(f"Expected 'patient' and a number in a name, got {image_name!r}.")
     return found.group()
+
+
+def _finding(mask_name: str) -> str:
+    found = re.search(r"_(?:frontal|lateral)_(.+)$", PurePosixPath(mask_name).stem)
+    if found is None:
+        raise ValueError(
+            "Expected a CheXlocalize mask named after its view and a finding "
+            f"(..._frontal_edema.png), got {mask_name!r}."
+        )
+    return found[1].replace("_", " ")
+
+
+def _same(name: str, folder: str, structure: str) -> DatasetSpec:
+    """A set with one kind of structure, and nothing known about patients."""
+    return DatasetSpec(name, folder, partial(always, structure), itself, CARDS[name].citation)
 
 
 # No lambdas: a data set must reach the worker processes of a loader.
 DATASETS = {
-    "kvasir": DatasetSpec(
-        "kvasir",
-        "kvasir_polyp",
-        partial(always, "polyp"),
-        itself,
-        "Jha et al., 2020, https://arxiv.org/abs/1911.07069",
-    ),
-    "isic": DatasetSpec(
-        "isic",
-        "isic",
-        partial(always, "skin lesion"),
-        itself,
-        "Gutman et al., 2016, https://arxiv.org/abs/1605.01397",
-    ),
+    "kvasir": _same("kvasir", "kvasir_polyp", "polyp"),
+    "clinicdb": _same("clinicdb", "clinicdb_polyp", "polyp"),
+    "bkai": _same("bkai", "bkai_polyp", "polyp"),
+    "cvc300": _same("cvc300", "cvc300_polyp", "polyp"),
+    "colondb": _same("colondb", "colondb_polyp", "polyp"),
+    "etis": _same("etis", "etis_polyp", "polyp"),
+    "pranet": _same("pranet", "pranet", "polyp"),
+    "isic": _same("isic", "isic", "skin lesion"),
+    "isic2017": _same("isic2017", "isic2017", "skin lesion"),
+    "isic2018": _same("isic2018", "isic2018", "skin lesion"),
+    "dfu": _same("dfu", "dfu", "foot ulcer"),
     "camus": DatasetSpec(
-        "camus",
-        "camus",
-        _heart,
-        _patient,
-        "Leclerc et al., 2019, https://doi.org/10.1109/TMI.2019.2900516",
-        mirrors=False,
+        "camus", "camus", _heart, _patient, CARDS["camus"].citation, mirrors=False
     ),
-    "busi": DatasetSpec(
-        "busi",
-        "busi",
-        partial(always, "breast tumour"),
-        itself,
-        "Al-Dhabyani et al., 2020, https://doi.org/10.1016/j.dib.2019.104863",
+    "busi": _same("busi", "busi", "breast tumour"),
+    "chexlocalize": DatasetSpec(
+        "chexlocalize",
+        "chexlocalize",
+        _finding,
+        _patient,
+        CARDS["chexlocalize"].citation,
+        mirrors=False,
     ),
     "folder": DatasetSpec("folder", "", _first_folder, itself),
     **{name: modality.spec for name, modality in PHANTOMS.items()},

@@ -9,7 +9,7 @@ from PIL import Image
 
 from palpate.data.files import file_name, naming
 
-_ORIENTATION = 0x0112  # EXIF tag
+ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -25,7 +25,7 @@ _TOLERANCE = 0.02  # of the ratio of the sides: what rounding does to sides of 5
 
 def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
     """EXIF orientations to apply to an image and to its mask."""
-    image_turn, mask_turn = _orientation(picture), _orientation(drawing)
+    image_turn, mask_turn = orientation(picture), orientation(drawing)
     if mask_turn == 1 and same_shape(drawing.size, picture.size):
         mask_turn = image_turn
     return image_turn, mask_turn
@@ -33,17 +33,17 @@ def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
 
 def turned_on_trust(picture: Image.Image, drawing: Image.Image) -> bool:
     """Whether a mask is turned like its image although its size would also fit unturned."""
-    turn = _orientation(picture)
-    if turn == 1 or _orientation(drawing) != 1:
+    turn = orientation(picture)
+    if turn == 1 or orientation(drawing) != 1:
         return False
-    shapes = picture.size, _upright(picture.size, turn)
+    shapes = picture.size, upright_size(picture.size, turn)
     return all(same_shape(drawing.size, shape) for shape in shapes)
 
 
 def check_shapes(picture: Image.Image, drawing: Image.Image, turns: tuple[int, int]) -> None:
     """Refuse a mask whose sides are not in the proportion of the image's."""
-    width, height = _upright(picture.size, turns[0])
-    mask_width, mask_height = _upright(drawing.size, turns[1])
+    width, height = upright_size(picture.size, turns[0])
+    mask_width, mask_height = upright_size(drawing.size, turns[1])
     if not same_shape((width, height), (mask_width, mask_height)):
         raise ValueError(
             "Expected a mask in the proportions of its image, got "
@@ -67,11 +67,18 @@ def turned(picture: Image.Image, orientation: int) -> Image.Image:
     return picture.transpose(_TURNS[orientation]) if orientation != 1 else picture
 
 
-def _orientation(picture: Image.Image) -> int:
+def unturned(picture: Image.Image, orientation: int) -> Image.Image:
+    """The opposite: an upright image as a file with that orientation stores it."""
+    return turned(picture, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def orientation(picture: Image.Image) -> int:
+    """What EXIF says about a picture: 1 (upright, or nothing said) to 8."""
     with naming(file_name(picture)):
-        value = picture.getexif().get(_ORIENTATION, 1)
+        value = picture.getexif().get(ORIENTATION, 1)
     return value if value in _TURNS else 1
 
 
-def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height as displayed, given those as stored."""
     return size[::-1] if orientation in _SIDEWAYS else size

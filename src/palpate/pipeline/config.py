@@ -12,6 +12,8 @@ from palpate.attacks.medis import MEDIS_LOSSES, RADIUS
 from palpate.attacks.targets import TARGETS
 from palpate.data import DATASETS, PAIRS, Augmentation
 from palpate.evaluation.medis_lines import UNTARGETED
+from palpate.data.hugging_face import PREFIX as HF
+from palpate.data.hugging_face import parse_name
 from palpate.hints import did_you_mean
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
@@ -29,7 +31,8 @@ class DataConfig:
 
     __pydantic_config__ = _STRICT
     name: str = "kvasir"
-    """Data set; `folder` for one of your own in the same layout, `pairs` for two folders."""
+    """Data set; `folder` for one of your own in the same layout, `pairs` for two folders,
+    `hf:NAME_OR_DIR` for one of Hugging Face's (`hf:me/polyps?mask=outline` names its columns)."""
     root: Path | None = None
     """Folder that holds the data set; by default $PALPATE_DATA, or else data/."""
     images: Path | None = None
@@ -42,6 +45,8 @@ class DataConfig:
     """Prompt level (p1, p2, ...), `random` (drawn once per sample) or `all`."""
     override_prompt: str | None = None
     """One text for every sample, in place of their own."""
+    cache: Path | None = None
+    """Folder in which decoded samples are kept, to be shared by runs; null decodes every time."""
     appearance: str | None = None
     """How phantoms are recorded, such as `narrow-band`; null for the usual way."""
     train_limit: int | None = None
@@ -52,9 +57,12 @@ class DataConfig:
     """Attack the first so many samples."""
 
     def __post_init__(self) -> None:
-        if self.name not in (*DATASETS, PAIRS):
+        if self.name.startswith(HF):
+            parse_name(self.name)
+        elif self.name not in (*DATASETS, PAIRS):
             raise ValueError(
-                f"Expected data.name in {', '.join((*DATASETS, PAIRS))}, got {self.name!r}."
+                f"Expected data.name in {', '.join((*DATASETS, PAIRS))}, or {HF}NAME_OR_DIR, got "
+                f"{self.name!r}.{did_you_mean(self.name, DATASETS)}"
             )
         given = {key for key in ("images", "masks") if getattr(self, key) is not None}
         if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):

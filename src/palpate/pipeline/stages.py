@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from palpate.data import PromptedDataset, load_data, load_pairs
+from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.pool import pool
 from palpate.evaluation import ExampleStore, evaluate, evaluate_texts
@@ -59,9 +59,10 @@ def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
     """Loads a split, and so many of it."""
     if wanted.images is not None and wanted.masks is not None:
         text = wanted.override_prompt or ""
-        return partial(
+        load = partial(
             load_pairs, wanted.images, wanted.masks, prompt=text, size=wanted.size, seed=seed
         )
+        return load if wanted.cache is None else _then_cached(load, wanted.cache)
     return partial(
         load_data,
         wanted.name,
@@ -70,8 +71,15 @@ def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
         prompt=wanted.prompt,
         override_prompt=wanted.override_prompt,
         appearance=wanted.appearance,
+        cache=wanted.cache,
         seed=seed,
     )
+
+
+def _then_cached(
+    load: Callable[..., PromptedDataset], folder: Path
+) -> Callable[..., PromptedDataset]:
+    return lambda **wanted: cached(load(**wanted), folder)
 
 
 def base_model(config: RunConfig, progress: Progress) -> Path | str:

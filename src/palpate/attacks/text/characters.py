@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 import torch
 
 from palpate.attacks.text.draw import draw, shuffled
-from palpate.attacks.text.lexicon import without_repeats
 from palpate.attacks.text.source import PromptSource
+from palpate.lexicon import without_repeats
 
 Slip: TypeAlias = Literal["typo", "swap", "homoglyph", "casing"]
 

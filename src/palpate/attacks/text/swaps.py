@@ -9,16 +9,12 @@ import re
 from collections.abc import Iterable
 from itertools import chain
 
-from palpate.attacks.text.lexicon import Family, lexicon, pattern, put, without_repeats
 from palpate.attacks.text.source import PromptSource
 from palpate.hints import did_you_mean
-from palpate.places import find_places
+from palpate.lexicon import Family, lexicon, pattern, put, without_repeats
+from palpate.places import PLACES, find_places
 
 PLACE = "place"
-PLACES = (
-    "top left", "top", "top right", "left", "center", "right",
-    "bottom left", "bottom", "bottom right",
-)  # fmt: skip
 
 # Behind these, words describe things of this kind at large, or the recording.
 _HEAD_ENDS = re.compile(r"\b(?:which|that|located|with)\b", re.IGNORECASE)

@@ -8,31 +8,13 @@ from collections.abc import Sequence
 
 from palpate.data.phantoms.echo import HeartAttributes
 from palpate.data.phantoms.words import Attributes
+from palpate.data.wording import compose, fact_words, general_facts, wording_of
 
-_GENERAL = {
-    "polyp": (
-        "bulges from the lining of the bowel",
-        "rises as a mound of mucosa",
-        "protrudes into the lumen of the colon",
-        "is a lump that grows on the bowel wall",
-        "is a raised growth of glandular tissue",
-    ),
-    "skin lesion": (
-        "is a patch of pigment on the skin",
-        "stands out from the skin around it",
-        "is a spot with uneven pigment",
-        "is a mole with a network of dark lines",
-        "is a mark with an irregular border",
-    ),
-}
 _NAMES = {
     "left ventricle": "Left ventricular cavity",
     "myocardium": "Myocardium",
     "left atrium": "Left atrial cavity",
 }
-_SETTINGS = ("of the heart", "in an echocardiogram")
-_ONES = ["-", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
 def lesion_prompts(asked: Sequence[Attributes], number: int) -> dict[str, tuple[str, ...]]:
@@ -46,7 +28,7 @@ def lesion_prompts(asked: Sequence[Attributes], number: int) -> dict[str, tuple[
     colour = f"{words.colour} " if len(asked) > 1 else ""
     named = f"one {words.size} {words.colour} {words.shape} {words.structure}"
     where = f"located in the {words.place} of the image"
-    general = _GENERAL[words.structure]
+    general = general_facts(words.structure)
     return {
         "p0": ("",),
         "p1": (f"{colour}{words.structure}",),
@@ -64,35 +46,16 @@ def lesion_prompts(asked: Sequence[Attributes], number: int) -> dict[str, tuple[
 def heart_prompts(asked: Sequence[HeartAttributes], number: int) -> dict[str, tuple[str, ...]]:
     """Texts for a structure of the heart: name, view, phase, sex, age, quality, shape."""
     words = asked[number]
-    name = _NAMES[words.structure]
-    shaped = f"{name} of {words.shape} shape"
-    view = f"in the {words.view} view"
-    phase = f"at end-{words.phase}"
-    sex = f"of a {words.sex} patient"
-    article = "an" if words.age // 10 == 8 else "a"
-    age = f"of {article} {_in_words(words.age)}-year-old {words.sex} patient"
-    quality = f"with {words.quality} image quality"
-    parts = {
-        "p1": (name, ""),
-        "p2": (name, view),
-        "p3": (name, f"{view} {phase}"),
-        "p4": (name, f"{view} {phase} {sex}"),
-        "p5": (name, f"{view} {phase} {age}"),
-        "p6": (name, f"{view} {phase} {age} {quality}"),
-        "p7": (shaped, f"{view} {phase} {age} {quality}"),
+    facts = {
+        "view": words.view,
+        "phase": words.phase,
+        "sex": words.sex,
+        "age": str(words.age),
+        "quality": words.quality,
     }
-    texts = {
-        level: tuple(f"{subject} {setting} {rest}".strip() for setting in _SETTINGS)
-        for level, (subject, rest) in parts.items()
+    values = {**fact_words(facts), "structure": _NAMES[words.structure], "shape": words.shape}
+    prompts = compose(wording_of("camus"), values)
+    return {
+        level: (texts,) if isinstance(texts, str) else tuple(texts)
+        for level, texts in prompts.items()
     }
-    return {"p0": ("",), **texts}
-
-
-def _in_words(number: int) -> str:
-    """A number from 20 to 99.
-
-    >>> _in_words(90), _in_words(47)
-    ('ninety', 'forty-seven')
-    """
-    tens, ones = divmod(number, 10)
-    return f"{_TENS[tens]}-{_ONES[ones]}" if ones else _TENS[tens]

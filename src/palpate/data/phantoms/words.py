@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from palpate.data.phantoms.canvas import Region
+from palpate.places import place_at
 
 SIZES = ("small", "medium", "large")
 # Where the annotators of Kvasir-SEG and ISIC 2016 changed from one word to the next, as parts of
 # the image area.
 SMALL, LARGE = 0.085, 0.28
-
-_COLUMNS = ("left", "", "right")
-_ROWS = ("top", "", "bottom")
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,7 @@ def place_word(mask: Region) -> str:
     >>> place_word(corner), place_word(np.ones((9, 9), dtype=bool))
     ('top left', 'center')
     """
-    column, row = (third(value) for value in centroid(mask))
-    return " ".join(word for word in (_ROWS[row], _COLUMNS[column]) if word) or "center"
+    return place_at(*centroid(mask))
 
 
 def centroid(mask: Region) -> tuple[float, float]:
@@ -50,8 +47,3 @@ def centroid(mask: Region) -> tuple[float, float]:
     rows, columns = np.nonzero(mask)
     height, width = mask.shape
     return (float(columns.mean()) + 0.5) / width, (float(rows.mean()) + 0.5) / height
-
-
-def third(value: float) -> int:
-    """Which third of [0, 1] a value is in: 0, 1 or 2."""
-    return min(int(3 * value), 2)

@@ -1,9 +1,13 @@
-"""The words that attacks exchange, and how they are found in a text."""
+"""Words for the same and words that exclude each other, and how they are found in a text.
+
+Data write them into prompts, attacks exchange them; hence neither owns them.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import yaml
@@ -27,7 +31,7 @@ class Lexicon(NamedTuple):
 @cache
 def lexicon() -> Lexicon:
     """The words that come with palpate."""
-    text = files("palpate.attacks.text").joinpath("lexicon.yaml").read_text(encoding="utf-8")
+    text = files("palpate").joinpath("lexicon.yaml").read_text(encoding="utf-8")
     given: dict[str, Any] = yaml.safe_load(text)
     attributes = {
         name: tuple(tuple(_concept(words) for words in family) for family in families)
@@ -61,6 +65,35 @@ def put(text: str, start: int, end: int, words: str) -> str:
     if text[start : start + 1].isupper():
         words = words[:1].upper() + words[1:]
     return text[:start] + words + text[end:]
+
+
+def synonyms_of(words: str) -> list[str]:
+    """Other words for the same; ``words`` must be in the lexicon.
+
+    >>> synonyms_of("Small")
+    ['little']
+    """
+    said = words.lower()
+    (same,) = (each for each in lexicon().synonyms if said in each)
+    return [other for other in same if other != said]
+
+
+def exchangeable(text: str) -> list[re.Match[str]]:
+    """Words and phrases of a text that have synonyms, from left to right."""
+    return list(pattern(tuple(chain.from_iterable(lexicon().synonyms))).finditer(text))
+
+
+def rephrasings(text: str) -> list[str]:
+    """The text with one word or phrase exchanged for another that means the same, in every way.
+
+    >>> rephrasings("one small wart")
+    ['a single small wart', 'one little wart']
+    """
+    return [
+        put(text, *found.span(), other)
+        for found in exchangeable(text)
+        for other in synonyms_of(found[0])
+    ]
 
 
 def without_repeats(texts: Sequence[str], original: str) -> list[str]:

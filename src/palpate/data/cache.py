@@ -1,0 +1,181 @@
+"""Decoded and resized samples on disk, so that no image is decoded twice.
+
+A sample is one file: a short header, the image as 8 bits (or as floats, where 8 do not hold it
+exactly) and the mask. Its name is a digest of where its files lie, their sizes and times of change,
+and the size asked for; change an image and its old entry is never looked at again. Files are
+written under another name and moved in place, so that several processes may share a folder and a
+killed one leaves nothing half done; each carries a checksum, and one that is damaged is made anew.
+What comes from the cache equals what is decoded, bit for bit.
+"""
+
+import mmap
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, final
+from uuid import uuid4
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from palpate.data.annotations import FileEntry
+from palpate.data.dataset import PromptedDataset
+
+_MARK = b"palpate1"  # counts up when decoding changes or the format does
+_HEADER = struct.Struct(
+    "<8sIBII"
+)  # mark, checksum of all that follows, is it 8 bits, height, width
+_AFTER_CHECKSUM = 12
+
+
+def cached(data: PromptedDataset, folder: str | Path) -> PromptedDataset:
+    """The same data, each sample kept decoded in ``folder`` from its first use on.
+
+    Phantoms and samples that are not files remain as they are.
+
+    Args:
+        data: Samples of any size.
+        folder: Made if it is not there; may be shared by data sets, sizes and processes. At 352
+            pixels a sample takes half a megabyte. Delete it whenever you like.
+
+    Raises:
+        NotADirectoryError: If ``folder`` is a file.
+    """
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(f"Expected a folder for the cache, got the file {place}.")
+    entries = tuple(_CachedEntry(e, place) if isinstance(e, FileEntry) else e for e in data.entries)
+    return replace(data, entries=entries)
+
+
+class _Pair(NamedTuple):
+    image: Float[Tensor, "3 h w"]
+    mask: Bool[Tensor, "1 h w"]
+
+
+@final
+@dataclass(frozen=True)
+class _CachedEntry:
+    """An entry of files that looks into the cache first."""
+
+    entry: FileEntry
+    folder: Path
+
+    @property
+    def image_name(self) -> str:
+        return self.entry.image_name
+
+    @property
+    def mask_name(self) -> str:
+        return self.entry.mask_name
+
+    @property
+    def key(self) -> str:
+        return self.entry.key
+
+    @property
+    def prompts(self) -> Mapping[str, tuple[str, ...]]:
+        return self.entry.prompts
+
+    @property
+    def group(self) -> str | None:
+        return self.entry.group
+
+    @property
+    def structure(self) -> str | None:
+        return self.entry.structure
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self.entry.facts
+
+    def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
+        return self.entry.read_soft_mask(size)
+
+    def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+        """As the entry reads itself, or as it once did."""
+        path = self.folder / _name(self.entry, size)
+        found = _load(path)
+        if found is None:
+            found = _Pair(*self.entry.read(size))
+            _keep(path, found)
+        return found.image, found.mask
+
+
+def _name(entry: FileEntry, size: int | None) -> str:
+    told = [str(size)]
+    for path in (entry.image, entry.mask):
+        status = path.stat()
+        told += [str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    digest = blake2b("\0".join(told).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return f"{digest[:2]}/{digest[2:]}.sample"
+
+
+def _load(path: Path) -> _Pair | None:
+    """A sample from its file; None if there is none, or a damaged one."""
+    try:
+        with (
+            path.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as kept,
+        ):
+            return _unpacked(kept)
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return None
+
+
+def _unpacked(kept: mmap.mmap) -> _Pair | None:
+    if len(kept) < _HEADER.size:
+        return None
+    mark, checksum, is_short, height, width = _HEADER.unpack_from(kept)
+    area = height * width
+    pixels = 3 * area * (1 if is_short else 4)
+    if mark != _MARK or len(kept) != _HEADER.size + pixels + area:
+        return None
+    view = memoryview(kept)
+    try:
+        if zlib.crc32(view[_AFTER_CHECKSUM:]) != checksum:
+            return None
+        values: NDArray[Any] = np.frombuffer(
+            view, np.uint8 if is_short else np.float32, 3 * area, _HEADER.size
+        )
+        image = torch.from_numpy(values.astype(np.float32)).reshape(3, height, width)
+        mask = torch.from_numpy(np.frombuffer(view, np.bool_, area, _HEADER.size + pixels).copy())
+        del values
+    finally:
+        view.release()
+    return _Pair(image.div_(255) if is_short else image, mask.reshape(1, height, width))
+
+
+def _keep(path: Path, pair: _Pair) -> None:
+    """Write a sample, if that can be done: a full disk makes work slower, not wrong."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(_packed(pair))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        warnings.warn(
+            f"Samples could not be kept in the cache {path.parent.parent} ({error}); they are "
+            "decoded each time.",
+            stacklevel=2,
+        )
+
+
+def _packed(pair: _Pair) -> bytes:
+    levels = (pair.image * 255).round().to(torch.uint8)
+    is_short = torch.equal(levels.float() / 255, pair.image)
+    pixels = levels if is_short else pair.image
+    _, height, width = pair.image.shape
+    rest = pixels.contiguous().numpy().tobytes() + pair.mask.contiguous().numpy().tobytes()
+    sizes = _HEADER.pack(_MARK, 0, is_short, height, width)[_AFTER_CHECKSUM:]
+    checksum = zlib.crc32(rest, zlib.crc32(sizes))
+    return _HEADER.pack(_MARK, checksum, is_short, height, width) + rest

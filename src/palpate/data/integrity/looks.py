@@ -1,0 +1,162 @@
+"""Every image and mask of a data set decoded once, and what is remembered of each."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from PIL import Image, ImageOps
+
+from palpate.data.annotations import FileEntry
+from palpate.data.files import naming, opened
+from palpate.data.integrity.hashing import coefficients, content_digest
+from palpate.data.pixels import foreground, plain
+from palpate.data.upright import check_shapes, orientations, turned_on_trust
+from palpate.progress import Progress, silent
+
+_Wanted = TypeVar("_Wanted")
+_Look = TypeVar("_Look")
+
+_COLOURED = 48  # levels between two channels that no compression of a grey mask makes
+_MIDDLE = (64, 192)  # levels that a mask has only where it is blurred or no mask
+_GREY = ("1", "L")
+LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+
+
+@dataclass(frozen=True)
+class ImageLook:
+    """What is remembered of an image."""
+
+    digest: str
+    low: Float[np.ndarray, "16 16"] | None
+
+
+@dataclass(frozen=True)
+class MaskLook:
+    """What is remembered of a mask beside its image.
+
+    Attributes:
+        share: Foreground, as a share of the mask.
+        size: Width and height as stored.
+        wanted: Those of the image.
+        levels: How many different grey values it has.
+        middling: Share of pixels that are neither dark nor bright.
+        coloured: Share of pixels that are not grey.
+        lossy: Whether its format changes pixels.
+        on_trust: Whether it is turned like its image without its size proving that.
+    """
+
+    share: float
+    size: tuple[int, int]
+    wanted: tuple[int, int]
+    levels: int
+    middling: float
+    coloured: float
+    lossy: bool
+    on_trust: bool
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that could not be looked at, or a mask that means nothing."""
+
+    check: str
+    message: str
+
+
+def look_at_images(
+    paths: Iterable[Path], progress: Progress = silent
+) -> dict[Path, ImageLook | Fault]:
+    """Decode images, several at a time."""
+    wanted = list(dict.fromkeys(paths))
+    return dict(zip(wanted, _parallel(_image, wanted, "images", progress), strict=True))
+
+
+def look_at_masks(
+    entries: Sequence[FileEntry], progress: Progress = silent
+) -> dict[Path, MaskLook | Fault]:
+    """Decode masks, several at a time; of their images only the size is read."""
+    wanted = list({entry.mask: entry for entry in entries}.values())
+    looks = _parallel(_mask, wanted, "masks", progress)
+    return {entry.mask: look for entry, look in zip(wanted, looks, strict=True)}
+
+
+def _parallel(
+    look: Callable[[_Wanted], _Look], wanted: Sequence[_Wanted], stage: str, progress: Progress
+) -> list[_Look]:
+    found: list[_Look] = []
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:  # decoding releases the interpreter's lock
+        for one in pool.map(look, wanted):
+            found.append(one)
+            progress(stage, len(found), len(wanted))
+    return found
+
+
+def _image(path: Path) -> ImageLook | Fault:
+    try:
+        with opened(path) as picture, naming(path):
+            pixels = np.asarray(plain(ImageOps.exif_transpose(picture)))
+            return ImageLook(content_digest(pixels), coefficients(_grey(pixels)))
+    except ValueError as error:
+        return Fault("unreadable", str(error))
+
+
+def _grey(pixels: Shaped[np.ndarray, "..."]) -> Image.Image:
+    if pixels.ndim == 3:
+        return Image.fromarray(pixels).convert("L")
+    values = pixels.astype(np.float32)  # deep images use any part of their range
+    lowest, highest = float(values.min()), float(values.max())
+    return Image.fromarray((values - lowest) * (255 / max(highest - lowest, 1e-6)))
+
+
+def _mask(entry: FileEntry) -> MaskLook | Fault:
+    try:
+        with opened(entry.mask) as drawing:
+            with naming(entry.mask):
+                drawing.load()
+            return _beside(entry, drawing)
+    except ValueError as error:
+        return Fault("unreadable", str(error))
+
+
+def _beside(entry: FileEntry, drawing: Image.Image) -> MaskLook | Fault:
+    with opened(entry.image) as picture:
+        wanted, on_trust = picture.size, turned_on_trust(picture, drawing)
+        try:
+            check_shapes(picture, drawing, orientations(picture, drawing))
+        except ValueError as error:
+            return Fault("sizes", str(error))
+    pixels = np.asarray(drawing if drawing.mode in _GREY else plain(drawing))
+    coloured = _coloured(pixels)
+    try:
+        share = float(foreground(drawing).mean())
+    except ValueError as error:
+        if coloured == 0:
+            return Fault("binary", f"{entry.mask}: {error}.")
+        share = 1.0  # colours make it useless, which the check for them says
+    levels, middling = _levels(pixels)
+    return MaskLook(
+        share, drawing.size, wanted, levels, middling, coloured,
+        drawing.format in LOSSY, on_trust,
+    )  # fmt: skip
+
+
+def _coloured(pixels: Shaped[np.ndarray, "..."]) -> float:
+    if pixels.ndim != 3:
+        return 0.0
+    red, green, blue = (pixels[..., channel].astype(np.int16) for channel in range(3))
+    spread = np.maximum(abs(red - green), abs(green - blue))
+    return float((spread > _COLOURED).mean())
+
+
+def _levels(pixels: Shaped[np.ndarray, "..."]) -> tuple[int, float]:
+    grey = pixels[..., 0] if pixels.ndim == 3 else pixels
+    grey = grey.astype(np.uint8) * 255 if grey.dtype == np.bool_ else grey
+    if grey.dtype != np.uint8:
+        return len(np.unique(grey)), 0.0
+    counts = np.bincount(grey.ravel(), minlength=256)
+    return int((counts > 0).sum()), float(counts[_MIDDLE[0] : _MIDDLE[1]].sum() / grey.size)

@@ -1,0 +1,90 @@
+"""All that was found, as one object and as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from palpate.data.annotations import SPLITS
+from palpate.data.cards import Card
+from palpate.data.integrity.finding import CHECKS, Finding
+from palpate.data.integrity.survey import Survey
+
+Outcome: TypeAlias = Literal["pass", "note", "warning", "error", "not run"]
+_RANK: tuple[Outcome, ...] = ("pass", "note", "warning", "error")
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """How much there is in a split."""
+
+    samples: int
+    images: int
+    groups: int
+    structures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """One data set, checked; its card says licence, source and what to cite."""
+
+    name: str
+    folder: Path
+    card: Card | None
+    splits: Mapping[str, SplitCounts]
+    outcomes: Mapping[str, Outcome]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class IntegrityReport:
+    """Several data sets, checked each and against each other."""
+
+    sets: tuple[SetReport, ...]
+    outcomes: Mapping[str, Outcome]
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no error; warnings are for people to judge."""
+        every = [*self.findings, *(finding for one in self.sets for finding in one.findings)]
+        return all(finding.severity != "error" for finding in every)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        sets = [asdict(one) | {"folder": str(one.folder)} for one in self.sets]
+        across = {"outcomes": dict(self.outcomes), "findings": [asdict(f) for f in self.findings]}
+        return {"passed": self.passed, "sets": sets, "across": across}
+
+
+def outcomes_of(
+    findings: tuple[Finding, ...], ran: frozenset[str], among: frozenset[str]
+) -> dict[str, Outcome]:
+    """The worst finding of every check, in the order of ``CHECKS``.
+
+    Args:
+        findings: Of the checks that ran.
+        ran: Those checks.
+        among: All checks to account for.
+    """
+    worst: dict[str, Outcome] = {}
+    for check in CHECKS:
+        if check in among:
+            severities = [f.severity for f in findings if f.check == check]
+            fine: Outcome = "pass" if check in ran else "not run"
+            worst[check] = max(severities, key=_RANK.index, default=fine)
+    return worst
+
+
+def counts_of(found: Survey) -> dict[str, SplitCounts]:
+    """How much there is in each split that is not empty."""
+    return {
+        split: SplitCounts(
+            samples=len({record.entry.key for record in records}),
+            images=len({record.entry.image_name for record in records}),
+            groups=len({record.group for record in records}),
+            structures=tuple(sorted({record.structure for record in records})),
+        )
+        for split in SPLITS
+        if (records := found.of(split))
+    }

@@ -1,0 +1,154 @@
+"""What a data folder lists and what it holds, read without believing any of it."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from palpate.data.annotations import SPLITS, FileEntry, examine_entries
+from palpate.data.dataset import DatasetSpec
+from palpate.data.integrity.finding import Finding
+
+_PATIENT = re.compile(r"(?:patient|pat|subject|sub|case)[-_]?\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Record:
+    """An entry of an annotation file, in which split it is, and whose image it shows."""
+
+    split: str
+    entry: FileEntry
+    group: str
+    structure: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One data folder.
+
+    Attributes:
+        name: Of the data set.
+        folder: Holds ``images/``, ``masks/`` and ``anns/``.
+        records: All entries of all splits that can be used, in order, repetitions too.
+        images: Image files below ``images/``, with forward slashes.
+        masks: Likewise below ``masks/``.
+        findings: What was wrong with the annotation files.
+    """
+
+    name: str
+    folder: Path
+    records: tuple[Record, ...]
+    images: tuple[str, ...]
+    masks: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there is anything but annotations."""
+        return bool(self.images)
+
+    def of(self, split: str) -> list[Record]:
+        """The records of one split."""
+        return [record for record in self.records if record.split == split]
+
+
+def survey(folder: Path, spec: DatasetSpec) -> Survey:
+    """Read the annotations of all splits and list the files.
+
+    Raises:
+        FileNotFoundError: If there is no folder, or it has no annotations of any split.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"Expected a data folder, but {folder} is not there.")
+    present = [split for split in SPLITS if (folder / "anns" / f"{split}.json").is_file()]
+    if not present:
+        raise FileNotFoundError(
+            f"Expected anns/train.json, anns/val.json or anns/test.json in {folder}, found none. "
+            "Name a folder in palpate's layout, or make one with `palpate data prepare`."
+        )
+    records: list[Record] = []
+    findings = list(_absences(folder, present))
+    for split in present:
+        more, faults = _read(folder, split, spec)
+        records += more
+        findings += faults
+    return Survey(
+        spec.name,
+        folder,
+        tuple(records),
+        _files(folder / "images"),
+        _files(folder / "masks"),
+        tuple(findings),
+    )
+
+
+def _read(folder: Path, split: str, spec: DatasetSpec) -> tuple[list[Record], list[Finding]]:
+    name = f"anns/{split}.json"
+    try:
+        entries, faults = examine_entries(folder, split)
+    except (ValueError, OSError) as error:
+        return [], [Finding("annotations", "error", str(error), (name,))]
+    findings = []
+    if not entries and not faults:
+        findings.append(Finding("annotations", "note", f"{name} lists nothing.", (name,)))
+    records = []
+    for entry in entries:
+        try:
+            records.append(_record(split, entry, spec))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        message = f"{len(faults)} entries of {name} cannot be used; repair or remove them."
+        findings.append(Finding("annotations", "error", message, tuple(faults)))
+    return records, findings
+
+
+def _record(split: str, entry: FileEntry, spec: DatasetSpec) -> Record:
+    """What the file says of an entry wins over what its names say."""
+    group = getattr(entry, "group", None) or _group(entry.image_name, spec.group)
+    structure = getattr(entry, "structure", None) or spec.structure(entry.mask_name)
+    return Record(split, entry, group, structure)
+
+
+def _group(name: str, rule: Callable[[str], str]) -> str:
+    """By the rule of the set; where that knows nothing, by a patient's number in the name."""
+    group = rule(name)
+    found = _PATIENT.search(name) if group == name else None
+    return found.group().lower() if found else group
+
+
+def _absences(folder: Path, present: list[str]) -> Iterator[Finding]:
+    absent = [split for split in SPLITS if split not in present]
+    if absent:
+        yield Finding("annotations", "note", f"There is no split {' and no '.join(absent)}.")
+    for path in sorted((folder / "anns").glob("*.json")):
+        if path.stem in SPLITS:
+            continue
+        twin = next((s for s in present if _same(path, folder / "anns" / f"{s}.json")), None)
+        what = f"the same as {twin}.json" if twin else "not looked at"
+        yield Finding(
+            "annotations",
+            "note",
+            f"anns/{path.name} is no split of palpate's; {what}.",
+            (f"anns/{path.name}",),
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    """Image files at any depth; links to folders are not followed, for they may go in circles."""
+    known = Image.registered_extensions()
+    return tuple(
+        sorted(
+            (Path(parent) / name).relative_to(folder).as_posix()
+            for parent, _, names in os.walk(folder)
+            for name in names
+            if Path(name).suffix.lower() in known and not name.startswith(".")
+        )
+    )

@@ -1,0 +1,76 @@
+"""Which data set somebody means by a name or a path, and what is known of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from palpate.data.cards import CARDS, Card
+from palpate.data.dataset import DatasetSpec
+from palpate.data.load import data_folder, data_root
+from palpate.data.phantoms import PHANTOMS
+from palpate.data.sets import DATASETS
+from palpate.hints import did_you_mean
+
+_OWN = "folder"
+
+
+class Located(NamedTuple):
+    """A data set that is there."""
+
+    folder: Path
+    spec: DatasetSpec
+    card: Card | None
+
+
+def locate(name: str, root: Path | None = None) -> Located:
+    """Find a data set by its name, or by the path of its folder.
+
+    The set that a folder holds is told by its ``dataset.json``, or else by its own name; one that
+    neither tells is somebody's own, called like its folder.
+
+    Args:
+        name: One of ``DATASETS``, or a folder with ``anns/``; ``./kvasir`` for a folder that is
+            called like a data set.
+        root: Holds the folders of named data sets; by default ``PALPATE_DATA``, or else ``data``.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If there is no such data set, or its images are drawn and not files.
+    """
+    if name in PHANTOMS:
+        raise ValueError(
+            f"Expected a data set of files, got {name!r}, whose images are drawn as they are asked "
+            "for: there is nothing to check or to split."
+        )
+    if name == _OWN:
+        return _at(data_root(root))
+    if name in DATASETS:
+        spec = DATASETS[name]
+        return Located(data_folder(spec, root), spec, CARDS.get(name))
+    if Path(name).is_dir():
+        return _at(Path(name))
+    hint = did_you_mean(name, DATASETS)
+    if hint or not ("/" in name or "\\" in name):
+        raise ValueError(
+            f"Expected the folder of a data set or one of {', '.join(DATASETS)}, got {name!r}.{hint}"
+        )
+    raise FileNotFoundError(f"Expected the folder of a data set, but {name} is not there.")
+
+
+def _at(folder: Path) -> Located:
+    name = _named_in(folder) or folder.resolve().name
+    known = [n for n, s in DATASETS.items() if n not in PHANTOMS and name in (n, s.folder)]
+    if known and name:
+        return Located(folder, DATASETS[known[0]], CARDS.get(known[0]))
+    return Located(folder, replace(DATASETS[_OWN], name=name), None)
+
+
+def _named_in(folder: Path) -> str:
+    """What ``palpate data prepare`` wrote down; of a broken file nothing."""
+    try:
+        summary = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        name = summary["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""

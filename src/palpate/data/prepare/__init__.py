@@ -1,0 +1,18 @@
+"""Official downloads to folders that ``load_data`` reads."""
+
+from palpate.data.prepare.converter import Converter, WrongLayout
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.registry import CONVERTERS
+from palpate.data.prepare.source import Source, open_source
+from palpate.data.prepare.write import looks_like, prepare
+
+__all__ = [
+    "CONVERTERS",
+    "Converter",
+    "Item",
+    "Source",
+    "WrongLayout",
+    "looks_like",
+    "open_source",
+    "prepare",
+]

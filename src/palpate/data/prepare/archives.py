@@ -1,0 +1,229 @@
+"""The files of a zip or a tar, read where they are: nothing is unpacked under its own name."""
+
+import bz2
+import gzip
+import lzma
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import IO, BinaryIO, Literal, cast
+
+from palpate.data.prepare.member import Member, link_target, refuse_unsafe
+from palpate.data.problems import refuse
+
+_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_FOREIGN = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7-Zip"}
+# Images hardly shrink and masks rarely a hundredfold; deflate cannot do more than 1032 to 1.
+_RATIO, _HARMLESS, _TOTAL = 500, 64 << 20, 256 << 30
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
+_OPENERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZ": bz2.BZ2File,
+    b"\xfd7": lzma.LZMAFile,
+}
+_CHUNK = 1 << 20
+
+
+def without_ending(name: str) -> str:
+    """The folder that an archive would unpack to; any other name is itself.
+
+    >>> without_ending("kvasir-seg.zip"), without_ending("CAMUS.tar.gz"), without_ending("images")
+    ('kvasir-seg', 'CAMUS', 'images')
+    """
+    lower = name.lower()
+    return name[: -len(next((e for e in (*_TAR, ".zip") if lower.endswith(e)), "")) or None]
+
+
+def archive_members(path: Path, stack: ExitStack) -> dict[str, Member]:
+    """The files of an archive, whatever it is called; it stays open until ``stack`` is left.
+
+    Raises:
+        ValueError: If it is no whole zip or tar, encrypted, ambiguous or a bomb, or if a name or
+            link in it leads outside.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in _FOREIGN:
+        raise ValueError(
+            f"Expected a folder, a zip or a tar, got {_FOREIGN[start]} archive in {path}. "
+            "Unpack it, and pass the folder."
+        )
+    packed = start[:2] in _OPENERS or is_archive(path.name) == "tar"
+    return _tar_members(path, stack) if packed else _zip_members(path, stack)
+
+
+def is_archive(name: str) -> Literal["zip", "tar"] | None:
+    """Which kind of archive a file is by its name; None if it is none.
+
+    >>> is_archive("a.ZIP"), is_archive("a.tar.gz"), is_archive("a.nii.gz")
+    ('zip', 'tar', None)
+    """
+    lower = name.lower()
+    if lower.endswith(_TAR):
+        return "tar"
+    return "zip" if lower.endswith(".zip") else None
+
+
+def _zip_members(path: Path, stack: ExitStack) -> dict[str, Member]:
+    with _whole(path):
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    _check_entries(entries, path)
+    links = {_plain(e.filename): archive.read(e).decode() for e in entries if _is_link(e)}
+    members = {
+        _plain(e.filename): Member(e.file_size, partial(_open_zipped, archive, e, path))
+        for e in entries
+    }
+    return _follow(links, members, path)
+
+
+def _tar_members(path: Path, stack: ExitStack) -> dict[str, Member]:
+    # One that is compressed is expanded first, for its members are read in any order.
+    with _whole(path):
+        stream = stack.enter_context(_expanded(path))
+        archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115
+        entries = archive.getmembers()
+        stream.seek(archive.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the mark of its end is missing")
+    files = [entry for entry in entries if entry.isfile()]
+    refuse_unsafe([entry.name for entry in entries], path)
+    _refuse_twice([entry.name for entry in files], path)
+    lock = Lock()
+    members = {
+        _plain(e.name): Member(e.size, partial(_open_tarred, stream, lock, e, path)) for e in files
+    }
+    return _follow(_tar_links(entries), members, path)
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
+    refuse_unsafe([entry.filename for entry in entries], path)
+    refuse(
+        [entry.filename for entry in entries if entry.flag_bits & 1],
+        f"Expected a zip without a password, got encrypted files in {path}",
+        remedy="Unpack it with its password, and pass the folder.",
+    )
+    bombs = [e for e in entries if e.file_size > max(_HARMLESS, _RATIO * e.compress_size)]
+    refuse(
+        [f"{e.filename}: {e.compress_size} bytes that unpack to {e.file_size}" for e in bombs],
+        f"Expected files that unpack to at most {_RATIO} times their size, got a bomb in {path}",
+        remedy="Do not trust this file; download it from its publisher.",
+    )
+    _refuse_total(sum(entry.file_size for entry in entries), path)
+    _refuse_twice([entry.filename for entry in entries], path)
+
+
+def _refuse_total(total: int, path: Path) -> None:
+    if total > _TOTAL:
+        raise ValueError(
+            f"Expected an archive that unpacks to at most {_TOTAL >> 30} GiB, got "
+            f"{total >> 30} GiB in {path}. Unpack it yourself if you trust it, and pass the folder."
+        )
+
+
+def _refuse_twice(names: list[str], path: Path) -> None:
+    refuse(
+        [f"{name} ({count} times)" for name, count in Counter(names).items() if count > 1],
+        f"Expected each name once, got several files of one name in {path}",
+        remedy="Pack the archive anew.",
+    )
+
+
+def _is_link(entry: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(entry.external_attr >> 16)
+
+
+def _tar_links(entries: list[tarfile.TarInfo]) -> dict[str, str]:
+    # The target of a hard link is named from the root of the archive, that of a symbolic one not.
+    rooted = {e.name: "../" * e.name.count("/") + e.linkname for e in entries if e.islnk()}
+    return rooted | {e.name: e.linkname for e in entries if e.issym()}
+
+
+def _follow(links: dict[str, str], members: dict[str, Member], path: Path) -> dict[str, Member]:
+    """Links to files inside become those files; links to folders are left out."""
+    targets = {name: link_target(name, to) for name, to in links.items()}
+    refuse(
+        [f"{name} -> {links[name]}" for name, target in targets.items() if target is None],
+        f"Expected only links inside the archive {path}, got some that lead outside",
+        remedy="Do not trust this file; download it from its publisher.",
+    )
+    files = {name: member for name, member in members.items() if name not in links}
+    return files | {n: files[t] for n, t in targets.items() if t is not None and t in files}
+
+
+@contextmanager
+def _open_zipped(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path
+) -> Iterator[BinaryIO]:
+    try:
+        with archive.open(entry) as stream:
+            yield cast(BinaryIO, stream)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(_damaged(path, entry.filename, str(error))) from error
+
+
+@contextmanager
+def _open_tarred(
+    stream: IO[bytes], lock: Lock, entry: tarfile.TarInfo, path: Path
+) -> Iterator[BinaryIO]:
+    with lock:  # there is one position in the file for all threads
+        stream.seek(entry.offset_data)
+        content = stream.read(entry.size)
+    if len(content) < entry.size:
+        raise ValueError(_damaged(path, entry.name, "it ends too early"))
+    yield BytesIO(content)
+
+
+@contextmanager
+def _expanded(path: Path) -> Iterator[IO[bytes]]:
+    """The tar without its compression, as a file that can seek."""
+    with path.open("rb") as plain:
+        opener = _OPENERS.get(plain.read(2))
+        if opener is None:
+            plain.seek(0)
+            yield plain
+            return
+    limit = max(_HARMLESS, _RATIO * path.stat().st_size)
+    with tempfile.TemporaryFile() as spool, opener(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            spool.write(chunk)
+            if spool.tell() > limit:
+                raise ValueError(
+                    f"Expected an archive that unpacks to at most {_RATIO} times its size, got a "
+                    f"bomb in {path}. Do not trust this file; download it from its publisher."
+                )
+            _refuse_total(spool.tell(), path)
+        spool.seek(0)
+        yield spool
+
+
+def _plain(name: str) -> str:
+    """With slashes and without a leading dot, whatever tool packed it."""
+    return PurePosixPath(name.replace("\\", "/")).as_posix()
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:  # the disk is full, or not ours to read
+            raise
+        raise ValueError(_damaged(path, "", str(error) or type(error).__name__)) from error
+
+
+def _damaged(path: Path, name: str, reason: str) -> str:
+    where = f"{name} in {path}" if name else str(path)
+    return (
+        f"Expected a whole archive, but {where} cannot be read ({reason}). "
+        "Download it again: it may have been cut off."
+    )

@@ -1,0 +1,133 @@
+"""CheXlocalize: findings in chest X-rays, a JSON of run lengths beside the images of CheXpert.
+
+``gt_segmentations_val.json`` and ``gt_segmentations_test.json`` hold, for each image, a mask for
+every finding; those without foreground mean that the finding is absent and are left out. An image
+``patient64541/study1/view1_frontal.jpg`` becomes ``patient64541_study1_view1_frontal.jpg``, as the
+JSON and the published annotations call it. The set has no training split of its own, so patients
+are dealt anew; which file an image comes from is kept as the fact ``source_split``.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+from palpate.data.prepare.converter import Converter, WrongLayout
+from palpate.data.prepare.drawn import drawn_mask, read_json
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.outlines import from_runs, is_empty
+from palpate.data.prepare.pictures import read_image
+from palpate.data.prepare.source import Source
+from palpate.data.problems import refuse
+
+FINDINGS = (
+    "Airspace Opacity",
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Lung Lesion",
+    "Pleural Effusion",
+    "Pneumothorax",
+    "Support Devices",
+)
+
+_JSON = re.compile(r"(?:^|/)gt_segmentations_(val|test)\.json$")
+_IMAGE = re.compile(r"(?P<patient>patient\d+)_study\d+_view\d+_(?P<view>frontal|lateral)$")
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def find(source: Source) -> list[Item]:
+    """A mask of every finding of every image that shows any.
+
+    Raises:
+        WrongLayout: If there is no ``gt_segmentations_{val,test}.json``.
+        ValueError: If an image is missing, or the JSON is not what it should be.
+    """
+    files = {name: found[1] for name in source.names if (found := _JSON.search(name))}
+    if not files:
+        raise WrongLayout(
+            f"Expected gt_segmentations_val.json or gt_segmentations_test.json of CheXlocalize in "
+            f"{source.path}, found neither. Give the folder that holds CheXlocalize/ and CheXpert/."
+        )
+    pictures, items, problems = _pictures(source), list[Item](), list[str]()
+    for file, split in files.items():
+        for image, masks in _images(source, file).items():
+            try:
+                items += _items(source, file, split, image, masks, pictures)
+            except ValueError as error:
+                problems.append(f"{source.label(file)}: {image}: {error}")
+    refuse(
+        problems,
+        "Expected run lengths by finding and an image for each, in CheXlocalize",
+        remedy="Download the JSON and the images of its split again.",
+    )
+    return items
+
+
+def _images(source: Source, file: str) -> dict[str, Any]:
+    content = read_json(source, file)
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"Expected an object of images in {source.label(file)}, got "
+            f"{type(content).__name__}. Download it again."
+        )
+    return content
+
+
+def _pictures(source: Source) -> dict[str, str]:
+    """Images by the last three parts of their path, joined as the JSON does."""
+    found: dict[str, str] = {}
+    for name in source.names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() in _SUFFIXES:
+            found["_".join((*path.parent.parts[-2:], path.stem))] = name
+            found.setdefault(path.stem, name)  # flattened already
+    return found
+
+
+def _items(
+    source: Source, file: str, split: str, image: str, masks: Any, pictures: dict[str, str]
+) -> Iterator[Item]:
+    known = _IMAGE.fullmatch(image)
+    if known is None:
+        raise ValueError("expected a name such as patient64541_study1_view1_frontal")
+    if not isinstance(masks, dict) or not masks:
+        raise ValueError(f"expected run lengths by finding, got {str(masks)[:60]}")
+    unknown = sorted(masks.keys() - {*FINDINGS, "img_size"})
+    if unknown:
+        raise ValueError(f"expected findings among {', '.join(FINDINGS)}, got {unknown}")
+    present = [f for f in FINDINGS if f in masks and not is_empty(masks[f])]
+    if present and image not in pictures:
+        raise ValueError("there is no such image")
+    for finding in present:
+        yield _item(source, pictures[image], known, split, finding, (file, masks[finding]))
+
+
+def _item(
+    source: Source,
+    picture: str,
+    known: re.Match[str],
+    split: str,
+    finding: str,
+    drawing: tuple[str, Any],
+) -> Item:
+    file, runs = drawing
+    name = finding.lower().replace(" ", "_")
+    return Item(
+        image_name=f"{known[0]}{PurePosixPath(picture).suffix}",
+        mask_name=f"{known[0]}_{name}.png",
+        group=known["patient"],
+        structure=finding.lower(),
+        split=None,
+        members=(picture, file),
+        read_image=partial(read_image, source, picture),
+        read_mask=partial(drawn_mask, source, picture, ((from_runs, runs),), f"{file}: {known[0]}"),
+        original=picture,
+        facts={"view": known["view"], "finding": finding, "source_split": split},
+    )
+
+
+CHEXLOCALIZE = Converter("chexlocalize", "chexlocalize", find, card="chexlocalize")

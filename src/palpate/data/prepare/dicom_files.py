@@ -1,0 +1,116 @@
+"""DICOM files of a source, sorted into series, without what identifies a patient."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from palpate.data.prepare.source import Source
+from palpate.data.problems import refuse
+from palpate.data.volumes import SEG, STRUCTURE_SET, is_dicom, read_dataset
+
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+_MARK = 132  # bytes before which DICOM files carry their mark
+_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """Files of one series in one folder.
+
+    Attributes:
+        names: In the source.
+        folder: Where they lie.
+        uid: Of the series.
+        patient: Identifies the patient; must never be written anywhere, see
+            :func:`patient_numbers`.
+        modality: Such as ``CT``.
+        is_segmentation: Whether it is one by its kind, in DICOM's own format.
+        references: Series that a segmentation is of.
+    """
+
+    names: tuple[str, ...]
+    folder: str
+    uid: str
+    patient: str
+    modality: str
+    is_segmentation: bool
+    references: tuple[str, ...]
+
+
+def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
+    """The DICOM series among files, each by the folder it is in.
+
+    Raises:
+        ValueError: If a file that is called like DICOM, or marked as such, cannot be read.
+        RuntimeError: If there are DICOM files and pydicom is not installed.
+    """
+    found: dict[tuple[str, str], list[tuple[str, Any]]] = defaultdict(list)
+    problems, burned_in = [], []
+    for name in names:
+        if not _is_ours(source, name):
+            continue
+        try:
+            header = read_dataset(source.read(name), source.label(name), pixels=False)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if str(header.get("MediaStorageSOPClassUID", header.get("SOPClassUID"))) == _DIRECTORY:
+            continue
+        if str(header.get("BurnedInAnnotation", "NO")).upper() == "YES":
+            burned_in.append(name)
+        folder = PurePosixPath(name).parent.as_posix()
+        found[folder, str(header.get("SeriesInstanceUID", ""))].append((name, header))
+    refuse(problems, "Expected readable DICOM files", remedy="Take these out of the source.")
+    if burned_in:
+        warnings.warn(
+            f"{len(burned_in)} DICOM images say that text is burned into their pixels "
+            f"(BurnedInAnnotation YES), such as {burned_in[0]}: it may name the patient, and the "
+            "pictures will show it. Blacken it before you share them.",
+            stacklevel=3,
+        )
+    return [_series(folder, uid, files) for (folder, uid), files in found.items()]
+
+
+def patient_numbers(series: Iterable[DicomSeries]) -> dict[str, str]:
+    """A running number for each patient, in the order of the names of their files.
+
+    Nothing of a patient's identifier can be had back from it, as it could from a hash, for there
+    are few identifiers to try.
+    """
+    ordered = sorted(series, key=lambda each: each.names)
+    patients = dict.fromkeys(each.patient for each in ordered)
+    return {patient: f"patient-{number:04d}" for number, patient in enumerate(patients, start=1)}
+
+
+def _is_ours(source: Source, name: str) -> bool:
+    path = PurePosixPath(name)
+    if path.name.upper() == "DICOMDIR":
+        return False
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    # Series are often stored under bare numbers or identifiers; these have no usual suffix.
+    if len(path.suffix) in (3, 4, 5) and path.suffix[1:].isalpha():
+        return False
+    with source.open(name) as stream:
+        return is_dicom(stream.read(_MARK))
+
+
+def _series(folder: str, uid: str, files: Sequence[tuple[str, Any]]) -> DicomSeries:
+    header = files[0][1]
+    references = [
+        str(item.get("SeriesInstanceUID")) for item in header.get("ReferencedSeriesSequence") or []
+    ]
+    # Where an identifier was removed, a study is the nearest thing to a patient.
+    told = (header.get("PatientID"), header.get("StudyInstanceUID"), folder)
+    return DicomSeries(
+        tuple(sorted(name for name, _ in files)),
+        folder,
+        uid,
+        next(str(value) for value in told if value),
+        str(header.get("Modality", "")),
+        str(header.get("SOPClassUID")) in (SEG, STRUCTURE_SET),
+        tuple(references),
+    )

@@ -1,0 +1,77 @@
+"""Masks that a JSON file draws, laid upon their images."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from palpate.data.prepare.pictures import opened
+from palpate.data.prepare.source import Source
+from palpate.data.upright import orientation, turned, upright_size
+
+# How to draw a part of a mask, given the part and the height and width of the image.
+Drawing = tuple[Callable[[Any, tuple[int, int]], NDArray[np.bool_]], Any]
+
+
+def read_json(source: Source, name: str) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return json.loads(source.read(name).decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(
+            f"Expected JSON in {source.label(name)}, but: {error}. Download or export it again."
+        ) from error
+
+
+def drawn_mask(
+    source: Source,
+    picture: str,
+    parts: Sequence[Drawing],
+    label: str,
+    size: tuple[int, int] | None = None,
+) -> NDArray[np.bool_]:
+    """The union of drawings, upright as their image.
+
+    Drawings are taken to be of the image as stored; where the file states the size that the image
+    has once its EXIF orientation is applied, and not the stored one, of the image as displayed.
+
+    Args:
+        source: Holds the image.
+        picture: Name of the image.
+        parts: What to draw; nothing is an empty mask.
+        label: What errors call the drawings.
+        size: Width and height of the image as the file states them.
+
+    Raises:
+        ValueError: If the image cannot be read, or the drawings are of another size.
+    """
+    with opened(source, picture) as image:
+        turn, stored = orientation(image), image.size
+    displayed = upright_size(stored, turn)
+    as_displayed = size == displayed != stored
+    width, height = displayed if as_displayed else stored
+    if size is not None and size != (width, height):
+        raise ValueError(
+            f"Expected {label} to be of an image of {width}x{height} pixels, as "
+            f"{source.label(picture)} has, got {size[0]}x{size[1]}. Give the images that were "
+            "annotated."
+        )
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for draw, part in parts:
+        try:
+            mask |= draw(part, (height, width))
+        except ValueError as error:
+            raise ValueError(
+                f"Expected a mask for {source.label(picture)} in {label}, but: {error}. Export "
+                "the annotations again."
+            ) from error
+    if as_displayed or turn == 1:
+        return mask
+    return np.asarray(turned(Image.fromarray(mask.astype(np.uint8)), turn)) > 0

@@ -1,0 +1,112 @@
+"""One mask of one image in a download, and how to read both."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.data.annotations import SPLITS
+from palpate.data.prepare.member import leads_outside
+from palpate.data.problems import refuse
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a converter says about a mask and its image before either is read.
+
+    Attributes:
+        image_name: Under ``images/``; the items of one image share it. Its extension is that of
+            ``original``, or ``.png``.
+        mask_name: Under ``masks/``, ending in ``.png``; no two items share it.
+        group: What no split may tear apart: the patient where known.
+        structure: What the mask outlines, in words.
+        split: ``train``, ``val`` or ``test`` where the source says so; None to have it dealt.
+        members: The files of the source that pixels come from; the item is done again when the
+            content of one changes.
+        read_image: The image upright, ``(h, w, 3)`` in 0 to 255.
+        read_mask: The mask upright, ``(h, w)`` as large as the image.
+        original: The file of the source that is copied byte for byte as the image; by default the
+            image is written as PNG.
+        facts: What else is known, such as view, sex or pathology.
+        is_private: Whether the names of ``members`` may identify a patient, as those of DICOM
+            exports do; then they are written nowhere.
+    """
+
+    image_name: str
+    mask_name: str
+    group: str
+    structure: str
+    split: str | None
+    members: tuple[str, ...]
+    read_image: Callable[[], NDArray[np.uint8]] = field(repr=False)
+    read_mask: Callable[[], NDArray[np.bool_]] = field(repr=False)
+    original: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    is_private: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name of the mask without extension, as in every results table."""
+        return self.mask_name.removesuffix(".png")
+
+
+def check_items(items: Sequence[Item]) -> None:
+    """Refuse items that cannot all be written, or would be torn apart.
+
+    Raises:
+        ValueError: If a name is not one palpate can write, or two items would write one file with
+            different content, or share a patient but not a split.
+    """
+    refuse(
+        [fault for item in items for fault in _faults(item)],
+        "Expected names and splits that palpate can write",
+        remedy="Rename these files in the source.",
+    )
+    masks = _by(items, lambda item: item.mask_name.casefold(), lambda item: (item.mask_name,), True)
+    images = _by(items, lambda item: item.image_name.casefold(), _image)
+    refuse(
+        [f"{first[0]} and {second[0]}" for first, second in masks + images],
+        "Expected names that differ in more than upper and lower case, got",
+        remedy="Rename these files in the source.",
+    )
+    groups = _by(items, lambda item: item.group, lambda item: (item.group, item.split))
+    refuse(
+        [f"{one[0]}: {one[1]} and {other[1]}" for one, other in groups],
+        "Expected each patient in one split, got some in several",
+        remedy="Tell which split is meant, by leaving the other files out of the source.",
+    )
+
+
+def _faults(item: Item) -> list[str]:
+    names = (item.image_name, item.mask_name)
+    faults = [f"{n!r} leads outside" for n in names if leads_outside(n) or not n]
+    if not item.mask_name.endswith(".png"):
+        faults.append(f"{item.mask_name!r} does not end in .png")
+    if item.split not in (None, *SPLITS):
+        faults.append(f"{item.image_name!r}: {item.split!r} is none of {', '.join(SPLITS)}")
+    return faults
+
+
+def _image(item: Item) -> tuple[str, str | None, str | None]:
+    return item.image_name, item.original, item.split
+
+
+def _by(
+    items: Sequence[Item],
+    key: Callable[[Item], str],
+    value: Callable[[Item], _Value],
+    once: bool = False,
+) -> list[tuple[_Value, _Value]]:
+    """Pairs of values that items of one key have, though they should have one."""
+    first: dict[str, _Value] = {}
+    clashes = []
+    for item in items:
+        known = first.get(key(item))
+        if known is not None and (once or known != value(item)):
+            clashes.append((known, value(item)))
+        first.setdefault(key(item), value(item))
+    return clashes

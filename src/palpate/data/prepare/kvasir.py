@@ -1,0 +1,26 @@
+"""Kvasir-SEG: ``Kvasir-SEG/images`` and ``masks``, JPEG files of the same names."""
+
+import re
+
+from palpate.data.prepare.converter import Converter
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.layout import Layout, pairs_of, pictures, stems_like, wrong
+from palpate.data.prepare.paired import paired
+from palpate.data.prepare.source import Source
+
+# Every image has such a name, whatever its folder was renamed to; PraNet's copies are PNG.
+_STEM = re.compile(r"c[jk]\w{23}")
+_ENDINGS = (".jpg", ".jpeg")
+
+
+def find(source: Source) -> list[Item]:
+    """One item an image. Nothing tells which images are of one patient."""
+    folders = pictures(source)
+    own = stems_like(folders, _STEM)
+    pairs = pairs_of(source, own, [Layout("images", "masks")])
+    if not pairs or not all(pair.image.lower().endswith(_ENDINGS) for pair in pairs):
+        raise wrong(source, folders, "Kvasir-SEG/images and Kvasir-SEG/masks with JPEG files")
+    return [paired(source, pair, "polyp") for pair in pairs]
+
+
+KVASIR = Converter("kvasir", "kvasir_polyp", find, card="kvasir")

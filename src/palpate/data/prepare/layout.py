@@ -1,0 +1,159 @@
+"""Finding the folders of a set in a source by what they are called, and pairing their files."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from PIL import Image
+
+from palpate.data.prepare.archives import without_ending
+from palpate.data.prepare.converter import WrongLayout
+from palpate.data.prepare.folders import is_litter
+from palpate.data.prepare.source import Source
+from palpate.data.problems import refuse
+
+Folders = Mapping[str, Sequence[str]]  # names of pictures by the folder they are in
+
+
+class Layout(NamedTuple):
+    """Where a set has its images and masks, below the same folder, in whatever case.
+
+    ``image_of`` gives the name of an image without extension, given that of its mask.
+    """
+
+    images: str
+    masks: str
+    image_of: Callable[[str], str] = str
+
+
+class Pair(NamedTuple):
+    """Names of an image and of its mask in a source."""
+
+    image: str
+    mask: str
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.image).stem
+
+    @property
+    def image_name(self) -> str:
+        return PurePosixPath(self.image).name
+
+
+def pictures(source: Source) -> dict[str, list[str]]:
+    """Sorted names of image files by their folder, whose path begins with the source's own name."""
+    known = Image.registered_extensions()
+    folders: dict[str, list[str]] = {}
+    for name in source.names:
+        path = PurePosixPath(source.path.resolve().name, name)
+        if path.suffix.lower() in known and not is_litter(name):
+            folders.setdefault(str(path.parent), []).append(name)
+    return folders
+
+
+def folders_named(folders: Folders, *endings: str) -> list[str]:
+    """Folders whose path ends in one of the endings, in whatever case.
+
+    >>> folders_named({"a/Kvasir-SEG/images": [], "b/my-images": []}, "images")
+    ['a/Kvasir-SEG/images']
+    """
+    wanted = [_parts(ending) for ending in endings]
+    return [f for f in folders if any(_parts(f)[-len(w) :] == w for w in wanted)]
+
+
+def stems_like(folders: Folders, pattern: re.Pattern[str]) -> dict[str, Sequence[str]]:
+    """Folders in which some file, without its extension, is called like the pattern."""
+    return {
+        folder: names
+        for folder, names in folders.items()
+        if any(pattern.fullmatch(PurePosixPath(name).stem) for name in names)
+    }
+
+
+def pairs_of(source: Source, folders: Folders, layouts: Sequence[Layout]) -> list[Pair] | None:
+    """Images with their masks in the first layout that the source has; None if it has none.
+
+    Raises:
+        WrongLayout: If it has a layout in several places.
+        ValueError: If an image has no mask or a mask no image.
+    """
+    by_parts = {_parts(folder): folder for folder in folders}
+    for layout in layouts:
+        images, masks = _parts(layout.images), _parts(layout.masks)
+        roots = [parts[: -len(images)] for parts in by_parts if parts[-len(images) :] == images]
+        there = [root for root in roots if root + masks in by_parts]
+        if len(there) > 1:
+            raise WrongLayout(
+                f"Expected {layout.images} and {layout.masks} once in {source.path}, got them in "
+                f"{' and '.join('/'.join(root) for root in there)}. Pass one of these as --source."
+            )
+        if there:
+            drawings = folders[by_parts[there[0] + masks]]
+            some = folders[by_parts[there[0] + images]]
+            return pair_up(source, some, drawings, layout.image_of)
+    return None
+
+
+def pair_up(
+    source: Source,
+    images: Iterable[str],
+    masks: Iterable[str],
+    image_of: Callable[[str], str] = str,
+) -> list[Pair]:
+    """Images and masks that belong together, sorted by number where their names are numbers.
+
+    Args:
+        source: Both are in it.
+        images: Names of images.
+        masks: Names of masks.
+        image_of: The name of an image without extension, given that of its mask.
+
+    Raises:
+        ValueError: If an image has no mask or a mask no image, or two have the same name.
+    """
+    by_stem = _unique(source, images, str)
+    drawings = _unique(source, masks, image_of)
+    alone = [f"{source.label(by_stem[s])}: no mask" for s in by_stem.keys() - drawings.keys()]
+    alone += [f"{source.label(drawings[s])}: no image" for s in drawings.keys() - by_stem.keys()]
+    refuse(
+        sorted(alone),
+        "Expected a mask for every image and an image for every mask",
+        remedy="Download the set again, or take these files out of it.",
+    )
+    return [Pair(by_stem[stem], drawings[stem]) for stem in sorted(by_stem, key=_by_number)]
+
+
+def wrong(source: Source, folders: Folders, expected: str) -> WrongLayout:
+    """The error of a source that does not hold what was expected; says what it holds."""
+    listed = ", ".join(sorted(folders)[:4]) or "no images"
+    packed = [name for name in source.names if without_ending(name) != name]
+    inside = f", and archives in it such as {packed[0]} (unpack these)" if packed else ""
+    return WrongLayout(f"Expected {expected} in {source.path}, got {listed}{inside}.")
+
+
+def _unique(
+    source: Source, names: Iterable[str], rename: Callable[[str], str]
+) -> Mapping[str, str]:
+    by_stem: dict[str, str] = {}
+    twice = []
+    for name in names:
+        stem = rename(PurePosixPath(name).stem)
+        if by_stem.setdefault(stem, name) != name:
+            twice.append(f"{source.label(by_stem[stem])} and {source.label(name)}")
+    refuse(
+        twice,
+        "Expected files whose names differ in more than folder and extension, got",
+        remedy="Keep one of each.",
+    )
+    return by_stem
+
+
+def _parts(folder: str) -> tuple[str, ...]:
+    """Folders on the way in lower case; an archive counts as the folder it would unpack to."""
+    return tuple(without_ending(part.lower()) for part in folder.split("/"))
+
+
+def _by_number(stem: str) -> tuple[bool, int, str]:
+    return not stem.isdecimal(), int(stem) if stem.isdecimal() else 0, stem

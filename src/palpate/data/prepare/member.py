@@ -1,0 +1,59 @@
+"""One file of a source, and which names a source may have."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+from palpate.data.problems import refuse
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file somewhere: how large it is, and how to read it from its beginning."""
+
+    size: int
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def refuse_unsafe(names: Iterable[str], path: Path) -> None:
+    """Refuse names that would lie outside if they were unpacked, on any system.
+
+    Raises:
+        ValueError: If there are any; the first ten are listed.
+    """
+    refuse(
+        [name for name in names if leads_outside(name)],
+        f"Expected only names inside the archive {path}, got some that lead outside",
+        remedy="Do not trust this file; download it from its publisher.",
+    )
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a relative name would leave its folder, as POSIX or as Windows reads it.
+
+    >>> [leads_outside(name) for name in ("a/b.png", "../b.png", "/etc/b", "C:b.png")]
+    [False, True, True, True]
+    """
+    windows = PureWindowsPath(name)
+    return bool(windows.drive or windows.root) or ".." in windows.parts or "\0" in name
+
+
+def link_target(name: str, target: str) -> str | None:
+    """The member that a link means, or None if it is outside.
+
+    >>> link_target("a/b/link", "../c.png"), link_target("link", "../c.png")
+    ('a/c.png', None)
+    """
+    if target.startswith("/") or PureWindowsPath(target).drive:
+        return None
+    parts: list[str] = []
+    for part in (PurePosixPath(name).parent / target).parts:
+        if part != "..":
+            parts.append(part)
+        elif parts:
+            parts.pop()
+        else:
+            return None
+    return "/".join(parts)

@@ -1,0 +1,57 @@
+"""What the names in a source tell: splits and patients, and names that palpate can write."""
+
+import re
+from pathlib import PurePosixPath
+
+_SPLITS = {
+    "train": "train", "training": "train", "tr": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "ts": "test",
+}  # fmt: skip
+
+
+def split_of(name: str) -> str | None:
+    """The split that the path of a file names, if it names exactly one.
+
+    >>> split_of("annotations/instances_val2017.json"), split_of("test/_annotations.coco.json")
+    ('val', 'test')
+    >>> split_of("instances_default.json"), split_of("testing/train.json")
+    (None, None)
+    """
+    words = re.findall(r"[a-z]+", str(PurePosixPath(name).with_suffix("")).lower())
+    splits = {_SPLITS[word] for word in words if word in _SPLITS}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def file_stem(name: str) -> str:
+    """A path as one name without extension, as a file of a prepared set may be called.
+
+    >>> file_stem("case 1/slice.png"), file_stem("liver")
+    ('case 1_slice', 'liver')
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    flat = "_".join(part for part in path.parts if part not in ("/", "..", "."))
+    stem = re.sub(r'[\x00-\x1f<>:"|?*]', "_", flat.removesuffix(path.suffix))
+    return stem.strip(". ") or "_"
+
+
+def patient_of(name: str, pattern: str) -> str:
+    """The patient's part of a name: the first bracket of a pattern, or all that it matches.
+
+    >>> patient_of("sub-03_slice12", r"sub-[0-9]+"), patient_of("a_1", "")
+    ('sub-03', 'a_1')
+
+    Raises:
+        ValueError: If the pattern is no regular expression, or does not match.
+    """
+    if not pattern:
+        return name
+    try:
+        found = re.search(pattern, name)
+    except re.error as error:
+        raise ValueError(
+            f"Expected a regular expression for the group, got {pattern!r} ({error})."
+        ) from error
+    if found is None:
+        raise ValueError(f"Expected {pattern!r} to match the name {name!r}, it does not.")
+    return found[1] if found.re.groups and found[1] is not None else found[0]

@@ -1,0 +1,140 @@
+"""The files of one image: itself, byte for byte where possible, and its masks as binary PNG."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.pictures import opened
+from palpate.data.prepare.record import Record
+from palpate.data.prepare.source import Source
+from palpate.data.upright import ORIENTATION, orientation, unturned
+
+_PARTIAL = ".partial"
+
+# (structure, image (h, w, 3), mask (h, w), facts) -> texts by level
+Texts = Callable[[str, NDArray[np.uint8], NDArray[np.bool_], Mapping[str, str]], Mapping[str, Any]]
+
+
+def write_image(
+    items: Sequence[Item], source: Source, folder: Path, recipes: Sequence[str], texts: Texts
+) -> list[Record]:
+    """Write an image and all its masks, each file whole or not at all.
+
+    Args:
+        items: All have the same image.
+        source: They are from it.
+        folder: Gets ``images/`` and ``masks/``.
+        recipes: Of each item, to be kept with its record.
+        texts: Writes the prompts of a mask.
+
+    Returns:
+        What was written, for each item.
+
+    Raises:
+        ValueError: If a file cannot be read or a mask does not fit; says which.
+    """
+    first = items[0]
+    image = first.read_image()
+    masks = [_checked(item, item.read_mask(), image) for item in items]
+    turn = 1
+    if first.original is not None:
+        with opened(source, first.original) as picture:
+            turn = orientation(picture)
+    files = {f"images/{first.image_name}": _write_picture(first, image, source, folder)}
+    return [
+        Record(
+            mask_name=item.mask_name,
+            recipe=recipe,
+            members=member_checksums(item, source),
+            files=files | {f"masks/{item.mask_name}": _write_mask(item, mask, turn, folder)},
+            entry=_entry(item, texts(item.structure, image, mask, item.facts)),
+            area=float(mask.mean()),
+        )
+        for item, mask, recipe in zip(items, masks, recipes, strict=True)
+    ]
+
+
+def member_checksums(item: Item, source: Source) -> dict[str, str]:
+    """SHA-256 of the files that an item comes from, by name unless that is private."""
+    names = [f"file {n}" if item.is_private else m for n, m in enumerate(item.members)]
+    sums = [source.checksum(member) for member in item.members]
+    return dict(zip(names, sums, strict=True))
+
+
+def remove_partial(folder: Path) -> None:
+    """Take away what a killed run left half written."""
+    for kind in ("images", "masks"):
+        for path in (folder / kind).rglob(f"*{_PARTIAL}"):
+            path.unlink()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file; empty if there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        digest = sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _checked(item: Item, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    if mask.shape != image.shape[:2]:
+        raise ValueError(
+            f"Expected the mask {item.mask_name} to be as large as its image, got "
+            f"{mask.shape[1]}x{mask.shape[0]} pixels for {image.shape[1]}x{image.shape[0]}."
+        )
+    return mask
+
+
+def _write_picture(item: Item, image: NDArray[np.uint8], source: Source, folder: Path) -> str:
+    path = folder / "images" / item.image_name
+    if item.original is None:
+        picture = Image.fromarray(_grey_if_grey(image))
+        return _write(path, lambda stream: picture.save(stream, "PNG"))
+    with source.open(item.original) as original:
+        return _write(path, lambda stream: shutil.copyfileobj(original, stream))
+
+
+def _grey_if_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    red = image[..., 0]
+    same = (red == image[..., 1]).all() and (red == image[..., 2]).all()
+    return np.ascontiguousarray(red) if same else image
+
+
+def _write_mask(item: Item, mask: NDArray[np.bool_], turn: int, folder: Path) -> str:
+    # Stored as the image is stored, and labelled so: else a reader could turn it twice, or never.
+    drawing = unturned(Image.fromarray(mask.astype(np.uint8) * 255), turn)
+    exif = Image.Exif()
+    if turn != 1:
+        exif[ORIENTATION] = turn
+    path = folder / "masks" / item.mask_name
+    return _write(path, lambda stream: drawing.save(stream, "PNG", exif=exif))
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + _PARTIAL)
+    with partial.open("wb") as stream:
+        fill(stream)
+    partial.replace(path)
+    return checksum(path)
+
+
+def _entry(item: Item, prompts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "img_name": item.image_name,
+        "mask_name": item.mask_name,
+        "prompts": dict(prompts),
+        "group": item.group,
+        "structure": item.structure,
+        "facts": dict(item.facts),
+    }

@@ -1,0 +1,96 @@
+"""Images and masks of one's own, which belong together by name: two folders, or one."""
+
+import re
+from pathlib import PurePosixPath
+
+from palpate.data.pairs import without_ending
+from palpate.data.prepare.converter import Converter
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.layout import (
+    Folders,
+    Pair,
+    folders_named,
+    pair_up,
+    pictures,
+    wrong,
+)
+from palpate.data.prepare.paired import paired
+from palpate.data.prepare.source import Source
+
+
+def find(source: Source, *, structure: str, images: str, masks: str, group: str) -> list[Item]:
+    """One item an image.
+
+    Args:
+        source: Has a folder of images and one of masks, or one for both, where a mask is called
+            like its image with ``_mask``, ``_segmentation``, ``_seg``, ``_gt`` or ``_label``.
+        structure: What the masks outline, in words.
+        images: The folder of images.
+        masks: That of masks; may be the same.
+        group: A regular expression for the patient in the name of an image; its first group, or
+            all of it. By default every image is its own.
+    """
+    if not structure.strip():
+        raise ValueError(
+            "Expected what the masks outline, got nothing. Say it with --options structure TEXT, "
+            "such as polyp."
+        )
+    folders = pictures(source)
+    pictured = _folder(source, folders, images)
+    drawn = _folder(source, folders, masks)
+    if pictured == drawn:
+        names = folders[pictured]
+        drawings = [name for name in names if without_ending(_stem(name)) != _stem(name)]
+        pairs = pair_up(source, sorted(set(names) - set(drawings)), drawings, without_ending)
+    else:
+        exact = {_stem(name) for name in folders[pictured]}
+        pairs = pair_up(
+            source,
+            folders[pictured],
+            folders[drawn],
+            lambda stem: stem if stem in exact else without_ending(stem),
+        )
+    patient = _pattern(group)
+    return [paired(source, pair, structure, group=_group(patient, pair)) for pair in pairs]
+
+
+def _folder(source: Source, folders: Folders, name: str) -> str:
+    if len(folders) == 1:
+        return next(iter(folders))
+    found = folders_named(folders, name)
+    if len(found) != 1:
+        raise wrong(source, folders, f"one folder called {name}")
+    return found[0]
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def _pattern(group: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(group) if group else None
+    except re.error as error:
+        raise ValueError(
+            f"Expected a regular expression for the group, got {group!r} ({error})."
+        ) from error
+
+
+def _group(pattern: re.Pattern[str] | None, pair: Pair) -> str | None:
+    if pattern is None:
+        return None
+    found = pattern.search(pair.image_name)
+    if found is None:
+        raise ValueError(
+            f"Expected {pattern.pattern!r} in the name of every image, got {pair.image_name}. "
+            "Correct --options group, or rename that image."
+        )
+    return str(found[1] if pattern.groups else found[0])
+
+
+PAIRS = Converter(
+    "pairs",
+    "pairs",
+    find,
+    options={"structure": "", "images": "images", "masks": "masks", "group": ""},
+)

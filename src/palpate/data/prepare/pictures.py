@@ -1,0 +1,93 @@
+"""Images and masks out of a source: upright, of one size, read as palpate reads them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from palpate.data.files import naming
+from palpate.data.pixels import foreground, plain
+from palpate.data.prepare.source import Source
+from palpate.data.upright import (
+    check_shapes,
+    orientation,
+    orientations,
+    turned,
+    turned_on_trust,
+    upright_size,
+)
+
+Foreground = Callable[[Image.Image], NDArray[np.bool_]]  # of a mask as it is stored
+
+
+def read_image(source: Source, image: str) -> NDArray[np.uint8]:
+    """An image upright, ``(h, w, 3)``; see :mod:`palpate.data.pixels` for what is read how.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    with opened(source, image) as picture, naming(source.label(image)):
+        upright = plain(picture, orientation(picture))
+        if upright.mode != "F":
+            return np.asarray(upright)
+        grey = np.asarray(upright) * 255
+        return np.repeat(grey.clip(0, 255).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def read_masks(
+    source: Source, image: str, *masks: str, threshold: Foreground = foreground
+) -> NDArray[np.bool_]:
+    """Where any of the masks of an image is set, upright and of its size.
+
+    Args:
+        source: All are in it.
+        image: Name of the image.
+        masks: Names of its masks; of none, nothing is set.
+        threshold: Where a mask is set, as stored; by default from half of its range on.
+
+    Raises:
+        ValueError: If a mask cannot be read or has other proportions than the image.
+    """
+    with opened(source, image) as picture:
+        width, height = upright_size(picture.size, orientation(picture))
+        parts = [_mask(source, picture, mask, (width, height), threshold) for mask in masks]
+    return reduce(np.logical_or, parts, np.zeros((height, width), dtype=np.bool_))
+
+
+@contextmanager
+def opened(source: Source, name: str) -> Iterator[Image.Image]:
+    """An image file of a source, open but not decoded.
+
+    Raises:
+        ValueError: If it is no image; says which.
+    """
+    content = BytesIO(source.read(name))
+    with naming(source.label(name)):
+        picture = Image.open(content)
+    picture.filename = source.label(name)
+    with picture:
+        yield picture
+
+
+def _mask(
+    source: Source,
+    picture: Image.Image,
+    mask: str,
+    size: tuple[int, int],
+    threshold: Foreground,
+) -> NDArray[np.bool_]:
+    with opened(source, mask) as drawing:
+        turns = orientations(picture, drawing)
+        check_shapes(picture, drawing, turns)
+        if turned_on_trust(picture, drawing):
+            source.doubts.append(source.label(mask))
+        with naming(source.label(mask)):
+            outline = Image.fromarray(threshold(drawing).astype(np.uint8))
+    outline = turned(outline, turns[1])
+    if outline.size != size:
+        outline = outline.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(outline) > 0

@@ -1,0 +1,51 @@
+"""PraNet's archives: ``TrainDataset`` and the five sets of polyps of ``TestDataset``.
+
+Together they are one set, whose training images are from Kvasir-SEG and CVC-ClinicDB; the fact
+``set`` says which of the five a test image is from, and so does its folder.
+"""
+
+from palpate.data.prepare.converter import Converter
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.layout import Layout, pairs_of, pictures, wrong
+from palpate.data.prepare.paired import paired
+from palpate.data.prepare.source import Source
+
+_TRAIN = "TrainDataset"
+_TRAIN_LAYOUTS = [
+    Layout(f"{_TRAIN}/{a}", f"{_TRAIN}/{b}") for a, b in (("images", "masks"), ("image", "mask"))
+]
+_TEST = ("CVC-300", "CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "Kvasir")
+
+
+def find(source: Source) -> list[Item]:
+    """One item an image, as PraNet trains and tests: 1450 images, and 798 of five sets."""
+    folders = pictures(source)
+    pairs = pairs_of(source, folders, _TRAIN_LAYOUTS) or []
+    items = [
+        paired(
+            source,
+            pair,
+            "polyp",
+            split="train",
+            facts={"set": _origin(pair.stem)},
+            folder=f"{_TRAIN}/",
+        )
+        for pair in pairs
+    ]
+    for name in _TEST:
+        layout = Layout(f"TestDataset/{name}/images", f"TestDataset/{name}/masks")
+        items += [
+            paired(source, pair, "polyp", split="test", facts={"set": name}, folder=f"{name}/")
+            for pair in pairs_of(source, folders, [layout]) or []
+        ]
+    if not items:
+        raise wrong(source, folders, "TrainDataset, or TestDataset with CVC-300 and four others,")
+    return items
+
+
+def _origin(stem: str) -> str:
+    # Frames of CVC-ClinicDB are numbered, images of Kvasir-SEG have names.
+    return "CVC-ClinicDB" if stem.isdecimal() else "Kvasir"
+
+
+PRANET = Converter("pranet", "pranet", find, card="pranet")

@@ -1,0 +1,128 @@
+"""What has been prepared already: ``dataset.json``, and a journal of the run that is under way."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, final
+
+from filelock import FileLock, Timeout
+
+SUMMARY, _JOURNAL, _LOCK = "dataset.json", ".prepared.jsonl", ".lock"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One mask with its image, as written.
+
+    Attributes:
+        mask_name: Names the record.
+        recipe: Digest of all that was decided before a file was read.
+        members: SHA-256 of the files of the source it came from, by name.
+        files: SHA-256 of the files written, by name.
+        entry: For the annotations.
+        area: Part of the image that the mask covers.
+    """
+
+    mask_name: str
+    recipe: str
+    members: Mapping[str, str]
+    files: Mapping[str, str]
+    entry: Mapping[str, Any]
+    area: float
+
+
+@final
+@dataclass(frozen=True)
+class Ledger:
+    """The records of a folder; made by :func:`open_ledger`.
+
+    Attributes:
+        folder: Of the prepared set.
+        before: What earlier runs wrote, by name of the mask; may have been changed since.
+    """
+
+    folder: Path
+    before: Mapping[str, Record]
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Keep what was just written, even if the run is killed now; any thread may call it."""
+        lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
+        with self._lock, (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(lines)
+
+    def finish(self, summary: Mapping[str, Any], records: Sequence[Record]) -> None:
+        """Write ``dataset.json``, which then stands for the journal."""
+        write_json(
+            self.folder / SUMMARY, {**summary, "records": [asdict(each) for each in records]}
+        )
+        (self.folder / _JOURNAL).unlink(missing_ok=True)
+
+
+@contextmanager
+def open_ledger(folder: Path, name: str) -> Iterator[Ledger]:
+    """Make or reopen the folder of a prepared set and keep every other process out of it.
+
+    Raises:
+        FileExistsError: If it holds a data set that palpate has not prepared.
+        RuntimeError: If another process prepares it.
+        ValueError: If it holds another set, or its ``dataset.json`` is broken.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summary, journal = folder / SUMMARY, folder / _JOURNAL
+    foreign = (folder / "anns").exists() and not (summary.exists() or journal.exists())
+    if foreign:
+        raise FileExistsError(
+            f"Expected a new folder or one that palpate has prepared, got a data set in {folder} "
+            f"without {SUMMARY}. Choose another --out, or move that folder away."
+        )
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"Another process is preparing {folder}. Wait for it, or choose another --out."
+        ) from None
+    try:
+        yield Ledger(folder, _read(summary, name) | _read_journal(journal))
+    finally:
+        lock.release()
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON so that the file is whole or not there."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _read(path: Path, name: str) -> dict[str, Record]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        there, records = content["name"], [Record(**record) for record in content["records"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Expected what palpate wrote in {path}, but it cannot be read ({error!r}). Delete "
+            "that file's folder, and prepare it again."
+        ) from error
+    if there != name:
+        raise ValueError(f"Expected {name} in {path.parent}, got {there}. Choose another --out.")
+    return {record.mask_name: record for record in records}
+
+
+def _read_journal(path: Path) -> dict[str, Record]:
+    if not path.is_file():
+        return {}
+    records = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = Record(**json.loads(line))
+        except (ValueError, TypeError):  # cut off where the run was killed
+            continue
+        records[record.mask_name] = record
+    return records

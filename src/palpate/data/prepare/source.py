@@ -1,0 +1,119 @@
+"""A download as it is: a folder, a zip or a tar, seen alike and never unpacked."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO, final
+
+from palpate.data.prepare.archives import archive_members, is_archive
+from palpate.data.prepare.folders import folder_members
+from palpate.data.prepare.member import Member
+
+_CHUNK = 1 << 20
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Files by name; made by :func:`open_source`. May be read by several threads at once.
+
+    Attributes:
+        path: The folder or archive.
+        members: Every file in it by its name, with ``/`` between folders. The members of an
+            archive that lies directly in a folder are called ``archive.zip/name``.
+        doubts: What readers of it took on trust; a person should look.
+    """
+
+    path: Path
+    members: Mapping[str, Member]
+    doubts: list[str] = field(default_factory=list)
+    _checksums: dict[str, str] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all files, sorted."""
+        return tuple(sorted(self.members))
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """A file as a stream, which cannot always seek.
+
+        Raises:
+            FileNotFoundError: If there is none of that name.
+            ValueError: If the archive is damaged there.
+        """
+        if name not in self.members:
+            raise FileNotFoundError(f"Expected {self.label(name)}, which is not there.")
+        with self.members[name].open() as stream:
+            yield stream
+
+    def read(self, name: str) -> bytes:
+        """The content of a file; raises what :meth:`open` does."""
+        with self.open(name) as stream:
+            return stream.read()
+
+    def size(self, name: str) -> int:
+        """Bytes of a file, unpacked."""
+        return self.members[name].size
+
+    def checksum(self, name: str) -> str:
+        """SHA-256 of the content of a file, read once."""
+        with self._lock:
+            known = self._checksums.get(name)
+        if known is None:
+            digest = sha256()
+            with self.open(name) as stream:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+            known = digest.hexdigest()
+            with self._lock:
+                self._checksums[name] = known
+        return known
+
+    def label(self, name: str) -> str:
+        """How errors call a file: with the archive it is in."""
+        return f"{self.path}: {name}" if self.path.is_file() else str(self.path / name)
+
+
+@contextmanager
+def open_source(path: str | Path) -> Iterator[Source]:
+    """Look into a download without unpacking it.
+
+    Args:
+        path: A folder, a ``.zip`` or a ``.tar`` (``.gz``, ``.bz2``, ``.xz``). Archives that lie
+            directly in the folder are looked into as well, for some sets come in several.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If an archive is damaged, encrypted or of an unknown kind, holds or links to a
+            name outside itself, or unpacks to more than it can honestly hold; or if a link in the
+            folder leads outside.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected a folder, a zip or a tar in {path}, which is not there. Check --source."
+        )
+    with ExitStack() as stack:
+        if path.is_dir():
+            members = _with_archives(folder_members(path), path, stack)
+        else:
+            members = archive_members(path, stack)
+        yield Source(path, members)
+
+
+def _with_archives(
+    files: Mapping[str, Member], folder: Path, stack: ExitStack
+) -> dict[str, Member]:
+    members: dict[str, Member] = {}
+    for name, member in files.items():
+        if "/" not in name and is_archive(name):
+            inner = archive_members(folder / name, stack)
+            members |= {f"{name}/{inner_name}": each for inner_name, each in inner.items()}
+        else:
+            members[name] = member
+    return members

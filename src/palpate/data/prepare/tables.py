@@ -1,0 +1,34 @@
+"""CSV files that publishers put beside their images."""
+
+import csv
+from io import StringIO
+
+from palpate.data.prepare.source import Source
+
+
+def read_table(source: Source, name: str, *columns: str) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header, by column.
+
+    Args:
+        source: It is in it.
+        name: Its name there.
+        columns: Those it must have.
+
+    Raises:
+        ValueError: If it is no such table.
+    """
+    label = source.label(name)
+    try:
+        text = source.read(name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Expected UTF-8 text in {label}, got {error}. Save it so.") from error
+    reader = csv.DictReader(StringIO(text), restval="")
+    there = [column.strip() for column in reader.fieldnames or []]
+    missing = [column for column in columns if column not in there]
+    if missing:
+        raise ValueError(
+            f"Expected a column {missing[0]!r} in {label}, got {', '.join(there) or 'nothing'}. "
+            "Download it again, or take it away."
+        )
+    reader.fieldnames = there
+    return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]

@@ -1,0 +1,219 @@
+"""A download becomes a folder that ``load_data`` reads; only what changed is done again."""
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import final
+
+from palpate.data.prepare.annotate import annotate, check_dealing
+from palpate.data.prepare.converter import Converter, WrongLayout
+from palpate.data.prepare.item import Item, check_items
+from palpate.data.prepare.output import checksum, member_checksums, remove_partial, write_image
+from palpate.data.prepare.record import Ledger, Record, open_ledger
+from palpate.data.prepare.registry import CONVERTERS
+from palpate.data.prepare.source import Source, open_source
+from palpate.data.problems import refuse
+from palpate.data.wording import wording_of, write_prompts
+from palpate.hints import did_you_mean
+from palpate.progress import Progress, silent
+
+
+def prepare(
+    name: str,
+    source: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress = silent,
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the images, masks and annotations of a set from its official download.
+
+    Run again, it does only what changed: an image is made anew if the content of its files in the
+    source or the version of the converter changed, or if what was written is gone or altered. A
+    killed run goes on where it was. A bad file spoils nothing that is done.
+
+    Args:
+        name: One of ``CONVERTERS``.
+        source: The download: a folder, a zip or a tar, or a folder of several archives.
+        out: Gets a folder for the set, with ``images/``, ``masks/``, ``anns/`` and
+            ``dataset.json``; the ``root`` of ``load_data``.
+        seed: Decides who is in which split where the source has no split of its own.
+        workers: Threads; by default one a core.
+        progress: Is told about every image.
+        options: What some converters want to know besides, see their ``options``.
+
+    Returns:
+        The folder of the set.
+
+    Raises:
+        FileNotFoundError: If there is no source.
+        ValueError: If the source is damaged, hostile or another set, or files in it cannot be
+            read or do not fit each other; all of them are listed. What was prepared stays.
+    """
+    converter = _converter(name)
+    if workers is not None and workers < 1:
+        raise ValueError(f"Expected workers >= 1, got {workers}.")
+    folder = Path(out) / converter.folder
+    with open_source(source) as opened:
+        _refuse_overlap(opened.path, folder)
+        items = _found(converter, opened, options or {})
+        with open_ledger(folder, name) as ledger:
+            remove_partial(folder)
+            work = _Work(converter, opened, ledger, json.dumps(options or {}))
+            records = _run(work, items, workers or os.cpu_count() or 1, progress)
+            annotate(ledger, converter, items, records, seed)
+        _warn(opened.doubts)
+    return folder
+
+
+def looks_like(source: Source) -> list[str]:
+    """Names of the published sets that a source could be."""
+    return [name for name, other in CONVERTERS.items() if other.card and _fits(other, source)]
+
+
+@final
+@dataclass(frozen=True)
+class _Work:
+    """All that the images of a set have in common."""
+
+    converter: Converter
+    source: Source
+    ledger: Ledger
+    options: str
+
+    def __call__(self, items: Sequence[Item]) -> list[Record]:
+        """Records of the items of one image, which is written if it is not yet, or changed."""
+        recipes = [self._recipe(item) for item in items]
+        known = [self.ledger.before.get(item.mask_name) for item in items]
+        kept = [record for record in known if record is not None]
+        if len(kept) == len(items) and all(map(self._holds, items, recipes, kept)):
+            return kept
+        texts = partial(write_prompts, self.converter.name)
+        made = write_image(items, self.source, self.ledger.folder, recipes, texts)
+        self.ledger.add(made)
+        return made
+
+    def _holds(self, item: Item, recipe: str, record: Record) -> bool:
+        there = self.ledger.folder
+        return (
+            record.recipe == recipe
+            and record.members == member_checksums(item, self.source)
+            and all(checksum(there / name) == known for name, known in record.files.items())
+        )
+
+    def _recipe(self, item: Item) -> str:
+        decided = (
+            self.converter.name, self.converter.version, self.options, item.image_name,
+            item.mask_name, item.group, item.structure, item.members, item.original,
+            sorted(item.facts.items()), repr(wording_of(self.converter.name)),
+        )  # fmt: skip
+        return sha256(json.dumps(decided).encode()).hexdigest()
+
+
+def _converter(name: str) -> Converter:
+    if name in CONVERTERS:
+        return CONVERTERS[name]
+    raise ValueError(
+        f"Expected a data set among {', '.join(CONVERTERS)}, got {name!r}."
+        f"{did_you_mean(name, CONVERTERS)}"
+    )
+
+
+def _warn(doubts: Sequence[str]) -> None:
+    if doubts:
+        warnings.warn(
+            f"{len(doubts)} masks have no EXIF orientation though their images have one, such as "
+            f"{doubts[0]}; they were turned like the images, which their sizes allow but do not "
+            "prove. Look at one.",
+            stacklevel=3,
+        )
+
+
+def _refuse_overlap(source: Path, folder: Path) -> None:
+    here, there = source.resolve(), folder.resolve()
+    if source.is_dir() and (there.is_relative_to(here) or here.is_relative_to(there)):
+        raise ValueError(
+            f"Expected source and output apart, got {source} and {folder}, one in the other. "
+            "Choose another --out."
+        )
+
+
+def _found(converter: Converter, source: Source, options: Mapping[str, str]) -> Sequence[Item]:
+    unknown = [option for option in options if option not in converter.options]
+    if unknown:
+        known = ", ".join(converter.options) or "none"
+        raise ValueError(
+            f"Expected options of {converter.name} among {known}, got {unknown[0]!r}."
+            f"{did_you_mean(unknown[0], converter.options)}"
+        )
+    try:
+        items = converter.find(source, **{**converter.options, **options})
+    except WrongLayout as error:
+        raise ValueError(f"{error}{_hint(source)}") from error
+    check_items(items)
+    check_dealing(items)
+    return items
+
+
+def _hint(source: Source) -> str:
+    likely = looks_like(source)
+    if likely:
+        return f" It looks like {' or '.join(likely)}: palpate data prepare {likely[0]}."
+    return " It looks like none of the sets that palpate knows."
+
+
+def _fits(converter: Converter, source: Source) -> bool:
+    try:
+        return bool(converter.find(source, **converter.options))
+    except WrongLayout:
+        return False
+    except ValueError:  # the set it is, with some files wrong
+        return True
+
+
+def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -> list[Record]:
+    """Records in the order of the items.
+
+    Raises:
+        ValueError: If images could not be prepared; the others were.
+    """
+    images: dict[str, list[Item]] = {}
+    for item in items:
+        images.setdefault(item.image_name, []).append(item)
+    records: dict[str, Record] = {}
+    problems = []
+    with _pool(workers) as pool:
+        futures = {pool.submit(work, some): some for some in images.values()}
+        for done, future in enumerate(as_completed(futures), start=1):
+            try:
+                made = future.result()
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            records |= {record.mask_name: record for record in made}
+            progress(f"prepare {work.converter.name}", done, len(images))
+    refuse(
+        sorted(problems),
+        f"{len(images) - len(problems)} of {len(images)} images are prepared; the others could "
+        "not be",
+        remedy="Replace these files and run the same command again; what is done is kept.",
+    )
+    return [records[item.mask_name] for item in items]
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(workers)  # decoding, hashing and packing release the lock
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

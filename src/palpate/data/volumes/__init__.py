@@ -1,0 +1,29 @@
+"""Readers of medical formats: NIfTI, MetaImage, DICOM; and how volumes become pictures."""
+
+from palpate.data.volumes.dicom import is_dicom, read_dataset, read_series
+from palpate.data.volumes.dicom_seg import SEG, STRUCTURE_SET, read_seg
+from palpate.data.volumes.metaimage import read_metaimage
+from palpate.data.volumes.nifti import read_nifti
+from palpate.data.volumes.planes import AXES, check_axis, slices
+from palpate.data.volumes.volume import Volume, on_grid_of
+from palpate.data.volumes.windowing import WINDOWS, Window, greys, window_from
+
+__all__ = [
+    "AXES",
+    "SEG",
+    "STRUCTURE_SET",
+    "WINDOWS",
+    "Volume",
+    "Window",
+    "check_axis",
+    "greys",
+    "is_dicom",
+    "on_grid_of",
+    "read_dataset",
+    "read_metaimage",
+    "read_nifti",
+    "read_seg",
+    "read_series",
+    "slices",
+    "window_from",
+]

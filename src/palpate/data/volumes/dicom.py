@@ -1,0 +1,228 @@
+"""DICOM images and series, read with pydicom.
+
+Values are rescaled as the file says (slope and intercept, or its table). How they become grey is
+the window of the file, its first one where there are several, with its function (linear, linear
+exact or sigmoid); a table in place of a window is applied. One window serves a whole series: that
+of its middle image, so that slices remain comparable. MONOCHROME1 is marked as inverted. Palettes
+and YBR become RGB. Nothing but pixels, geometry and window is ever taken along.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.data.optional import needed
+from palpate.data.volumes.volume import Volume
+from palpate.data.volumes.windowing import Window
+
+_LARGEST = 8 << 30  # bytes
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+_UNEVEN = 0.2  # of the distance between slices
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file begins as DICOM files do, with 128 bytes of anything and a mark."""
+    return start[128:132] == b"DICM"
+
+
+def read_dataset(data: bytes, name: str, *, pixels: bool = True) -> Any:
+    """The elements of a file.
+
+    Raises:
+        ValueError: If it is no DICOM file or damaged.
+        RuntimeError: If pydicom is not installed.
+    """
+    pydicom = needed("pydicom")
+    try:
+        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
+    except Exception as error:  # pydicom lets through whatever its parsing stumbles on
+        raise ValueError(
+            f"Expected a DICOM file in {name}, but: {error}. Export it again."
+        ) from error
+
+
+def read_series(read: Callable[[str], bytes], names: Sequence[str]) -> Volume:
+    """The images of a series as a volume, ordered by where they lie.
+
+    Args:
+        read: The bytes of a file of the source.
+        names: The files of one series, in any order; a single one may have several frames.
+
+    Raises:
+        ValueError: If a file cannot be read, or they do not make one evenly spaced stack.
+        RuntimeError: If pydicom is not installed.
+    """
+    images = [image for name in names for image in _images(read_dataset(read(name), name), name)]
+    shapes = {image.pixels.shape for image in images}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"Expected images of one size in the series of {names[0]}, got "
+            f"{sorted(shape[:2] for shape in shapes)} (rows, columns). Keep different series in "
+            "different folders."
+        )
+    images = _in_order(images, names[0])
+    stack = np.stack([image.pixels for image in images])
+    middle = images[len(images) // 2]
+    return Volume(
+        names[0],
+        stack.transpose(2, 1, 0, *range(3, stack.ndim)),
+        _affine(images, names[0]),
+        middle.window,
+        middle.inverted,
+    )
+
+
+class _Image:
+    """One frame: its pixels, rescaled, and its place."""
+
+    def __init__(self, dataset: Any, frame: int, pixels: NDArray[Any]) -> None:
+        self.number = float(dataset.get("InstanceNumber") or 0), frame
+        self.inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+        position = _functional(dataset, frame, "PlanePositionSequence", "ImagePositionPatient")
+        turn = _functional(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+        spacing = _functional(dataset, frame, "PixelMeasuresSequence", "PixelSpacing")
+        thickness = _functional(dataset, frame, "PixelMeasuresSequence", "SliceThickness")
+        self.thickness = float(thickness or 1)
+        self.place: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None
+        self.place = None
+        if position and turn and spacing:
+            self.place = _floats(position), _floats(turn).reshape(2, 3), _floats(spacing)
+        self.pixels, self.window = _rescaled(dataset, frame, pixels)
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        assert self.place is not None
+        return np.cross(*self.place[1])
+
+    @property
+    def height(self) -> float:
+        assert self.place is not None
+        return float(self.place[0] @ self.normal)
+
+
+def _images(dataset: Any, name: str) -> Iterator[_Image]:
+    if "PixelData" not in dataset:
+        raise ValueError(
+            f"Expected pixels in {name}, got a DICOM file without any "
+            f"({dataset.get('Modality', 'unknown modality')}). Take it out of the folder."
+        )
+    try:
+        pixels = _decoded(dataset)
+        frames = pixels if int(dataset.get("NumberOfFrames") or 1) > 1 else pixels[None]
+        for frame, values in enumerate(frames):
+            yield _Image(dataset, frame, values)
+    except Exception as error:  # whatever a damaged or unusual file makes pydicom raise
+        raise ValueError(
+            f"Expected a readable DICOM image in {name}, but: {error}. Export it again, "
+            "uncompressed if no decoder is installed."
+        ) from error
+
+
+def _decoded(dataset: Any) -> NDArray[Any]:
+    """Stored values (frames, rows, columns, colours), of these what there is."""
+    pixels = needed("pydicom.pixels")
+    sizes = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated")
+    if prod(int(dataset.get(size) or 1) for size in sizes) / 8 > _LARGEST:
+        raise ValueError("it announces more pixels than palpate reads")
+    values: NDArray[Any] = pixels.pixel_array(dataset)  # of YBR, RGB
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        values = pixels.apply_color_lut(values, dataset)
+        return (values >> 8).astype(np.uint8) if values.dtype.itemsize > 1 else values
+    if int(dataset.SamplesPerPixel) == 3 and int(dataset.BitsAllocated) != 8:
+        raise ValueError(f"expected colours of 8 bits, got {dataset.BitsAllocated}")
+    return values
+
+
+def _rescaled(dataset: Any, frame: int, values: NDArray[Any]) -> tuple[NDArray[Any], Window | None]:
+    """What was measured, and the window that shows it."""
+    if values.ndim == 3:
+        return values, None
+    pixels = needed("pydicom.pixels")
+    slope, intercept = (
+        _functional(dataset, frame, "PixelValueTransformationSequence", field)
+        for field in ("RescaleSlope", "RescaleIntercept")
+    )
+    if "ModalityLUTSequence" in dataset:
+        values = pixels.apply_modality_lut(values, dataset)
+    elif slope is not None or intercept is not None:
+        exact = values * float(1 if slope is None else slope) + float(intercept or 0)
+        values = exact.astype(np.float32)
+    centre, width, curve = (
+        _functional(dataset, frame, "FrameVOILUTSequence", field)
+        for field in ("WindowCenter", "WindowWidth", "VOILUTFunction")
+    )
+    if centre is not None and width is not None:
+        return values, Window(_first(centre), _first(width), curve or "LINEAR")
+    if dataset.get("VOILUTSequence"):
+        brightest = (1 << int(dataset.VOILUTSequence[0].LUTDescriptor[2])) - 1
+        shown = pixels.apply_voi_lut(values.astype(np.int32), dataset)
+        return shown, Window(brightest / 2, float(brightest))
+    return values, None
+
+
+def _functional(dataset: Any, frame: int, sequence: str, field: str) -> Any:
+    """A value of a frame, of all frames, or of a file with a single image."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
+    for group in groups:
+        for item in group.get(sequence) or []:
+            if item.get(field) is not None:
+                return item.get(field)
+    return dataset.get(field)
+
+
+def _first(value: Any) -> float:
+    return float(value if isinstance(value, str | int | float) else next(iter(value)))
+
+
+def _floats(values: Any) -> NDArray[np.float64]:
+    numbers = np.array([float(value) for value in values])
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"expected numbers for its place, got {list(values)}")
+    return numbers
+
+
+def _in_order(images: list[_Image], name: str) -> list[_Image]:
+    if len(images) == 1:
+        return images
+    if any(image.place is None for image in images):
+        return sorted(images, key=lambda image: image.number)
+    normal = images[0].normal
+    if any(np.abs(image.normal - normal).max() > 0.01 for image in images):
+        raise ValueError(
+            f"Expected parallel images in the series of {name}, got several orientations, as "
+            "scouts have. Take these out of the folder."
+        )
+    return sorted(images, key=lambda image: image.height)
+
+
+def _affine(images: list[_Image], name: str) -> NDArray[np.float64] | None:
+    first, last = images[0], images[-1]
+    if first.place is None or last.place is None or any(i.place is None for i in images):
+        return None
+    position, (along_row, along_column), (between_rows, between_columns) = first.place
+    step = first.normal * first.thickness
+    if len(images) > 1:
+        _refuse_gaps(images, name)
+        step = (last.place[0] - position) / (len(images) - 1)
+    affine = np.eye(4)
+    turn = np.stack([along_row * between_columns, along_column * between_rows, step], axis=1)
+    affine[:3, :3] = _LPS_TO_RAS @ turn
+    affine[:3, 3] = _LPS_TO_RAS @ position
+    return affine
+
+
+def _refuse_gaps(images: list[_Image], name: str) -> None:
+    gaps = np.array([after.height - before.height for before, after in pairwise(images)])
+    usual = float(np.median(gaps))
+    if usual <= 0 or np.abs(gaps - usual).max() > _UNEVEN * usual:
+        raise ValueError(
+            f"Expected evenly spaced images in the series of {name}, got {gaps.min():.2f} to "
+            f"{gaps.max():.2f} mm between them (0: two in one place). Complete the series, or keep "
+            "its phases in folders of their own."
+        )

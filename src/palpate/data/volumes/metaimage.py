@@ -1,0 +1,142 @@
+"""MetaImage volumes (``.mhd`` with its data beside it, ``.mha`` with its data inside)."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.data.volumes.volume import Volume
+
+_TYPES = {
+    "MET_UCHAR": "u1",
+    "MET_CHAR": "i1",
+    "MET_USHORT": "u2",
+    "MET_SHORT": "i2",
+    "MET_UINT": "u4",
+    "MET_INT": "i4",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_LONGEST_HEADER = 64 << 10
+_LARGEST = 8 << 30  # bytes
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+def read_metaimage(read: Callable[[str], bytes], name: str) -> Volume:
+    """A volume of a header and its data.
+
+    Args:
+        read: The bytes of a file of the source; asked for ``name`` and for the file of the data,
+            which must lie beside it.
+        name: The header, or the ``.mha`` that holds both.
+
+    Raises:
+        ValueError: If it is no MetaImage of two or three dimensions, or its data are missing.
+    """
+    data = read(name)
+    try:
+        fields, start = _header(data)
+        shape, channels = _shape(fields), int(fields.get("ElementNumberOfChannels", "1"))
+        kind = np.dtype(_order(fields) + _type(fields))
+        wanted = prod(shape) * channels * kind.itemsize
+        if min(shape) < 1 or wanted > _LARGEST or channels not in (1, 3):
+            raise ValueError(f"its header announces {shape} elements of {channels} channels")
+        raw = _data(read, fields, data[start:], name, wanted)
+        voxels = np.frombuffer(raw, kind).reshape(*reversed(shape), *(channels,) * (channels > 1))
+        affine = _affine(fields, len(shape))
+    except (ValueError, KeyError, zlib.error) as error:
+        cause = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(
+            f"Expected a complete MetaImage in {name}, but: {cause}. Download or export it again."
+        ) from error
+    spatial = tuple(reversed(range(len(shape))))
+    voxels = voxels.astype(kind.newbyteorder("=")).transpose(
+        *spatial, *range(len(shape), voxels.ndim)
+    )
+    if len(shape) == 2:
+        voxels = voxels[:, :, None]
+    return Volume(name, voxels, affine)
+
+
+def _header(data: bytes) -> tuple[dict[str, str], int]:
+    """Fields up to the one that says where the data are, and where the header ends."""
+    fields: dict[str, str] = {}
+    position = 0
+    while "ElementDataFile" not in fields:
+        end = data.find(b"\n", position, position + _LONGEST_HEADER)
+        line = data[position:] if end < 0 else data[position:end]
+        if end < 0 and len(line) > _LONGEST_HEADER:
+            raise ValueError("it does not begin like one")
+        key, found, value = line.decode("latin-1").partition("=")
+        if not found or len(fields) > 200:
+            raise ValueError("its header ends without ElementDataFile")
+        fields[key.strip()] = value.strip()
+        position = len(data) if end < 0 else end + 1
+    return fields, position
+
+
+def _shape(fields: Mapping[str, str]) -> tuple[int, ...]:
+    shape = tuple(int(length) for length in fields["DimSize"].split())
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (2, 3):
+        raise ValueError(f"expected 2 or 3 dimensions, got {len(shape)}")
+    return shape
+
+
+def _type(fields: Mapping[str, str]) -> str:
+    kind = fields["ElementType"].removesuffix("_ARRAY")
+    if kind not in _TYPES:
+        raise ValueError(f"expected an ElementType among {', '.join(_TYPES)}, got {kind}")
+    return _TYPES[kind]
+
+
+def _order(fields: Mapping[str, str]) -> str:
+    big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
+    return ">" if big.lower() == "true" else "<"
+
+
+def _data(
+    read: Callable[[str], bytes], fields: Mapping[str, str], rest: bytes, name: str, wanted: int
+) -> bytes:
+    where = fields["ElementDataFile"]
+    if where.upper() == "LOCAL":
+        raw = rest
+    elif where != PurePosixPath(where).name or "\\" in where or where in ("", ".."):
+        raise ValueError(f"expected its data in one file beside it, got ElementDataFile {where!r}")
+    else:
+        raw = read(str(PurePosixPath(name).parent / where))
+        if where.endswith(".gz"):
+            raise ValueError(f"expected {where} unpacked")
+    if fields.get("CompressedData", "False").lower() == "true":
+        raw = zlib.decompressobj().decompress(raw, wanted)
+    if len(raw) < wanted:
+        raise ValueError(f"its header announces {wanted} bytes of data and there are {len(raw)}")
+    return raw[:wanted]
+
+
+def _affine(fields: Mapping[str, str], dimensions: int) -> NDArray[np.float64] | None:
+    """To millimetres right, front and head; MetaImage counts to the left and the back."""
+    spacing = _numbers(fields, ("ElementSpacing", "ElementSize"))
+    if dimensions != 3 or spacing is None:
+        return None
+    turn = _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"))
+    offset = _numbers(fields, ("Offset", "Position", "Origin"))
+    directions = np.eye(3) if turn is None else turn.reshape(3, 3).T
+    affine = np.eye(4)
+    affine[:3, :3] = _LPS_TO_RAS @ directions @ np.diag(spacing)
+    affine[:3, 3] = _LPS_TO_RAS @ (np.zeros(3) if offset is None else offset)
+    return affine
+
+
+def _numbers(fields: Mapping[str, str], names: tuple[str, ...]) -> NDArray[np.float64] | None:
+    for name in names:
+        if name in fields:
+            numbers = np.array(fields[name].split(), dtype=np.float64)
+            if not np.isfinite(numbers).all():
+                raise ValueError(f"expected numbers in {name}, got {fields[name]}")
+            return numbers
+    return None

@@ -1,0 +1,112 @@
+"""NIfTI volumes, read with nibabel."""
+
+import gzip
+import io
+import zlib
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.data.optional import needed
+from palpate.data.volumes.volume import Volume
+
+_HEADER = 1024  # more than either version of the format needs to say how large it is
+_LARGEST = 8 << 30  # bytes
+
+
+def read_nifti(data: bytes, name: str) -> Volume:
+    """A volume of a ``.nii`` or ``.nii.gz`` file, scaled as its header says.
+
+    Axes of length one at the end are dropped, and a single slice gets its third axis back.
+
+    Args:
+        data: The bytes of the file, compressed or not.
+        name: Of the file, for errors.
+
+    Raises:
+        ValueError: If it is no NIfTI of one to three dimensions, or ends too soon.
+        RuntimeError: If nibabel is not installed.
+    """
+    nibabel = needed("nibabel")
+    try:
+        plain = _unzipped(nibabel, data)
+        image = _kind(nibabel, plain).from_bytes(plain)
+        voxels = np.asarray(image.dataobj)
+    except MemoryError:
+        raise
+    except Exception as error:  # nibabel raises many kinds, some of them of its own
+        raise ValueError(
+            f"Expected a complete NIfTI in {name}, but: {error}. Download or export it again."
+        ) from error
+    header = image.header
+    placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    affine = np.asarray(image.affine, dtype=np.float64) if placed else None
+    return Volume(name, _three(voxels, name), affine)
+
+
+def _unzipped(nibabel: Any, data: bytes) -> bytes:
+    """The plain bytes, no more of them than the header announces."""
+    if not data.startswith(b"\x1f\x8b"):
+        _refuse_short(_announced(nibabel, data), len(data))
+        return data
+    with gzip.open(io.BytesIO(data)) as packed:
+        try:
+            start = packed.read(_HEADER)
+            wanted = _announced(nibabel, start)
+            plain = start + packed.read(max(0, wanted - len(start)))
+            packed.read(1)  # the end, where there is one to check
+        except (EOFError, zlib.error) as error:
+            raise ValueError(f"it ends too soon or is damaged ({error})") from error
+    _refuse_short(wanted, len(plain))
+    return plain
+
+
+def _refuse_short(wanted: int, found: int) -> None:
+    if found < wanted:
+        raise ValueError(f"its header announces {wanted} bytes and there are {found}")
+
+
+def _announced(nibabel: Any, start: bytes) -> int:
+    """Bytes that the file should have, by its header."""
+    header = _kind(nibabel, start).header_class.from_fileobj(io.BytesIO(start))
+    lengths = [int(length) for length in header.get_data_shape()]
+    size = prod(lengths) * int(header.get_data_dtype().itemsize)
+    if not lengths or min(lengths) < 1 or size > _LARGEST:
+        raise ValueError(f"its header announces {lengths} voxels")
+    return int(header["vox_offset"]) + size
+
+
+def _kind(nibabel: Any, start: bytes) -> Any:
+    sizes = {start[:4], start[3::-1]}
+    if (540).to_bytes(4, "little") in sizes:
+        return nibabel.Nifti2Image
+    if (348).to_bytes(4, "little") in sizes:
+        return nibabel.Nifti1Image
+    raise ValueError("it does not begin like one")
+
+
+def _three(voxels: NDArray[Any], name: str) -> NDArray[Any]:
+    if voxels.dtype.names:
+        if set(voxels.dtype.names) != {"R", "G", "B"}:
+            raise ValueError(
+                f"Expected grey values or RGB in {name}, got {voxels.dtype.names}. Convert it."
+            )
+        voxels = np.stack([voxels[channel] for channel in "RGB"], axis=-1)
+        return _three_axes(voxels, name, 1)
+    if np.iscomplexobj(voxels):
+        raise ValueError(f"Expected real values in {name}, got complex ones. Store the magnitude.")
+    return _three_axes(voxels, name, 0)
+
+
+def _three_axes(voxels: NDArray[Any], name: str, colour: int) -> NDArray[Any]:
+    shape, tail = voxels.shape[: voxels.ndim - colour], voxels.shape[voxels.ndim - colour :]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            f"Expected a volume of 2 or 3 dimensions in {name}, got {len(shape)} "
+            f"({'x'.join(map(str, shape))}). Split a series over time into its volumes."
+        )
+    return voxels.reshape(*shape, *(1,) * (3 - len(shape)), *tail)

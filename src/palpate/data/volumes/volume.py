@@ -1,0 +1,110 @@
+"""Voxels, and how they lie in the patient."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.data.volumes.windowing import Window
+
+_GRID_TOLERANCE = 0.02  # of a voxel a voxel: what rounding in headers does
+_OFFSET_TOLERANCE = 0.1  # voxels
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A stack of slices; a plain picture is a stack of one.
+
+    Attributes:
+        name: Of the file or series, for errors.
+        voxels: (i, j, k), the first axis the fastest in the file: i counts columns, j rows and k
+            slices of the stored images. Colour has a fourth axis of three, 8 bits each.
+        affine: 4x4, from (i, j, k, 1) to millimetres to the patient's right, front and head; None
+            where the file does not say.
+        window: Which values are black and white, if the file says so.
+        inverted: Whether the largest value is black (MONOCHROME1).
+    """
+
+    name: str
+    voxels: NDArray[Any]
+    affine: NDArray[np.float64] | None = None
+    window: Window | None = None
+    inverted: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each axis."""
+        i, j, k = self.voxels.shape[:3]
+        return i, j, k
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Millimetres from voxel to voxel along each axis."""
+        if self.affine is None:
+            return None
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+
+def on_grid_of(segmentation: Volume, image: Volume) -> NDArray[Any]:
+    """The labels of a segmentation in the order of the voxels of its image.
+
+    A grid that is the same but stored in another order, as when a DICOM series was segmented in a
+    NIfTI tool, is turned; nothing is ever resampled. Where a file does not say how it lies, the
+    shapes must be equal.
+
+    Raises:
+        ValueError: If the grids are not the same.
+    """
+    labels = segmentation.voxels
+    if segmentation.affine is not None and image.affine is not None:
+        labels = _turned(segmentation, segmentation.affine, image.affine, image.name)
+    if labels.shape != image.shape:
+        raise ValueError(
+            f"Expected a segmentation of {_times(image.shape)} voxels in {segmentation.name}, as "
+            f"its image {image.name} has, got {_times(labels.shape)}. Export it on the grid of the "
+            "image."
+        )
+    return labels
+
+
+def _turned(
+    segmentation: Volume, own: NDArray[np.float64], wanted: NDArray[np.float64], image: str
+) -> NDArray[Any]:
+    step = _between(own, wanted, segmentation.name)
+    turn = np.rint(step[:3, :3])
+    is_turn = (np.abs(turn).sum(axis=0) == 1).all() and (np.abs(turn).sum(axis=1) == 1).all()
+    if not is_turn or np.abs(step[:3, :3] - turn).max() > _GRID_TOLERANCE:
+        raise ValueError(
+            f"Expected {segmentation.name} on the grid of its image {image}, but its voxels are of "
+            "another size or lie at an angle to it. Resample it onto the image, with nearest "
+            "neighbours."
+        )
+    axes = [int(np.flatnonzero(row)[0]) for row in turn]
+    labels = segmentation.voxels.transpose(axes)
+    backwards = [axis for axis in range(3) if turn[axis, axes[axis]] < 0]
+    start = [labels.shape[axis] - 1.0 if axis in backwards else 0.0 for axis in range(3)]
+    off = np.abs(step[:3, 3] - start).max()
+    if off > _OFFSET_TOLERANCE:
+        raise ValueError(
+            f"Expected {segmentation.name} on the grid of its image {image}, but it lies up to "
+            f"{off:.1f} voxels beside it. Export it again for this image, or correct its header."
+        )
+    return np.asarray(np.flip(labels, tuple(backwards)))
+
+
+def _between(
+    own: NDArray[np.float64], wanted: NDArray[np.float64], name: str
+) -> NDArray[np.float64]:
+    try:
+        return np.asarray(np.linalg.solve(wanted, own), dtype=np.float64)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            f"Expected a position and orientation in the header of the image of {name}, got a "
+            "matrix that cannot be inverted. Correct that header."
+        ) from error
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

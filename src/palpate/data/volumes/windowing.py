@@ -1,0 +1,131 @@
+"""From what a scanner measures to shades of grey."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.hints import did_you_mean
+
+Curve: TypeAlias = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+AUTO, FULL = "auto", "full"
+
+_TAILS = (0.5, 99.5)  # percentiles that become black and white where no window is known
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of values that is spread from black to white.
+
+    Attributes:
+        centre: Value that becomes middle grey.
+        width: From black to white.
+        curve: As DICOM defines them (PS3.3, C.11.2.1): ``LINEAR`` is half a step off
+            ``LINEAR_EXACT``, ``SIGMOID`` never quite reaches black or white.
+    """
+
+    centre: float
+    width: float
+    curve: Curve = "LINEAR_EXACT"
+
+    def __post_init__(self) -> None:
+        smallest = 1.0 if self.curve == "LINEAR" else 0.0
+        wide_enough = self.width >= 1 if self.curve == "LINEAR" else self.width > 0
+        if not (wide_enough and np.isfinite([self.centre, self.width]).all()):
+            raise ValueError(
+                f"Expected a finite window of more than {smallest:g} in width, got centre "
+                f"{self.centre:g} and width {self.width:g}."
+            )
+
+    def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Values in [0, 1].
+
+        >>> Window(50.0, 100.0).apply(np.array([-10, 0, 50, 100, 200])).tolist()
+        [0.0, 0.0, 0.5, 1.0, 1.0]
+        """
+        exact = values.astype(np.float64)
+        if self.curve == "SIGMOID":
+            unit = 1 / (1 + np.exp(np.clip(-4 * (exact - self.centre) / self.width, -700, 700)))
+        elif self.curve == "LINEAR" and self.width == 1:
+            unit = (exact > self.centre - 0.5).astype(np.float64)
+        elif self.curve == "LINEAR":
+            unit = (exact - (self.centre - 0.5)) / (self.width - 1) + 0.5
+        else:
+            unit = (exact - self.centre) / self.width + 0.5
+        return np.clip(unit, 0, 1).astype(np.float32)
+
+
+# In Hounsfield units.
+WINDOWS = {
+    "ct-abdomen": Window(60.0, 400.0),
+    "ct-bone": Window(400.0, 1800.0),
+    "ct-brain": Window(40.0, 80.0),
+    "ct-liver": Window(60.0, 160.0),
+    "ct-lung": Window(-600.0, 1500.0),
+    "ct-mediastinum": Window(50.0, 350.0),
+}
+
+
+def window_from(text: str) -> Window | str:
+    """A window by its name (``WINDOWS``), as ``CENTRE,WIDTH``, or ``auto`` or ``full``.
+
+    >>> window_from("ct-brain") == window_from("40,80"), window_from("auto")
+    (True, 'auto')
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if text in (AUTO, FULL):
+        return text
+    if text in WINDOWS:
+        return WINDOWS[text]
+    try:
+        centre, width = map(float, text.split(","))
+    except ValueError:
+        known = (AUTO, FULL, *WINDOWS)
+        raise ValueError(
+            f"Expected a window among {', '.join(known)}, or CENTRE,WIDTH such as 40,80, got "
+            f"{text!r}.{did_you_mean(text, known)}"
+        ) from None
+    return Window(centre, width)
+
+
+def greys(
+    voxels: NDArray[Any], wanted: Window | str, stated: Window | None, *, inverted: bool = False
+) -> NDArray[np.uint8]:
+    """8-bit grey values of a whole volume, so that its slices remain comparable.
+
+    Args:
+        voxels: Of any type and number of axes.
+        wanted: A window; ``full`` for all values there are; ``auto`` for what the file states,
+            else the values as they are if they have 8 bits, else from the 0.5th to the 99.5th
+            percentile.
+        stated: What the file states.
+        inverted: Whether large values are dark.
+
+    Raises:
+        ValueError: If there are values that are no numbers.
+    """
+    if not np.isfinite(voxels).all():
+        raise ValueError("expected finite values only, got NaN or infinity; repair the volume")
+    window = stated if wanted == AUTO else None
+    if isinstance(wanted, Window):
+        window = wanted
+    if window is None and wanted == AUTO and voxels.dtype == np.uint8:
+        shades = voxels
+    else:
+        shades = _shades(voxels, window or _range(voxels, wanted))
+    return np.asarray(255 - shades if inverted else shades)
+
+
+def _shades(voxels: NDArray[Any], window: Window) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(window.apply(voxels) * 255).astype(np.uint8))
+
+
+def _range(voxels: NDArray[Any], wanted: Window | str) -> Window:
+    tails = (0, 100) if wanted == FULL else _TAILS
+    low, high = (float(value) for value in np.percentile(voxels, tails))
+    if low == high:  # little but background: the tails are all of it
+        low, high = float(voxels.min()), float(voxels.max())
+    return Window((low + high) / 2, (high - low) or 1.0)

@@ -1,0 +1,60 @@
+"""From what data sets say of a recording to the words of texts."""
+
+import re
+from collections.abc import Mapping
+
+from palpate.data.wording.numbers import in_words
+from palpate.data.wording.wordings import pattern_of_names, spellings
+
+_UNKNOWN = {"", "-", "?", "n/a", "na", "nan", "none", "null", "o", "other", "unknown", "unk"}
+_YEARS = re.compile(r"0*(\d+)(?:\.\d+)?\s*(?:y|yr|yrs|year|years|years old)?", re.IGNORECASE)
+_OLDEST = 120  # years; beyond, a number means something else, such as 999 for unknown
+_LISTED = re.compile(r"\s*[;|,]\s*")
+
+
+def fact_words(facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts in words; those that say nothing are left out.
+
+    >>> fact_words({"view": "4CH", "sex": "F", "age": "056Y", "quality": "unknown"})["patient"]
+    'fifty-six-year-old female patient'
+    >>> fact_words({"phase": "ED", "findings": "Edema; Atelectasis", "device": "GE Vivid"})
+    {'phase': 'diastole', 'findings': 'edema, atelectasis', 'device': 'GE Vivid'}
+
+    Args:
+        facts: ``view``, ``phase``, ``sex``, ``age`` (in years), ``quality``, ``pathology`` and
+            ``findings`` (several with a comma or semicolon between) become the words that
+            palpate's templates use; any other stays as it is.
+
+    Returns:
+        The same names, and ``patient`` if sex or age are known. An age that is no number of years
+        up to 120 counts as unknown.
+    """
+    given = {name: " ".join(str(value).split()) for name, value in facts.items()}
+    known = {name: text for name, text in given.items() if text.lower() not in _UNKNOWN}
+    words = {name: word for name, text in known.items() if (word := _word(name, text))}
+    person = [words[name] for name in ("age", "sex") if name in words]
+    return words | ({"patient": " ".join([*person, "patient"])} if person else {})
+
+
+def facts_in_name(dataset: str, image_name: str) -> dict[str, str]:
+    """What the name of a published file tells.
+
+    >>> facts_in_name("camus", "patient0001_2CH_ED.png")
+    {'view': '2CH', 'phase': 'ED'}
+    """
+    pattern = pattern_of_names(dataset)
+    found = pattern.search(image_name) if pattern else None
+    return found.groupdict() if found else {}
+
+
+def _word(field: str, text: str) -> str | None:
+    if field == "age":
+        years = _YEARS.fullmatch(text)
+        if years is None or int(years[1]) > _OLDEST:
+            return None
+        return f"{in_words(int(years[1]))}-year-old"
+    if field == "findings":
+        return ", ".join(part.lower() for part in _LISTED.split(text) if part)
+    if field in ("view", "phase", "sex", "quality", "pathology"):
+        return spellings(field).get(text.lower(), text.lower())
+    return text

@@ -1,0 +1,148 @@
+"""What can be measured on a mask: how many parts it has, how large they are, where, what shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from palpate.data.wording.shapes import OUTLINES, shape_words
+from palpate.places import place_at
+
+SIZES = ("tiny", "small", "medium", "large")
+
+_TOUCHING = np.ones((3, 3), dtype=bool)  # pixels that meet at a corner are of one part
+_OUTLINED = 20  # of more parts than this no shape is told
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where one word ends and the next begins. Areas are parts of the image area.
+
+    Attributes:
+        speck: Parts below this area are left out, unless there is no larger one.
+        tiny: Parts below this area are tiny.
+        small: Parts from ``tiny`` on and below this area are small.
+        large: Parts from this area on are large, those between are medium.
+        columns: Left, centre and right are thirds of the ``width``, which is what the words mean.
+            Thirds of the ``height``, counted from the left, are what the published annotations
+            have; wide images are then cut too far left. See ``docs/prompts.md``.
+        whole: A part of which at least this much lies in one of nine equal fields of the image is
+            where that field is, whatever the middle of its box says. Above 1 the box decides.
+    """
+
+    speck: float = 1e-4
+    tiny: float = 1e-3
+    small: float = 0.08
+    large: float = 0.3
+    columns: Literal["width", "height"] = "width"
+    whole: float = 2.0
+
+
+TRUE = Rule()
+PUBLISHED = Rule(speck=0.0, columns="height", whole=0.87)  # of Poudel et al., as far as measured
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What a mask shows.
+
+    Attributes:
+        number: How many parts.
+        sizes: Of each part, the largest first.
+        places: Where in the image each part is, in the same order.
+        shape: Of the parts, if they have the same one.
+        outline: ``regular`` if that of every part is, else ``irregular``.
+    """
+
+    number: int
+    sizes: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    shape: str | None = None
+    outline: str | None = None
+
+
+class _Part(NamedTuple):
+    pixels: NDArray[np.bool_]  # within the box
+    top: int
+    left: int
+    area: int
+
+
+def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attributes:
+    """Number, sizes, places and shape of what a mask outlines.
+
+    >>> mask = np.zeros((180, 180), dtype=bool)
+    >>> mask[20:40, 20:40] = mask[120:178, 60:118] = True
+    >>> mask[90, 90] = True  # but a speck
+    >>> found = describe_mask(mask)
+    >>> found.number, found.sizes, found.places, found.shape
+    (2, ('medium', 'small'), ('bottom', 'top left'), 'square')
+    >>> describe_mask(np.zeros((180, 180), dtype=bool)).number
+    0
+
+    Args:
+        mask: Binary; pixels that touch, at a corner too, belong to one part.
+        rule: Where one word ends and the next begins.
+    """
+    parts = _parts(mask, rule.speck)
+    if not parts:
+        return Attributes(0)
+    shape, outline = _outlined(parts)
+    return Attributes(
+        number=len(parts),
+        sizes=tuple(_size(part.area / mask.size, rule) for part in parts),
+        places=tuple(_place(part, mask.shape, rule) for part in parts),
+        shape=shape,
+        outline=outline,
+    )
+
+
+def _parts(mask: NDArray[np.bool_], speck: float) -> list[_Part]:
+    """Connected parts that count, the largest first."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return []
+    top, left = int(rows[0]), int(columns[0])
+    labels, number = ndimage.label(mask[top : rows[-1] + 1, left : columns[-1] + 1], _TOUCHING)
+    areas = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    boxes = ndimage.find_objects(labels)
+    largest_first = np.argsort(-areas, kind="stable")
+    counted = [i for i in largest_first if areas[i] >= speck * mask.size] or largest_first[:1]
+    return [
+        _Part(labels[box] == i + 1, top + box[0].start, left + box[1].start, int(areas[i]))
+        for i, box in ((i, boxes[i]) for i in counted)
+    ]
+
+
+def _size(area: float, rule: Rule) -> str:
+    return SIZES[sum(area >= limit for limit in (rule.tiny, rule.small, rule.large))]
+
+
+def _place(part: _Part, shape: tuple[int, ...], rule: Rule) -> str:
+    if rule.whole <= 1:
+        shares, word = _ninths(part, shape)
+        if shares >= rule.whole:
+            return word
+    height, width = part.pixels.shape
+    across = shape[1] if rule.columns == "width" else shape[0]
+    return place_at((part.left + width / 2) / across, (part.top + height / 2) / shape[0])
+
+
+def _ninths(part: _Part, shape: tuple[int, ...]) -> tuple[float, str]:
+    """How much of a part the fullest ninth of the image holds, and where that ninth is."""
+    rows, columns = np.nonzero(part.pixels)
+    fields = (rows + part.top) * 3 // shape[0] * 3 + (columns + part.left) * 3 // shape[1]
+    counts = np.bincount(fields, minlength=9)
+    row, column = divmod(int(counts.argmax()), 3)
+    return float(counts.max() / part.area), place_at((column + 0.5) / 3, (row + 0.5) / 3)
+
+
+def _outlined(parts: Sequence[_Part]) -> tuple[str | None, str]:
+    """The shape that all parts have, if they do, and ``regular`` only if all of them are."""
+    shapes, outlines = zip(*(shape_words(part.pixels) for part in parts[:_OUTLINED]), strict=True)
+    common = len(set(shapes)) == 1 and len(parts) <= _OUTLINED
+    return shapes[0] if common else None, max(outlines, key=OUTLINES.index)

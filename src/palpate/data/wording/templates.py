@@ -1,0 +1,150 @@
+"""Texts with places for what is known: ``one {size} [{colour}] {structure}``.
+
+``{field}`` stands for a word. A part in ``[square brackets]`` vanishes where a field in it is not
+known, and the spaces and commas around it close up. ``{a age}`` puts "a" or "an" in front.
+``{{``, ``}}``, ``[[`` and ``]]`` stand for the bracket itself.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from palpate.hints import did_you_mean
+
+_TOKEN = re.compile(
+    r"(?P<twice>\{\{|\}\}|\[\[|\]\])|\{(?P<field>[^{}\[\]]*)\}|(?P<sign>[\[\]{}])|(?P<text>[^\[\]{}]+)"
+)
+_ARTICLE = re.compile(r"an?\s+")
+_SOUNDS_LIKE_A_CONSONANT = ("one", "uni", "use", "eu")
+
+
+class _Word(NamedTuple):
+    text: str
+    is_field: bool = False
+    with_article: bool = False
+
+
+class _Part(NamedTuple):
+    words: tuple[_Word, ...]
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Template:
+    """A text with fields, read by :func:`parse_template`."""
+
+    source: str
+    parts: tuple[_Part, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of all fields, each once, in order."""
+        words = (word for part in self.parts for word in part.words)
+        return tuple(dict.fromkeys(word.text for word in words if word.is_field))
+
+    def fill(self, values: Mapping[str, str | None]) -> str:
+        """The text for one sample.
+
+        >>> template = parse_template("[{colour}] {structure}[, seen in {view}]", FIELDS)
+        >>> template.fill({"structure": "polyp", "colour": None, "view": None})
+        'polyp'
+
+        Args:
+            values: Of each field; missing or None where it is not known.
+
+        Raises:
+            ValueError: If a field outside square brackets is not known.
+        """
+        text = "".join(self._filled(part, values) for part in self.parts)
+        return re.sub(r"\s+(?=[,.;:!?])", "", " ".join(text.split())).strip(" ,;")
+
+    def _filled(self, part: _Part, values: Mapping[str, str | None]) -> str:
+        unknown = [word.text for word in part.words if word.is_field and not values.get(word.text)]
+        if unknown and part.optional:
+            return ""
+        if unknown:
+            raise ValueError(
+                f"Expected to know {unknown[0]!r} for {self.source!r}, but it is not known here. "
+                "Put the words that need it into [square brackets], and they vanish."
+            )
+        return "".join(_said(word, values) for word in part.words)
+
+
+# What every wording may use; facts of a data set add their own names.
+FIELDS = (
+    "number", "size", "colour", "shape", "outline", "place", "structure", "structures", "which",
+    "general", "view", "phase", "sex", "age", "patient", "quality", "pathology", "findings",
+)  # fmt: skip
+
+
+def parse_template(source: str, known: Collection[str] = FIELDS) -> Template:
+    """Read a template.
+
+    Args:
+        source: As the module says.
+        known: Names that fields may have.
+
+    Raises:
+        ValueError: If a field is not known by name or brackets do not fit.
+    """
+    return Template(source, tuple(_parts(source, known)))
+
+
+def _parts(source: str, known: Collection[str]) -> Iterator[_Part]:
+    words: list[_Word] = []
+    inside = False
+    for found in _TOKEN.finditer(source):
+        sign = found["sign"]
+        if sign is None:
+            words.append(_word(found, source, known))
+        elif (sign, inside) in (("[", False), ("]", True)):
+            yield _checked(_Part(tuple(words), optional=inside), source)
+            words, inside = [], not inside
+        else:
+            raise ValueError(
+                f"Expected brackets that come in pairs and not in each other in {source!r}, got a "
+                f"single {sign!r} at letter {found.start() + 1}. Write {sign * 2!r} for the sign."
+            )
+    if inside:
+        raise ValueError(f"Expected a ']' for the '[' in {source!r}. Write '[[' for the sign.")
+    yield _Part(tuple(words), optional=False)
+
+
+def _checked(part: _Part, source: str) -> _Part:
+    if part.optional and not any(word.is_field for word in part.words):
+        raise ValueError(
+            f"Expected a field in the square brackets of {source!r}, without which they would "
+            "never vanish. Take the brackets away, or write '[[' and ']]' for the signs."
+        )
+    return part
+
+
+def _word(found: re.Match[str], source: str, known: Collection[str]) -> _Word:
+    if found["twice"]:
+        return _Word(found["twice"][0])
+    if found["field"] is None:
+        return _Word(found["text"])
+    said = found["field"].strip()
+    name = _ARTICLE.sub("", said, count=1) if _ARTICLE.match(said) else said
+    if name not in known:
+        raise ValueError(
+            f"Expected a field among {', '.join(known)} in {source!r}, got {said!r}."
+            f"{did_you_mean(name, known)}"
+        )
+    return _Word(name, is_field=True, with_article=name != said)
+
+
+def _said(word: _Word, values: Mapping[str, str | None]) -> str:
+    text = (values[word.text] or "") if word.is_field else word.text
+    return f"{_article(text)} {text}" if word.with_article else text
+
+
+def _article(text: str) -> str:
+    """Which of "a" and "an" goes before a text.
+
+    >>> _article("eighty-year-old"), _article("one-year-old"), _article("oval")
+    ('an', 'a', 'an')
+    """
+    said = text.lower()
+    return "an" if said[:1] in "aeiou" and not said.startswith(_SOUNDS_LIKE_A_CONSONANT) else "a"

@@ -1,0 +1,136 @@
+"""Prompts of all levels for one mask in one image."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from palpate.data.wording.colours import describe_colour
+from palpate.data.wording.facts import fact_words
+from palpate.data.wording.masks import SIZES, TRUE, Attributes, Rule, describe_mask
+from palpate.data.wording.numbers import in_words
+from palpate.data.wording.templates import Template
+from palpate.data.wording.wordings import (
+    NOTHING,
+    Wording,
+    general_facts,
+    spoken_names,
+    wording_of,
+)
+from palpate.lexicon import rephrasings
+
+
+def write_prompts(
+    dataset: str,
+    structure: str,
+    image: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    facts: Mapping[str, str],
+    *,
+    wording: Wording | None = None,
+    rule: Rule = TRUE,
+    synonyms: int = 0,
+) -> dict[str, str | list[str]]:
+    """Texts by level about what a mask outlines.
+
+    Args:
+        dataset: Name of the data set, which decides on the wording.
+        structure: What the mask outlines.
+        image: sRGB; its colour under the mask is told.
+        mask: Number, size, place, shape and outline of its parts are told.
+        facts: What else is known, see :func:`palpate.data.wording.fact_words`.
+        wording: Templates, instead of those for the data set.
+        rule: Where one word ends and the next begins.
+        synonyms: With how many words or phrases exchanged for others that mean the same each text
+            is said again, at most.
+
+    Returns:
+        One text for a level, or a list of several phrasings. ``p0`` is the empty text. The empty
+        mask gets the text for it at all other levels.
+
+    Raises:
+        ValueError: If image and mask differ in size, the structure has no name, or a template
+            needs what is not known here.
+    """
+    if image.shape[:2] != mask.shape:
+        raise ValueError(
+            f"Expected a mask of the size of its image, got {mask.shape} for {image.shape[:2]}."
+        )
+    if not structure.strip():
+        raise ValueError("Expected the name of what the mask outlines, got an empty one.")
+    wording = wording or wording_of(dataset)
+    found = describe_mask(mask, rule)
+    values: dict[str, str | None] = {**fact_words(facts), **_spoken(structure, found)}
+    if wording.asks_for("colour"):
+        values["colour"] = describe_colour(image, mask)
+    return compose(_for_number(wording, found.number), values, general_facts(structure), synonyms)
+
+
+def compose(
+    wording: Wording,
+    values: Mapping[str, str | None],
+    general: Sequence[str] = (),
+    synonyms: int = 0,
+) -> dict[str, str | list[str]]:
+    """Texts by level from words.
+
+    Args:
+        wording: Templates.
+        values: Word of each field.
+        general: Each makes a phrasing of its own where a template says ``{general}``.
+        synonyms: See :func:`write_prompts`.
+
+    Raises:
+        ValueError: If a template needs what is not known here.
+    """
+    prompts: dict[str, str | list[str]] = {}
+    for level, templates in wording.levels.items():
+        plain = list(chain.from_iterable(_filled(each, values, general) for each in templates))
+        texts = list(dict.fromkeys(chain(plain, *(_again(text, synonyms) for text in plain))))
+        prompts[level] = texts[0] if len(texts) == 1 else texts
+    return prompts
+
+
+def _for_number(wording: Wording, number: int) -> Wording:
+    if number or wording.empty is None:
+        return wording
+    levels = {level: (wording.empty,) for level in wording.levels if level != NOTHING}
+    return Wording({NOTHING: wording.levels[NOTHING], **levels}, wording.empty)
+
+
+def _spoken(structure: str, found: Attributes) -> dict[str, str | None]:
+    one, several = spoken_names(structure)
+    return {
+        "structure": one,
+        "structures": one if found.number == 1 else several,
+        "which": "which" if found.number == 1 else "each of which",
+        "number": in_words(found.number) if found.number else "no",
+        "size": _listed(sorted(set(found.sizes), key=SIZES.index)),
+        "place": _listed(list(dict.fromkeys(found.places))),
+        "shape": found.shape,
+        "outline": found.outline,
+    }
+
+
+def _listed(words: Sequence[str]) -> str | None:
+    """Words as a list; None of none.
+
+    >>> _listed(["top", "left", "center"])
+    'top, left and center'
+    """
+    return " and ".join([part for part in (", ".join(words[:-1]), *words[-1:]) if part]) or None
+
+
+def _filled(
+    template: Template, values: Mapping[str, str | None], general: Sequence[str]
+) -> list[str]:
+    options: Sequence[str | None] = general if "general" in template.fields and general else [None]
+    return [template.fill({**values, "general": option}) for option in options]
+
+
+def _again(text: str, count: int) -> list[str]:
+    """The text with one word exchanged, ``count`` times, spread over all ways to do so."""
+    others = rephrasings(text) if count else []
+    every = -(-len(others) // count) if others else 1
+    return others[::every]
