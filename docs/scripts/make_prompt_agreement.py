@@ -8,7 +8,7 @@ annotation files in ``published-annotations``.
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prompt_checks import SETS, Case, cases
@@ -43,11 +43,10 @@ def _tables(data: Path, found: dict[str, Sequence[Case]]) -> Iterator[tuple[str,
 
 def _put(text: str, name: str, lines: Sequence[str]) -> str:
     """The page with what stands between the marks of a table replaced."""
-    marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    marks = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
     if not marks.search(text):
         raise ValueError(f"Expected the marks of {name!r} in {PAGE}.")
-    body: Callable[[re.Match[str]], str] = lambda m: m[1] + "\n".join(lines) + m[2]  # noqa: E731
-    return marks.sub(body, text)
+    return marks.sub(lambda _: "\n".join(["", *lines, "", ""]), text, count=1)
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def test_a_dent_makes_the_outline_irregular():
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10_000), st.integers(2, 9), st.integers(2, 9))
-def test_the_hull_is_that_of_scipy(seed, height, width):
-    region = np.random.default_rng(seed).random((height, width)) > 0.4
+@given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 40), st.floats(0.01, 0.9))
+def test_the_hull_is_that_of_scipy(seed, height, width, share):
+    region = np.random.default_rng(seed).random((height, width)) < share
     region[0, 0] = region[-1, -1] = True
     rows, columns = np.nonzero(region)
     points = np.stack([columns, rows], axis=1)
