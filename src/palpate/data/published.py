@@ -59,7 +59,8 @@ def import_prompts(folder: str | Path, annotations: str | Path) -> Imported:
     opened = open_folder(Path(folder))
     published = _published(Path(annotations))
     prompts: dict[tuple[str, str], Prompts] = {}
-    missing, ambiguous = [], []
+    missing: list[str] = []
+    ambiguous: list[str] = []
     for split, entry in opened.all_entries:
         offered = published.get(entry.key, [])
         chosen = _choose(offered, split)

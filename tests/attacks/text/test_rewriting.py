@@ -7,13 +7,13 @@ import pytest
 
 from palpate.attacks.text import TEXT_ATTACKS, PromptSource, swap, synonyms
 from palpate.attacks.text.characters import character_noise
-from palpate.lexicon import lexicon, pattern
 from palpate.attacks.text.phrases import beside, empty, levels, negations, others
 from palpate.data import load_data
 from palpate.data.phantoms.dermoscopy import PIGMENTS
 from palpate.data.phantoms.endoscopy import POLYP_COLOURS, SHAPES
 from palpate.data.phantoms.wording import lesion_prompts
 from palpate.data.phantoms.words import SIZES, Attributes
+from palpate.lexicon import lexicon, pattern
 from palpate.places import PLACES, find_places
 from palpate.randomness import generator
 

@@ -13,6 +13,7 @@ from palpate.data.wording.templates import FIELDS, Template, parse_template
 
 NOTHING = "p0"  # the level of no text, which every wording has
 EMPTY = "empty"  # the text of an empty mask
+_ABSENT = "no {structure}"
 _OTHERS = "thing"  # the wording of data sets that the file does not know
 _RESERVED = ("random", "all", "override")  # ways to choose a level, see palpate.data.prompts
 _LONGEST = 1_000_000  # bytes of a file of templates
@@ -23,11 +24,11 @@ class Wording(NamedTuple):
 
     Attributes:
         levels: By level, one template or several.
-        empty: For all levels where the mask is empty; without it they are as any other.
+        empty: For all levels but ``p0`` where the mask is empty.
     """
 
     levels: Mapping[str, tuple[Template, ...]]
-    empty: Template | None
+    empty: Template
 
     def asks_for(self, field: str) -> bool:
         """Whether any template has this field."""
@@ -48,7 +49,8 @@ def known_sets() -> tuple[str, ...]:
 def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
     """Templates of a user's own: YAML or JSON that maps levels to a text or a list of texts.
 
-    ``p0`` is the empty text whether or not the file has it; ``empty`` is the text of an empty mask.
+    ``p0`` is the empty text whether or not the file has it; ``empty`` is the text of an empty mask,
+    by default "no {structure}".
 
     Args:
         path: The file.
@@ -124,7 +126,7 @@ def _wording(given: object, known: Collection[str]) -> Wording:
             f"{str(given)[:60]!r}."
         )
     levels = {name: _texts(name, texts, known) for name, texts in given.items()}
-    empty = levels.pop(EMPTY, (None,))
+    empty = levels.pop(EMPTY, (parse_template(_ABSENT),))
     if len(empty) != 1:
         raise ValueError(f"Expected one text for {EMPTY!r}, got {len(empty)}.")
     return Wording({NOTHING: (parse_template(""),), **levels}, empty[0])
@@ -136,17 +138,14 @@ def _texts(level: object, given: object, known: Collection[str]) -> tuple[Templa
             f"Expected the name of a level such as p1 and none of {', '.join(_RESERVED)}, got "
             f"{level!r}."
         )
-    texts = given if isinstance(given, list) else [given]
+    texts: list[Any] = given if isinstance(given, list) else [given]
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError(
             f"Expected a text or a list of texts at level {level!r}, got {str(given)[:60]!r}. Put "
             "texts with brackets into quotation marks."
         )
-    blank = [text for text in texts if not text.strip()]
-    if blank and level != NOTHING:
-        raise ValueError(
-            f"Expected a text at level {level!r}, got none. Only {NOTHING!r} is empty."
-        )
+    if level != NOTHING and not all(text.strip() for text in texts):
+        raise ValueError(f"Expected a text at level {level!r}, got an empty one.")
     try:
         return tuple(parse_template(text, known) for text in texts)
     except ValueError as error:

@@ -93,7 +93,7 @@ def compose(
 
 
 def _for_number(wording: Wording, number: int) -> Wording:
-    if number or wording.empty is None:
+    if number:
         return wording
     levels = {level: (wording.empty,) for level in wording.levels if level != NOTHING}
     return Wording({NOTHING: wording.levels[NOTHING], **levels}, wording.empty)
