@@ -10,12 +10,12 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import IO, BinaryIO, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, cast
 
 from palpate.data.prepare.member import Member, link_target, refuse_unsafe
 from palpate.data.problems import refuse
@@ -25,7 +25,7 @@ _FOREIGN = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7-Zip"}
 # Images hardly shrink and masks rarely a hundredfold; deflate cannot do more than 1032 to 1.
 _RATIO, _HARMLESS, _TOTAL = 500, 64 << 20, 256 << 30
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
-_OPENERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+_OPENERS: dict[bytes, Callable[[Path], AbstractContextManager[Any]]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZ": bz2.BZ2File,
     b"\xfd7": lzma.LZMAFile,

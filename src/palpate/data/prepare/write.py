@@ -173,7 +173,9 @@ def _hint(source: Source) -> str:
 
 def _fits(converter: Converter, source: Source) -> bool:
     try:
-        return bool(converter.find(source, **converter.options))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return bool(converter.find(source, **converter.options))
     except WrongLayout:
         return False
     except ValueError:  # the set it is, with some files wrong
