@@ -9,6 +9,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from palpate.data import DATASETS, PAIRS, Augmentation
+from palpate.data.splits import POOLS, PROTOCOLS, members
 from palpate.hints import did_you_mean
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
@@ -26,7 +27,12 @@ class DataConfig:
 
     __pydantic_config__ = _STRICT
     name: str = "kvasir"
-    """Data set; `folder` for one of your own in the same layout, `pairs` for two folders."""
+    """Data set; `folder` for one of your own in the same layout, `pairs` for two folders; several
+    joined by `+`, or a pool such as `pooled-polyp` or `pranet`."""
+    test_name: str | None = None
+    """Data set, or several, to attack, where it is not the one to train on."""
+    annotations: str = ""
+    """Folder below anns/ with another division of the same data, made by `palpate data split`."""
     root: Path | None = None
     """Folder that holds the data set; by default $PALPATE_DATA, or else data/."""
     images: Path | None = None
@@ -49,15 +55,18 @@ class DataConfig:
     """Attack the first so many samples."""
 
     def __post_init__(self) -> None:
-        if self.name not in (*DATASETS, PAIRS):
-            raise ValueError(
-                f"Expected data.name in {', '.join((*DATASETS, PAIRS))}, got {self.name!r}."
-            )
+        for key in ("name", "test_name"):
+            _check_data_set(key, getattr(self, key))
         given = {key for key in ("images", "masks") if getattr(self, key) is not None}
         if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):
             raise ValueError(
                 "Expected data.images, data.masks and data.override_prompt (the text for every "
                 f"image) beside data.name {PAIRS!r}."
+            )
+        if self.name == PAIRS and (self.test_name or self.annotations):
+            raise ValueError(
+                f"Expected no data.test_name and no data.annotations beside data.name {PAIRS!r}, "
+                "whose pairs are dealt by the seed."
             )
         if given and self.name != PAIRS:
             raise ValueError(
@@ -264,6 +273,18 @@ def plain(config: RunConfig) -> dict[str, Any]:
 def write_config(config: RunConfig, path: Path) -> None:
     """Write the resolved configuration; it reads back as the same run."""
     path.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+
+
+def _check_data_set(key: str, name: str | None) -> None:
+    if name is None or (key == "name" and name == PAIRS):
+        return
+    unknown = [one for split in ("train", "test") for one in members(name, split)]
+    unknown = [one for one in unknown if one not in DATASETS]
+    if unknown:
+        raise ValueError(
+            f"Expected data.{key} in {', '.join((*DATASETS, PAIRS, *POOLS, *PROTOCOLS))}, or "
+            f"several joined by '+', got {unknown[0]!r}.{did_you_mean(unknown[0], DATASETS)}"
+        )
 
 
 def _fault(fault: Any) -> str:

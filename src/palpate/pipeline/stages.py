@@ -38,10 +38,13 @@ class Splits:
 
 def load_splits(config: RunConfig) -> Splits:
     """Find the data set of a run and check every file of it."""
-    load, wanted = _loader(config.data, config.seed), config.data
-    attacked = load(split=config.evaluate.split, limit=wanted.test_limit)
+    wanted = config.data
+    attacked = _loader(wanted, wanted.test_name or wanted.name, config.seed)(
+        split=config.evaluate.split, limit=wanted.test_limit
+    )
     if config.model.adapter is None:
         return Splits(attacked, None)
+    load = _loader(wanted, wanted.name, config.seed)
     train, val = (
         load(split=split, limit=limit)
         for split, limit in (("train", wanted.train_limit), ("val", wanted.val_limit))
@@ -49,7 +52,7 @@ def load_splits(config: RunConfig) -> Splits:
     return Splits(attacked, (train, val))
 
 
-def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
+def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedDataset]:
     """Loads a split, and so many of it."""
     if wanted.images is not None and wanted.masks is not None:
         text = wanted.override_prompt or ""
@@ -58,8 +61,9 @@ def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
         )
     return partial(
         load_data,
-        wanted.name,
+        name,
         wanted.root,
+        annotations=wanted.annotations,
         size=wanted.size,
         prompt=wanted.prompt,
         override_prompt=wanted.override_prompt,
