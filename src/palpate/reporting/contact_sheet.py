@@ -19,10 +19,11 @@ from palpate.reporting.strips import outline
 # Seen on red mucosa, brown skin and grey ultrasound alike, and apart by colour-blind readers.
 HUES: Final = ("#22e1ff", "#ffc61a", "#ff5fb0", "#7bea52", "#b79bff", "#ff8a3d")
 _SIDE: Final = 1.72  # inches of the square that an image is fitted into
-_GAP, _MARGIN, _HEAD = 0.16, 0.3, 0.74
+_GAP, _MARGIN, _HEAD = 0.16, 0.3, 0.4  # the head without notes
+_NOTE: Final = 0.15
 _LINE, _SIZE = 0.108, 6.2  # height of a line of text in inches, and its size in points
 _LETTERS: Final = 36  # that fit beneath an image
-_LINES: Final = 6  # of texts beneath an image
+_LINES: Final = 9  # of texts beneath an image
 _DPI: Final = 170
 _MUTED: Final = "#69737f"
 
@@ -70,11 +71,12 @@ def contact_sheet(
     ]
     heights = [_SIDE + 0.06 + _LINE * max(len(texts[i]) for i in row) + _GAP for row in rows]
     width = max(2 * _MARGIN + columns * _SIDE + (columns - 1) * _GAP, 4.4)
-    height = _MARGIN * 0.6 + _HEAD + sum(heights) + _MARGIN * 0.4
+    head = _HEAD + _NOTE * len(notes[:2])
+    height = _MARGIN * 0.6 + head + sum(heights) + _MARGIN * 0.4
     with house_style():
         figure = Figure(figsize=(width, height), dpi=_DPI)
         _head(figure, title, notes, hues if len(hues) > 1 else {})
-        top = height - _MARGIN * 0.6 - _HEAD
+        top = height - _MARGIN * 0.6 - head
         for row, tall in zip(rows, heights, strict=True):
             for place, index in enumerate(row):
                 left = _MARGIN + place * (_SIDE + _GAP)
@@ -89,7 +91,7 @@ def _head(figure: Figure, title: str, notes: Sequence[str], hues: dict[str, str]
     left, top = _MARGIN / width, 1 - _MARGIN * 0.6 / height
     figure.text(left, top, shorten(title, 120), size=12, weight="bold", color=INK, va="top")
     for number, note in enumerate(notes[:2]):
-        down = (0.25 + 0.15 * number) / height
+        down = (0.25 + _NOTE * number) / height
         figure.text(left, top - down, shorten(note, 190), size=7, color=_MUTED, va="top")
     right = 1 - left
     for name, hue in reversed(hues.items()):
@@ -126,7 +128,7 @@ def _draw(
         )
     )
     axis.imshow(_shrunk(tile.image), extent=(0, wide, tall, 0), interpolation="lanczos")
-    for one in sorted(tile.masks, key=lambda one: -int(one.mask.sum())):  # the small ones on top
+    for one in sorted(tile.masks, key=_extent, reverse=True):  # what is inside, on top
         _outline(axis, one.mask, hues[one.structure])
     for number, (text, structure) in enumerate(lines):
         axis.annotate(
@@ -140,6 +142,12 @@ def _draw(
             va="top",
             annotation_clip=False,
         )
+
+
+def _extent(one: Outlined) -> int:
+    """Pixels of the box around a mask: a ring is larger than what it surrounds."""
+    down, across = (np.flatnonzero(one.mask.any(axis=axis)) for axis in (1, 0))
+    return int(np.ptp(down) * np.ptp(across)) if down.size else 0
 
 
 def _outline(axis: Axes, mask: Bool[np.ndarray, "h w"], hue: str) -> None:
@@ -159,7 +167,7 @@ def _lines(tile: Tile) -> list[tuple[str, str]]:
         text = one.prompt or "no text"
         wrapped = wrap(f"{one.level}  {text}", _LETTERS)
         if len(wrapped) > each:
-            wrapped = [*wrapped[: each - 1], f"{wrapped[each - 1][: _LETTERS - 2]} …"]
+            wrapped = [*wrapped[: each - 1], f"{wrapped[each - 1].rpartition(' ')[0]} …"]
         suffix = "" if one.mask.any() else " (empty mask)"
         wrapped[-1] += suffix
         lines += [(line.replace("$", r"\$"), one.structure) for line in wrapped]
