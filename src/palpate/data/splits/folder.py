@@ -169,7 +169,8 @@ def _together(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[It
 
 
 def _alike(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[tuple[Item, Item]]:
-    pairs, first = [], {}
+    pairs: list[tuple[Item, Item]] = []
+    first: dict[str, Item] = {}
     for item in items:
         pairs.append((first.setdefault(looks[Path(item.name)].digest, item), item))
     low = [(item, look.low) for item in items if (look := looks[Path(item.name)]).low is not None]
