@@ -161,6 +161,86 @@ def check(
     sys.exit(0 if report.passed else 1)
 
 
+def split(
+    name: tyro.conf.Positional[str],
+    root: Path | None = None,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    folds: int | None = None,
+    stratify: str = "",
+    published: bool = False,
+    to: str | None = None,
+) -> None:
+    """Divide a data set anew, by patient and with lesions of all sizes in every split.
+
+    Writes lists below anns/; use them with `--data.annotations NAME`.
+
+    Args:
+        name: Data set, by name or by folder.
+        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
+        seed: Of the draw.
+        fractions: Shares of train, val and test.
+        folds: So many folds for cross-validation, instead of fractions.
+        stratify: A fact of the annotations, such as `pathology`, to spread evenly as well.
+        published: The split that others published, with its mistakes mended, instead of a draw.
+        to: Name of the new lists; by default `seed-0`, `seed-0-folds-5` or `published`.
+    """
+    from palpate.data.locate import locate
+    from palpate.data.splits.folder import Division, split_folder
+
+    found = locate(name, root)
+    drawn = f"seed-{seed}" if folds is None else f"seed-{seed}-folds-{folds}"
+    division = Division(seed, fractions, folds, stratify, published)
+    with watching() as progress:
+        written = split_folder(
+            found.folder,
+            found.spec,
+            division,
+            name=to or ("published" if published else drawn),
+            progress=progress,
+        )
+    for folder in written:
+        print(folder)
+
+
+def show(
+    name: tyro.conf.Positional[str],
+    root: Path | None = None,
+    out: Path | None = None,
+    split: str = "test",
+    count: int = 24,
+    prompt: str = "random",
+    annotations: str = "",
+    seed: int = 0,
+) -> None:
+    """Draw a contact sheet: images with the outlines of their masks and their prompts.
+
+    Args:
+        name: Data set, by name or by folder.
+        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
+        out: PNG to write; by default NAME-SPLIT.png here.
+        split: train, val or test.
+        count: How many images.
+        prompt: Prompt level, or `random`.
+        annotations: Folder below anns/ that has another division.
+        seed: Picks the images.
+    """
+    from palpate.pipeline.looking import show_samples
+
+    print(
+        show_samples(
+            name,
+            root,
+            out,
+            split=split,
+            count=count,
+            prompt=prompt,
+            annotations=annotations,
+            seed=seed,
+        )
+    )
+
+
 def prepare(
     name: tyro.conf.Positional[str],
     source: Path,
@@ -259,7 +339,9 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate report --run DIR                          tables, figures and page of a run
   palpate compare DIR DIR ...                       runs side by side, image by image
   palpate transfer DIR DIR ...                      does what breaks one model break the next?
-  palpate data check kvasir [--root DIR]            check and count a data set
+  palpate data check kvasir [--root DIR]            all that can be wrong with a data set
+  palpate data show kvasir [--out PNG]              a contact sheet with outlines and prompts
+  palpate data split kvasir --seed 0 [--folds 5]    divide it anew, by patient
   palpate data prepare kvasir --source ZIP --out DIR    a data set from its official download
   palpate data prompts DIR [--templates YAML]       write its prompts anew, or --annotations JSON
 
@@ -289,7 +371,13 @@ def _dispatch(arguments: list[str]) -> None:
         _pretrain(arguments[1:])
     elif arguments[0] == "data":
         tyro.extras.subcommand_cli_from_dict(
-            {"check": check, "prepare": prepare, "prompts": prompts},
+            {
+                "prepare": prepare,
+                "check": check,
+                "show": show,
+                "prompts": prompts,
+                "split": split,
+            },  # fmt: skip
             prog="palpate data",
             args=arguments[1:],
         )

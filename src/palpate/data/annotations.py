@@ -65,15 +65,22 @@ def check_split(split: str) -> None:
         raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
 
 
-def annotation_file(folder: Path, split: str) -> Path:
+def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
     """Where the entries of a split are listed.
 
+    Args:
+        folder: Of the data set.
+        split: ``train``, ``val`` or ``test``.
+        annotations: Folder below ``anns/`` that has other splits of the same data.
+
     Raises:
-        ValueError: If there is no such split by name.
+        ValueError: If there is no such split by name, or ``annotations`` leads elsewhere.
         FileNotFoundError: If the folder has no annotations, or none of this split.
     """
     check_split(split)
-    path = folder / "anns" / f"{split}.json"
+    if _leaves_folder(annotations):
+        raise ValueError(f"Expected annotations to name a folder below anns/, got {annotations!r}.")
+    path = folder / "anns" / annotations / f"{split}.json"
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.json"))) or "none"
         raise FileNotFoundError(
@@ -83,7 +90,7 @@ def annotation_file(folder: Path, split: str) -> Path:
     return path
 
 
-def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
+def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileEntry, ...]:
     """Entries of a split in the order of the file, each once.
 
     Args:
@@ -91,18 +98,19 @@ def read_entries(folder: Path, split: str) -> tuple[FileEntry, ...]:
             looked for in ``images/<split>/`` (for ``val`` also in ``images/train/``), and so for
             masks: CAMUS was published like that.
         split: ``train``, ``val`` or ``test``.
+        annotations: Folder below ``anns/`` that has other splits of the same data.
 
     Raises:
         ValueError: If the file is not what :class:`FileEntry` needs, or names a file outside
             ``folder``, or is empty, or gives two different entries the same key.
         FileNotFoundError: If the annotations are missing.
     """
-    return entries_of(read_records(annotation_file(folder, split)), folder, split)
+    path = annotation_file(folder, split, annotations)
+    return entries_of(read_records(path), folder, split, path)
 
 
-def entries_of(records: list[Any], folder: Path, split: str) -> tuple[FileEntry, ...]:
-    """Entries of what was read from the annotations of a split; see :func:`read_entries`."""
-    path = folder / "anns" / f"{split}.json"
+def entries_of(records: list[Any], folder: Path, split: str, path: Path) -> tuple[FileEntry, ...]:
+    """Entries of what was read from the annotations ``path``; see :func:`read_entries`."""
     if not records:
         raise ValueError(f"Expected at least one entry in {path}, got an empty list.")
     problems = [text for i, record in enumerate(records) for text in _faults(i, record)]

@@ -144,7 +144,7 @@ class PromptedDataset(Dataset[Sample]):
         return [
             Case(
                 key=f"{entry.key}#{level}" if suffixed else entry.key,
-                dataset=self.spec.name,
+                dataset=getattr(entry, "dataset", None) or self.spec.name,
                 split=self.split,
                 image_name=entry.image_name,
                 structure=getattr(entry, "structure", None) or self.spec.structure(entry.mask_name),

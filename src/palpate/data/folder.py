@@ -103,7 +103,9 @@ def open_folder(folder: Path) -> AnnotatedFolder:
             record.setdefault("prompts", dict(_NO_TEXT))
     found = {split: part for split, part in records.items() if part}
     return AnnotatedFolder(
-        folder, found, {split: entries_of(part, folder, split) for split, part in found.items()}
+        folder,
+        found,
+        {split: entries_of(part, folder, split, paths[split]) for split, part in found.items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from palpate.data.annotations import FileEntry, annotation_file, read_entries
 from palpate.data.cache import cached
@@ -9,9 +10,11 @@ from palpate.data.check import check_files, check_paths
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.hugging_face import PREFIX, from_hugging_face, parse_name
 from palpate.data.phantoms import PHANTOMS, SPLIT_SIZES, phantom_data
+from palpate.data.pool import merge
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy, check_levels
 from palpate.data.sets import DATASETS
+from palpate.data.splits.protocols import POOLS, PROTOCOLS, is_pool, members
 from palpate.hints import did_you_mean
 
 ROOT_VARIABLE = "PALPATE_DATA"
@@ -30,6 +33,7 @@ def load_data(
     check: bool = True,
     appearance: str | None = None,
     cache: str | Path | None = None,
+    annotations: str = "",
 ) -> PromptedDataset:
     """Samples of a data set, with everything that could go wrong found at once.
 
@@ -40,6 +44,8 @@ def load_data(
             The ``phantom-...`` sets are drawn and need no files, see :mod:`palpate.data.phantoms`.
             ``hf:`` and a directory or name on the hub is a set of Hugging Face's ``datasets``, see
             :mod:`palpate.data.hugging_face`.
+            Several joined by ``+``, or a pool such as ``pooled-polyp`` or ``pranet``, come one
+            after the other, see :mod:`palpate.data.splits.protocols`.
         root: Folder that holds the folder of the data set, or that folder itself; by default the
             environment variable ``PALPATE_DATA``, or else ``data``. Phantoms have no use for it.
         split: ``train``, ``val`` or ``test``.
@@ -48,13 +54,15 @@ def load_data(
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
         override_prompt: A text for every sample, instead.
         seed: Of everything drawn: prompts here, augmentation in training, and phantoms.
-        limit: Use only this many entries, from the beginning.
+        limit: Use only this many entries, from the beginning; of a pool, of each data set.
         check: Decode every file once before returning, about a millisecond each, so that a bad
             one is found now and not hours later. That files exist is checked in any case.
         appearance: How phantoms are recorded, such as ``narrow-band``; by default in the first of
             the ways that their modality knows. Files look as they look.
         cache: Folder in which decoded samples are kept, see :func:`palpate.data.cache.cached`; by
             default every sample is decoded whenever it is needed.
+        annotations: Folder below ``anns/`` that has another division of the same data, as written
+            by ``palpate data split``.
 
     Raises:
         ValueError: If the name, split, prompt level, appearance or a file is not what was expected.
@@ -67,6 +75,11 @@ def load_data(
             place, split=split, size=size, prompt=prompt, override_prompt=override_prompt,
             seed=seed, limit=limit, check=check, options=options,
         )  # fmt: skip
+    if is_pool(name):
+        return _pool(
+            name, root, split, limit, size=size, prompt=prompt, override_prompt=override_prompt,
+            seed=seed, check=check, appearance=appearance, annotations=annotations, cache=cache,
+        )  # fmt: skip
     spec = _spec(name)
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
@@ -77,7 +90,7 @@ def load_data(
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
         return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
     _refuse_appearance(name, appearance)
-    data = _from_files(spec, root, split, size, policy, limit, check)
+    data = _from_files(spec, root, split, size, policy, limit, check, annotations)
     return data if cache is None else cached(data, cache)
 
 
@@ -89,6 +102,26 @@ def _refuse_appearance(name: str, appearance: str | None) -> None:
         )
 
 
+def _pool(
+    name: str, root: str | Path | None, split: str, limit: int | None, **options: Any
+) -> PromptedDataset:
+    """All members of a pool, each from a folder of its own."""
+    names = members(name, split)
+    specs = [_spec(member) for member in names]
+    files = [spec for spec in specs if spec.name not in PHANTOMS]
+    folders = [data_folder(spec, root) for spec in files]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError(
+            f"Expected a folder for each of {', '.join(names)}, got {folders[0]} for several. Pass "
+            "as root the folder that holds them all."
+        )
+    parts = [load_data(one, root, split=split, limit=limit, **options) for one in names]
+    if name in PROTOCOLS and split == "test" and limit is None:
+        counts = {p.spec.name: len({case.image_name for case in p.cases}) for p in parts}
+        PROTOCOLS[name].check_test(counts)
+    return merge(parts, name)
+
+
 def _from_files(
     spec: DatasetSpec,
     root: str | Path | None,
@@ -97,11 +130,12 @@ def _from_files(
     policy: PromptPolicy,
     limit: int | None,
     check: bool,
+    annotations: str,
 ) -> PromptedDataset:
     folder = data_folder(spec, root)
-    entries = read_entries(folder, split)[:limit]
+    entries = read_entries(folder, split, annotations)[:limit]
     texts = {entry.key: entry.prompts for entry in entries}
-    check_levels(policy, texts, str(annotation_file(folder, split)))
+    check_levels(policy, texts, str(annotation_file(folder, split, annotations)))
     _check_names(entries, spec)
     check_paths(entries, folder)
     if check:
@@ -113,8 +147,8 @@ def _spec(name: str) -> DatasetSpec:
     if name in DATASETS:
         return DATASETS[name]
     raise ValueError(
-        f"Expected a data set among {', '.join(DATASETS)}, got {name!r}."
-        f"{did_you_mean(name, DATASETS)}"
+        f"Expected a data set among {', '.join(DATASETS)}, or several joined by '+', got {name!r}."
+        f"{did_you_mean(name, (*DATASETS, *POOLS, *PROTOCOLS))}"
     )
 
 

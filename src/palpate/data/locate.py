@@ -53,7 +53,8 @@ def locate(name: str, root: Path | None = None) -> Located:
     hint = did_you_mean(name, DATASETS)
     if hint or not ("/" in name or "\\" in name):
         raise ValueError(
-            f"Expected the folder of a data set or one of {', '.join(DATASETS)}, got {name!r}.{hint}"
+            f"Expected the folder of a data set or one of {', '.join(DATASETS)}, got {name!r}."
+            f"{hint}"
         )
     raise FileNotFoundError(f"Expected the folder of a data set, but {name} is not there.")
 

@@ -11,9 +11,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from palpate.attacks.medis import MEDIS_LOSSES, RADIUS
 from palpate.attacks.targets import TARGETS
 from palpate.data import DATASETS, PAIRS, Augmentation
-from palpate.evaluation.medis_lines import UNTARGETED
 from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.hugging_face import parse_name
+from palpate.data.splits import POOLS, PROTOCOLS, members
+from palpate.evaluation.medis_lines import UNTARGETED
 from palpate.hints import did_you_mean
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
@@ -32,7 +33,12 @@ class DataConfig:
     __pydantic_config__ = _STRICT
     name: str = "kvasir"
     """Data set; `folder` for one of your own in the same layout, `pairs` for two folders,
-    `hf:NAME_OR_DIR` for one of Hugging Face's (`hf:me/polyps?mask=outline` names its columns)."""
+    `hf:NAME_OR_DIR` for one of Hugging Face's (`hf:me/polyps?mask=outline` names its columns);
+    several joined by `+`, or a pool such as `pooled-polyp` or `pranet`."""
+    test_name: str | None = None
+    """Data set, or several, to attack, where it is not the one to train on."""
+    annotations: str = ""
+    """Folder below anns/ with another division of the same data, made by `palpate data split`."""
     root: Path | None = None
     """Folder that holds the data set; by default $PALPATE_DATA, or else data/."""
     images: Path | None = None
@@ -57,18 +63,18 @@ class DataConfig:
     """Attack the first so many samples."""
 
     def __post_init__(self) -> None:
-        if self.name.startswith(HF):
-            parse_name(self.name)
-        elif self.name not in (*DATASETS, PAIRS):
-            raise ValueError(
-                f"Expected data.name in {', '.join((*DATASETS, PAIRS))}, or {HF}NAME_OR_DIR, got "
-                f"{self.name!r}.{did_you_mean(self.name, DATASETS)}"
-            )
+        for key in ("name", "test_name"):
+            _check_data_set(key, getattr(self, key))
         given = {key for key in ("images", "masks") if getattr(self, key) is not None}
         if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):
             raise ValueError(
                 "Expected data.images, data.masks and data.override_prompt (the text for every "
                 f"image) beside data.name {PAIRS!r}."
+            )
+        if self.name == PAIRS and (self.test_name or self.annotations):
+            raise ValueError(
+                f"Expected no data.test_name and no data.annotations beside data.name {PAIRS!r}, "
+                "whose pairs are dealt by the seed."
             )
         if given and self.name != PAIRS:
             raise ValueError(
@@ -318,6 +324,21 @@ def plain(config: RunConfig) -> dict[str, Any]:
 def write_config(config: RunConfig, path: Path) -> None:
     """Write the resolved configuration; it reads back as the same run."""
     path.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+
+
+def _check_data_set(key: str, name: str | None) -> None:
+    if name is None or (key == "name" and name == PAIRS):
+        return
+    if name.startswith(HF):
+        parse_name(name)
+        return
+    unknown = [one for split in ("train", "test") for one in members(name, split)]
+    unknown = [one for one in unknown if one not in DATASETS]
+    if unknown:
+        raise ValueError(
+            f"Expected data.{key} in {', '.join((*DATASETS, PAIRS, *POOLS, *PROTOCOLS))}, "
+            f"{HF}NAME_OR_DIR, or several joined by '+', got {unknown[0]!r}.{did_you_mean(unknown[0], DATASETS)}"
+        )
 
 
 def _fault(fault: Any) -> str:

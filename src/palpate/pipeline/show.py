@@ -1,4 +1,4 @@
-"""What is in a data set, and what a run has found, as tables for the terminal."""
+"""What a run has found, as tables for the terminal."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,30 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from palpate.data import load_data
 from palpate.evaluation.sanity import Check, load_card
 from palpate.reporting.labels import attack_label, epsilon_label
 from palpate.reporting.table import Table as Printed
 from palpate.reporting.table import percent_interval
-
-
-def show_data(name: str, root: Path | None) -> None:
-    """Check every split and print its counts.
-
-    Raises:
-        ValueError, FileNotFoundError: If a file is not as it should be; says which and why.
-    """
-    table = Table("split", "samples", "images", "groups", "structures", title=name)
-    for split in ("train", "val", "test"):
-        cases = load_data(name, root, split=split).cases
-        table.add_row(
-            split,
-            str(len(cases)),
-            str(len({case.image_name for case in cases})),
-            str(len({case.group for case in cases})),
-            ", ".join(sorted({case.structure for case in cases})),
-        )
-    Console().print(table)
 
 
 def show_scores(folder: Path) -> None:

@@ -44,8 +44,11 @@ class Splits:
 
 def load_splits(config: RunConfig) -> Splits:
     """Find the data set of a run and check every file of it."""
-    load, wanted = _loader(config.data, config.seed), config.data
-    attacked = load(split=config.evaluate.split, limit=wanted.test_limit)
+    wanted, seed = config.data, config.seed
+    attacked = _loader(wanted, wanted.test_name or wanted.name, seed)(
+        split=config.evaluate.split, limit=wanted.test_limit
+    )
+    load = _loader(wanted, wanted.name, seed)
     fits = any(isinstance(attack, ToFit) for attack in planned_attacks(config).values())
     teaches = config.model.adapter is not None
     train = load(split="train", limit=wanted.train_limit) if fits or teaches else None
@@ -55,7 +58,7 @@ def load_splits(config: RunConfig) -> Splits:
     return Splits(attacked, (train, load(split="val", limit=wanted.val_limit)), seen)
 
 
-def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
+def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedDataset]:
     """Loads a split, and so many of it."""
     if wanted.images is not None and wanted.masks is not None:
         text = wanted.override_prompt or ""
@@ -65,8 +68,9 @@ def _loader(wanted: DataConfig, seed: int) -> Callable[..., PromptedDataset]:
         return load if wanted.cache is None else _then_cached(load, wanted.cache)
     return partial(
         load_data,
-        wanted.name,
+        name,
         wanted.root,
+        annotations=wanted.annotations,
         size=wanted.size,
         prompt=wanted.prompt,
         override_prompt=wanted.override_prompt,

@@ -47,7 +47,7 @@ def test_no_group_is_torn_and_no_item_lost(items, seed, fractions):
 
 
 @given(some_items(), st.integers(0, 5), st.sampled_from(DIVISIONS))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_fractions_are_met_within_one_group(items, seed, fractions):
     largest = max(Counter(item.group for item in items).values())
     assume(min(fractions.values()) * len(items) >= largest)
@@ -106,7 +106,7 @@ def test_every_split_has_its_part_of_each_kind():
 
 
 @given(some_items(), st.integers(3, 5), st.integers(0, 3))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_folds_are_of_one_size_within_one_group(items, folds, seed):
     largest = max(Counter(item.group for item in items).values())
     assume(len(items) / folds >= largest)

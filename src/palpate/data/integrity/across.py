@@ -6,7 +6,7 @@ from hashlib import blake2b
 from itertools import combinations
 
 from palpate.data.annotations import SPLITS
-from palpate.data.integrity.finding import Finding
+from palpate.data.integrity.finding import Finding, Severity
 from palpate.data.integrity.pictures import Picture, likenesses
 from palpate.data.integrity.survey import Survey
 
@@ -38,7 +38,7 @@ def shared_images(pictures: Sequence[Picture]) -> Iterator[Finding]:
         message = f"{one_name} and {other_name} share {len(some)} images, by pixels or nearly" + (
             ": training on one and testing on the other leaks." if grave else "."
         )
-        severity = "error" if grave else "warning"
+        severity: Severity = "error" if grave else "warning"
         yield Finding("shared-images", severity, message, tuple(text for _, text in some))
 
 

@@ -61,7 +61,7 @@ def _by_name(pictures: Sequence[Picture], split: str) -> dict[str, Picture]:
 
 def _collisions(shared: Sequence[tuple[Picture, Picture]]) -> set[str]:
     """Names that mean different images."""
-    told = {a.name: a.look.digest != b.look.digest for a, b in shared if _two_files(a, b)}
+    told = {a.name: _digest(a) != _digest(b) for a, b in shared if _two_files(a, b)}
     untold = [(a, b) for a, b in shared if a.name not in told]
     differ = sum(_texts_differ(a, b) for a, b in untold)
     by_text = differ > _MOST_DIFFER * len(untold)
@@ -72,6 +72,10 @@ def _collisions(shared: Sequence[tuple[Picture, Picture]]) -> set[str]:
 
 def _two_files(one: Picture, other: Picture) -> bool:
     return one.path != other.path and one.look is not None and other.look is not None
+
+
+def _digest(picture: Picture) -> str:
+    return picture.look.digest if picture.look else ""
 
 
 def _texts_differ(one: Picture, other: Picture) -> bool:

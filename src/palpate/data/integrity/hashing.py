@@ -25,7 +25,7 @@ _UPRIGHT = (False, False, False)
 def content_digest(pixels: Shaped[np.ndarray, "..."]) -> str:
     """Equal for equal pixels, whatever file they came from."""
     digest = blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

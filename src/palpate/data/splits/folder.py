@@ -1,0 +1,218 @@
+"""Dividing a data folder anew: other lists below ``anns/``, the images where they are."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palpate.data.annotations import SPLITS, FileEntry, annotation_file, read_entries
+from palpate.data.dataset import DatasetSpec
+from palpate.data.integrity.looks import Fault, ImageLook, MaskLook, look_at_images, look_at_masks
+from palpate.data.integrity.neighbours import near_pairs
+from palpate.data.problems import refuse
+from palpate.data.splits.deal import Item, deal, fold, splits_of_fold
+from palpate.data.splits.published import published_split
+from palpate.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Division:
+    """How to divide.
+
+    Attributes:
+        seed: Of the draw.
+        fractions: Shares of train, val and test; not used with folds or a published split.
+        folds: For cross-validation: so many turns, each tests on another part.
+        stratify: A fact of the annotations, such as ``pathology``, of which each split gets its
+            part, besides sizes of lesions.
+        published: Take the published split, mended, instead of drawing one.
+    """
+
+    seed: int = 0
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    folds: int | None = None
+    stratify: str = ""
+    published: bool = False
+
+
+def split_folder(
+    folder: Path,
+    spec: DatasetSpec,
+    division: Division,
+    *,
+    name: str,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Write ``anns/<name>/{train,val,test}.json``, or with folds ``anns/<name>/fold-<k>/...``.
+
+    Images that are the same or nearly the same stay together like those of one patient. Load the
+    result with ``load_data(..., annotations=name)``.
+
+    Args:
+        folder: Of the data set; its images, masks and present lists stay as they are.
+        spec: What the names of its files mean.
+        division: How to divide.
+        name: Of the new lists.
+        progress: Told about every file that is read.
+
+    Returns:
+        The folders written.
+
+    Raises:
+        FileExistsError: If there are lists of that name.
+        ValueError: If files cannot be read, or the division cannot be made.
+    """
+    target = folder / "anns" / name
+    if not name or target.parent != folder / "anns" or name in (".", ".."):
+        raise ValueError(f"Expected the name of one folder below anns/, got {name!r}.")
+    if target.exists():
+        raise FileExistsError(f"{target} exists; choose another --name, or delete it.")
+    entries, records = _everything(folder)
+    turns = _turns(entries, spec, division, progress)
+    partial = target.with_name(f".{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for turn, split_of in turns.items():
+        _write(partial / turn, folder, entries, records, split_of)
+    about = {"division": _plain(division), "made_from": spec.name, "palpate": _version()}
+    (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    partial.replace(target)
+    return [target / turn for turn in turns]
+
+
+def _everything(folder: Path) -> tuple[list[FileEntry], dict[Path, dict[str, Any]]]:
+    """Every entry of every split once, and its record with all that others wrote there."""
+    entries: dict[Path, FileEntry] = {}
+    records: dict[Path, dict[str, Any]] = {}
+    for split in SPLITS:
+        if not (folder / "anns" / f"{split}.json").is_file():
+            continue
+        text = annotation_file(folder, split).read_text(encoding="utf-8-sig")
+        if not text.strip("[] \n"):
+            continue
+        mine = {entry.mask_name: entry for entry in read_entries(folder, split)}
+        for record in json.loads(text):
+            entry = mine[record["mask_name"]]
+            entries.setdefault(entry.mask, entry)
+            records.setdefault(entry.mask, record)
+    if not entries:
+        raise FileNotFoundError(f"Expected annotations of some split in {folder / 'anns'}.")
+    return list(entries.values()), records
+
+
+def _turns(
+    entries: Sequence[FileEntry], spec: DatasetSpec, division: Division, progress: Progress
+) -> dict[str, dict[str, str]]:
+    """The split of each image, by the folder to write it to."""
+    if division.published:
+        return {"": _published(entries, spec.name)}
+    items = _items(entries, spec, division.stratify, progress)
+    if division.folds is None:
+        fractions = dict(zip(SPLITS, division.fractions, strict=True))
+        return {"": deal(items, seed=division.seed, fractions=fractions)}
+    folded = fold(items, seed=division.seed, folds=division.folds)
+    return {f"fold-{k}": splits_of_fold(folded, k, division.folds) for k in range(division.folds)}
+
+
+def _published(entries: Sequence[FileEntry], name: str) -> dict[str, str]:
+    split_of = published_split(name).mended()
+    images = {str(entry.image): Path(entry.image_name).name for entry in entries}
+    refuse(
+        [image for image in dict.fromkeys(images.values()) if image not in split_of],
+        f"Expected images of the published split of {name}, got others",
+        remedy="Draw a split by --seed, or rename the images as they were published.",
+    )
+    return {image: split_of[published] for image, published in images.items()}
+
+
+def _items(
+    entries: Sequence[FileEntry], spec: DatasetSpec, stratify: str, progress: Progress
+) -> list[Item]:
+    images = look_at_images((entry.image for entry in entries), progress)
+    masks = look_at_masks(entries, progress)
+    looks: list[ImageLook | MaskLook | Fault] = [*images.values(), *masks.values()]
+    refuse(
+        [look.message for look in looks if isinstance(look, Fault)],
+        "Expected readable images with fitting masks",
+        remedy="Replace these files.",
+    )
+    of_image: dict[Path, list[FileEntry]] = {}
+    for entry in entries:
+        of_image.setdefault(entry.image, []).append(entry)
+    items = []
+    for path, some in of_image.items():
+        shares = [look.share for e in some if isinstance(look := masks[e.mask], MaskLook)]
+        kind = str(some[0].facts.get(stratify, "")) if stratify else ""
+        group = some[0].group or spec.group(some[0].image_name)
+        kind = kind if any(shares) else f"{kind} empty"
+        items.append(Item(str(path), group, float(np.mean(shares)), kind))
+    return _together(items, {p: look for p, look in images.items() if isinstance(look, ImageLook)})
+
+
+def _together(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[Item]:
+    """Items whose images are alike get one group, and with them all of their groups."""
+    parent = {item.group: item.group for item in items}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    for one, other in _alike(items, looks):
+        first, second = sorted((root(one.group), root(other.group)))
+        parent[second] = first
+    return [replace(item, group=root(item.group)) for item in items]
+
+
+def _alike(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[tuple[Item, Item]]:
+    pairs: list[tuple[Item, Item]] = []
+    first: dict[str, Item] = {}
+    for item in items:
+        pairs.append((first.setdefault(looks[Path(item.name)].digest, item), item))
+    low = [(item, look.low) for item in items if (look := looks[Path(item.name)]).low is not None]
+    if len(low) > 1:
+        near = near_pairs(np.stack([part for _, part in low if part is not None]))
+        pairs += [(low[pair.first][0], low[pair.second][0]) for pair in near]
+    return pairs
+
+
+def _write(
+    target: Path,
+    folder: Path,
+    entries: Sequence[FileEntry],
+    records: Mapping[Path, dict[str, Any]],
+    split_of: Mapping[str, str],
+) -> None:
+    """Names lead from images/ and masks/ to the very file, whatever split it was in before."""
+    target.mkdir(parents=True)
+    for split in SPLITS:
+        lines = [
+            records[entry.mask]
+            | {
+                "img_name": entry.image.relative_to(folder / "images").as_posix(),
+                "mask_name": entry.mask.relative_to(folder / "masks").as_posix(),
+            }
+            for entry in entries
+            if split_of[str(entry.image)] == split
+        ]
+        if lines:
+            text = json.dumps(lines, indent=1, ensure_ascii=False) + "\n"
+            (target / f"{split}.json").write_text(text, encoding="utf-8")
+
+
+def _plain(division: Division) -> dict[str, Any]:
+    if division.published:
+        return {"published": True}
+    unused = {"published", "fractions" if division.folds else "folds"}
+    return {key: value for key, value in vars(division).items() if key not in unused}
+
+
+def _version() -> str:
+    try:
+        return version("palpate")
+    except PackageNotFoundError:  # run from its source, without being installed
+        return "not installed"

@@ -1,0 +1,91 @@
+"""Who learns from which data sets and is tested on which: pools, and published protocols."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Names under which several data sets are loaded as one. MedVLSM pooled like this (Poudel et al.,
+# 2024, https://arxiv.org/abs/2308.07706).
+POOLS: Mapping[str, tuple[str, ...]] = {
+    "pooled-polyp": ("kvasir", "clinicdb", "bkai"),
+    "pooled-all": (
+        "kvasir", "clinicdb", "bkai", "isic", "dfu", "camus", "busi", "chexlocalize",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CrossDataset:
+    """A protocol that tests on other data sets than it trains on.
+
+    Attributes:
+        train: Images of each data set that are trained on.
+        test: Images of each data set that are tested on.
+        reference: Where it is described.
+    """
+
+    train: Mapping[str, int]
+    test: Mapping[str, int]
+    reference: str
+
+    def check_test(self, counts: Mapping[str, int]) -> None:
+        """Refuse to test on other images than the protocol names.
+
+        The training images are not counted: validation is taken out of them as a user likes.
+
+        Args:
+            counts: Number of images of each data set.
+
+        Raises:
+            ValueError: If a number is another than the protocol's.
+        """
+        wrong = [
+            f"{name} {counts.get(name, 0)} instead of {number}"
+            for name, number in self.test.items()
+            if counts.get(name, 0) != number
+        ]
+        if wrong:
+            raise ValueError(
+                f"Expected the test images of the protocol ({self.reference}), got "
+                f"{', '.join(wrong)}. Prepare them from its own download, or name the data sets "
+                f"instead: {'+'.join(self.test)}."
+            )
+
+
+PROTOCOLS: Mapping[str, CrossDataset] = {
+    "pranet": CrossDataset(
+        train={"kvasir": 900, "clinicdb": 550},
+        test={"kvasir": 100, "clinicdb": 62, "cvc300": 60, "colondb": 380, "etis": 196},
+        reference="Fan et al., 2020, https://arxiv.org/abs/2006.11392",
+    )
+}
+
+
+def is_pool(name: str) -> bool:
+    """Whether a name stands for several data sets.
+
+    >>> is_pool("kvasir+busi"), is_pool("pranet"), is_pool("kvasir")
+    (True, True, False)
+    """
+    return "+" in name or name in POOLS or name in PROTOCOLS
+
+
+def members(name: str, split: str = "train") -> tuple[str, ...]:
+    """The data sets that a name stands for: a pool, a protocol, several joined by ``+``, or one.
+
+    >>> members("kvasir+busi"), members("kvasir"), members("pranet", "test")[2:]
+    (('kvasir', 'busi'), ('kvasir',), ('cvc300', 'colondb', 'etis'))
+
+    Raises:
+        ValueError: If a data set is named twice or not at all.
+    """
+    parts = tuple(one for part in name.split("+") for one in _members_of(part, split))
+    if "" in parts or len(set(parts)) < len(parts):
+        raise ValueError(f"Expected data sets joined by '+', each once, got {name!r}.")
+    return parts
+
+
+def _members_of(part: str, split: str) -> tuple[str, ...]:
+    if part in PROTOCOLS:
+        protocol = PROTOCOLS[part]
+        return tuple(protocol.test if split == "test" else protocol.train)
+    return POOLS.get(part, (part,))

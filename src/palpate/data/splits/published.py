@@ -1,0 +1,90 @@
+"""Splits that others published, as lists of names with their provenance.
+
+They are kept as published, mistakes included, so that published numbers can be reproduced; what is
+wrong with them is told, and :meth:`PublishedSplit.mended` is what to use for new numbers.
+"""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import combinations
+from typing import Any
+
+from palpate.data.annotations import SPLITS
+from palpate.hints import did_you_mean
+
+_FILE = "published.json.gz"
+
+
+@dataclass(frozen=True)
+class PublishedSplit:
+    """The split of one data set as somebody published it.
+
+    Attributes:
+        dataset: Name of the set.
+        names: Of the images, by split, as often as listed.
+        title: Who published it, and where it is described.
+        url: Where the lists are.
+        commit: Which version of them.
+        licence: Of the files that the names are from.
+    """
+
+    dataset: str
+    names: Mapping[str, tuple[str, ...]]
+    title: str
+    url: str
+    commit: str
+    licence: str
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """What is wrong with it, in sentences; nothing for most."""
+        return tuple(_defects(self.names))
+
+    def mended(self) -> dict[str, str]:
+        """The split of each image, each in one: the test keeps what it shares, then validation."""
+        return {name: split for split in SPLITS for name in self.names.get(split, ())}
+
+
+def published_split(dataset: str) -> PublishedSplit:
+    """The published split of a data set.
+
+    Raises:
+        ValueError: If none is known.
+    """
+    content = _read()
+    if dataset not in content["sets"]:
+        raise ValueError(
+            f"Expected a data set with a published split, {', '.join(content['sets'])}; got "
+            f"{dataset!r}.{did_you_mean(dataset, content['sets'])}"
+        )
+    lists = content["sets"][dataset]
+    names = {split: tuple(lists[split].split()) for split in SPLITS if lists[split]}
+    return PublishedSplit(dataset, names, **content["source"])
+
+
+def published_sets() -> tuple[str, ...]:
+    """Names of the data sets whose published split is known."""
+    return tuple(_read()["sets"])
+
+
+@cache
+def _read() -> dict[str, Any]:
+    packed = files("palpate.data.splits").joinpath(_FILE).read_bytes()
+    content: dict[str, Any] = json.loads(gzip.decompress(packed))
+    return content
+
+
+def _defects(names: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for split, some in names.items():
+        repeated = [name for name, count in Counter(some).items() if count > 1]
+        if repeated:
+            yield f"{split} lists {', '.join(repeated)} more than once."
+    for one, other in combinations(names, 2):
+        shared = sorted(set(names[one]) & set(names[other]))
+        if shared:
+            yield f"{one} and {other} share {', '.join(shared)}."

@@ -1,0 +1,62 @@
+"""Recipes that train on some data sets and attack others."""
+
+import shutil
+
+import pytest
+
+from palpate.pipeline.config import config_from
+from palpate.pipeline.stages import load_splits
+
+
+@pytest.fixture
+def root(data_root, tmp_path):
+    for folder in ("kvasir_polyp", "busi", "isic"):
+        shutil.copytree(data_root, tmp_path / folder)
+    return tmp_path
+
+
+def recipe(**data):
+    return config_from({"model": {"name": "any"}, "data": data})
+
+
+def sets(data):
+    return list(dict.fromkeys(case.dataset for case in data.cases))
+
+
+def test_train_on_two_and_attack_a_third(root):
+    config = recipe(name="kvasir+busi", test_name="isic", root=root, size=32)
+    splits = load_splits(config)
+    assert sets(splits.attacked) == ["isic"]
+    assert [sets(data) for data in splits.taught] == [["kvasir", "busi"]] * 2
+    assert [len(data) for data in splits.taught] == [16, 8]
+
+
+def test_what_is_trained_on_is_attacked_by_default(root):
+    splits = load_splits(recipe(name="kvasir+busi", root=root, size=32))
+    assert sets(splits.attacked) == ["kvasir", "busi"]
+
+
+def test_another_division(root):
+    lists = root / "busi" / "anns"
+    (lists / "mine").mkdir()
+    shutil.copy(lists / "val.json", lists / "mine" / "test.json")
+    config = config_from(
+        {
+            "model": {"name": "any", "adapter": None},
+            "data": {"name": "busi", "annotations": "mine", "root": root},
+        }
+    )
+    assert len(load_splits(config).attacked) == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"name": "kvasir+buzi"}, "Expected data.name in .* got 'buzi'.*'busi'"),
+        ({"test_name": "kvasir+kvasir"}, "each once"),
+        ({"test_name": "pairs"}, "Expected data.test_name"),
+    ],
+)
+def test_unknown_sets_are_refused_before_any_work(data, message):
+    with pytest.raises(ValueError, match=message):
+        recipe(**data)
