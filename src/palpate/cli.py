@@ -377,7 +377,7 @@ def _dispatch(arguments: list[str]) -> None:
                 "show": show,
                 "prompts": prompts,
                 "split": split,
-            },  # fmt: skip
+            },
             prog="palpate data",
             args=arguments[1:],
         )

@@ -46,6 +46,11 @@ class FileEntry:
         """
         return str(PurePosixPath(self.mask_name).with_suffix(""))
 
+    @property
+    def dataset(self) -> str | None:
+        """The data set it is from, where several came as one and the fact ``set`` says which."""
+        return self.facts.get("set")
+
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
         """The image in [0, 1] and its mask, see :func:`palpate.data.pixels.read_pair`."""
         return read_pair(self.image, self.mask, size)

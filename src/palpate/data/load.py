@@ -44,7 +44,7 @@ def load_data(
             The ``phantom-...`` sets are drawn and need no files, see :mod:`palpate.data.phantoms`.
             ``hf:`` and a directory or name on the hub is a set of Hugging Face's ``datasets``, see
             :mod:`palpate.data.hugging_face`.
-            Several joined by ``+``, or a pool such as ``pooled-polyp`` or ``pranet``, come one
+            Several joined by ``+``, or a pool such as ``pooled-polyp`` or ``cross-polyp``, come one
             after the other, see :mod:`palpate.data.splits.protocols`.
         root: Folder that holds the folder of the data set, or that folder itself; by default the
             environment variable ``PALPATE_DATA``, or else ``data``. Phantoms have no use for it.

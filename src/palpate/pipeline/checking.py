@@ -1,6 +1,6 @@
 """Checking data sets from the command line: a table for people, JSON for scripts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -87,7 +87,7 @@ def _counts(one: SetReport) -> Table:
     return table
 
 
-def _checks(outcomes: dict[str, Outcome], findings: Sequence[Finding]) -> Table:
+def _checks(outcomes: Mapping[str, Outcome], findings: Sequence[Finding]) -> Table:
     table = Table("", "check", "found", box=SIMPLE_HEAD)
     for check, outcome in outcomes.items():
         sign, style = _SIGNS[outcome]

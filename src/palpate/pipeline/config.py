@@ -34,7 +34,7 @@ class DataConfig:
     name: str = "kvasir"
     """Data set; `folder` for one of your own in the same layout, `pairs` for two folders,
     `hf:NAME_OR_DIR` for one of Hugging Face's (`hf:me/polyps?mask=outline` names its columns);
-    several joined by `+`, or a pool such as `pooled-polyp` or `pranet`."""
+    several joined by `+`, or a pool such as `pooled-polyp` or `cross-polyp`."""
     test_name: str | None = None
     """Data set, or several, to attack, where it is not the one to train on."""
     annotations: str = ""
@@ -337,7 +337,8 @@ def _check_data_set(key: str, name: str | None) -> None:
     if unknown:
         raise ValueError(
             f"Expected data.{key} in {', '.join((*DATASETS, PAIRS, *POOLS, *PROTOCOLS))}, "
-            f"{HF}NAME_OR_DIR, or several joined by '+', got {unknown[0]!r}.{did_you_mean(unknown[0], DATASETS)}"
+            f"{HF}NAME_OR_DIR, or several joined by '+', got {unknown[0]!r}."
+            f"{did_you_mean(unknown[0], DATASETS)}"
         )
 
 

@@ -178,6 +178,8 @@ def test_pranet_keeps_its_five_test_sets_apart(tmp_path):
     tested = [e["facts"]["set"] for e in entries.values() if e["split"] == "test"]
     assert len(tested) == 10
     assert len(set(tested)) == 5
+    cases = load_data("pranet", tmp_path / "out", split="test").cases
+    assert [case.dataset for case in cases] == tested
 
 
 def test_either_archive_of_pranet_will_do(tmp_path):

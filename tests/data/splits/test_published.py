@@ -62,12 +62,14 @@ def test_real_images_are_those_of_the_published_splits(real_root):
 
 
 def test_pranet_trains_on_two_sets_and_tests_on_five():
-    assert members("pranet", "train") == members("pranet", "val") == ("kvasir", "clinicdb")
-    assert members("pranet", "test") == ("kvasir", "clinicdb", "cvc300", "colondb", "etis")
+    assert (
+        members("cross-polyp", "train") == members("cross-polyp", "val") == ("kvasir", "clinicdb")
+    )
+    assert members("cross-polyp", "test") == ("kvasir", "clinicdb", "cvc300", "colondb", "etis")
     counts = {"kvasir": 100, "clinicdb": 62, "cvc300": 60, "colondb": 380, "etis": 196}
-    PROTOCOLS["pranet"].check_test(counts)
+    PROTOCOLS["cross-polyp"].check_test(counts)
     with pytest.raises(ValueError, match=r"cvc300 380 instead of 60\. Prepare"):
-        PROTOCOLS["pranet"].check_test(counts | {"cvc300": 380})
+        PROTOCOLS["cross-polyp"].check_test(counts | {"cvc300": 380})
 
 
 def test_a_pool_names_each_set_once():

@@ -52,7 +52,8 @@ class CrossDataset:
 
 
 PROTOCOLS: Mapping[str, CrossDataset] = {
-    "pranet": CrossDataset(
+    # Of sets that were prepared one by one; PraNet's own download is the data set ``pranet``.
+    "cross-polyp": CrossDataset(
         train={"kvasir": 900, "clinicdb": 550},
         test={"kvasir": 100, "clinicdb": 62, "cvc300": 60, "colondb": 380, "etis": 196},
         reference="Fan et al., 2020, https://arxiv.org/abs/2006.11392",
@@ -63,7 +64,7 @@ PROTOCOLS: Mapping[str, CrossDataset] = {
 def is_pool(name: str) -> bool:
     """Whether a name stands for several data sets.
 
-    >>> is_pool("kvasir+busi"), is_pool("pranet"), is_pool("kvasir")
+    >>> is_pool("kvasir+busi"), is_pool("cross-polyp"), is_pool("kvasir")
     (True, True, False)
     """
     return "+" in name or name in POOLS or name in PROTOCOLS
@@ -72,7 +73,7 @@ def is_pool(name: str) -> bool:
 def members(name: str, split: str = "train") -> tuple[str, ...]:
     """The data sets that a name stands for: a pool, a protocol, several joined by ``+``, or one.
 
-    >>> members("kvasir+busi"), members("kvasir"), members("pranet", "test")[2:]
+    >>> members("kvasir+busi"), members("kvasir"), members("cross-polyp", "test")[2:]
     (('kvasir', 'busi'), ('kvasir',), ('cvc300', 'colondb', 'etis'))
 
     Raises:
