@@ -25,7 +25,7 @@ def test_epsilon_in_another_unit(epsilon, recipe):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"data__name": "kvasirr"}, "data.name in kvasir, isic"),
+        ({"data__name": "kvasirr"}, "data.name in kvasir, .*mean 'kvasir'"),
         ({"model__adapter": "dense"}, "adapter"),
         ({"data__sizes": 3}, r"data\.sizes: there is no such setting\. Did you mean .size.\?"),
         ({"train__settings__epochs": 0}, "epochs > 0"),

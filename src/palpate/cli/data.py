@@ -1,6 +1,7 @@
 """``palpate data``: prepare, check, show, divide and word data sets."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -193,7 +194,7 @@ def prompts(
     print(", ".join(f"{split}: {count} entries" for split, count in written.items()))
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare,
     "check": check,
     "show": show,
