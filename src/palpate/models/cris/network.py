@@ -55,6 +55,12 @@ class CRIS(nn.Module):
         """The vector of each token."""
         return self.backbone.token_embedding
 
+    @property
+    def text_parameters(self) -> list[nn.Parameter]:
+        """Of all that a text passes through before it meets an image."""
+        named = self.backbone.named_parameters()
+        return [p for name, p in named if not name.startswith("visual.")]
+
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Three levels of the image, finest first."""
         levels: list[Tensor] = self.backbone.visual(pixels)
