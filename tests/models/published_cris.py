@@ -99,7 +99,7 @@ def text(state, tokens, heads):
     top = "backbone"
     n = tokens.shape[1]
     x = state[f"{top}.token_embedding.weight"][tokens] + state[f"{top}.positional_embedding"][:n]
-    mask = torch.full((n, n), -math.inf).triu(1)
+    mask = torch.ones(n, n, dtype=torch.bool).triu(1)
     block = 0
     while f"{top}.transformer.resblocks.{block}.ln_1.weight" in state:
         name = f"{top}.transformer.resblocks.{block}"
@@ -157,9 +157,7 @@ def decoder(state, features, words, padding, heads):
     while f"decoder.layers.{layer}.norm1.weight" in state:
         name = f"decoder.layers.{layer}"
         inner = layer_norm(state, f"{name}.norm1", x)
-        seen = attention(
-            state, f"{name}.self_attn", inner + places, inner + places, inner, heads
-        )
+        seen = attention(state, f"{name}.self_attn", inner + places, inner + places, inner, heads)
         x = x + layer_norm(state, f"{name}.self_attn_norm", seen)
         query = layer_norm(state, f"{name}.norm2", x) + places
         told = attention(

@@ -1,10 +1,10 @@
 """BiomedCLIP in the shape of CLIPSeg, from the checkpoint that open_clip reads.
 
 BiomedCLIP (Zhang et al., 2023, https://arxiv.org/abs/2303.00915) is timm's ViT-B/16 and PubMedBERT,
-both projected to 512. MedVLSM (Poudel et al., 2024, https://arxiv.org/abs/2308.07706) puts CLIPSeg's
-decoder on it, random or pretrained. The image tower differs from CLIP's in three things that go into
-our names: query, key and value come in one matrix (split), the patches have a bias (into the position
-embedding), and there is no layer norm before the first block (the identity).
+both projected to 512. MedVLSM (Poudel et al., 2024, https://arxiv.org/abs/2308.07706) puts the
+decoder of CLIPSeg on it, random or pretrained. The image tower differs from CLIP's in three things
+that go into our names: query, key and value come in one matrix (split), the patches have a bias
+(into the position embedding), and no layer norm comes before the first block (the identity).
 """
 
 import json
@@ -159,7 +159,8 @@ def _check(model: Mapping[str, Any], folder: Path) -> int:
         given = next((text[name] for name in names if name in text), None)
         if given != wanted:
             raise ValueError(
-                f"Expected a BiomedCLIP (text {kind} {wanted!r}) in {folder / CONFIG}, got {given!r}."
+                f"Expected a BiomedCLIP (text {kind} {wanted!r}) in {folder / CONFIG}, got "
+                f"{given!r}."
             )
     name = str(vision.get("timm_model_name"))
     if not name.startswith("vit_"):

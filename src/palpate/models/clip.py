@@ -149,7 +149,9 @@ class CLIP(nn.Module):
         super().__init__()
         self.vision_model = VisionTower(config.vision, pre_layer_norm=config.pre_layer_norm)
         self.text_model = (
-            BertTower(config.text) if isinstance(config.text, BertConfig) else TextTower(config.text)
+            BertTower(config.text)
+            if isinstance(config.text, BertConfig)
+            else TextTower(config.text)
         )
         width = config.projection_dim
         self.visual_projection = nn.Linear(config.vision.hidden_size, width, bias=False)

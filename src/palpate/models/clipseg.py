@@ -130,7 +130,7 @@ class CLIPSeg(nn.Module):
         return [int(name) for name in self.text_slots]
 
     def condition_from(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
-        """The same from examples: what the images show, in the space that texts are projected into."""
+        """The same from examples: what the images show, where texts are projected to."""
         shown: Tensor = self.clip.visual_projection(self.clip.vision_model.whole(pixels))
         told: Tensor = self.condition_slot(shown)
         return told

@@ -41,7 +41,7 @@ class Attention(nn.Module):
         causal: bool = False,
         keep: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """What each token finds; ``keep`` says which tokens there are to be found, by default all."""
+        """What each token finds; ``keep`` says which there are to be found, by default all."""
         b, n, d = x.shape
         query, key, value = (
             project(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)

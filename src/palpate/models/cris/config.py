@@ -114,7 +114,9 @@ def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
     vocabulary, text = state["backbone.token_embedding.weight"].shape
     neck = [state[f"neck.f{level}_v_proj.0.weight"].shape[0] for level in (3, 2, 1)]
     sizes: dict[str, Any] = {
-        "stages": tuple(_count(state, rf"backbone\.visual\.layer{n}\.(\d+)\.") for n in range(1, 5)),
+        "stages": tuple(
+            _count(state, rf"backbone\.visual\.layer{n}\.(\d+)\.") for n in range(1, 5)
+        ),
         "stem": state["backbone.visual.conv3.weight"].shape[0],
         "pool_side": round(
             (len(state["backbone.visual.attnpool.positional_embedding"]) - 1) ** 0.5

@@ -75,10 +75,10 @@ class CRIS(nn.Module):
     ) -> Float[Tensor, "b c"]:
         """The same where ``vectors`` stand for the tokens, which say where a text ends."""
         words, sentence = self.backbone.read(vectors, tokens)
-        # Rows of one length, however long the longest prompt of this call was.
+        # One and the same row, however long the longest prompt of this call was.
         missing = self.config.context - tokens.shape[1]
-        words = F.pad(words, (0, 0, 0, missing))
         kept = F.pad((tokens != PADDING).to(words), (0, missing))
+        words = F.pad(words, (0, 0, 0, missing)) * kept[:, :, None]
         return torch.cat([sentence, words.flatten(1), kept], dim=1)
 
     def decode(

@@ -51,14 +51,10 @@ class SpatialPooling(nn.Module):
     def __init__(self, features: int, heads: int, out: int, side: int) -> None:
         super().__init__()
         self.heads, self.side = heads, side
-        self.positional_embedding = nn.Parameter(
-            torch.randn(side**2 + 1, features) / features**0.5
-        )
+        self.positional_embedding = nn.Parameter(torch.randn(side**2 + 1, features) / features**0.5)
         self.k_proj, self.q_proj = nn.Linear(features, features), nn.Linear(features, features)
         self.v_proj, self.c_proj = nn.Linear(features, features), nn.Linear(features, out)
-        self.connect = nn.Sequential(
-            nn.Conv2d(features, out, 1, bias=False), nn.BatchNorm2d(out)
-        )
+        self.connect = nn.Sequential(nn.Conv2d(features, out, 1, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         grid = (x.shape[2], x.shape[3])
