@@ -1,25 +1,40 @@
 """Models: from images and prompts to logits."""
 
 from palpate.models.adapters import ADAPTERS, adapt, adapter_state
-from palpate.models.checkpoints import save_checkpoint
+from palpate.models.checkpoints import is_checkpoint, save_checkpoint
 from palpate.models.dinov2 import build_from_dinov2
 from palpate.models.directory import write_half, write_model
+from palpate.models.families import FAMILIES, Family, find_family
+from palpate.models.load_clipseg import as_vlsm, load_vlsm
 from palpate.models.loading import load_model
+from palpate.models.pixel_model import LEARNS, Learns, PixelModel
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.request import Request
 from palpate.models.student import StudentSize, shrink
-from palpate.models.vlsm import VLSM, Encoded, Preprocessing
+from palpate.models.vlsm import VLSM, Encoded
 from palpate.models.vocabulary import learn_vocabulary
 
 __all__ = [
     "ADAPTERS",
+    "FAMILIES",
+    "LEARNS",
     "VLSM",
     "Encoded",
+    "Family",
+    "Learns",
+    "PixelModel",
     "Preprocessing",
+    "Request",
     "StudentSize",
     "adapt",
     "adapter_state",
+    "as_vlsm",
     "build_from_dinov2",
+    "find_family",
+    "is_checkpoint",
     "learn_vocabulary",
     "load_model",
+    "load_vlsm",
     "save_checkpoint",
     "shrink",
     "write_half",

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from palpate.models.clip import TextTower
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig, TextConfig, VisionConfig
+from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from palpate.models.tokenizer import FILES, has_tokenizer
-from palpate.models.vlsm import IMAGENET_MEAN, IMAGENET_STD
 from palpate.models.weights import (
     check_keys,
     check_shapes,

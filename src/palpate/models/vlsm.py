@@ -1,38 +1,19 @@
 """A text-prompted segmenter as the rest of palpate sees it: pixels and prompts in, logits out."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from palpate.models.adapters import AdapterInit, AdapterName
+from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
 from palpate.models.clipseg import CLIPSeg
+from palpate.models.pixel_model import Learns, PixelModel, check_threshold
+from palpate.models.preprocessing import Preprocessing, enlarged, resized
 from palpate.models.tokenizer import Tokenizer
 from palpate.types import Images, Logits
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What happens to an image before the network, inside the model and differentiable.
-
-    Attributes:
-        size: Side of the square the network gets, in pixels. None: an image that is square, with a
-            side that the patch divides, goes in as it is; any other is resized to ``fallback``.
-        mean: Subtracted from each channel, in units of pixel value.
-        std: Each channel is divided by it.
-        fallback: See ``size``.
-    """
-
-    size: int | None = None
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    fallback: int = 352
 
 
 @dataclass(frozen=True)
@@ -48,11 +29,13 @@ class Encoded:
     size: tuple[int, int]
 
 
-class VLSM(nn.Module):
+class VLSM(PixelModel):
     """A vision-language segmentation model in pixel space.
 
     Normalisation, resizing and the text live in here, so that images are RGB in [0, 1] at whatever
     size they come, an attack's epsilon is in pixel units, and logits have the size of the image.
+    Where the preprocessing names no size, an image that is square, with a side that the patch
+    divides, goes in as it is; any other is resized to the fallback.
 
     Args:
         net: The network.
@@ -61,11 +44,17 @@ class VLSM(nn.Module):
         threshold: A pixel is foreground where its probability exceeds this.
         name: Where the weights came from.
         base_hash: Fingerprint of the weights without adapters.
+        licence: Of the weights, in words.
+        origin: Where the weights come from, in words.
 
     Attributes:
         adapter: What was put into the network by ``load_model``, with ``adapter_init`` and
             ``adapter_width``; None where it has no adapter.
     """
+
+    net: CLIPSeg
+    text_conditioned = True
+    tower = "vision_model."
 
     def __init__(
         self,
@@ -76,31 +65,42 @@ class VLSM(nn.Module):
         threshold: float = 0.5,
         name: str = "",
         base_hash: str = "",
+        licence: str = "not stated",
+        origin: str = "",
     ) -> None:
         super().__init__()
-        if not 0 < threshold < 1:
-            raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
         self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
-        self.threshold, self.name, self.base_hash = threshold, name, base_hash
+        self.threshold, self.name, self.base_hash = check_threshold(threshold), name, base_hash
+        self.fresh, self.licence, self.origin = False, licence, origin
         self.adapter: AdapterName | None = None
         self.adapter_init: AdapterInit = "identity"
         self.adapter_width: int | None = None
-        self.mean: Tensor
-        self.std: Tensor
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
         self._texts: dict[str, Tensor] = {}
         self._texts_made_with: tuple[object, ...] = ()
 
     @property
-    def threshold_logit(self) -> float:
-        """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
-        return math.log(self.threshold / (1 - self.threshold))
+    def set_up(self) -> Mapping[str, Any]:
+        """The adapter, as a checkpoint's card describes it."""
+        return {
+            "adapter": self.adapter,
+            "adapter_init": self.adapter_init,
+            "adapter_width": self.adapter_width,
+        }
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are, and images have to be."""
-        return self.mean.device
+    def learners(self, what: Learns) -> list[nn.Parameter]:
+        """The adapters alone, with the decoder, or everything."""
+        if what == "all":
+            return list(self.net.parameters())
+        adapters = adapter_state(self.net).keys()
+        if what == "adapters" and not adapters:
+            raise ValueError(
+                f"{self.name} has no adapter that could learn; load it with adapter='dense-vl', "
+                "or let the decoder or all of it learn."
+            )
+        decoder = ("decoder.",) if what == "decoder" else ()
+        return [p for n, p in self.net.named_parameters() if n in adapters or n.startswith(decoder)]
 
     def forward(
         self,
@@ -145,18 +145,12 @@ class VLSM(nn.Module):
             condition: One row per answer.
         """
         logits: Tensor = self.net.decoder(encoded.taps, condition).float()
-        if logits.shape[2:] == encoded.size:
-            return logits
-        return F.interpolate(logits, encoded.size, mode="bilinear", align_corners=False)
+        return enlarged(logits, encoded.size)
 
     def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
         """What the network sees: resized (antialiased) and normalised, differentiably."""
         size = self.input_size(images.shape[2], images.shape[3])
-        if images.shape[2:] != (size, size):
-            images = F.interpolate(
-                images, (size, size), mode="bilinear", align_corners=False, antialias=True
-            )
-        return (images - self.mean) / self.std
+        return (resized(images, (size, size)) - self.mean) / self.std
 
     def input_size(self, height: int, width: int) -> int:
         """Side of the square that an image of this height and width becomes, in pixels."""

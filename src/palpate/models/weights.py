@@ -20,7 +20,7 @@ _NEEDED = ["*.json", "*.safetensors", "merges.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """The folder of a model: embedded, a local directory, or fetched from the hub into its cache.
+    """Where a model is: embedded, a local folder or file, or fetched from the hub into its cache.
 
     Raises:
         FileNotFoundError: If it is none of these.
@@ -28,7 +28,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
     if str(name) in EMBEDDED:
         return _embedded(str(name))
     folder = Path(name)
-    if folder.is_dir():
+    if folder.exists():
         return folder
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise FileNotFoundError(

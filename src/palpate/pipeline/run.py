@@ -10,7 +10,7 @@ import pandas as pd
 from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
-from palpate.models import VLSM
+from palpate.models import PixelModel
 from palpate.pipeline import stages
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
@@ -98,7 +98,7 @@ def make_report(folder: Path) -> Path:
 
 
 def _evaluate(
-    config: RunConfig, model: VLSM, data: PromptedDataset, folder: Path, progress: Progress
+    config: RunConfig, model: PixelModel, data: PromptedDataset, folder: Path, progress: Progress
 ) -> None:
     with measured("evaluate", folder):
         stages.score_baseline(config, data, progress)
@@ -111,7 +111,7 @@ def _evaluate(
 def _examine(
     config: RunConfig,
     rows: pd.DataFrame,
-    model: VLSM,
+    model: PixelModel,
     data: PromptedDataset,
     folder: Path,
     progress: Progress,

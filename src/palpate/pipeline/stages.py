@@ -14,10 +14,19 @@ from palpate.data import PromptedDataset, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.pool import pool
 from palpate.evaluation import ExampleStore, evaluate
-from palpate.models import VLSM, build_from_dinov2, load_model
+from palpate.models import (
+    FAMILIES,
+    Learns,
+    PixelModel,
+    build_from_dinov2,
+    find_family,
+    is_checkpoint,
+    load_model,
+)
+from palpate.models.adapters import AdapterName
 from palpate.models.weights import fingerprint, read_weights
 from palpate.pipeline.attacking import attacks_of
-from palpate.pipeline.config import BuildConfig, DataConfig, RunConfig
+from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
 from palpate.progress import Progress
 from palpate.training import pretrain, train
 from palpate.types import Attack
@@ -29,7 +38,7 @@ class Splits:
 
     Attributes:
         attacked: What is attacked and scored.
-        taught: Training and validation split, if there is an adapter to train.
+        taught: Training and validation split, if there is anything to train.
     """
 
     attacked: PromptedDataset
@@ -40,7 +49,7 @@ def load_splits(config: RunConfig) -> Splits:
     """Find the data set of a run and check every file of it."""
     load, wanted = _loader(config.data, config.seed), config.data
     attacked = load(split=config.evaluate.split, limit=wanted.test_limit)
-    if config.model.adapter is None:
+    if not config.model.trains:
         return Splits(attacked, None)
     train, val = (
         load(split=split, limit=limit)
@@ -92,20 +101,30 @@ def base_model(config: RunConfig, progress: Progress) -> Path | str:
     return out
 
 
-def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
-    """The model with its trained adapter; trained first unless that is done."""
-    base = base_model(config, progress)
-    wanted = config.model
-    model = load_model(
-        base, wanted.adapter, init=wanted.init, width=wanted.width, seed=config.seed,
-        device=device(config),
-    )  # fmt: skip
+def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
+    """The model with what is trained of it; trained first unless that is done."""
+    base, wanted = base_model(config, progress), config.model
+    adapter, learns = _chosen(wanted, base)
+    load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
+    model = load(base, adapter, init=wanted.init, width=wanted.width)
     if splits.taught is None:
         return model
+    model.learn(learns)
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    return load_model(out, base=base, device=device(config))
+    return load(out, base=base)
+
+
+def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, Learns]:
+    """Which adapter goes in and what learns: all of it, where there is no place for adapters."""
+    by_default = wanted.adapter == ModelConfig.adapter
+    if by_default and not is_checkpoint(Path(base)):
+        family, _ = find_family(str(base))
+        if not FAMILIES[family].adapters:
+            return None, wanted.learns or "all"
+    # Where there is no place for an adapter that was asked for, load_model refuses it.
+    return wanted.adapter, wanted.learns or ("adapters" if wanted.adapter else "nothing")
 
 
 def planned_attacks(config: RunConfig) -> dict[str, Attack]:
@@ -119,7 +138,7 @@ def planned_attacks(config: RunConfig) -> dict[str, Attack]:
 
 
 def press(
-    config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress
+    config: RunConfig, model: PixelModel, data: PromptedDataset, progress: Progress
 ) -> pd.DataFrame:
     """Attack the model and score it; rows and examples go to the run folder."""
     wanted = config.evaluate
@@ -143,10 +162,17 @@ def press(
 def score_baseline(
     config: RunConfig, data: PromptedDataset, progress: Progress
 ) -> pd.DataFrame | None:
-    """Clean scores of the model without its adapter: the frozen-encoder baseline."""
-    if not config.evaluate.baseline or config.model.adapter is None:
+    """Clean scores of the model before it was trained: the frozen-encoder baseline."""
+    if not config.evaluate.baseline or not config.model.trains:
         return None
-    model = load_model(base_model(config, progress), device=device(config))
+    model = load_model(
+        base_model(config, progress),
+        options=config.model.options,
+        seed=config.seed,
+        device=device(config),
+    )
+    if model.fresh:
+        return None
     return evaluate(
         model,
         data,
