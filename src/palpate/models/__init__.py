@@ -1,7 +1,9 @@
 """Models: from images and prompts to logits."""
 
 from palpate.models.adapters import ADAPTERS, adapt, adapter_state
+from palpate.models.biomedclip import DecoderParts, build_from_biomedclip
 from palpate.models.checkpoints import is_checkpoint, save_checkpoint
+from palpate.models.cris import CrisConfig, build_cris, convert_cris
 from palpate.models.dinov2 import build_from_dinov2
 from palpate.models.directory import write_half, write_model
 from palpate.models.families import FAMILIES, Family, find_family
@@ -11,7 +13,8 @@ from palpate.models.pixel_model import LEARNS, Learns, PixelModel
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.student import StudentSize, shrink
-from palpate.models.vlsm import VLSM, Encoded
+from palpate.models.text_prompted import Encoded, TextPrompted
+from palpate.models.vlsm import VLSM
 from palpate.models.vocabulary import learn_vocabulary
 
 __all__ = [
@@ -19,6 +22,8 @@ __all__ = [
     "FAMILIES",
     "LEARNS",
     "VLSM",
+    "CrisConfig",
+    "DecoderParts",
     "Encoded",
     "Family",
     "Learns",
@@ -26,10 +31,14 @@ __all__ = [
     "Preprocessing",
     "Request",
     "StudentSize",
+    "TextPrompted",
     "adapt",
     "adapter_state",
     "as_vlsm",
+    "build_cris",
+    "build_from_biomedclip",
     "build_from_dinov2",
+    "convert_cris",
     "find_family",
     "is_checkpoint",
     "learn_vocabulary",

@@ -20,8 +20,8 @@ from torch import Tensor
 from palpate.models.bert_names import config_of_bert, to_bert_names
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig
-from palpate.models.cris.config import OPENAI_MEAN, OPENAI_STD
 from palpate.models.pickled import read_pickled
+from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
 from palpate.models.timm_names import config_of_tower, to_tower_names
 from palpate.models.tokenizer import FILES, WORDPIECE, has_wordpiece
 from palpate.models.weights import (
@@ -88,17 +88,28 @@ def build_from_biomedclip(
     texts = tokenizer or folder
     if not has_wordpiece(texts):
         raise FileNotFoundError(f"{texts} has neither {' nor '.join(WORDPIECE)}; pass tokenizer=.")
+    config, state, processor = assembled(folder, decoder)
+    _write(out, config, state, processor, texts)
+    return out
+
+
+def assembled(
+    folder: Path, decoder: DecoderParts
+) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
+    """Sizes and weights of the whole model, and what its image processor does.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
+    """
     config, state, values = read_biomedclip(folder)
     config = _with_decoder(config, decoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(decoder.seed)
         fresh = CLIPSeg(config).state_dict()
     parts = _pretrained(decoder.pretrained) if decoder.pretrained is not None else {}
-    towers = {k: v for k, v in fresh.items() if k.startswith("clip.")}
-    check_keys(towers, state, str(folder))
+    check_keys({k for k in fresh if k.startswith("clip.")}, state, str(folder))
     check_shapes(fresh, state | parts, str(folder))
-    _write(out, config, fresh | state | parts, values.get("preprocess_cfg", {}), texts)
-    return out
+    return config, fresh | state | parts, _processor(config, values.get("preprocess_cfg") or {})
 
 
 def read_biomedclip(folder: Path) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
@@ -206,20 +217,23 @@ def _pretrained(source: str | Path) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if k.startswith("decoder.")}
 
 
+def _processor(config: ClipSegConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    side = config.vision.image_size
+    return {
+        "size": {"height": side, "width": side},
+        "image_mean": given.get("mean", OPENAI_MEAN),
+        "image_std": given.get("std", OPENAI_STD),
+    }
+
+
 def _write(
     out: Path,
     config: ClipSegConfig,
     state: Mapping[str, Tensor],
-    processing: Mapping[str, Any],
+    processor: Mapping[str, Any],
     texts: Path,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    side = config.vision.image_size
-    processor = {
-        "size": {"height": side, "width": side},
-        "image_mean": processing.get("mean", OPENAI_MEAN),
-        "image_std": processing.get("std", OPENAI_STD),
-    }
     write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
     for name in (*FILES, *WORDPIECE):
         if (texts / name).is_file() and texts.resolve() != out.resolve():

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palpate.hints import did_you_mean
+from palpate.models.cris.model import is_cris, load_cris
+from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
 from palpate.models.load_clipseg import load_clipseg
 from palpate.models.pixel_model import PixelModel
 from palpate.models.request import Request
@@ -55,6 +57,17 @@ FAMILIES: dict[str, Family] = {
         "CLIPSeg in Hugging Face's layout: hub name or folder",
         reads=lambda place: model_type(place) == "clipseg",
         adapters=True,
+    ),
+    "biomedclip": Family(
+        load_biomedclip,
+        "BiomedCLIP as open_clip publishes it, with CLIPSeg's decoder: hub name or folder",
+        reads=is_biomedclip,
+        adapters=True,
+    ),
+    "cris": Family(
+        load_cris,
+        "CRIS: folder made by convert_cris, or a community checkpoint (.pth)",
+        reads=is_cris,
     ),
 }
 

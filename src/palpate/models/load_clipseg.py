@@ -1,11 +1,14 @@
 """CLIPSeg in Hugging Face's layout: a folder of configuration, weights and tokenizer."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from palpate.data.pixels import read_pair
 from palpate.models.adapters import adapt
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig
@@ -15,6 +18,7 @@ from palpate.models.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
+    check_side,
     next_multiple,
 )
 from palpate.models.request import Request
@@ -33,6 +37,7 @@ from palpate.models.weights import (
 _DERIVED = ".position_ids"
 # Of the image processor, before and since transformers 5.
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+OPTIONS = ("size", "example", "mask")
 
 
 def load_clipseg(request: Request) -> VLSM:
@@ -40,19 +45,36 @@ def load_clipseg(request: Request) -> VLSM:
 
     Raises:
         FileNotFoundError: If its weights or tokenizer are not there.
-        ValueError: If it is not a CLIPSeg, its weights do not fit, or the adapter is unknown.
+        ValueError: If it is not a CLIPSeg, its weights do not fit, or adapter or options make no
+            sense.
     """
-    if request.options:
-        raise ValueError(
-            f"{request.name} is a CLIPSeg and has no options, got {', '.join(request.options)}."
-        )
-    model = _load_base(request)
+    request.check_options(OPTIONS)
+    return equipped(_load_base(request), request)
+
+
+def equipped(model: VLSM, request: Request) -> VLSM:
+    """With the adapter, the size and the example that were asked for.
+
+    Options are ``size``: side of the network's input in pixels, a multiple of the patch;
+    ``example``: image that is shown in place of prompts; ``mask``: what in it is meant.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If adapter or options make no sense.
+    """
+    options = request.options
+    if "size" in options:
+        side = check_side(options["size"], model.net.patch_size)
+        model.preprocessing = replace(model.preprocessing, size=side)
     if request.adapter is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
             adapt(model.net, request.adapter, init=request.init, width=request.width)
         model.adapter, model.adapter_init = request.adapter, request.init
         model.adapter_width = request.width
+    if "example" in options or "mask" in options:
+        _show(model, options)
+    model.options = {name: _plain(value) for name, value in options.items()}
     return model
 
 
@@ -95,6 +117,25 @@ def _load_base(request: Request) -> VLSM:
         licence=values.get("palpate", {}).get("licence", _licence(request.name)),
         origin="comes with palpate" if request.name in EMBEDDED else request.name,
     )
+
+
+def _show(model: VLSM, options: Mapping[str, Any]) -> None:
+    given = {name: Path(options[name]) for name in ("example", "mask") if name in options}
+    if len(given) < 2:
+        raise ValueError(
+            f"Expected options example and mask together, an image and what in it is meant, got "
+            f"{next(iter(given))} alone."
+        )
+    for path in given.values():
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}, which an option names.")
+    image, mask = read_pair(given["example"], given["mask"])
+    model.show(image[None], mask[None])
+
+
+def _plain(value: Any) -> Any:
+    """For the card of a checkpoint: files are found again wherever that is read."""
+    return str(Path(value).resolve()) if isinstance(value, str | Path) else value
 
 
 def _empty_net(values: dict[str, Any], folder: Path) -> CLIPSeg:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors.torch import load_file
@@ -11,6 +12,7 @@ from torch import Tensor
 # Where training scripts put the weights inside what they save, and what they prefix names with.
 _WRAPPERS = ("state_dict", "model")
 _PREFIX = "module."
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 # Starts of names by which the checkpoints of a family are known.
 _FAMILIES = {
@@ -46,13 +48,26 @@ def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
+def holds(path: Path, marks: tuple[str, ...]) -> bool:
+    """Whether a file's tensors are called like this; False where it cannot be read safely."""
+    if not path.is_file() or path.suffix not in _SUFFIXES:
+        return False
+    try:
+        values = _unwrap(_read(path), path)
+    except ValueError:
+        return False
+    return _has({name.removeprefix(_PREFIX): tensor for name, tensor in values.items()}, marks)
+
+
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Tensors of files in today's format stay on the disk until they are used.
+        mapped = is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         # PyTorch's own text ends in advice to switch this safety off.
         reason = str(error).strip().split("\n")[0][:200]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 from palpate.types import Images
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,17 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+def check_side(side: Any, multiple: int) -> int:
+    """The side of a network's input, if it is one.
+
+    Raises:
+        ValueError: If it is not a positive whole number of patches.
+    """
+    if not isinstance(side, int) or side < multiple or side % multiple:
+        raise ValueError(f"Expected a size that is a multiple of {multiple} pixels, got {side!r}.")
+    return side
 
 
 def next_multiple(side: int, multiple: int) -> int:

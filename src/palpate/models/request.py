@@ -1,10 +1,11 @@
 """What ``load_model`` was asked for, as a family of models gets to see it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from palpate.hints import did_you_mean
 from palpate.models.adapters import AdapterInit, AdapterName
 
 
@@ -37,6 +38,19 @@ class Request:
         """Folder or file of the model, which a family that reads files always gets."""
         assert self.place is not None
         return self.place
+
+    def check_options(self, known: Collection[str]) -> None:
+        """Refuse options that the family does not have.
+
+        Raises:
+            ValueError: If there are others than the known ones.
+        """
+        for name in self.options:
+            if name not in known:
+                raise ValueError(
+                    f"Expected options of {self.name} among {', '.join(known)}, got {name!r}."
+                    f"{did_you_mean(name, known)}"
+                )
 
     def refuse_adapter(self) -> None:
         """Of families without places for adapters.

@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palpate.models.cris.config import OPENAI_MEAN, OPENAI_STD, CrisConfig, config_of
+from palpate.models.cris.config import CrisConfig, config_of
 from palpate.models.cris.network import CRIS
 from palpate.models.pickled import read_pickled
+from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
 from palpate.models.tokenizer import FILES, has_tokenizer
 from palpate.models.weights import check_keys, check_shapes, write_text, write_weights
 
+# Starts of names that tell a CRIS from other families.
+MARKS = ("backbone.visual.attnpool.", "neck.", "proj.")
 # Buffers that files written by PyTorch before 0.4.1 lack.
 _COUNTER = ".num_batches_tracked"
 
@@ -36,18 +39,28 @@ def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]
         ValueError: If it cannot be read without running code, is of another family, or has missing
             or unexpected tensors, the first ten of which are named.
     """
-    state = read_pickled(path, family="CRIS", marks=("backbone.visual.attnpool", "neck.", "proj."))
+    state = read_pickled(path, family="CRIS", marks=MARKS)
     try:
         config = config_of(state, **changes)
     except KeyError as error:
         raise ValueError(f"The weights of {path} lack {error}, which a CRIS has.") from None
+    check_state(config, state, path)
+    return config, state
+
+
+def check_state(config: CrisConfig, state: dict[str, Tensor], source: Path) -> None:
+    """Refuse weights that do not fit; counters that old files lack are added.
+
+    Raises:
+        ValueError: If tensors are missing, unexpected, or of other shapes.
+    """
     with torch.device("meta"):
         wanted = CRIS(config).state_dict()
-    counters = {k: torch.tensor(0) for k in wanted if k.endswith(_COUNTER)}
-    state = counters | state
-    check_keys(wanted, state, str(path))
-    check_shapes(wanted, state, str(path))
-    return config, state
+    for name in wanted.keys() - state.keys():
+        if name.endswith(_COUNTER):
+            state[name] = torch.tensor(0)
+    check_keys(wanted, state, str(source))
+    check_shapes(wanted, state, str(source))
 
 
 def convert_cris(checkpoint: Path, tokenizer: Path, out: Path, **changes: Any) -> Path:

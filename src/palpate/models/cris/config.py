@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 FAMILY = "cris"
-OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+# Fields that weights do not tell.
+UNTOLD = ("size", "threshold", "dropout", "decoder_heads")
 
 # CLIP's attention heads are this wide everywhere.
 _HEAD = 64
@@ -66,6 +66,8 @@ class CrisConfig:
             )
         if self.size < 32 or self.size % 32:
             raise ValueError(f"Expected a size that is a multiple of 32 pixels, got {self.size}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"Expected a dropout in [0, 1), got {self.dropout}.")
 
     @property
     def image_heads(self) -> int:
