@@ -115,7 +115,7 @@ class ClipSegConfig:
         text = values.get("text_config") or {}
         return cls(
             vision=_read(VisionConfig, values.get("vision_config") or {}),
-            text=_read(BertConfig if text.get("model_type") == _BERT else TextConfig, text),
+            text=_read_text(text),
             **own | {name: ours[name] for name in _OURS if name in ours},
         )
 
@@ -134,6 +134,12 @@ class ClipSegConfig:
             "text_config": {"model_type": kind, **text},
             "palpate": {k: v for k, v in ours.items() if v is not None},
         }
+
+
+def _read_text(values: dict[str, Any]) -> TextConfig | BertConfig:
+    if values.get("model_type") == _BERT:
+        return _read(BertConfig, values)
+    return _read(TextConfig, values)
 
 
 def _read(kind: type[_Part], values: dict[str, Any]) -> _Part:

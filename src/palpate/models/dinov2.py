@@ -109,6 +109,7 @@ def build_from_dinov2(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = CLIPSeg(config)
+    assert isinstance(net.clip.text_model, TextTower)
     _initialise_embeddings(net.clip.text_model, seed)
     state = net.state_dict()
     state.update(_read_tower(folder, net))

@@ -122,9 +122,9 @@ def _load_wordpiece(folder: Path) -> Any:
             f"{folder} has no tokenizer ({' or '.join(WORDPIECE)}), so no prompt can be read. Pass "
             "load_model(..., tokenizer=FOLDER)."
         )
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
-    return BertTokenizerFast.from_pretrained(str(folder))
+    return BertTokenizer.from_pretrained(str(folder))
 
 
 def _check_wordpiece(tokenizer: Any, config: BertConfig, folder: Path) -> None:

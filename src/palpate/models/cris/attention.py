@@ -30,7 +30,7 @@ class Attention(nn.Module):
         """What each query finds; ``keep`` says which keys there are to be found."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            heads_apart(F.linear(x, weight, bias), self.heads)
             for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
         )
         mixed = F.scaled_dot_product_attention(
@@ -41,3 +41,9 @@ class Attention(nn.Module):
         )  # fmt: skip
         found: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return found
+
+
+def heads_apart(x: Float[Tensor, "b n d"], heads: int) -> Float[Tensor, "b heads n e"]:
+    """The channels of each head, which attends for itself."""
+    b, n, d = x.shape
+    return x.view(b, n, heads, d // heads).transpose(1, 2)

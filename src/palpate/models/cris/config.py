@@ -91,7 +91,9 @@ class CrisConfig:
                 f"Expected the configuration of a CRIS (model_type {FAMILY!r}), got model_type "
                 f"{values.get('model_type')!r}."
             )
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         del given["model_type"]
         unknown = given.keys() - {f.name for f in fields(cls)}
         if unknown:

@@ -75,7 +75,7 @@ class Decoder(nn.Module):
         for layer in self.layers:
             x = layer(x, words, keep, places)
         out: Tensor = self.norm(x)
-        return out.transpose(1, 2).unflatten(2, (h, w))
+        return out.transpose(1, 2).reshape(features.shape)
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "n d"]:

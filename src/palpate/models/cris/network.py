@@ -109,5 +109,5 @@ class CRIS(nn.Module):
     ) -> tuple[Float[Tensor, "b j"], Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
         given, context = self.config, self.config.context
         sizes = [given.joint, context * given.text, context]
-        sentence, words, kept = condition.split(sizes, dim=1)
-        return sentence, words.unflatten(1, (context, given.text)), kept > 0.5
+        sentence, words, kept = torch.split(condition, sizes, dim=1)
+        return sentence, words.view(-1, context, given.text), kept > 0.5

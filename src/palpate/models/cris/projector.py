@@ -30,7 +30,7 @@ class Projector(nn.Module):
     ) -> Float[Tensor, "b 1 hh ww"]:
         x = self.vis(features)
         kernels = self.txt(sentence)
-        weight = kernels[:, :-1].unflatten(1, (x.shape[1], _KERNEL, _KERNEL))
+        weight = kernels[:, :-1].reshape(-1, x.shape[1], _KERNEL, _KERNEL)
         # Images in place of channels, one group each: every image gets its own kernel.
         logits = F.conv2d(
             x.flatten(0, 1)[None], weight, kernels[:, -1], padding=_KERNEL // 2, groups=len(x)

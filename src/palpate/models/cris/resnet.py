@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palpate.models.cris.attention import heads_apart
 from palpate.models.cris.config import CrisConfig
 
 _EXPANSION = 4
@@ -60,16 +61,16 @@ class SpatialPooling(nn.Module):
         grid = (x.shape[2], x.shape[3])
         places = (x + self._positions(grid)).flatten(2).transpose(1, 2)
         query, key, value = (
-            project(places).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            heads_apart(project(places), self.heads)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         found: Tensor = self.c_proj(mixed)
-        return F.relu(found.transpose(1, 2).unflatten(2, grid) + self.connect(x))
+        return F.relu(found.transpose(1, 2).reshape(len(x), -1, *grid) + self.connect(x))
 
     def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 c h w"]:
         """Embeddings of the places, stretched bicubically; the first is that of the pooled one."""
-        trained = self.positional_embedding[1:].T.unflatten(1, (self.side, self.side))[None]
+        trained = self.positional_embedding[1:].T.reshape(1, -1, self.side, self.side)
         return F.interpolate(trained, size=grid, mode="bicubic", align_corners=False)
 
 
