@@ -23,7 +23,7 @@ def highlighted(
     background: float = 0.1,
     blur: float = 3.0,
     margin: float = 0.1,
-) -> Images:
+) -> Float[Tensor, "1 c side side"]:
     """The object of a mask on a faint and blurred background, cropped to a square.
 
     Args:
@@ -80,7 +80,7 @@ def _range(hit: Tensor, margin: float) -> slice:
     return slice(max(0, first - wide), min(len(hit), last + wide))
 
 
-def _squared(image: Images, colour: Float[Tensor, "1 c 1 1"]) -> Images:
+def _squared(image: Images, colour: Float[Tensor, "1 c 1 1"]) -> Float[Tensor, "1 c side side"]:
     """With bars of one colour on both sides, until it is as high as wide."""
     height, width = image.shape[2:]
     side = max(height, width)

@@ -53,20 +53,19 @@ def holds(path: Path, marks: tuple[str, ...]) -> bool:
     if not path.is_file() or path.suffix not in _SUFFIXES:
         return False
     try:
-        values = _unwrap(_read(path), path)
+        # Names are enough: where they can, tensors stay on the disk.
+        values = _unwrap(_read(path, mapped=is_zipfile(path)), path)
     except ValueError:
         return False
     return _has({name.removeprefix(_PREFIX): tensor for name, tensor in values.items()}, marks)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, *, mapped: bool = False) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # Tensors of files in today's format stay on the disk until they are used.
-        mapped = is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         # PyTorch's own text ends in advice to switch this safety off.
