@@ -21,8 +21,8 @@ def logits(hf, adapters, name, pixels, tokens):
     kind, reach = name.split("-")
     deepest = max(hf.config.extract_layers)
     vision, text = hf.clip.vision_model, hf.clip.text_model
-    dense_v = kind == "dense"
-    dense_l = kind == "dense" and "l" in reach
+    dense_v = kind in ("dense", "telescopic")
+    dense_l = dense_v and "l" in reach
 
     x = vision.pre_layrnorm(vision.embeddings(pixels, interpolate_pos_encoding=True))
     states = tower(vision, x, adapters, "vision_model", deepest if dense_v else 0)

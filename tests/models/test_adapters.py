@@ -13,6 +13,7 @@ from .test_clipseg import published as published_config
 
 PROMPTS = ["a polyp", "skin, dark"]
 every_adapter = pytest.mark.parametrize("name", ADAPTERS)
+every_module = pytest.mark.parametrize("name", [n for n in ADAPTERS if "lora" not in n])
 
 PUBLISHED_COUNTS = {
     "shallow-v": 2_363_136,
@@ -21,6 +22,14 @@ PUBLISHED_COUNTS = {
     "dense-v": 1_784_448,
     "dense-vl": 2_974_464,
     "dense-vlc": 3_237_376,
+}
+# Sums of 2 d r + r + d over places; width 64 in equal steps over nine blocks is 320 in all.
+OUR_COUNTS = {
+    "telescopic-v": 2 * (1537 * 320 + 9 * 768),
+    "telescopic-vl": 2 * (1537 * 320 + 9 * 768) + 2 * (1025 * 320 + 9 * 512),
+    "telescopic-vlc": 997_504 + 665_216 + 262_912,
+    "lora-v": 10 * 2 * 8 * (768 + 768),
+    "lora-vl": 10 * 2 * 8 * (768 + 768) + 12 * 2 * 8 * (512 + 512),
 }
 
 
@@ -32,7 +41,7 @@ def places(net):
     return [name for name, part in net.named_modules() if isinstance(part, Adapter)]
 
 
-@pytest.mark.parametrize(("name", "count"), PUBLISHED_COUNTS.items())
+@pytest.mark.parametrize(("name", "count"), (PUBLISHED_COUNTS | OUR_COUNTS).items())
 def test_full_size_trains_as_many_parameters_as_published(name, count):
     with torch.device("meta"):  # sizes without numbers
         net = CLIPSeg(published_config())
@@ -49,7 +58,7 @@ def test_a_fresh_adapter_changes_nothing(name, clipseg, pixels):
         torch.testing.assert_close(adapted(pixels, PROMPTS), expected, rtol=0, atol=0)
 
 
-@every_adapter
+@every_module
 def test_a_fresh_published_adapter_does_change_the_model(name, clipseg, pixels):
     base, adapted = load_model(clipseg), load_model(clipseg, name, init="paper")
     with torch.no_grad():
@@ -57,7 +66,7 @@ def test_a_fresh_published_adapter_does_change_the_model(name, clipseg, pixels):
 
 
 @pytest.mark.reference
-@every_adapter
+@every_module
 def test_published_form_equals_an_implementation_apart(name, hf, clipseg, pixels):
     model = load_model(clipseg, name, init="paper", width=8, seed=3)
     with torch.no_grad():
@@ -71,7 +80,7 @@ def test_published_form_equals_an_implementation_apart(name, hf, clipseg, pixels
         tiny.same(model(pixels, PROMPTS), theirs)
 
 
-@every_adapter
+@every_module
 def test_gradient_reaches_every_adapter(name, clipseg, pixels):
     model = load_model(clipseg, name, width=8)
     model(pixels, PROMPTS).square().sum().backward()
@@ -83,7 +92,7 @@ def test_gradient_reaches_every_adapter(name, clipseg, pixels):
     assert all(total > 0 for total in reached.values()), reached
 
 
-@every_adapter
+@every_module
 def test_gradient_reaches_every_published_parameter(name, clipseg, pixels):
     model = load_model(clipseg, name, init="paper", width=8)
     model(pixels, PROMPTS).square().sum().backward()
@@ -154,6 +163,7 @@ def test_text_layers_are_taken_at_the_same_relative_depth(vocabulary, tmp_path):
         ({"adapter": "dense"}, "Expected an adapter of dense-v, .*got 'dense'"),
         ({"adapter": "dense-v", "init": "zero"}, "init to be one of identity, paper, got 'zero'"),
         ({"adapter": "dense-v", "width": 0}, "adapter width >= 1, got 0"),
+        ({"adapter": "lora-v", "init": "paper"}, "'identity' for lora-v, which has no other"),
     ],
 )
 def test_senseless_adapters_are_refused(wrong, message, clipseg, unchecked):

@@ -48,8 +48,10 @@ def logits(model, pixels):
         return model(pixels, PROMPTS)
 
 
-@pytest.mark.parametrize("init", ["identity", "paper"])
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize(
+    ("name", "init"),
+    [(n, i) for n in ADAPTERS for i in ("identity", "paper") if i == "identity" or "lora" not in n],
+)
 def test_a_loaded_checkpoint_is_the_saved_model(name, init, clipseg, tmp_path, pixels):
     model = train_a_little(load_model(clipseg, name, init=init, width=4))
     save_checkpoint(model, tmp_path)

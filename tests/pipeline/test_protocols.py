@@ -100,7 +100,7 @@ def test_an_attack_without_a_published_form_is_refused(values):
         "attacks": {"margin-pgd": {"attack": "pgd"}},
     }
     config = config_from(values | {"evaluate": evaluate})
-    from palpate.pipeline.stages import planned_attacks
+    from palpate.pipeline.plan import planned_attacks
 
     assert planned_attacks(config)["margin-pgd"].func is published_pgd
     assert "published_pgd" in ATTACKS

@@ -1,25 +1,49 @@
 """Models: from images and prompts to logits."""
 
 from palpate.models.adapters import ADAPTERS, adapt, adapter_state
-from palpate.models.checkpoints import save_checkpoint
+from palpate.models.biomedclip import DecoderParts, build_from_biomedclip
+from palpate.models.checkpoints import is_checkpoint, save_checkpoint
+from palpate.models.cris import CrisConfig, build_cris, convert_cris
 from palpate.models.dinov2 import build_from_dinov2
 from palpate.models.directory import write_half, write_model
+from palpate.models.families import FAMILIES, Family, find_family
+from palpate.models.load_clipseg import as_vlsm, load_vlsm
 from palpate.models.loading import load_model
+from palpate.models.pixel_model import LEARNS, Learns, PixelModel
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.request import Request
 from palpate.models.student import StudentSize, shrink
-from palpate.models.vlsm import VLSM, Encoded, Preprocessing
+from palpate.models.text_prompted import Encoded, TextPrompted
+from palpate.models.vlsm import VLSM
 from palpate.models.vocabulary import learn_vocabulary
 
 __all__ = [
     "ADAPTERS",
+    "FAMILIES",
+    "LEARNS",
     "VLSM",
+    "CrisConfig",
+    "DecoderParts",
     "Encoded",
+    "Family",
+    "Learns",
+    "PixelModel",
     "Preprocessing",
+    "Request",
     "StudentSize",
+    "TextPrompted",
     "adapt",
     "adapter_state",
+    "as_vlsm",
+    "build_cris",
+    "build_from_biomedclip",
     "build_from_dinov2",
+    "convert_cris",
+    "find_family",
+    "is_checkpoint",
     "learn_vocabulary",
     "load_model",
+    "load_vlsm",
     "save_checkpoint",
     "shrink",
     "write_half",

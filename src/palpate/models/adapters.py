@@ -10,11 +10,17 @@ and with three reaches::
     *-vl       and text tower
     *-vlc      and the projected text that conditions the decoder (width 256)
 
+``telescopic-*`` are dense ones whose width grows with depth, in equal steps up to 64: deep blocks
+have more to learn (Mishra et al., 2025, https://arxiv.org/abs/2512.13855; the steps are ours).
+``lora-v`` and ``lora-vl`` are not modules behind others but additions to their weights, see
+:mod:`palpate.models.lora` (rank 8).
+
 A fresh adapter is the identity: its up-projection starts at zero. ``init="paper"`` is the published
 form instead: PyTorch's default initialisation and a ReLU after the up-projection too, so that the
 update is never negative and a fresh adapter already changes the model.
 """
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 from jaxtyping import Float
@@ -22,15 +28,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palpate.models.clipseg import CLIPSeg
+from palpate.models.lora import insert_lora, is_lora
 
 AdapterName: TypeAlias = Literal[
-    "dense-v", "dense-vl", "dense-vlc", "shallow-v", "shallow-vl", "shallow-vlc"
-]
+    "dense-v", "dense-vl", "dense-vlc", "shallow-v", "shallow-vl", "shallow-vlc",
+    "telescopic-v", "telescopic-vl", "telescopic-vlc", "lora-v", "lora-vl",
+]  # fmt: skip
 AdapterInit: TypeAlias = Literal["identity", "paper"]
 ADAPTERS: tuple[AdapterName, ...] = get_args(AdapterName)
 INITS: tuple[AdapterInit, ...] = get_args(AdapterInit)
 
-_WIDTHS = {"dense": 64, "shallow": 512, "condition": 256}
+_WIDTHS = {"dense": 64, "telescopic": 64, "shallow": 512, "lora": 8, "condition": 256}
 
 
 class Adapter(nn.Module):
@@ -69,8 +77,9 @@ def adapt(
         name: Where the adapters go, see the head of this file.
         init: ``"identity"`` leaves the model's outputs as they were; ``"paper"`` is the published
             form.
-        width: Size of the bottleneck; by default the published 64 (dense) or 512 (shallow). That
-            of the condition's adapter is always 256.
+        width: Size of the bottleneck: by default the published 64 (dense; of the deepest block,
+            telescopic) or 512 (shallow), or rank 8 (LoRA). That of the condition's adapter is
+            always 256.
 
     Raises:
         ValueError: If name, form or width make no sense, ``net`` already has adapters, or its text
@@ -79,8 +88,13 @@ def adapt(
     _check(net, name, init, width)
     kind, reach = name.split("-")
     net.requires_grad_(False)
-    insert = _insert_dense if kind == "dense" else _insert_shallow
-    insert(net, _WIDTHS[kind] if width is None else width, init, text="l" in reach)
+    size, text = _WIDTHS[kind] if width is None else width, "l" in reach
+    if kind == "lora":
+        insert_lora(net, size, text=text)
+    elif kind == "shallow":
+        _insert_shallow(net, size, init, text=text)
+    else:
+        _insert_dense(net, size, init, text=text, growing=kind == "telescopic")
     if "c" in reach:
         net.condition_slot = Adapter(net.config.projection_dim, _WIDTHS["condition"], init)
     # Fresh weights are drawn on the CPU, so that a seed means the same ones everywhere.
@@ -90,7 +104,7 @@ def adapt(
 def adapter_state(net: nn.Module) -> dict[str, Tensor]:
     """The adapters' parameters by their names in ``net``."""
     places = [f"{name}." for name, part in net.named_modules() if isinstance(part, Adapter)]
-    return {k: v for k, v in net.state_dict().items() if k.startswith(tuple(places))}
+    return {k: v for k, v in net.state_dict().items() if k.startswith(tuple(places)) or is_lora(k)}
 
 
 def text_layer(layer: int, net: CLIPSeg) -> int:
@@ -104,6 +118,8 @@ def text_layer(layer: int, net: CLIPSeg) -> int:
 def _check(net: CLIPSeg, name: str, init: str, width: int | None) -> None:
     if name not in ADAPTERS:
         raise ValueError(f"Expected an adapter of {', '.join(ADAPTERS)}, got {name!r}.")
+    if name.startswith("lora") and init == "paper":
+        raise ValueError(f"Expected init 'identity' for {name}, which has no other, got 'paper'.")
     if init not in INITS:
         raise ValueError(f"Expected init to be one of {', '.join(INITS)}, got {init!r}.")
     if width is not None and width < 1:
@@ -118,7 +134,18 @@ def _check(net: CLIPSeg, name: str, init: str, width: int | None) -> None:
         )
 
 
-def _insert_dense(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) -> None:
+def telescope(width: int, blocks: int) -> list[int]:
+    """Widths that grow with depth in equal steps, up to the width itself.
+
+    >>> telescope(64, 9)
+    [7, 14, 21, 28, 36, 43, 50, 57, 64]
+    """
+    return [max(1, round(width * (block + 1) / blocks)) for block in range(blocks)]
+
+
+def _insert_dense(
+    net: CLIPSeg, width: int, init: AdapterInit, *, text: bool, growing: bool
+) -> None:
     # The deepest tapped block itself is not adapted, as published.
     depth = max(net.config.extract_layers)
     towers = [(net.clip.vision_model.encoder, depth, net.config.vision.hidden_size)]
@@ -127,9 +154,10 @@ def _insert_dense(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) ->
             (net.clip.text_model.encoder, text_layer(depth, net), net.config.text.hidden_size)
         )
     for encoder, blocks, features in towers:
-        for block in encoder.layers[:blocks]:
-            block.after_attention = Adapter(features, width, init)
-            block.after_mlp = Adapter(features, width, init)
+        widths: Sequence[int] = telescope(width, blocks) if growing else [width] * blocks
+        for block, size in zip(encoder.layers[:blocks], widths, strict=True):
+            block.after_attention = Adapter(features, size, init)
+            block.after_mlp = Adapter(features, size, init)
 
 
 def _insert_shallow(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
-from palpate.models.vlsm import VLSM
+from palpate.models.pixel_model import PixelModel
 from palpate.models.weights import (
     check_keys,
     check_shapes,
@@ -39,6 +40,7 @@ class Card:
         adapter_width: Bottleneck, or None for the published one.
         threshold: Probability above which a pixel is foreground.
         training: The configuration of the training, and what it reached.
+        options: Of the family of the model, where its name does not say it all.
         format: Version of the layout of the folder.
     """
 
@@ -50,11 +52,16 @@ class Card:
     adapter_width: int | None = None
     threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     format: int = _FORMAT
 
 
-def save_checkpoint(model: VLSM, folder: Path, training: dict[str, Any] | None = None) -> None:
+def save_checkpoint(
+    model: PixelModel, folder: Path, training: dict[str, Any] | None = None
+) -> None:
     """Write the adapters and whatever else requires gradient; files appear whole or not at all.
+
+    With them go all buffers, for batch statistics change in training.
 
     Args:
         model: As returned by ``load_model`` and trained since.
@@ -66,18 +73,17 @@ def save_checkpoint(model: VLSM, folder: Path, training: dict[str, Any] | None =
     """
     trained = {name for name, p in model.net.named_parameters() if p.requires_grad}
     kept = adapter_state(model.net).keys() | trained
-    state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
-    if not state:
+    if not kept:
         raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
+    kept |= {name for name, _ in model.net.named_buffers()}
+    state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     card = Card(
         base=_portable(model.name),
         base_hash=model.base_hash,
         weights_hash=fingerprint(state),
-        adapter=model.adapter,
-        adapter_init=model.adapter_init,
-        adapter_width=model.adapter_width,
         threshold=model.threshold,
         training=training or {},
+        **{"adapter": None, **model.set_up},
     )
     folder.mkdir(parents=True, exist_ok=True)
     # The card goes last: a checkpoint without one is not a checkpoint.
@@ -121,7 +127,7 @@ def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
     return found[0] if found else card.base
 
 
-def restore(model: VLSM, card: Card, folder: Path) -> None:
+def restore(model: PixelModel, card: Card, folder: Path) -> None:
     """Put a checkpoint's weights into its adapted base model, after checking both.
 
     What was trained requires gradient again, so that saving the model anew loses none of it.
@@ -131,12 +137,25 @@ def restore(model: VLSM, card: Card, folder: Path) -> None:
         ValueError: If the base model has other weights than the checkpoint was trained on, or the
             checkpoint's own were changed.
     """
-    if model.base_hash != card.base_hash:
+    state = _read_trained(folder, card)
+    own = model.net.state_dict()
+    # Where every weight was trained, those it began with do not matter.
+    if state.keys() != own.keys() and model.base_hash != card.base_hash:
         raise ValueError(
             f"The checkpoint {folder} was trained on {card.base} with weights "
             f"{card.base_hash[:12]}…, but {model.name} has {model.base_hash[:12]}…. Pass "
             "base=... with the model it belongs to."
         )
+    check_keys(own.keys() & (state.keys() | adapter_state(model.net).keys()), state, str(folder))
+    check_shapes(own, state, str(folder))
+    model.net.load_state_dict(state, strict=False)
+    for name, parameter in model.net.named_parameters():
+        parameter.requires_grad_(name in state)
+    model.threshold, model.fresh = card.threshold, False
+
+
+def _read_trained(folder: Path, card: Card) -> dict[str, Tensor]:
+    """The weights of a checkpoint, which are what its card says they are."""
     path = folder / _WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; a checkpoint is that file and {_CARD}.")
@@ -149,13 +168,7 @@ def restore(model: VLSM, card: Card, folder: Path) -> None:
             f"{path} is not what {_CARD} beside it describes; copy both again from where they "
             "were written."
         )
-    own = model.net.state_dict()
-    check_keys(own.keys() & (state.keys() | adapter_state(model.net).keys()), state, str(folder))
-    check_shapes(own, state, str(folder))
-    model.net.load_state_dict(state, strict=False)
-    for name, parameter in model.net.named_parameters():
-        parameter.requires_grad_(name in state)
-    model.threshold = card.threshold
+    return state
 
 
 def _portable(name: str) -> str:

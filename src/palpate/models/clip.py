@@ -11,7 +11,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palpate.models.config import LEGACY_END, ClipSegConfig, TextConfig, VisionConfig
+from palpate.models.bert import BertTower
+from palpate.models.config import (
+    LEGACY_END,
+    BertConfig,
+    ClipSegConfig,
+    TextConfig,
+    VisionConfig,
+)
 from palpate.models.transformer import Encoder
 
 
@@ -58,6 +65,12 @@ class VisionTower(nn.Module):
             config.intermediate_size, config.hidden_act, eps,
         )  # fmt: skip
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
+
+    def whole(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """What the whole image is: the normalised class token after the last block."""
+        last: Tensor = self(pixels, [len(self.encoder.layers) - 1])[0]
+        pooled: Tensor = self.post_layernorm(last[:, 0])
+        return pooled
 
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], taps: Sequence[int]
@@ -135,8 +148,21 @@ class CLIP(nn.Module):
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()
         self.vision_model = VisionTower(config.vision, pre_layer_norm=config.pre_layer_norm)
-        self.text_model = TextTower(config.text)
+        self.text_model = (
+            BertTower(config.text)
+            if isinstance(config.text, BertConfig)
+            else TextTower(config.text)
+        )
         width = config.projection_dim
         self.visual_projection = nn.Linear(config.vision.hidden_size, width, bias=False)
-        self.text_projection = nn.Linear(config.text.hidden_size, width, bias=False)
+        self.text_projection = _text_projection(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.6592))
+
+
+def _text_projection(config: ClipSegConfig) -> nn.Module:
+    width, out, hidden = config.text.hidden_size, config.projection_dim, config.projection_hidden
+    if hidden is None:
+        return nn.Linear(width, out, bias=False)
+    return nn.Sequential(
+        nn.Linear(width, hidden, bias=False), nn.GELU(), nn.Linear(hidden, out, bias=False)
+    )

@@ -29,6 +29,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()
         width, depth = config.reduce_dim, len(config.extract_layers)
+        eps = config.decoder_layer_norm_eps or config.vision.layer_norm_eps
         self.conditional_layer = config.conditional_layer
         self.film_mul = nn.Linear(config.projection_dim, width)
         self.film_add = nn.Linear(config.projection_dim, width)
@@ -38,7 +39,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(
             Block(
                 width, config.decoder_num_attention_heads, config.decoder_intermediate_size,
-                "relu", config.vision.layer_norm_eps, pre_norm=False,
+                "relu", eps, pre_norm=False,
             )
             for _ in range(depth)
         )  # fmt: skip
@@ -100,9 +101,39 @@ class CLIPSeg(nn.Module):
         """The same where ``vectors`` stand for the tokens, which only say where a text ends."""
         return self._told(*self.clip.text_model.read(vectors, tokens, self._text_taps))
 
+    def decode(
+        self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "b c"]
+    ) -> Logits:
+        """Logits at the size of the network's input; taps of one image do for many conditions."""
+        logits: Tensor = self.decoder(taps, condition)
+        return logits
+
+    @property
+    def patch_size(self) -> int:
+        """Images have to have a side that is a multiple of this, in pixels."""
+        return self.config.vision.patch_size
+
+    @property
+    def token_table(self) -> nn.Embedding:
+        """The vector of each token."""
+        return self.clip.text_model.embeddings.token_embedding
+
+    @property
+    def text_parameters(self) -> list[nn.Parameter]:
+        """Of all that a text passes through before it meets an image."""
+        clip = self.clip
+        parts = (clip.text_model, clip.text_projection, self.text_slots, self.condition_slot)
+        return [p for part in parts for p in part.parameters()]
+
     @property
     def _text_taps(self) -> list[int]:
         return [int(name) for name in self.text_slots]
+
+    def condition_from(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
+        """The same from examples: what the images show, where texts are projected to."""
+        shown: Tensor = self.clip.visual_projection(self.clip.vision_model.whole(pixels))
+        told: Tensor = self.condition_slot(shown)
+        return told
 
     def _told(
         self, sentence: Float[Tensor, "b d"], states: Sequence[Float[Tensor, "b d"]]

@@ -9,6 +9,10 @@ _Part = TypeVar("_Part")
 # means: the token of the highest number.
 LEGACY_END = 2
 
+# Fields that Hugging Face's CLIPSeg does not have.
+_OURS = ("pre_layer_norm", "projection_hidden", "decoder_layer_norm_eps")
+_BERT = "bert"
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -40,14 +44,33 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class BertConfig:
+    """Sizes of a BERT as text tower; defaults are those of PubMedBERT as BiomedCLIP has it."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    max_position_embeddings: int = 512
+    context_length: int = 256
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+
+
+@dataclass(frozen=True)
 class ClipSegConfig:
     """Sizes of a whole CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
 
-    ``pre_layer_norm`` is ours: a DINOv2 tower has no layer norm in front of its first block.
+    Some are ours, for towers of other families: ``pre_layer_norm``: the image tower has a layer
+    norm in front of its first block; ``projection_hidden``: width of the MLP that projects the
+    text, None for a plain matrix; ``decoder_layer_norm_eps``: of the decoder, None for that of the
+    image tower.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
-    text: TextConfig = field(default_factory=TextConfig)
+    text: TextConfig | BertConfig = field(default_factory=TextConfig)
     projection_dim: int = 512
     extract_layers: tuple[int, ...] = (3, 6, 9)
     reduce_dim: int = 64
@@ -56,6 +79,8 @@ class ClipSegConfig:
     decoder_num_attention_heads: int = 4
     decoder_intermediate_size: int = 2048
     pre_layer_norm: bool = True
+    projection_hidden: int | None = None
+    decoder_layer_norm_eps: float | None = None
 
     def __post_init__(self) -> None:
         depth = self.vision.num_hidden_layers
@@ -82,31 +107,39 @@ class ClipSegConfig:
                 f"Expected the configuration of a CLIPSeg (model_type 'clipseg'), got "
                 f"model_type {values.get('model_type')!r}."
             )
-        known = {f.name for f in fields(cls)} - {"vision", "text"}
+        known = {f.name for f in fields(cls)} - {"vision", "text", *_OURS}
         own = {k: v for k, v in values.items() if k in known and v is not None}
         if "extract_layers" in own:
             own["extract_layers"] = tuple(own["extract_layers"])
-        own["pre_layer_norm"] = values.get("palpate", {}).get("pre_layer_norm", True)
+        ours = values.get("palpate") or {}
+        text = values.get("text_config") or {}
         return cls(
             vision=_read(VisionConfig, values.get("vision_config") or {}),
-            text=_read(TextConfig, values.get("text_config") or {}),
-            **own,
+            text=_read_text(text),
+            **own | {name: ours[name] for name in _OURS if name in ours},
         )
 
     def to_hf(self) -> dict[str, Any]:
         """The dictionary for ``config.json``; the inverse of :meth:`from_hf`."""
         values = asdict(self)
         vision, text = values.pop("vision"), values.pop("text")
-        pre_layer_norm = values.pop("pre_layer_norm")
+        ours = {name: values.pop(name) for name in _OURS}
+        kind = _BERT if isinstance(self.text, BertConfig) else "clipseg_text_model"
         return {
             "model_type": "clipseg",
             "architectures": ["CLIPSegForImageSegmentation"],
             **values,
             "extract_layers": list(self.extract_layers),
             "vision_config": {"model_type": "clipseg_vision_model", **vision},
-            "text_config": {"model_type": "clipseg_text_model", **text},
-            "palpate": {"pre_layer_norm": pre_layer_norm},
+            "text_config": {"model_type": kind, **text},
+            "palpate": {k: v for k, v in ours.items() if v is not None},
         }
+
+
+def _read_text(values: dict[str, Any]) -> TextConfig | BertConfig:
+    if values.get("model_type") == _BERT:
+        return _read(BertConfig, values)
+    return _read(TextConfig, values)
 
 
 def _read(kind: type[_Part], values: dict[str, Any]) -> _Part:

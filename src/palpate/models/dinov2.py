@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from palpate.models.clip import TextTower
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig, TextConfig, VisionConfig
+from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from palpate.models.tokenizer import FILES, has_tokenizer
-from palpate.models.vlsm import IMAGENET_MEAN, IMAGENET_STD
 from palpate.models.weights import (
     check_keys,
     check_shapes,
@@ -109,6 +109,7 @@ def build_from_dinov2(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = CLIPSeg(config)
+    assert isinstance(net.clip.text_model, TextTower)
     _initialise_embeddings(net.clip.text_model, seed)
     state = net.state_dict()
     state.update(_read_tower(folder, net))

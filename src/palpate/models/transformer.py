@@ -8,7 +8,7 @@ until an adapter is put into them.
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,18 +34,30 @@ class Attention(nn.Module):
         self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
-    def forward(self, x: Float[Tensor, "b n d"], *, causal: bool = False) -> Float[Tensor, "b n d"]:
+    def forward(
+        self,
+        x: Float[Tensor, "b n d"],
+        *,
+        causal: bool = False,
+        keep: Bool[Tensor, "b n"] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """What each token finds; ``keep`` says which there are to be found, by default all."""
         b, n, d = x.shape
         query, key, value = (
             project(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = _attend(query, key, value, causal=causal)
+        mixed = _attend(query, key, value, causal=causal, keep=keep)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(b, n, d))
         return out
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, keep: Tensor | None
+) -> Tensor:
+    if keep is not None:
+        mask = keep[:, None, None]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     # In bfloat16 on a CPU the fused kernel is slower than its parts, its backward pass three times.
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
@@ -84,23 +96,39 @@ class Block(nn.Module):
         self.after_attention: nn.Module = nn.Identity()
         self.after_mlp: nn.Module = nn.Identity()
 
-    def forward(self, x: Float[Tensor, "b n d"], *, causal: bool = False) -> Float[Tensor, "b n d"]:
+    def forward(
+        self,
+        x: Float[Tensor, "b n d"],
+        *,
+        causal: bool = False,
+        keep: Bool[Tensor, "b n"] | None = None,
+    ) -> Float[Tensor, "b n d"]:
         if self.pre_norm:
-            x = x + self.after_attention(self.self_attn(self.layer_norm1(x), causal=causal))
+            inner = self.self_attn(self.layer_norm1(x), causal=causal, keep=keep)
+            x = x + self.after_attention(inner)
             x = x + self.after_mlp(self.mlp(self.layer_norm2(x)))
         else:
-            x = self.layer_norm1(x + self.after_attention(self.self_attn(x, causal=causal)))
+            inner = self.self_attn(x, causal=causal, keep=keep)
+            x = self.layer_norm1(x + self.after_attention(inner))
             x = self.layer_norm2(x + self.after_mlp(self.mlp(x)))
         return x
 
 
 class Encoder(nn.Module):
-    """A stack of pre-norm blocks."""
+    """A stack of blocks: CLIP's normalise before, BERT's after."""
 
     def __init__(
-        self, depth: int, width: int, heads: int, hidden: int, activation: str, eps: float
+        self,
+        depth: int,
+        width: int,
+        heads: int,
+        hidden: int,
+        activation: str,
+        eps: float,
+        *,
+        pre_norm: bool = True,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            Block(width, heads, hidden, activation, eps, pre_norm=True) for _ in range(depth)
+            Block(width, heads, hidden, activation, eps, pre_norm=pre_norm) for _ in range(depth)
         )

@@ -1,249 +1,86 @@
-"""A text-prompted segmenter as the rest of palpate sees it: pixels and prompts in, logits out."""
+"""A CLIPSeg as the rest of palpate sees it, prompted by text or by an example."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from palpate.models.adapters import AdapterInit, AdapterName
+from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
 from palpate.models.clipseg import CLIPSeg
-from palpate.models.tokenizer import Tokenizer
-from palpate.types import Images, Logits
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What happens to an image before the network, inside the model and differentiable.
-
-    Attributes:
-        size: Side of the square the network gets, in pixels. None: an image that is square, with a
-            side that the patch divides, goes in as it is; any other is resized to ``fallback``.
-        mean: Subtracted from each channel, in units of pixel value.
-        std: Each channel is divided by it.
-        fallback: See ``size``.
-    """
-
-    size: int | None = None
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    fallback: int = 352
+from palpate.models.example import highlighted
+from palpate.models.pixel_model import Learns
+from palpate.models.text_prompted import TextPrompted
+from palpate.types import Images, Masks
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Images as the decoder sees them.
-
-    Attributes:
-        taps: Hidden states of the image tower, class token first.
-        size: Height and width of the images, in pixels.
-    """
-
-    taps: tuple[Float[Tensor, "b n d"], ...]
-    size: tuple[int, int]
-
-
-class VLSM(nn.Module):
-    """A vision-language segmentation model in pixel space.
-
-    Normalisation, resizing and the text live in here, so that images are RGB in [0, 1] at whatever
-    size they come, an attack's epsilon is in pixel units, and logits have the size of the image.
-
-    Args:
-        net: The network.
-        tokenizer: Makes tokens of prompts.
-        preprocessing: Resizing and normalisation.
-        threshold: A pixel is foreground where its probability exceeds this.
-        name: Where the weights came from.
-        base_hash: Fingerprint of the weights without adapters.
+class VLSM(TextPrompted):
+    """CLIPSeg in pixel space, see :class:`palpate.models.text_prompted.TextPrompted`.
 
     Attributes:
         adapter: What was put into the network by ``load_model``, with ``adapter_init`` and
             ``adapter_width``; None where it has no adapter.
+        options: What else ``load_model`` was told, for the card of a checkpoint.
+        example: Image that is shown in place of texts; None where texts are read.
     """
 
-    def __init__(
-        self,
-        net: CLIPSeg,
-        tokenizer: Tokenizer,
-        preprocessing: Preprocessing,
-        *,
-        threshold: float = 0.5,
-        name: str = "",
-        base_hash: str = "",
-    ) -> None:
-        super().__init__()
-        if not 0 < threshold < 1:
-            raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
-        self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
-        self.threshold, self.name, self.base_hash = threshold, name, base_hash
-        self.adapter: AdapterName | None = None
-        self.adapter_init: AdapterInit = "identity"
-        self.adapter_width: int | None = None
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
-        self._texts: dict[str, Tensor] = {}
-        self._texts_made_with: tuple[object, ...] = ()
+    net: CLIPSeg
+    tower = "vision_model."
+    adapter: AdapterName | None = None
+    adapter_init: AdapterInit = "identity"
+    adapter_width: int | None = None
+    options: Mapping[str, Any] = {}
+    example: Tensor | None = None
 
     @property
-    def threshold_logit(self) -> float:
-        """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
-        return math.log(self.threshold / (1 - self.threshold))
+    def set_up(self) -> Mapping[str, Any]:
+        """The adapter, as a checkpoint's card describes it."""
+        return {
+            "adapter": self.adapter,
+            "adapter_init": self.adapter_init,
+            "adapter_width": self.adapter_width,
+            **({"options": dict(self.options)} if self.options else {}),
+        }
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are, and images have to be."""
-        return self.mean.device
+    def learners(self, what: Learns) -> list[nn.Parameter]:
+        """The adapters alone, with the decoder, or everything."""
+        if what == "all":
+            return list(self.net.parameters())
+        adapters = adapter_state(self.net).keys()
+        if what == "adapters" and not adapters:
+            raise ValueError(
+                f"{self.name} has no adapter that could learn; load it with adapter='dense-vl', "
+                "or let the decoder or all of it learn."
+            )
+        decoder = ("decoder.",) if what == "decoder" else ()
+        return [p for n, p in self.net.named_parameters() if n in adapters or n.startswith(decoder)]
 
-    def forward(
-        self,
-        images: Images,
-        prompts: Sequence[str] | Int64[Tensor, "b n"] | None = None,
-        *,
-        condition: Float[Tensor, "b d"] | None = None,
-    ) -> Logits:
-        """Where in each image is what its prompt names?
+    def show(self, image: Images, mask: Masks | None = None) -> None:
+        """Ask for what an example shows, from now on, in place of prompts, which are ignored.
 
         Args:
-            images: RGB in [0, 1], of any size.
-            prompts: One text per image; or their tokens.
-            condition: In place of prompts: the embedded text, see :meth:`condition`.
-
-        Returns:
-            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
+            image: One image ``(1, 3, h, w)``, RGB in [0, 1].
+            mask: What in it is meant, see :func:`palpate.models.example.highlighted`; None for all.
 
         Raises:
-            ValueError: If there is not one prompt or condition per image.
+            ValueError: If it is not one image, or the mask does not fit it or is empty.
         """
-        if condition is None:
-            condition = self.condition(_one_each(prompts, len(images)))
-        elif prompts is not None or len(condition) != len(images):
-            raise ValueError(
-                f"Expected prompts, or in their place one condition for each of {len(images)} "
-                f"images, got {len(condition)} conditions"
-                f"{'' if prompts is None else ' and prompts too'}."
-            )
-        return self.decode(self.encode(images), condition)
+        if len(image) != 1:
+            raise ValueError(f"Expected one example, got {len(image)} images.")
+        image = image.to(self.device)
+        self.example = image if mask is None else highlighted(image, mask, self.mean)
+        self.text_conditioned = False
 
-    def encode(self, images: Images) -> Encoded:
-        """All that the model makes of images before it is told what to look for."""
-        height, width = images.shape[2:]
-        return Encoded(tuple(self.net.features(self.to_network(images))), (height, width))
-
-    def decode(self, encoded: Encoded, condition: Float[Tensor, "b d"]) -> Logits:
-        """Where what the condition names is, at the size of the images, in float32.
-
-        Args:
-            encoded: Of as many images as there are conditions, or of one for all of them.
-            condition: One row per answer.
-        """
-        logits: Tensor = self.net.decoder(encoded.taps, condition).float()
-        if logits.shape[2:] == encoded.size:
-            return logits
-        return F.interpolate(logits, encoded.size, mode="bilinear", align_corners=False)
-
-    def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
-        """What the network sees: resized (antialiased) and normalised, differentiably."""
-        size = self.input_size(images.shape[2], images.shape[3])
-        if images.shape[2:] != (size, size):
-            images = F.interpolate(
-                images, (size, size), mode="bilinear", align_corners=False, antialias=True
-            )
-        return (images - self.mean) / self.std
-
-    def input_size(self, height: int, width: int) -> int:
-        """Side of the square that an image of this height and width becomes, in pixels."""
-        given = self.preprocessing
-        if given.size is not None:
-            return given.size
-        fits = height == width and height % self.net.config.vision.patch_size == 0
-        return height if fits else given.fallback
-
-    def condition(self, prompts: Sequence[str] | Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        """What the decoder is told to look for, one row per prompt.
-
-        Each text is encoded once and remembered for as long as the weights that read it stay the
-        same and want no gradient.
-        """
-        if isinstance(prompts, Tensor):
-            return self.net.condition(prompts.to(self.device))
-        if torch.is_grad_enabled() and any(p.requires_grad for p in self._text_parameters()):
-            unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
-            encoded = self.net.condition(self.tokenizer(list(unique)).to(self.device))
-            return encoded[[unique[prompt] for prompt in prompts]]
-        self._forget_stale_texts()
-        for prompt in prompts:
-            if prompt not in self._texts:
-                self._texts[prompt] = self._encode(prompt)
-        return torch.stack([self._texts[prompt] for prompt in prompts])
-
-    def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """Like :meth:`condition` for texts of a search, thousands of which nobody remembers."""
-        return self.net.condition(self.tokens(prompts))
-
-    def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """The tokens of each text, padded to the longest."""
-        return self.tokenizer(prompts).to(self.device)
-
-    def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
-        """What tokens spell. To read it again may give other tokens."""
-        return self.tokenizer.texts(tokens)
-
-    @property
-    def special_tokens(self) -> frozenset[int]:
-        """Tokens that are no part of a text, as where it starts and ends."""
-        return self.tokenizer.special
-
-    @property
-    def token_vectors(self) -> Float[Tensor, "v d"]:
-        """The vector of each token of the vocabulary."""
-        table: Tensor = self.net.clip.text_model.embeddings.token_embedding.weight
-        return table
-
-    def read_vectors(
-        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    def asked(
+        self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
-        """Like :meth:`read`, differentiably from the vectors that stand for the tokens."""
-        return self.net.condition_of(vectors, tokens)
+        """What so many images are asked for: their prompts, or what the example shows."""
+        if self.example is None:
+            return super().asked(prompts, images)
+        shown = self.shown(self.example.to(self.device))
+        return shown.expand(images, -1)
 
-    @torch.no_grad()
-    def _encode(self, prompt: str) -> Float[Tensor, " d"]:
-        # Alone and in full precision: what is remembered must not depend, not even by rounding, on
-        # which prompts came along when it was first needed. Else a resumed training would differ.
-        with torch.autocast(self.device.type, enabled=False):
-            return self.net.condition(self.tokenizer([prompt]).to(self.device))[0]
-
-    def _text_parameters(self) -> list[nn.Parameter]:
-        net = self.net
-        parts = (net.clip.text_model, net.clip.text_projection, net.text_slots, net.condition_slot)
-        return [p for part in parts for p in part.parameters()]
-
-    def _forget_stale_texts(self) -> None:
-        """Empty the memory of texts if any weight that reads them is not what it was."""
-        parameters = self._text_parameters()
-        # Most in-place changes raise a tensor's version and moving it gives it another address, but
-        # fused optimisers do neither. So what may be trained is also summed up.
-        trained = [p.detach().sum() for p in parameters if p.requires_grad]
-        stamp = (
-            *((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters),
-            *(torch.stack(trained).tolist() if trained else ()),
-        )
-        if stamp != self._texts_made_with:
-            self._texts.clear()
-            self._texts_made_with = stamp
-
-
-def _one_each(
-    prompts: Sequence[str] | Tensor | None, images: int
-) -> Sequence[str] | Int64[Tensor, "b n"]:
-    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
-        given = "none" if prompts is None else repr(prompts)[:80]
-        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
-    return prompts
+    def shown(self, examples: Images) -> Float[Tensor, "b d"]:
+        """What examples show, one row each, for ``condition`` in place of prompts."""
+        condition: Tensor = self.net.condition_from(self.to_network(examples))
+        return condition

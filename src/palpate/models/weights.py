@@ -14,13 +14,14 @@ from palpate.models.embedded import EMBEDDED
 
 # The second is how the hub names a variant.
 _PICKLED = "pytorch_model.bin"
+_OPEN_CLIP = "open_clip_pytorch_model.bin"
 _FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)
 _INDEX = "model.safetensors.index.json"  # beside weights in several files
-_NEEDED = ["*.json", "*.safetensors", "merges.txt"]
+_NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """The folder of a model: embedded, a local directory, or fetched from the hub into its cache.
+    """Where a model is: embedded, a local folder or file, or fetched from the hub into its cache.
 
     Raises:
         FileNotFoundError: If it is none of these.
@@ -28,7 +29,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
     if str(name) in EMBEDDED:
         return _embedded(str(name))
     folder = Path(name)
-    if folder.is_dir():
+    if folder.exists():
         return folder
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise FileNotFoundError(
@@ -40,7 +41,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
     try:
         folder = Path(snapshot_download(str(name), revision=revision, allow_patterns=_NEEDED))
         if not any(folder.glob("*.safetensors")):
-            snapshot_download(str(name), revision=revision, allow_patterns=[_PICKLED])
+            snapshot_download(str(name), revision=revision, allow_patterns=[_PICKLED, _OPEN_CLIP])
         return folder
     except Exception as error:  # the hub client raises many kinds, all of which mean this
         raise FileNotFoundError(

@@ -12,7 +12,7 @@ import torch
 from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning, UniversalPerturbation
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.hints import did_you_mean
-from palpate.models import VLSM, load_model
+from palpate.models import PixelModel, load_model
 from palpate.pipeline.fitting import FIT, ToFit
 from palpate.types import Attack, Images, Logits, Loss
 
@@ -132,7 +132,7 @@ def _loss(name: str) -> Loss:
 
 
 @cache  # planned before training, and again before the attack
-def _surrogate(name_or_directory: str) -> VLSM:
+def _surrogate(name_or_directory: str) -> PixelModel:
     return load_model(name_or_directory).requires_grad_(False)
 
 

@@ -16,6 +16,7 @@ from palpate.data.hugging_face import parse_name
 from palpate.data.splits import POOLS, PROTOCOLS, members
 from palpate.evaluation.medis_lines import UNTARGETED
 from palpate.hints import did_you_mean
+from palpate.models import Learns
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
 from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
@@ -112,19 +113,31 @@ class ModelConfig:
 
     __pydantic_config__ = _STRICT
     name: str | None = None
-    """A CLIPSeg in Hugging Face's layout, as hub name or directory."""
+    """A name that `palpate models` lists, a CLIPSeg in Hugging Face's layout (hub name or
+    directory), or a checkpoint of palpate."""
     build: BuildConfig | None = None
     """Where there is no name: build and pretrain one."""
     adapter: AdapterName | None = "dense-vl"
-    """Where the adapters go; null trains nothing and attacks the model as it is."""
+    """Where the adapters go in models that have places for them; null and no `learns` trains
+    nothing and attacks the model as it is."""
+    learns: Learns | None = None
+    """`adapters`; `decoder`, with the adapters; `all`; or `nothing`. Null: the adapters, or all of
+    a model that has no places for them."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the model's family, such as the sizes of a network that is made anew."""
     init: AdapterInit = "identity"
     """`identity`, or `paper` for the published form."""
     width: int | None = None
     """Bottleneck of the adapters; null for the published one."""
     checkpoint: Path | None = None
-    """Where the trained adapter is or goes; by default checkpoint/ in the run folder."""
+    """Where what is trained is or goes; by default checkpoint/ in the run folder."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; `auto` takes CUDA where there is one."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained before the model is attacked."""
+        return self.learns != "nothing" and (self.adapter or self.learns) is not None
 
 
 @dataclass(frozen=True)
@@ -232,8 +245,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.model.name is None and self.model.build is None:
             raise ValueError(
-                "Expected model.name (a CLIPSeg: hub name or directory) or model.build (make one "
-                "from a DINOv2), got neither."
+                "Expected model.name (one that `palpate models` lists, a hub name, a directory) or "
+                "model.build (make a CLIPSeg from a DINOv2), got neither."
             )
         if self.model.adapter not in (None, *ADAPTERS):
             raise ValueError(f"Expected model.adapter in {ADAPTERS}, got {self.model.adapter!r}.")

@@ -11,12 +11,14 @@ from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.medis_lines import read_lines
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
-from palpate.models import VLSM
+from palpate.models import PixelModel
 from palpate.pipeline import stages
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
 from palpate.pipeline.folder import open_folder, write_json
+from palpate.pipeline.plan import check_plan
+from palpate.pipeline.pressing import press, press_medis, press_texts, score_baseline
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 
@@ -35,7 +37,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used; found before the first long computation.
     """
-    stages.check_plan(config)
+    check_plan(config)
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
         write_json(folder / "environment.json", describe_environment())
@@ -74,7 +76,7 @@ def evaluate_again(
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     other = replace(config, evaluate=wanted)
-    stages.check_plan(other)
+    check_plan(other)
     splits = stages.load_splits(other)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
@@ -115,14 +117,14 @@ def config_of(folder: Path) -> RunConfig:
 
 
 def _evaluate(
-    config: RunConfig, model: VLSM, splits: stages.Splits, folder: Path, progress: Progress
+    config: RunConfig, model: PixelModel, splits: stages.Splits, folder: Path, progress: Progress
 ) -> None:
     data = splits.attacked
     with measured("evaluate", folder):
-        stages.score_baseline(config, data, progress)
-        rows = stages.press(config, model, splits, progress)
-        stages.press_texts(config, model, data, progress)
-        stages.press_medis(config, model, data, progress)
+        score_baseline(config, data, progress)
+        rows = press(config, model, splits, progress)
+        press_texts(config, model, data, progress)
+        press_medis(config, model, data, progress)
     if config.evaluate.sanity_samples:
         with measured("sanity", folder):
             _examine(config, rows, model, data, folder, progress)
@@ -131,7 +133,7 @@ def _evaluate(
 def _examine(
     config: RunConfig,
     rows: pd.DataFrame,
-    model: VLSM,
+    model: PixelModel,
     data: PromptedDataset,
     folder: Path,
     progress: Progress,

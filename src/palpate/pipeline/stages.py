@@ -7,24 +7,27 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.pool import pool
-from palpate.evaluation import ExampleStore, evaluate, evaluate_texts
-from palpate.evaluation.medis import evaluate_medis, mask_bank
-from palpate.evaluation.text_trials import AnyTextAttack
-from palpate.models import VLSM, build_from_dinov2, load_model
+from palpate.models import (
+    FAMILIES,
+    Learns,
+    PixelModel,
+    build_from_dinov2,
+    find_family,
+    is_checkpoint,
+    load_model,
+)
+from palpate.models.adapters import AdapterName
 from palpate.models.weights import fingerprint, read_weights
-from palpate.pipeline.attacking import attacks_of, wants_bank
-from palpate.pipeline.config import BuildConfig, DataConfig, RunConfig
-from palpate.pipeline.fitting import ToFit, fit_all
-from palpate.pipeline.prompting import text_attacks_of
+from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
+from palpate.pipeline.fitting import ToFit
+from palpate.pipeline.plan import planned_attacks
 from palpate.progress import Progress
 from palpate.training import pretrain, train
-from palpate.types import Attack
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Splits:
 
     Attributes:
         attacked: What is attacked and scored.
-        taught: Training and validation split, if there is an adapter to train.
+        taught: Training and validation split, if there is anything to train.
         seen: Training split, if a perturbation must be fitted to it.
     """
 
@@ -50,7 +53,7 @@ def load_splits(config: RunConfig) -> Splits:
     )
     load = _loader(wanted, wanted.name, seed)
     fits = any(isinstance(attack, ToFit) for attack in planned_attacks(config).values())
-    teaches = config.model.adapter is not None
+    teaches = config.model.trains
     train = load(split="train", limit=wanted.train_limit) if fits or teaches else None
     seen = train if fits else None
     if not teaches or train is None:
@@ -110,131 +113,30 @@ def base_model(config: RunConfig, progress: Progress) -> Path | str:
     return out
 
 
-def tune(config: RunConfig, splits: Splits, progress: Progress) -> VLSM:
-    """The model with its trained adapter; trained first unless that is done."""
-    base = base_model(config, progress)
-    wanted = config.model
-    model = load_model(
-        base, wanted.adapter, init=wanted.init, width=wanted.width, seed=config.seed,
-        device=device(config),
-    )  # fmt: skip
+def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
+    """The model with what is trained of it; trained first unless that is done."""
+    base, wanted = base_model(config, progress), config.model
+    adapter, learns = _chosen(wanted, base)
+    load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
+    model = load(base, adapter, init=wanted.init, width=wanted.width)
     if splits.taught is None:
         return model
+    model.learn(learns)
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    return load_model(out, base=base, device=device(config))
+    return load(out, base=base)
 
 
-def check_plan(config: RunConfig) -> None:
-    """Try out all attacks of a run before anything long begins.
-
-    Raises:
-        ValueError: If the recipe asks for what is not there.
-        FileNotFoundError: If a file that it names is not there.
-    """
-    planned_attacks(config)
-    planned_texts(config)
-
-
-def planned_attacks(config: RunConfig) -> dict[str, Attack | ToFit]:
-    """The attacks of a run on the image, tried out on a model of one line.
-
-    Raises:
-        ValueError: If the recipe asks for what is not there.
-    """
-    wanted = config.evaluate
-    return attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
-
-
-def planned_texts(config: RunConfig) -> dict[str, AnyTextAttack]:
-    """The attacks of a run on the text.
-
-    Raises:
-        ValueError: If the recipe asks for what is not there.
-    """
-    return text_attacks_of(config.evaluate.attacks)
-
-
-def press(config: RunConfig, model: VLSM, splits: Splits, progress: Progress) -> pd.DataFrame:
-    """Attack the model and score it; rows and examples go to the run folder."""
-    wanted, data, seed = config.evaluate, splits.attacked, config.seed
-    planned = planned_attacks(config)
-    attacks = fit_all(planned, model, splits.seen, config.folder / "universal", seed, progress)
-    return evaluate(
-        model,
-        data,
-        {name: _with_bank(attack, data) for name, attack in attacks.items()},
-        epsilons=wanted.radii,
-        out=config.folder / "rows",
-        seed=seed,
-        batch_size=wanted.batch_size,
-        protocol=wanted.choices.protocol,
-        precision=wanted.precision,
-        tolerance=wanted.tolerance,
-        tau=wanted.tau,
-        examples=ExampleStore(config.folder / "examples", wanted.examples),
-        progress=progress,
-    )
-
-
-def press_texts(config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress) -> None:
-    """Attack the prompts, if the recipe says so; rows go to ``texts/`` in the run folder."""
-    attacks, wanted = planned_texts(config), config.evaluate
-    if attacks:
-        evaluate_texts(
-            model,
-            data,
-            attacks,
-            out=config.folder / "texts",
-            seed=config.seed,
-            tolerance=wanted.tolerance,
-            tau=wanted.tau,
-            progress=progress,
-        )
-
-
-def press_medis(config: RunConfig, model: VLSM, data: PromptedDataset, progress: Progress) -> None:
-    """Race the losses of MedIS, if the recipe says so; lines go to ``medis/``."""
-    wanted = config.evaluate.medis
-    if wanted is not None:
-        settings = asdict(wanted)
-        evaluate_medis(
-            model,
-            data,
-            epsilon=settings.pop("epsilon_255") / 255,
-            out=config.folder / "medis",
-            seed=config.seed,
-            batch_size=config.evaluate.batch_size,
-            progress=progress,
-            **settings,
-        )
-
-
-def score_baseline(
-    config: RunConfig, data: PromptedDataset, progress: Progress
-) -> pd.DataFrame | None:
-    """Clean scores of the model without its adapter: the frozen-encoder baseline."""
-    if not config.evaluate.baseline or config.model.adapter is None:
-        return None
-    model = load_model(base_model(config, progress), device=device(config))
-    return evaluate(
-        model,
-        data,
-        {},
-        out=config.folder / "baseline",
-        seed=config.seed,
-        batch_size=config.evaluate.batch_size,
-        tolerance=config.evaluate.tolerance,
-        tau=config.evaluate.tau,
-        progress=progress,
-        stage="baseline",
-    )
-
-
-def _with_bank(attack: Attack, data: PromptedDataset) -> Attack:
-    """The attack, with the masks of the data to choose its target from if it needs some."""
-    return partial(attack, bank=mask_bank(data, data.cases)) if wants_bank(attack) else attack
+def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, Learns]:
+    """Which adapter goes in and what learns: all of it, where there is no place for adapters."""
+    by_default = wanted.adapter == ModelConfig.adapter
+    if by_default and not is_checkpoint(Path(base)):
+        family, _ = find_family(str(base))
+        if not FAMILIES[family].adapters:
+            return None, wanted.learns or "all"
+    # Where there is no place for an adapter that was asked for, load_model refuses it.
+    return wanted.adapter, wanted.learns or ("adapters" if wanted.adapter else "nothing")
 
 
 def device(config: RunConfig) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from palpate.attacks import transfer
 from palpate.evaluation import transfer_matrix
-from palpate.models import VLSM, load_model
+from palpate.models import PixelModel, load_model
 from palpate.pipeline import stages
 from palpate.pipeline.config import RunConfig, TransferOptions
 from palpate.pipeline.run import config_of
@@ -68,7 +68,7 @@ def transfer_runs(
     return table
 
 
-def _model_of(config: RunConfig, run: Path, progress: Progress) -> VLSM:
+def _model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
     base = stages.base_model(config, progress)
     if config.model.adapter is None:
         return load_model(base, device=stages.device(config))

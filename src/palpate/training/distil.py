@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palpate.models import VLSM, load_model, write_model
+from palpate.models import VLSM, load_vlsm, write_model
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, identity, stack
 from palpate.training.loop import fit
@@ -72,7 +72,7 @@ def distil(
     Returns:
         ``out``.
     """
-    small, large = (load_model(folder, device=device) for folder in (student, teacher))
+    small, large = (load_vlsm(folder, device) for folder in (student, teacher))
     pupil = Pupil(small, large, settings.seed).to(device)
 
     def keep_best(row: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from palpate.training.state import Progressed, load_state, save_state
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-_TOWER = "vision_model."
+_TOWER = "vision_model."  # of a model that does not say what its own is called
 
 
 def fit(
@@ -179,8 +179,9 @@ def _decisive(settings: TrainingSettings) -> dict[str, Any]:
 def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
     """What learns, each part with its share of the learning rate."""
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    prefix = getattr(model, "tower", _TOWER)
     tower, rest = (
-        [p for name, p in learning if (_TOWER in name) == wanted] for wanted in (True, False)
+        [p for name, p in learning if (prefix in name) == wanted] for wanted in (True, False)
     )
     groups = [{"params": rest, "share": 1.0}, {"params": tower, "share": settings.tower_rate}]
     if settings.tower_rate == 1:

@@ -8,7 +8,7 @@ directory, on which adapters are then trained. It is also the frozen-encoder bas
 from pathlib import Path
 from typing import Any
 
-from palpate.models import load_model, write_model
+from palpate.models import load_vlsm, write_model
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, identity
 from palpate.training.features import FeatureModel, cache_features
@@ -41,7 +41,7 @@ def pretrain(
     Returns:
         ``out``.
     """
-    model = load_model(built, device=device)
+    model = load_vlsm(built, device)
     work = out / "work"
     cached, held_out = (
         cache_features(model, part, work / name, precision=settings.precision, progress=progress)

@@ -1,7 +1,8 @@
 """Where a training stands, so that it goes on exactly where it was stopped.
 
-Everything random in training is drawn from names (seed, epoch, key), so weights, the optimiser's
-moments and the epoch are the whole state. They live in one safetensors file, replaced atomically.
+Everything random in training is drawn from names (seed, epoch, key), so weights, buffers, the
+optimiser's moments and the epoch are the whole state. They live in one safetensors file, replaced
+atomically.
 """
 
 import json
@@ -41,6 +42,7 @@ class Progressed:
 def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progressed) -> None:
     """Write the state after an epoch."""
     tensors = {f"weight/{n}": p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    tensors |= {f"buffer/{name}": buffer for name, buffer in _buffers(model).items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"moment/{index}/{k}": v for k, v in moments.items()}
     write_weights(tensors, folder / _FILE, {"done": json.dumps(vars(done))})
@@ -70,8 +72,16 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: s
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(tensors[f"weight/{name}"])
+        for name, buffer in _buffers(model).items():
+            buffer.copy_(tensors[f"buffer/{name}"])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(tensors)})
     return done
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a model learns without gradient, such as batch statistics."""
+    saved = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
 def _read(path: Path) -> tuple[Progressed, dict[str, Tensor]]:

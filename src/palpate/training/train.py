@@ -1,14 +1,15 @@
-"""Fine-tune the adapters of a model on one data set."""
+"""Fine-tune a model, its adapters or whatever of it learns, on one data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
 
-from palpate.models import VLSM, save_checkpoint
+from palpate.models import PixelModel, adapter_state, save_checkpoint
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, TrainingBatch, identity
 from palpate.training.loop import fit
@@ -35,7 +36,7 @@ class TrainingImages(Dataset[TrainingBatch]):
 
 
 def train(
-    model: VLSM,
+    model: PixelModel,
     data: AnyData,
     validation: AnyData,
     out: Path,
@@ -46,7 +47,8 @@ def train(
     """Train the adapters of a model, or whatever of it requires gradient; resumes where it stopped.
 
     Args:
-        model: As returned by ``load_model(..., adapter=...)``. Afterwards it has the weights of the
+        model: As returned by ``load_model(..., adapter=...)``, or after
+            :meth:`palpate.models.PixelModel.learn`. Afterwards it has the weights of the
             last epoch; load ``out`` for those of the best.
         data: Training samples of one size; :meth:`PromptedDataset.augmented` gives them random
             changes, which the published recipe does without.
@@ -70,16 +72,25 @@ def train(
         out,
         keep_best=keep_best,
         identity=(
-            f"train {model.base_hash} {model.adapter} {model.adapter_init} {model.adapter_width} "
-            f"{model.threshold} {identity(data, validation)}"
+            f"train {model.base_hash} {_set_up(model)} {model.threshold} "
+            f"{identity(data, validation)}"
         ),
         progress=progress,
     )
     return out
 
 
+def _set_up(model: PixelModel) -> str:
+    """What was made of the model and, unless adapters alone, what of it learns."""
+    made = " ".join(str(value) for value in model.set_up.values())
+    learning = {name for name, p in model.net.named_parameters() if p.requires_grad}
+    if learning == adapter_state(model.net).keys():
+        return made
+    return f"{made} {sha256(' '.join(sorted(learning)).encode()).hexdigest()}"
+
+
 def _validation(
-    model: VLSM, data: AnyData, settings: TrainingSettings
+    model: PixelModel, data: AnyData, settings: TrainingSettings
 ) -> Callable[[nn.Module], dict[str, float]]:
     items = TrainingImages(data)
     return lambda module: score(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from palpate.models import load_model, write_model
+from palpate.models import load_vlsm, write_model
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, identity
 from palpate.training.loop import fit
@@ -36,7 +36,7 @@ def train_whole(
     Returns:
         ``out``.
     """
-    model = load_model(built, device=device)
+    model = load_vlsm(built, device)
     model.requires_grad_(True)
 
     def keep_best(row: dict[str, Any]) -> None:

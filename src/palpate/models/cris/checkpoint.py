@@ -1,0 +1,119 @@
+"""The community's CRIS checkpoints, and model directories made of them.
+
+The authors published none; what goes round is the file that their training writes: a dictionary
+whose ``state_dict`` has names that start with ``module.``, or that state dict alone, with or
+without the prefix.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palpate.models.cris.config import CrisConfig, config_of
+from palpate.models.cris.network import CRIS
+from palpate.models.pickled import read_pickled
+from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
+from palpate.models.tokenizer import FILES, has_tokenizer
+from palpate.models.weights import check_keys, check_shapes, write_text, write_weights
+
+# Starts of names that tell a CRIS from other families.
+MARKS = ("backbone.visual.attnpool.", "neck.", "proj.")
+# Buffers that files written by PyTorch before 0.4.1 lack.
+_COUNTER = ".num_batches_tracked"
+
+
+def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]]:
+    """The sizes and weights of a checkpoint, in float32, checked to be those of a CRIS.
+
+    Args:
+        path: ``.pth`` or ``.pt`` as written by ``torch.save``, or ``.safetensors``.
+        changes: What weights do not tell, see :func:`palpate.models.cris.config.config_of`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read without running code, is of another family, or has missing
+            or unexpected tensors, the first ten of which are named.
+    """
+    state = read_pickled(path, family="CRIS", marks=MARKS)
+    try:
+        config = config_of(state, **changes)
+    except KeyError as error:
+        raise ValueError(f"The weights of {path} lack {error}, which a CRIS has.") from None
+    check_state(config, state, path)
+    return config, state
+
+
+def check_state(config: CrisConfig, state: dict[str, Tensor], source: Path) -> None:
+    """Refuse weights that do not fit; counters that old files lack are added.
+
+    Raises:
+        ValueError: If tensors are missing, unexpected, or of other shapes.
+    """
+    with torch.device("meta"):
+        wanted = CRIS(config).state_dict()
+    for name in wanted.keys() - state.keys():
+        if name.endswith(_COUNTER):
+            state[name] = torch.tensor(0)
+    check_keys(wanted, state, str(source))
+    check_shapes(wanted, state, str(source))
+
+
+def convert_cris(checkpoint: Path, tokenizer: Path, out: Path, **changes: Any) -> Path:
+    """Write a model directory from a community checkpoint.
+
+    Args:
+        checkpoint: See :func:`read_cris`.
+        tokenizer: Folder with CLIP's ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``.
+        out: Folder to write; it loads with ``load_model``.
+        changes: What weights do not tell: decoder_heads, dropout, size, threshold.
+
+    Returns:
+        ``out``.
+    """
+    config, state = read_cris(checkpoint, **changes)
+    return _write(config, state, tokenizer, out)
+
+
+def build_cris(tokenizer: Path, out: Path, config: CrisConfig | None = None, *, seed: int) -> Path:
+    """Write a model directory with random weights, to be trained from nothing.
+
+    Args:
+        tokenizer: See :func:`convert_cris`.
+        out: Folder to write; it loads with ``load_model``.
+        config: Sizes; by default the published ones.
+        seed: Of the weights.
+
+    Returns:
+        ``out``.
+    """
+    config = config or CrisConfig()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = CRIS(config).state_dict()
+    return _write(config, state, tokenizer, out)
+
+
+def _write(config: CrisConfig, state: Mapping[str, Tensor], tokenizer: Path, out: Path) -> Path:
+    if not has_tokenizer(tokenizer):
+        raise FileNotFoundError(
+            f"{tokenizer} has no vocab.json with merges.txt and no tokenizer.json; CRIS reads its "
+            "prompts with CLIP's tokenizer."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    processor = {
+        "size": {"height": config.size, "width": config.size},
+        "image_mean": OPENAI_MEAN,
+        "image_std": OPENAI_STD,
+    }
+    write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
+    for name in FILES:
+        if (tokenizer / name).is_file() and tokenizer.resolve() != out.resolve():
+            shutil.copyfile(tokenizer / name, out / name)
+    write_weights(state, out / "model.safetensors")
+    write_text(json.dumps(config.to_json(), indent=2) + "\n", out / "config.json")
+    return out

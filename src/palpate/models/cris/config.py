@@ -1,0 +1,142 @@
+"""The sizes of a CRIS, read off its weights or from our ``config.json``."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+FAMILY = "cris"
+# Fields that weights do not tell.
+UNTOLD = ("size", "threshold", "dropout", "decoder_heads")
+
+# CLIP's attention heads are this wide everywhere.
+_HEAD = 64
+
+
+@dataclass(frozen=True)
+class CrisConfig:
+    """Sizes of a CRIS (Wang et al., 2022, https://arxiv.org/abs/2111.15174); defaults: ResNet-50.
+
+    Attributes:
+        stages: Bottleneck blocks of the four stages of the image encoder.
+        stem: Channels after its stem; the fourth stage has 32 times as many.
+        pool_side: Side of the grid that its attention pooling was trained for.
+        joint: Width of the space that image and text are projected into.
+        text: Width of the text encoder and, since its words are attended to, of the decoder.
+        text_layers: Blocks of the text encoder.
+        vocabulary: Number of tokens.
+        context: The most tokens of a text, 0 where it is padded.
+        neck: Channels of the three levels in the neck, finest first.
+        decoder_layers: Blocks of the decoder.
+        decoder_heads: Their attention heads; weights do not tell how many.
+        decoder_hidden: Width of their MLPs.
+        dropout: Share of values dropped in the decoder while training.
+        size: Side of the square that the network gets, in pixels; a multiple of 32.
+        threshold: Probability above which a pixel is foreground.
+    """
+
+    stages: tuple[int, int, int, int] = (3, 4, 6, 3)
+    stem: int = 64
+    pool_side: int = 7
+    joint: int = 1024
+    text: int = 512
+    text_layers: int = 12
+    vocabulary: int = 49408
+    context: int = 77
+    neck: tuple[int, int, int] = (256, 512, 1024)
+    decoder_layers: int = 3
+    decoder_heads: int = 8
+    decoder_hidden: int = 2048
+    dropout: float = 0.2
+    size: int = 416
+    threshold: float = 0.35
+
+    def __post_init__(self) -> None:
+        if self.text != self.neck[1]:
+            raise ValueError(
+                f"Expected a text encoder as wide as the middle of the neck, got {self.text} and "
+                f"{self.neck[1]}: the decoder lets one attend to the other."
+            )
+        if self.text % self.decoder_heads or self.text % 4:
+            raise ValueError(
+                f"Expected a text width that 4 and {self.decoder_heads} decoder heads divide, got "
+                f"{self.text}."
+            )
+        if self.size < 32 or self.size % 32:
+            raise ValueError(f"Expected a size that is a multiple of 32 pixels, got {self.size}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"Expected a dropout in [0, 1), got {self.dropout}.")
+
+    @property
+    def image_heads(self) -> int:
+        """Attention heads of the image encoder's last layer."""
+        return max(1, self.stem * 32 // _HEAD)
+
+    @property
+    def text_heads(self) -> int:
+        """Attention heads of the text encoder."""
+        return max(1, self.text // _HEAD)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "CrisConfig":
+        """Read the dictionary of a ``config.json``.
+
+        Raises:
+            ValueError: If it is that of another family, or has unknown fields.
+        """
+        if values.get("model_type") != FAMILY:
+            raise ValueError(
+                f"Expected the configuration of a CRIS (model_type {FAMILY!r}), got model_type "
+                f"{values.get('model_type')!r}."
+            )
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        del given["model_type"]
+        unknown = given.keys() - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"The configuration of a CRIS has no fields {sorted(unknown)}.")
+        return cls(**given)
+
+    def to_json(self) -> dict[str, Any]:
+        """The dictionary for ``config.json``; the inverse of :meth:`from_json`."""
+        return {"model_type": FAMILY, **asdict(self)}
+
+
+def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
+    """The sizes that a state dict has; what weights do not tell is as published.
+
+    Args:
+        state: Under the original's names.
+        changes: Fields that weights do not tell: decoder_heads, dropout, size, threshold.
+
+    Raises:
+        KeyError: If a tensor that tells a size is missing.
+    """
+    vocabulary, text = state["backbone.token_embedding.weight"].shape
+    neck = [state[f"neck.f{level}_v_proj.0.weight"].shape[0] for level in (3, 2, 1)]
+    sizes: dict[str, Any] = {
+        "stages": tuple(
+            _count(state, rf"backbone\.visual\.layer{n}\.(\d+)\.") for n in range(1, 5)
+        ),
+        "stem": state["backbone.visual.conv3.weight"].shape[0],
+        "pool_side": round(
+            (len(state["backbone.visual.attnpool.positional_embedding"]) - 1) ** 0.5
+        ),
+        "joint": state["backbone.text_projection"].shape[1],
+        "text": text,
+        "text_layers": _count(state, r"backbone\.transformer\.resblocks\.(\d+)\."),
+        "vocabulary": vocabulary,
+        "context": len(state["backbone.positional_embedding"]),
+        "neck": tuple(neck),
+        "decoder_layers": _count(state, r"decoder\.layers\.(\d+)\."),
+        "decoder_hidden": len(state["decoder.layers.0.ffn.0.weight"]),
+    }
+    return CrisConfig(**(sizes | changes))
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many numbered parts there are."""
+    return len({found[1] for name in state if (found := re.match(pattern, name))})

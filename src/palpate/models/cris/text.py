@@ -1,0 +1,83 @@
+"""CLIP's text encoder under OpenAI's parameter names: each word, and the sentence."""
+
+from collections import OrderedDict
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from palpate.models.cris.attention import Attention
+from palpate.models.cris.config import CrisConfig
+from palpate.models.cris.resnet import ImageEncoder
+from palpate.models.transformer import quick_gelu
+
+
+class QuickGELU(nn.Module):
+    """OpenAI's approximation of the GELU, as a module: the original's numbering counts it."""
+
+    def forward(self, x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        return quick_gelu(x)
+
+
+class TextBlock(nn.Module):
+    """Causal attention and an MLP, each added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads)
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            OrderedDict(
+                c_fc=nn.Linear(width, width * 4),
+                gelu=QuickGELU(),
+                c_proj=nn.Linear(width * 4, width),
+            )
+        )
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        inner = self.ln_1(x)
+        x = x + self.attn(inner, inner, inner, causal=True)
+        out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
+
+
+class TextLayers(nn.Module):
+    """The blocks; a module of its own for the sake of their names."""
+
+    def __init__(self, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.resblocks = nn.Sequential(*(TextBlock(width, heads) for _ in range(depth)))
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        out: Tensor = self.resblocks(x)
+        return out
+
+
+class Backbone(nn.Module):
+    """Both encoders of CLIP. The original's ``logit_scale`` is kept, though nothing reads it."""
+
+    def __init__(self, config: CrisConfig) -> None:
+        super().__init__()
+        width = config.text
+        self.visual = ImageEncoder(config)
+        self.transformer = TextLayers(width, config.text_heads, config.text_layers)
+        self.token_embedding = nn.Embedding(config.vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.randn(config.context, width) * 0.01)
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.randn(width, config.joint) * width**-0.5)
+        self.logit_scale = nn.Parameter(torch.tensor(2.6593))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
+    def read(
+        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b j"]]:
+        """The words, and the sentence: the projected word at the end of the text.
+
+        Args:
+            vectors: Stand for the tokens.
+            tokens: Say where a text ends: at the highest number.
+        """
+        x = vectors + self.positional_embedding[: vectors.shape[1]]
+        words = self.ln_final(self.transformer(x))
+        row = torch.arange(len(tokens), device=tokens.device)
+        return words, words[row, tokens.argmax(dim=1)] @ self.text_projection

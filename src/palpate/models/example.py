@@ -1,0 +1,90 @@
+"""Visual prompts: an example image and its mask, made into one picture of what is meant.
+
+CLIPSeg takes a picture wherever it takes a text, since CLIP puts both into one space. Of the ways
+to mark what in the picture is meant, its authors found this best (Lüddecke & Ecker, 2022,
+https://arxiv.org/abs/2112.10003): blur and fade the background, and crop to the object.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from palpate.types import Images, Masks
+
+_KERNEL = 15  # pixels
+
+
+def highlighted(
+    image: Images,
+    mask: Masks,
+    mean: Float[Tensor, "1 c 1 1"],
+    *,
+    background: float = 0.1,
+    blur: float = 3.0,
+    margin: float = 0.1,
+) -> Float[Tensor, "1 c side side"]:
+    """The object of a mask on a faint and blurred background, cropped to a square.
+
+    Args:
+        image: One image, RGB in [0, 1].
+        mask: Of the object, at the size of the image.
+        mean: Colour that the background fades to and the square is filled up with: the mean that
+            the model subtracts, as published, where both happen to normalised images.
+        background: How much of the background is left, from 0 to 1.
+        blur: Standard deviation of the blur, in pixels.
+        margin: Of background kept on each side, as a part of the object's height or width.
+
+    Raises:
+        ValueError: If the mask is of another size, or empty.
+    """
+    if mask.shape[2:] != image.shape[2:] or len(image) != 1 or len(mask) != 1:
+        raise ValueError(
+            f"Expected one image and its mask at the same size, got {tuple(image.shape)} and "
+            f"{tuple(mask.shape)}."
+        )
+    if not mask.any():
+        raise ValueError("Expected a mask that marks something in the example, got an empty one.")
+    mask = mask.to(image.device)
+    faint = mean + background * (blurred(image, blur) - mean)
+    picture = torch.where(mask, image, faint)
+    rows, columns = _range(mask[0, 0].any(dim=1), margin), _range(mask[0, 0].any(dim=0), margin)
+    return _squared(picture[:, :, rows, columns], mean)
+
+
+def blurred(image: Images, deviation: float) -> Images:
+    """Each channel blurred by a Gaussian of 15 pixels' side; edges are mirrored.
+
+    Args:
+        image: Any size above 7 pixels.
+        deviation: Of the Gaussian, in pixels.
+    """
+    reach = _KERNEL // 2
+    if min(image.shape[2:]) <= reach:
+        raise ValueError(
+            f"Expected an example of more than {reach} pixels' side, got {tuple(image.shape[2:])}."
+        )
+    offsets = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
+    weights = torch.exp(-offsets.square() / (2 * deviation**2))
+    weights = (weights / weights.sum()).expand(image.shape[1], 1, 1, -1)
+    padded = F.pad(image, (reach, reach, reach, reach), mode="reflect")
+    across = F.conv2d(padded, weights, groups=image.shape[1])
+    return F.conv2d(across, weights.transpose(2, 3), groups=image.shape[1])
+
+
+def _range(hit: Tensor, margin: float) -> slice:
+    """From the first to the last place that is hit, with a margin, within the image."""
+    places = hit.nonzero().flatten()
+    first, last = int(places[0]), int(places[-1]) + 1
+    wide = int(margin * (last - first))
+    return slice(max(0, first - wide), min(len(hit), last + wide))
+
+
+def _squared(image: Images, colour: Float[Tensor, "1 c 1 1"]) -> Float[Tensor, "1 c side side"]:
+    """With bars of one colour on both sides, until it is as high as wide."""
+    height, width = image.shape[2:]
+    side = max(height, width)
+    square = colour.expand(1, -1, side, side).clone()
+    top, left = (side - height) // 2, (side - width) // 2
+    square[:, :, top : top + height, left : left + width] = image
+    return square

@@ -1,0 +1,137 @@
+"""The families of models: how each is recognised and loaded.
+
+A new family is a file (or folder) of its own with a function from :class:`Request` to
+:class:`PixelModel`, and an entry in :data:`FAMILIES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from palpate.hints import did_you_mean
+from palpate.models.cris.model import is_cris, load_cris
+from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
+from palpate.models.load_clipseg import load_clipseg
+from palpate.models.pixel_model import PixelModel
+from palpate.models.request import Request
+from palpate.models.weights import find_model, read_json
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of model.
+
+    Attributes:
+        load: Makes the model, on the CPU; parameters require gradient only where adapters were
+            asked for.
+        about: One line for a table.
+        names: Names that need no file, such as ``monai/unet``; they are what ``palpate models``
+            lists.
+        claims: Whether a name that is not among them says all that is needed, like a prefix.
+        reads: Whether a folder or file holds a model of this family, by a look at small files or
+            the names of its tensors.
+        adapters: Whether there are places for adapters.
+    """
+
+    load: Callable[[Request], PixelModel]
+    about: str
+    names: tuple[str, ...] = ()
+    claims: Callable[[str], bool] = lambda _: False
+    reads: Callable[[Path], bool] = lambda _: False
+    adapters: bool = False
+
+    def knows(self, name: str) -> bool:
+        """Whether the name alone says that it is a model of this family."""
+        return name in self.names or self.claims(name)
+
+
+def model_type(folder: Path) -> str | None:
+    """What ``config.json`` says, for :attr:`Family.reads`; None where there is none."""
+    path = folder / "config.json"
+    return str(read_json(path).get("model_type")) if path.is_file() else None
+
+
+FAMILIES: dict[str, Family] = {
+    "clipseg": Family(
+        load_clipseg,
+        "CLIPSeg in Hugging Face's layout: hub name or folder",
+        reads=lambda place: model_type(place) == "clipseg",
+        adapters=True,
+    ),
+    "biomedclip": Family(
+        load_biomedclip,
+        "BiomedCLIP as open_clip publishes it, with CLIPSeg's decoder: hub name or folder",
+        reads=is_biomedclip,
+        adapters=True,
+    ),
+    "cris": Family(
+        load_cris,
+        "CRIS: folder made by convert_cris, or a community checkpoint (.pth)",
+        reads=is_cris,
+    ),
+}
+
+
+def find_family(name: str, *, revision: str | None = None) -> tuple[str, Path | None]:
+    """Which family a name belongs to, and where its files are.
+
+    Returns:
+        The family's name, and its folder or file where it has one.
+
+    Raises:
+        FileNotFoundError: If the name stands for nothing.
+        ValueError: If what is there belongs to no family.
+    """
+    known = family_by_name(name)
+    if known is not None:
+        return known, None
+    place = find_place(name, revision)
+    return family_at(place), place
+
+
+def family_by_name(name: str) -> str | None:
+    """The family that knows a name without any file."""
+    return next((key for key, family in FAMILIES.items() if family.knows(name)), None)
+
+
+def family_at(place: Path) -> str:
+    """The family of a folder or file.
+
+    Raises:
+        FileNotFoundError: If a folder describes no model.
+        ValueError: If it belongs to none.
+    """
+    found = next((key for key, family in FAMILIES.items() if family.reads(place)), None)
+    if found is None:
+        raise ValueError(_unknown(place))
+    return found
+
+
+def known_names() -> list[str]:
+    """Every name that needs no file, family by family."""
+    return [name for family in FAMILIES.values() for name in family.names]
+
+
+def find_place(name: str, revision: str | None = None) -> Path:
+    """The folder or file that a name stands for.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    try:
+        return find_model(name, revision=revision)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{did_you_mean(name, known_names())}") from error
+
+
+def _unknown(place: Path) -> str:
+    if place.is_dir():
+        kind = read_json(place / "config.json").get("model_type")
+        return (
+            f"{place} cannot be loaded: Expected the configuration of a CLIPSeg (model_type "
+            f"'clipseg') or of another family ({', '.join(FAMILIES)}), got model_type {kind!r}."
+        )
+    return (
+        f"{place} cannot be loaded: its tensors are those of no family that palpate knows "
+        f"({', '.join(FAMILIES)})."
+    )

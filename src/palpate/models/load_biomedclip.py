@@ -1,0 +1,59 @@
+"""BiomedCLIP as open_clip publishes it, loaded with a decoder of CLIPSeg's on it."""
+
+from pathlib import Path
+
+import torch
+
+from palpate.models.biomedclip import CONFIG, DecoderParts, assembled
+from palpate.models.clipseg import CLIPSeg
+from palpate.models.load_clipseg import OPTIONS, equipped
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.request import Request
+from palpate.models.tokenizer import Tokenizer
+from palpate.models.vlsm import VLSM
+from palpate.models.weights import fingerprint
+
+_DECODER = {"decoder": "pretrained", "compat": "compat"}
+
+
+def load_biomedclip(request: Request) -> VLSM:
+    """Load BiomedCLIP's towers and put a decoder on them.
+
+    Options are those of a CLIPSeg and ``decoder``: a CLIPSeg whose decoder is taken, by default a
+    random one; ``compat``: ``medvlsm`` for the blocks that the published code reads.
+
+    Raises:
+        FileNotFoundError: If weights, configuration or tokenizer are not there.
+        ValueError: If it is no BiomedCLIP, its weights do not fit, or adapter or options make no
+            sense.
+    """
+    request.check_options((*OPTIONS, *_DECODER))
+    given = {
+        ours: request.options[name] for name, ours in _DECODER.items() if name in request.options
+    }
+    parts = DecoderParts(**given, seed=request.seed)
+    config, state, processor = assembled(request.folder, parts)
+    with torch.device("meta"):  # the weights come from the file
+        net = CLIPSeg(config)
+    net.load_state_dict(state, assign=True)
+    net.requires_grad_(False)
+    model = VLSM(
+        net,
+        Tokenizer(request.tokenizer or request.folder, config.text),
+        Preprocessing(
+            size=processor["size"]["height"],
+            mean=tuple(processor["image_mean"]),
+            std=tuple(processor["image_std"]),
+        ),
+        name=request.name,
+        base_hash=fingerprint(state),
+        licence="MIT",
+        origin=request.name,
+    )
+    model.fresh = parts.pretrained is None
+    return equipped(model, request)
+
+
+def is_biomedclip(place: Path) -> bool:
+    """Whether a folder has the configuration of an open_clip model."""
+    return (place / CONFIG).is_file()

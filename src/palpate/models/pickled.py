@@ -1,0 +1,103 @@
+"""Other projects' checkpoints: read without running what is in them, and told apart."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+# Where training scripts put the weights inside what they save, and what they prefix names with.
+_WRAPPERS = ("state_dict", "model")
+_PREFIX = "module."
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+
+# Starts of names by which the checkpoints of a family are known.
+_FAMILIES = {
+    "CLIPSeg (Hugging Face's layout)": ("clip.vision_model.", "decoder.film_mul."),
+    "CLIPSeg (the authors' decoder)": ("film_mul.", "reduces."),
+    "BiomedCLIP (open_clip)": ("visual.trunk.", "text.transformer."),
+    "OpenAI CLIP": ("visual.conv1.", "transformer.resblocks."),
+    "CRIS": ("backbone.visual.", "neck.f1_v_proj."),
+    "PraNet": ("resnet.", "rfb2_1."),
+    "DINOv2": ("embeddings.cls_token", "encoder.layer."),
+}
+
+
+def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights of another project's file, in float32, unwrapped and without ``module.``.
+
+    Args:
+        path: As written by ``torch.save``, or ``.safetensors``.
+        family: What it should be, for the message.
+        marks: Starts of names, one name at least for each, without which it is something else.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read without running code, or is of another family.
+    """
+    state = _unwrap(_read(path), path)
+    state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
+    if not _has(state, marks):
+        raise ValueError(
+            f"Expected the weights of a {family} in {path}, got {_guess(state)}. Pass the "
+            f"checkpoint of a {family}."
+        )
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def holds(path: Path, marks: tuple[str, ...]) -> bool:
+    """Whether a file's tensors are called like this; False where it cannot be read safely."""
+    if not path.is_file() or path.suffix not in _SUFFIXES:
+        return False
+    try:
+        # Names are enough: where they can, tensors stay on the disk.
+        values = _unwrap(_read(path, mapped=is_zipfile(path)), path)
+    except ValueError:
+        return False
+    return _has({name.removeprefix(_PREFIX): tensor for name, tensor in values.items()}, marks)
+
+
+def _read(path: Path, *, mapped: bool = False) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:
+        # PyTorch's own text ends in advice to switch this safety off.
+        reason = str(error).strip().split("\n")[0][:200]
+        raise ValueError(
+            f"{path} cannot be read as plain tensors ({type(error).__name__}: {reason}). Files "
+            "that need code to run are refused; fetch it again, or save its state dict as "
+            "safetensors where you trust it."
+        ) from None
+
+
+def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
+    for name in _WRAPPERS:
+        if isinstance(values, Mapping) and isinstance(values.get(name), Mapping):
+            values = values[name]
+    if not isinstance(values, Mapping) or not values:
+        raise ValueError(f"Expected a state dict in {path}, got {type(values).__name__}.")
+    strange = [str(k) for k, v in values.items() if not isinstance(v, Tensor)]
+    if strange:
+        raise ValueError(
+            f"Expected tensors by name in {path}, or under one of {', '.join(_WRAPPERS)}, got "
+            f"something else for {', '.join(strange[:10])}."
+        )
+    return dict(values)
+
+
+def _has(state: Mapping[str, Tensor], marks: tuple[str, ...]) -> bool:
+    return all(any(name.startswith(mark) for name in state) for mark in marks)
+
+
+def _guess(state: Mapping[str, Tensor]) -> str:
+    for family, marks in _FAMILIES.items():
+        if _has(state, marks):
+            return f"those of a {family}"
+    return f"tensors called {', '.join(sorted(state)[:5])}, ..."

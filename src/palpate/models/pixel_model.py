@@ -1,0 +1,111 @@
+"""What ``load_model`` returns, whatever the family: pixels and prompts in, logits out."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from palpate.models.preprocessing import Preprocessing
+from palpate.types import Images, Logits
+
+Learns: TypeAlias = Literal["adapters", "decoder", "all", "nothing"]
+LEARNS: tuple[Learns, ...] = get_args(Learns)
+
+
+class PixelModel(nn.Module, ABC):
+    """A segmentation model in pixel space: all that training, attacks and evaluation ask of one.
+
+    Images are RGB in [0, 1] at whatever size they come, normalisation and resizing happen inside,
+    and logits have the size of the image.
+
+    Attributes:
+        net: The network, whose parameters are trained and saved by their names in it.
+        preprocessing: Resizing and normalisation.
+        mean: What is subtracted from each channel, and ``std`` what each is divided by,
+            ``(1, c, 1, 1)``; not part of the state dict.
+        threshold: A pixel is foreground where its probability exceeds this.
+        name: Where the weights came from; ``load_model`` finds the model again by it.
+        base_hash: Fingerprint of the weights it was loaded with.
+        text_conditioned: Whether the prompt decides what is segmented.
+        fresh: Whether the weights are random, so that nothing can be said of it before training.
+        tower: What the names of the pretrained image tower's parameters have in them.
+        licence: Of the weights, in words.
+        origin: Where the weights come from, in words.
+    """
+
+    net: nn.Module
+    preprocessing: Preprocessing
+    mean: Tensor
+    std: Tensor
+    threshold: float
+    name: str
+    base_hash: str
+    text_conditioned: bool
+    fresh: bool
+    tower: str
+    licence: str
+    origin: str
+
+    @abstractmethod
+    def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
+        """Where in each image is what its prompt names?
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image; models without text take and ignore them.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
+        """
+
+    @property
+    @abstractmethod
+    def set_up(self) -> Mapping[str, Any]:
+        """What was made of the loaded model, as fields of a checkpoint's card."""
+
+    @abstractmethod
+    def learners(self, what: Learns) -> list[nn.Parameter]:
+        """The parameters that ``learn`` speaks of.
+
+        Raises:
+            ValueError: If the model has no such part.
+        """
+
+    def learn(self, what: Learns) -> None:
+        """Let these parameters, and no others, require gradient.
+
+        Args:
+            what: ``"adapters"``; ``"decoder"``: it and adapters, where there are any; ``"all"``;
+                or ``"nothing"``.
+
+        Raises:
+            ValueError: If the model has no such part.
+        """
+        if what not in LEARNS:
+            raise ValueError(
+                f"Expected what learns to be one of {', '.join(LEARNS)}, got {what!r}."
+            )
+        learning = [] if what == "nothing" else self.learners(what)
+        self.net.requires_grad_(False)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+    @property
+    def threshold_logit(self) -> float:
+        """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
+        return math.log(self.threshold / (1 - self.threshold))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and images have to be."""
+        return self.mean.device
+
+
+def check_threshold(threshold: float) -> float:
+    """The threshold, if it is a probability that can be exceeded and missed."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
+    return threshold

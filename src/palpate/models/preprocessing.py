@@ -1,0 +1,67 @@
+"""What happens to an image before the network: inside the model, differentiably."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from palpate.types import Images
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to an image before the network, inside the model and differentiable.
+
+    Attributes:
+        size: Side of the square the network gets, in pixels. None: the image decides, each family
+            says how.
+        mean: Subtracted from each channel, in units of pixel value.
+        std: Each channel is divided by it.
+        fallback: See ``size``: where an image cannot go in as it is, the side it is resized to.
+    """
+
+    size: int | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    fallback: int = 352
+
+
+def resized(images: Images, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
+    """Images at another size (bilinear, antialiased); those that have it are left alone."""
+    if images.shape[2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits, any number of maps, at the size of the image (bilinear)."""
+    if logits.shape[2:] == size:
+        return logits
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+def check_side(side: Any, multiple: int) -> int:
+    """The side of a network's input, if it is one.
+
+    Raises:
+        ValueError: If it is not a positive whole number of patches.
+    """
+    if not isinstance(side, int) or side < multiple or side % multiple:
+        raise ValueError(f"Expected a size that is a multiple of {multiple} pixels, got {side!r}.")
+    return side
+
+
+def next_multiple(side: int, multiple: int) -> int:
+    """The smallest multiple that is no smaller than a side.
+
+    >>> next_multiple(32, 16), next_multiple(33, 16)
+    (32, 48)
+    """
+    return math.ceil(side / multiple) * multiple

@@ -1,0 +1,220 @@
+"""Models that take text and image apart: pixels and prompts in, logits out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from palpate.models.clipseg import CLIPSeg
+from palpate.models.cris.network import CRIS
+from palpate.models.pixel_model import PixelModel, check_threshold
+from palpate.models.preprocessing import Preprocessing, enlarged, resized
+from palpate.models.tokenizer import Tokenizer
+from palpate.types import Images, Logits
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images as the decoder sees them.
+
+    Attributes:
+        taps: What the decoder reads of the image tower: hidden states with the class token first,
+            or maps.
+        size: Height and width of the images, in pixels.
+    """
+
+    taps: tuple[Float[Tensor, "b ..."], ...]
+    size: tuple[int, int]
+
+
+class TextPrompted(PixelModel):
+    """A vision-language segmentation model in pixel space; each family has one of its own.
+
+    Normalisation, resizing and the text live in here, so that images are RGB in [0, 1] at whatever
+    size they come, an attack's epsilon is in pixel units, and logits have the size of the image.
+    Where the preprocessing names no size, an image that is square, with a side that the patch
+    divides, goes in as it is; any other is resized to the fallback.
+
+    Args:
+        net: The network.
+        tokenizer: Makes tokens of prompts.
+        preprocessing: Resizing and normalisation.
+        threshold: A pixel is foreground where its probability exceeds this.
+        name: Where the weights came from.
+        base_hash: Fingerprint of the weights without adapters.
+        licence: Of the weights, in words.
+        origin: Where the weights come from, in words.
+    """
+
+    net: CLIPSeg | CRIS
+    text_conditioned = True
+
+    def __init__(
+        self,
+        net: CLIPSeg | CRIS,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        *,
+        threshold: float = 0.5,
+        name: str = "",
+        base_hash: str = "",
+        licence: str = "not stated",
+        origin: str = "",
+    ) -> None:
+        super().__init__()
+        self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
+        self.threshold, self.name, self.base_hash = check_threshold(threshold), name, base_hash
+        self.fresh, self.licence, self.origin = False, licence, origin
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
+        self._texts: dict[str, Tensor] = {}
+        self._texts_made_with: tuple[object, ...] = ()
+
+    def forward(
+        self,
+        images: Images,
+        prompts: Sequence[str] | Int64[Tensor, "b n"] | None = None,
+        *,
+        condition: Float[Tensor, "b d"] | None = None,
+    ) -> Logits:
+        """Where in each image is what its prompt names?
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image; or their tokens.
+            condition: In place of prompts: the embedded text, see :meth:`condition`.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
+
+        Raises:
+            ValueError: If there is not one prompt or condition per image.
+        """
+        if condition is None:
+            condition = self.asked(prompts, len(images))
+        elif prompts is not None or len(condition) != len(images):
+            raise ValueError(
+                f"Expected prompts, or in their place one condition for each of {len(images)} "
+                f"images, got {len(condition)} conditions"
+                f"{'' if prompts is None else ' and prompts too'}."
+            )
+        return self.decode(self.encode(images), condition)
+
+    def asked(
+        self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
+    ) -> Float[Tensor, "b d"]:
+        """What so many images are asked for: one condition for each.
+
+        Raises:
+            ValueError: If there is not one prompt per image.
+        """
+        return self.condition(_one_each(prompts, images))
+
+    def encode(self, images: Images) -> Encoded:
+        """All that the model makes of images before it is told what to look for."""
+        height, width = images.shape[2:]
+        return Encoded(tuple(self.net.features(self.to_network(images))), (height, width))
+
+    def decode(self, encoded: Encoded, condition: Float[Tensor, "b d"]) -> Logits:
+        """Where what the condition names is, at the size of the images, in float32.
+
+        Args:
+            encoded: Of as many images as there are conditions, or of one for all of them.
+            condition: One row per answer.
+        """
+        logits: Tensor = self.net.decode(encoded.taps, condition).float()
+        return enlarged(logits, encoded.size)
+
+    def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
+        """What the network sees: resized (antialiased) and normalised, differentiably."""
+        size = self.input_size(images.shape[2], images.shape[3])
+        return (resized(images, (size, size)) - self.mean) / self.std
+
+    def input_size(self, height: int, width: int) -> int:
+        """Side of the square that an image of this height and width becomes, in pixels."""
+        given = self.preprocessing
+        if given.size is not None:
+            return given.size
+        fits = height == width and height % self.net.patch_size == 0
+        return height if fits else given.fallback
+
+    def condition(self, prompts: Sequence[str] | Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+        """What the decoder is told to look for, one row per prompt.
+
+        Each text is encoded once and remembered for as long as the weights that read it stay the
+        same and want no gradient.
+        """
+        if isinstance(prompts, Tensor):
+            return self.net.condition(prompts.to(self.device))
+        if torch.is_grad_enabled() and any(p.requires_grad for p in self._text_parameters()):
+            unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+            encoded = self.net.condition(self.tokenizer(list(unique)).to(self.device))
+            return encoded[[unique[prompt] for prompt in prompts]]
+        self._forget_stale_texts()
+        for prompt in prompts:
+            if prompt not in self._texts:
+                self._texts[prompt] = self._encode(prompt)
+        return torch.stack([self._texts[prompt] for prompt in prompts])
+
+    def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
+        """Like :meth:`condition` for texts of a search, thousands of which nobody remembers."""
+        return self.net.condition(self.tokens(prompts))
+
+    def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
+        """The tokens of each text, padded to the longest."""
+        return self.tokenizer(prompts).to(self.device)
+
+    def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
+        """What tokens spell. To read it again may give other tokens."""
+        return self.tokenizer.texts(tokens)
+
+    @property
+    def special_tokens(self) -> frozenset[int]:
+        """Tokens that are no part of a text, as where it starts and ends."""
+        return self.tokenizer.special
+
+    @property
+    def token_vectors(self) -> Float[Tensor, "v d"]:
+        """The vector of each token of the vocabulary."""
+        return self.net.token_table.weight
+
+    def read_vectors(
+        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    ) -> Float[Tensor, "b d"]:
+        """Like :meth:`read`, differentiably from the vectors that stand for the tokens."""
+        return self.net.condition_of(vectors, tokens)
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Float[Tensor, " d"]:
+        # Alone and in full precision: what is remembered must not depend, not even by rounding, on
+        # which prompts came along when it was first needed. Else a resumed training would differ.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.net.condition(self.tokenizer([prompt]).to(self.device))[0]
+
+    def _text_parameters(self) -> list[nn.Parameter]:
+        return self.net.text_parameters
+
+    def _forget_stale_texts(self) -> None:
+        """Empty the memory of texts if any weight that reads them is not what it was."""
+        parameters = self._text_parameters()
+        # Most in-place changes raise a tensor's version and moving it gives it another address, but
+        # fused optimisers do neither. So what may be trained is also summed up.
+        trained = [p.detach().sum() for p in parameters if p.requires_grad]
+        stamp = (
+            *((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters),
+            *(torch.stack(trained).tolist() if trained else ()),
+        )
+        if stamp != self._texts_made_with:
+            self._texts.clear()
+            self._texts_made_with = stamp
+
+
+def _one_each(
+    prompts: Sequence[str] | Tensor | None, images: int
+) -> Sequence[str] | Int64[Tensor, "b n"]:
+    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
+        given = "none" if prompts is None else repr(prompts)[:80]
+        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+    return prompts

@@ -1,0 +1,115 @@
+"""Visual prompts: what the model is shown, and that it answers as Hugging Face's does."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from palpate.models import load_model
+from palpate.models.example import blurred, highlighted
+
+from . import tiny
+
+MEAN = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)
+
+
+@pytest.fixture
+def image():
+    return torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def mask():
+    mask = torch.zeros(1, 1, 40, 50, dtype=torch.bool)
+    mask[:, :, 5:15, 20:40] = True
+    return mask
+
+
+@pytest.mark.reference
+def test_examples_without_mask_equal_hugging_faces(hf, clipseg, pixels):
+    model = load_model(clipseg)
+    example = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    model.show(example)
+    shown = model.to_network(example).expand(2, -1, -1, -1)
+    with torch.no_grad():
+        theirs = hf(pixel_values=model.to_network(pixels), conditional_pixel_values=shown)
+        tiny.same(model(pixels), theirs.logits.unsqueeze(1))
+        tiny.same(model(pixels, ["a polyp", "skin"]), theirs.logits.unsqueeze(1))
+    assert not model.text_conditioned
+
+
+def test_the_object_stays_and_the_background_fades(image, mask):
+    seen = highlighted(image, mask, MEAN)
+    # 10 x 20 pixels with a tenth of margin on each side, squared.
+    assert seen.shape == (1, 3, 24, 24)
+    bar = (24 - 12) // 2
+    torch.testing.assert_close(seen[:, :, bar + 1 : bar + 11, 2:22], image[:, :, 5:15, 20:40])
+    torch.testing.assert_close(seen[:, :, :bar], MEAN.expand(1, 3, bar, 24))
+    faint = MEAN + 0.1 * (blurred(image, 3.0) - MEAN)
+    torch.testing.assert_close(seen[:, :, bar, :], faint[:, :, 4, 18:42])
+
+
+def test_the_blur_is_gaussian(image):
+    ours = blurred(image, 2.0)[0].numpy()
+    theirs = gaussian_filter(image[0].numpy(), sigma=(0, 2, 2), mode="mirror", radius=(0, 7, 7))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_margins_end_at_the_edge(image):
+    mask = torch.ones(1, 1, 40, 50, dtype=torch.bool)
+    seen = highlighted(image, mask, MEAN)
+    assert seen.shape == (1, 3, 50, 50)
+    torch.testing.assert_close(seen[:, :, 5:45], image)
+
+
+def test_what_makes_no_example_is_refused(image, mask, clipseg, unchecked):
+    with pytest.raises(ValueError, match="got an empty one"):
+        highlighted(image, torch.zeros_like(mask), MEAN)
+    with pytest.raises(ValueError, match="one image and its mask at the same size"):
+        highlighted(image, mask[:, :, 1:], MEAN)
+    with pytest.raises(ValueError, match="Expected one example, got 2 images"):
+        load_model(clipseg).show(image.expand(2, -1, -1, -1))
+    with pytest.raises(ValueError, match=r"more than 7 pixels' side, got \(7, 9\)"):
+        blurred(image[:, :, :7, :9], 3.0)
+
+
+@pytest.fixture
+def files(tmp_path, image, mask):
+    drawn = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "image.png")
+    Image.fromarray(mask[0, 0].numpy().astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    return {"example": tmp_path / "image.png", "mask": tmp_path / "mask.png"}
+
+
+def test_options_name_the_files(files, clipseg, pixels, mask):
+    model, by_hand = load_model(clipseg, options=files), load_model(clipseg)
+    drawn = torch.from_numpy(np.asarray(Image.open(files["example"])) / np.float32(255))
+    by_hand.show(drawn.permute(2, 0, 1)[None], mask)
+    with torch.no_grad():
+        torch.testing.assert_close(model(pixels, ["", ""]), by_hand(pixels))
+    with pytest.raises(ValueError, match=r"example and mask together.*got mask alone"):
+        load_model(clipseg, options={"mask": files["mask"]})
+    with pytest.raises(FileNotFoundError, match=r"no file .*gone.png, which an option names"):
+        load_model(clipseg, options=files | {"mask": "gone.png"})
+
+
+def test_a_checkpoint_remembers_its_example(files, clipseg, pixels, tmp_path):
+    from palpate.models import save_checkpoint
+
+    model = load_model(clipseg, "dense-v", width=2, options=files)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.requires_grad and parameter.add_(0.1)
+    save_checkpoint(model, tmp_path / "checkpoint")
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load_model(tmp_path / "checkpoint")(pixels), model(pixels), rtol=0, atol=0
+        )
+
+
+def test_the_example_takes_part_in_training(files, clipseg, pixels):
+    model = load_model(clipseg, "dense-v", options=files)
+    shown = model.shown(model.example)
+    assert shown.requires_grad
+    assert model(pixels).requires_grad
