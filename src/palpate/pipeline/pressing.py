@@ -5,6 +5,7 @@ from functools import partial
 
 import pandas as pd
 
+from palpate.attacks.text import Prompted
 from palpate.data import PromptedDataset
 from palpate.evaluation import ExampleStore, evaluate, evaluate_texts
 from palpate.evaluation.medis import evaluate_medis, mask_bank
@@ -45,17 +46,24 @@ def press_texts(
 ) -> None:
     """Attack the prompts, if the recipe says so; rows go to ``texts/`` in the run folder."""
     attacks, wanted = planned_texts(config), config.evaluate
-    if attacks:
-        evaluate_texts(
-            model,
-            data,
-            attacks,
-            out=config.folder / "texts",
-            seed=config.seed,
-            tolerance=wanted.tolerance,
-            tau=wanted.tau,
-            progress=progress,
+    if not attacks:
+        return
+    if not isinstance(model, Prompted):
+        raise ValueError(
+            f"Expected a model that is told what to look for, got {model.name!r}, to which a "
+            f"prompt means nothing. Take {', '.join(attacks)} out of the recipe; the other attacks "
+            "are done, and stay."
         )
+    evaluate_texts(
+        model,
+        data,
+        attacks,
+        out=config.folder / "texts",
+        seed=config.seed,
+        tolerance=wanted.tolerance,
+        tau=wanted.tau,
+        progress=progress,
+    )
 
 
 def press_medis(
