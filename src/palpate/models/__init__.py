@@ -7,12 +7,14 @@ from palpate.models.directory import write_half, write_model
 from palpate.models.families import FAMILIES, Family, find_family
 from palpate.models.load_clipseg import as_vlsm, load_vlsm
 from palpate.models.loading import load_model
+from palpate.models.outputs import SaturationWarning
 from palpate.models.pixel_model import LEARNS, Learns, PixelModel
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.student import StudentSize, shrink
 from palpate.models.vlsm import VLSM, Encoded
 from palpate.models.vocabulary import learn_vocabulary
+from palpate.models.wrapped import Wrapped, wrap
 
 __all__ = [
     "ADAPTERS",
@@ -25,7 +27,9 @@ __all__ = [
     "PixelModel",
     "Preprocessing",
     "Request",
+    "SaturationWarning",
     "StudentSize",
+    "Wrapped",
     "adapt",
     "adapter_state",
     "as_vlsm",
@@ -37,6 +41,7 @@ __all__ = [
     "load_vlsm",
     "save_checkpoint",
     "shrink",
+    "wrap",
     "write_half",
     "write_model",
 ]

@@ -1,0 +1,86 @@
+"""PraNet by name, made anew, or from a file of published weights."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from palpate.hints import did_you_mean
+from palpate.models.outputs import Reading
+from palpate.models.pranet.network import PraNet, PraNetSize
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.request import Request
+from palpate.models.tensor_files import read_tensors, tensor_names
+from palpate.models.weights import check_keys, check_shapes
+from palpate.models.wrapped import Wrapped
+
+_SIZES = tuple(field.name for field in fields(PraNetSize))
+_TELLING = {"resnet.layer1.0.convs.0.weight", "agg1.conv5.weight", "ra4_conv5.conv.weight"}
+_MULTIPLE = 32
+
+
+def is_pranet(place: Path) -> bool:
+    """Whether a file holds the weights of a PraNet."""
+    return place.is_file() and tensor_names(place) >= _TELLING
+
+
+def load_pranet(request: Request) -> Wrapped:
+    """A PraNet with the weights of a file; without one its weights are drawn at random.
+
+    Options are ``input_size`` (pixels, 352 by default), ``encoder`` (a file of the Res2Net's own
+    published weights to begin with) and the sizes of :class:`PraNetSize`.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: If there is no such option, or the weights do not fit.
+    """
+    request.refuse_adapter()
+    request.refuse_tokenizer()
+    options = dict(request.options)
+    input_size, encoder = options.pop("input_size", 352), options.pop("encoder", None)
+    net = _fresh(options, request.seed)
+    if request.place is not None:
+        _fill(net, request.place)
+    elif encoder is not None:
+        _fill(net.resnet, Path(encoder))
+    return Wrapped(
+        net.requires_grad_(False),
+        Reading(answer=-1),
+        Preprocessing(input_size),
+        multiple=_MULTIPLE,
+        sides=True,
+        tower="resnet.",
+        idle="resnet.fc.",
+        name=request.name,
+        options=request.options,
+        fresh=request.place is None,
+        licence="not stated by its authors" if request.place else "yours",
+        origin=str(request.place) if request.place else "drawn at random; train it",
+    )
+
+
+def _fresh(options: Mapping[str, Any], seed: int) -> PraNet:
+    for option in options:
+        if option not in _SIZES:
+            known = ("input_size", "encoder", *_SIZES)
+            raise ValueError(
+                f"PraNet has no option {option!r}; expected some of {', '.join(known)}."
+                f"{did_you_mean(option, known)}"
+            )
+    if "depths" in options:
+        options = {**options, "depths": tuple(options["depths"])}
+    size = PraNetSize(**options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PraNet(size)
+
+
+def _fill(net: torch.nn.Module, path: Path) -> None:
+    state, own = read_tensors(path), net.state_dict()
+    # Older files do not count batches.
+    counted = {name for name in own if name.endswith(".num_batches_tracked")} - state.keys()
+    check_keys(own.keys() - counted, state, str(path))
+    check_shapes(own, state, str(path))
+    net.load_state_dict(state, strict=not counted)
