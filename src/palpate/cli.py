@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
+import yaml
 
 from palpate.hints import did_you_mean
+from palpate.models.adapters import AdapterName
 from palpate.pipeline import watching
 from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
 from palpate.pipeline.demo import DEFAULT, OwnData, demo_config
@@ -90,6 +92,47 @@ def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
     show_data(name, root)
 
 
+def models(
+    *names: str, adapter: AdapterName | None = None, options: dict[str, str] | None = None
+) -> None:
+    """Print the cards of models: sizes, threshold, whether gradients reach the pixels, licence.
+
+    Args:
+        names: Names, folders or code (module:function); by default all that come with palpate.
+        adapter: To put into them.
+        options: Of the family, as NAME VALUE ...; values are read as YAML.
+    """
+    from palpate.pipeline.models import show_models
+
+    show_models(names, adapter, _values(options))
+
+
+def check_model(
+    name: tyro.conf.Positional[str],
+    adapter: AdapterName | None = None,
+    options: dict[str, str] | None = None,
+    prompts: tuple[str, ...] = (),
+    size: int = 224,
+) -> None:
+    """Check that a model can be attacked: gradient, determinism, independence of images, mode.
+
+    Args:
+        name: Name, folder or code (module:function).
+        adapter: To put into it.
+        options: Of the family, as NAME VALUE ...; values are read as YAML.
+        prompts: To ask with; by default those of the phantoms it is tried on.
+        size: Side of the images, in pixels.
+    """
+    from palpate.pipeline.models import check_model
+
+    if not check_model(name, adapter, _values(options), prompts, size):
+        raise ValueError(f"{name} is not fit to be attacked; see what failed above.")
+
+
+def _values(options: Mapping[str, str] | None) -> dict[str, Any]:
+    return {name: yaml.safe_load(text) for name, text in (options or {}).items()}
+
+
 Other = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
@@ -99,7 +142,7 @@ Other = (
 # Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
 _PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
 
-_COMMANDS = ("demo", "run", "train", "pretrain", "evaluate", "report", "data")
+_COMMANDS = ("demo", "run", "train", "pretrain", "evaluate", "report", "data", "models")
 
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
@@ -111,6 +154,8 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
   palpate report --run DIR                          tables, figures and page of a run
   palpate data check kvasir [--root DIR]            check and count a data set
+  palpate models [NAME ...]                         cards of models
+  palpate models check NAME                         can this model be attacked?
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
 --out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
@@ -140,6 +185,11 @@ def _dispatch(arguments: list[str]) -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"check": check}, prog="palpate data", args=arguments[1:]
         )
+    elif arguments[0] == "models":
+        if arguments[1:2] == ["check"]:
+            tyro.cli(check_model, prog="palpate models check", args=arguments[2:])
+        else:
+            tyro.cli(models, prog="palpate models", args=arguments[1:])
     elif arguments[0] in ("demo", "evaluate", "report"):
         tyro.cli(Other, args=arguments, prog="palpate")()
     elif arguments[0] == "--version":

@@ -1,7 +1,7 @@
 """Models: from images and prompts to logits."""
 
 from palpate.models.adapters import ADAPTERS, adapt, adapter_state
-from palpate.models.checkpoints import is_checkpoint, save_checkpoint
+from palpate.models.checkpoints import is_checkpoint, load_checkpoint, save_checkpoint
 from palpate.models.dinov2 import build_from_dinov2
 from palpate.models.directory import write_half, write_model
 from palpate.models.families import FAMILIES, Family, find_family
@@ -37,6 +37,7 @@ __all__ = [
     "find_family",
     "is_checkpoint",
     "learn_vocabulary",
+    "load_checkpoint",
     "load_model",
     "load_vlsm",
     "save_checkpoint",

@@ -91,6 +91,19 @@ def save_checkpoint(
     write_text(json.dumps(asdict(card), indent=2) + "\n", folder / _CARD)
 
 
+def load_checkpoint(model: PixelModel, folder: Path) -> None:
+    """Put a checkpoint into a model of one's own, of which ``load_model`` knows nothing.
+
+    Args:
+        model: Made as the one that was trained; changed in place.
+        folder: Written by :func:`save_checkpoint`.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`restore`.
+    """
+    restore(model, read_card(folder), folder)
+
+
 def is_checkpoint(folder: Path) -> bool:
     """Whether a folder was written by :func:`save_checkpoint`."""
     return (folder / _CARD).is_file()

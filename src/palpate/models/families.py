@@ -16,6 +16,7 @@ from palpate.models.pixel_model import PixelModel
 from palpate.models.plain_networks import NETWORKS, load_plain
 from palpate.models.pranet import is_pranet, load_pranet
 from palpate.models.request import Request
+from palpate.models.smp import is_smp, load_smp
 from palpate.models.weights import find_model, read_json
 
 
@@ -61,6 +62,9 @@ FAMILIES: dict[str, Family] = {
         reads=is_pranet,
     ),
     "monai": Family(load_plain, "Plain networks of MONAI, made anew", names=tuple(NETWORKS)),
+    "smp": Family(
+        load_smp, "Networks of segmentation_models_pytorch, such as smp/Unet", claims=is_smp
+    ),
     "external": Family(
         load_external, "Code of your own: package.module:factory or file.py:factory", claims=is_code
     ),

@@ -178,7 +178,7 @@ def _check_values(values: Tensor, out: Out) -> None:
             f"Expected probabilities in [0, 1], got values in [{low:.3g}, {high:.3g}]; if they are "
             "logits, say out='logits'."
         )
-    if out == "logits" and low >= 0 and high <= 1 and high - low > 0.1:
+    if out == "logits" and 0 <= low < 0.1 and 0.5 < high <= 1:
         warnings.warn(
             f"All logits lie in [0, 1] ({low:.3g} to {high:.3g}), as probabilities do; if that is "
             "what they are, say out='probabilities'.",

@@ -32,6 +32,7 @@ class PixelModel(nn.Module, ABC):
         base_hash: Fingerprint of the weights it was loaded with.
         text_conditioned: Whether the prompt decides what is segmented.
         fresh: Whether the weights are random, so that nothing can be said of it before training.
+        multiple: Of which the sides of the network's input are.
         sides: Whether the network makes other maps beside its answer, see :meth:`side_maps`.
         tower: What the names of the pretrained image tower's parameters have in them.
         licence: Of the weights, in words.
@@ -48,6 +49,7 @@ class PixelModel(nn.Module, ABC):
     text_conditioned: bool
     fresh: bool
     sides: bool = False
+    multiple: int = 1
     tower: str
     licence: str
     origin: str

@@ -71,6 +71,7 @@ class VLSM(PixelModel):
         super().__init__()
         self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
         self.threshold, self.name, self.base_hash = check_threshold(threshold), name, base_hash
+        self.multiple = net.config.vision.patch_size
         self.fresh, self.licence, self.origin = False, licence, origin
         self.adapter: AdapterName | None = None
         self.adapter_init: AdapterInit = "identity"

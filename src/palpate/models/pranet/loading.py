@@ -80,7 +80,8 @@ def _fresh(options: Mapping[str, Any], seed: int) -> PraNet:
 def _fill(net: torch.nn.Module, path: Path) -> None:
     state, own = read_tensors(path), net.state_dict()
     # Older files do not count batches.
-    counted = {name for name in own if name.endswith(".num_batches_tracked")} - state.keys()
+    counted = {name for name in own if name.endswith(".num_batches_tracked")}
+    counted = counted if counted.isdisjoint(state) else set()
     check_keys(own.keys() - counted, state, str(path))
     check_shapes(own, state, str(path))
     net.load_state_dict(state, strict=not counted)

@@ -115,5 +115,5 @@ def _left_out(known: Tensor, stage: Tensor) -> Tensor:
     return (1 - known.sigmoid()) * stage
 
 
-def _scaled(logits: Tensor, factor: float) -> Tensor:
+def _scaled(logits: Tensor, factor: int | float) -> Tensor:
     return F.interpolate(logits, scale_factor=factor, mode="bilinear", align_corners=False)
