@@ -41,13 +41,13 @@ def count(net, x):
 
 
 WRONG = {
-    "draws": (lambda net, x: x + 0.1 * torch.randn_like(x), "determinism"),
-    "mixes": (lambda net, x: x - x.mean(0, keepdim=True), "independence of images"),
-    "rounds": (lambda net, x: x.round() + 0 * x, "gradient reaches the pixels"),
-    "detaches": (lambda net, x: x.detach(), "gradient reaches the pixels"),
+    "draws": (lambda _, x: x + 0.1 * torch.randn_like(x), "determinism"),
+    "mixes": (lambda _, x: x - x.mean(0, keepdim=True), "independence of images"),
+    "rounds": (lambda _, x: x.round() + 0 * x, "gradient reaches the pixels"),
+    "detaches": (lambda _, x: x.detach(), "gradient reaches the pixels"),
     "remembers": (count, "left as it was"),
-    "is not a number": (lambda net, x: x / 0 * 0, "answer"),
-    "is saturated": (lambda net, x: 1000 * x + 100, "answer"),
+    "is not a number": (lambda _, x: x / 0 * 0, "answer"),
+    "is saturated": (lambda _, x: 1000 * x + 100, "answer"),
 }
 
 
@@ -59,7 +59,7 @@ def test_each_fault_is_found_by_its_check(function, check, images):
 
 
 def test_a_plain_network_passes(images):
-    found = statuses(wrap(Odd(lambda net, x: x)), images)
+    found = statuses(wrap(Odd(lambda _, x: x)), images)
     assert set(found.values()) == {"pass"}
 
 
@@ -72,7 +72,7 @@ def test_a_prompted_model_passes_and_its_text_decides(images, clipseg):
 
 def test_one_image_is_too_few(images):
     with pytest.raises(ValueError, match="two images or more"):
-        examine(wrap(Odd(lambda net, x: x)), images[:1], PROMPTS[:1])
+        examine(wrap(Odd(lambda _, x: x)), images[:1], PROMPTS[:1])
 
 
 def test_facts_count_and_try(images, clipseg):
@@ -83,7 +83,7 @@ def test_facts_count_and_try(images, clipseg):
     assert facts.text_conditioned
     assert facts.differentiable
     assert facts.input_size == "as it is, multiples of 16"
-    plain = facts_of(wrap(Odd(lambda net, x: x), input_size=32), "external", images, PROMPTS)
+    plain = facts_of(wrap(Odd(lambda _, x: x), input_size=32), "external", images, PROMPTS)
     assert (plain.trainable, plain.input_size) == (plain.parameters, "32 x 32")
-    broken = facts_of(wrap(Odd(lambda net, x: x.detach())), "external", images, PROMPTS)
+    broken = facts_of(wrap(Odd(lambda _, x: x.detach())), "external", images, PROMPTS)
     assert not broken.differentiable

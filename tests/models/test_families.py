@@ -75,6 +75,7 @@ class Net(nn.Module):
         self, encoder_name="resnet34", encoder_weights="imagenet", in_channels=3, classes=1
     ):
         super().__init__()
+        self.made_of = encoder_name, encoder_weights
         self.encoder = nn.Conv2d(in_channels, 4, 3, padding=1)
         self.head = nn.Conv2d(4, classes, 1)
 

@@ -52,6 +52,7 @@ def load_external(request: Request) -> PixelModel:
     model.name = request.name
     if isinstance(model, Wrapped):
         model.options, model.origin = dict(request.options), "code of your own"
+        model.seed = request.seed
     model.requires_grad_(False)
     return model
 

@@ -107,6 +107,7 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
             init=card.adapter_init,
             width=card.adapter_width,
             options=request.options or card.options,
+            seed=card.seed,
         ),
         folder,
         revision,

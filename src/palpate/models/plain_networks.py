@@ -70,6 +70,7 @@ def load_plain(request: Request) -> Wrapped:
         multiple=_multiple(plain, options),
         name=request.name,
         options=request.options,
+        seed=request.seed,
         fresh=True,
         licence="yours (MONAI itself: Apache-2.0)",
         origin="drawn at random; train it",

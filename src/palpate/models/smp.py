@@ -47,6 +47,7 @@ def load_smp(request: Request) -> Wrapped:
         tower="encoder.",
         name=request.name,
         options=request.options,
+        seed=request.seed,
         fresh=True,
         licence="that of the encoder's weights" if options.get("encoder_weights") else "yours",
         origin=f"encoder {options.get('encoder_weights') or 'at random'}, decoder at random",

@@ -85,6 +85,7 @@ class Wrapped(PixelModel):
         idle: How the names of parameters begin that take no part.
         name: Where the weights came from.
         options: What it was made with, for a checkpoint's card.
+        seed: Of its weights, where they were drawn.
         fresh: Whether its weights are random.
         licence: Of the weights, in words.
         origin: Where the weights come from, in words.
@@ -103,6 +104,7 @@ class Wrapped(PixelModel):
         idle: str = "",
         name: str = "",
         options: Mapping[str, Any] | None = None,
+        seed: int = 0,
         fresh: bool = False,
         licence: str = "not stated",
         origin: str = "",
@@ -113,6 +115,7 @@ class Wrapped(PixelModel):
         self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
         self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
         self.fresh, self.licence, self.origin = fresh, licence, origin or name
+        self.seed = seed
         self.text_conditioned = len(set((reading.classes or {}).values())) > 1
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
@@ -125,7 +128,7 @@ class Wrapped(PixelModel):
     @property
     def set_up(self) -> Mapping[str, Any]:
         """What the network was made with."""
-        return {"options": self.options}
+        return {"options": self.options, "seed": self.seed}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
         """Everything, or what is not the image tower."""

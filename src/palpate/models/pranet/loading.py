@@ -55,6 +55,7 @@ def load_pranet(request: Request) -> Wrapped:
         idle="resnet.fc.",
         name=request.name,
         options=request.options,
+        seed=request.seed,
         fresh=request.place is None,
         licence="not stated by its authors" if request.place else "yours",
         origin=str(request.place) if request.place else "drawn at random; train it",
