@@ -93,7 +93,9 @@ def check(name: tyro.conf.Positional[str], root: Path | None = None) -> None:
 
 
 def models(
-    *names: str, adapter: AdapterName | None = None, options: dict[str, str] | None = None
+    names: tyro.conf.Positional[tuple[str, ...]] = (),
+    adapter: AdapterName | None = None,
+    options: dict[str, str] | None = None,
 ) -> None:
     """Print the cards of models: sizes, threshold, whether gradients reach the pixels, licence.
 
