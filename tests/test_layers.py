@@ -8,7 +8,10 @@ import pytest
 import palpate
 
 STAGES = ("data", "models", "training", "attacks", "evaluation", "reporting")
-SHARED = {"types", "geometry", "randomness", "overlap", "progress", "hints", "places", "lexicon"}
+SHARED = {
+    "types", "geometry", "randomness", "overlap", "progress", "hints", "places", "lexicon",
+    "structure",
+}  # fmt: skip
 TOP = {"cli", "pipeline", "__init__", "__main__"}
 # Numbers and attacks must hold for any model on any data.
 BLIND = {"attacks": {"data", "models", "training"}, "evaluation.metrics": {"data", "models"}}

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from palpate import attacks
     from palpate.data import load_data, load_pairs
     from palpate.evaluation import evaluate
-    from palpate.models import load_model
+    from palpate.models import load_model, wrap
     from palpate.reporting import report
 
-__all__ = ["attacks", "evaluate", "load_data", "load_model", "load_pairs", "report"]
+__all__ = ["attacks", "evaluate", "load_data", "load_model", "load_pairs", "report", "wrap"]
 
 _HOME = {
     "load_data": "palpate.data",
     "load_pairs": "palpate.data",
     "load_model": "palpate.models",
+    "wrap": "palpate.models",
     "evaluate": "palpate.evaluation",
     "report": "palpate.reporting",
 }

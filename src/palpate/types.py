@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 Images: TypeAlias = Float[Tensor, "b c h w"]  # pixel values in [0, 1]
 Logits: TypeAlias = Float[Tensor, "b 1 h w"]  # above the model's threshold means foreground
+Maps: TypeAlias = Float[Tensor, "b maps h w"]  # logits of side maps, the answer last
 Masks: TypeAlias = Bool[Tensor, "b 1 h w"]
 PerImage: TypeAlias = Float[Tensor, " b"]
 

@@ -11,7 +11,7 @@ from palpate.cli import main
 from .conftest import shell
 
 COMMANDS = [
-    "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
+    "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data", "models",
 ]  # fmt: skip
 
 
@@ -22,10 +22,7 @@ def test_without_arguments_it_says_what_it_can(capsys):
         assert f"palpate {command}" in text
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data"],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_knows_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from palpate.attacks._problem import Problem
 from palpate.attacks.threats import Threat
-from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage, ScheduledLoss
+from palpate.types import Images, Loss, Maps, Masks, Norm, PerImage, ScheduledLoss
 
 
 class ZeroGradientWarning(RuntimeWarning):
@@ -20,7 +20,7 @@ class View(NamedTuple):
     """What the model makes of one point."""
 
     point: Images
-    logits: Logits  # in the type of the images
+    logits: Maps  # in the type of the images
     harm: PerImage  # what the attacker wants more of; to compare points by
     climbed: PerImage  # what its slope is taken of: the harm, but for a scheduled loss
 
@@ -32,6 +32,7 @@ def look(
     differentiable: bool,
     after: str,
     progress: float = 0.0,
+    maps: bool = False,
 ) -> View:
     """Run the model once.
 
@@ -40,6 +41,7 @@ def look(
         adversarial: Where to look; one point for each image of ``problem``.
         differentiable: Whether :func:`slope` will be asked for; costs memory.
         after: Where the attack stands, for error messages: "after 3 steps".
+        maps: Whether the model may return several maps of logits, of which the loss knows.
         progress: The same as a share of all steps, for losses that depend on it.
 
     Raises:
@@ -49,7 +51,7 @@ def look(
     # The caller may be inside no_grad or inference_mode; a gradient attack cannot be.
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
         point = adversarial.detach().clone().requires_grad_(differentiable)
-        logits = _as_logits(problem.model(point), point)
+        logits = _as_logits(problem.model(point), point, maps)
         if differentiable and isinstance(problem.loss, ScheduledLoss):
             now = problem.loss.at(progress, targeted=problem.targeted)
             climbed = _harm(problem, now, logits)
@@ -128,8 +130,10 @@ def warn_if_flat(flat: Bool[Tensor, " b"]) -> None:
         )
 
 
-def _as_logits(logits: object, images: Tensor) -> Tensor:
-    expected = (len(images), 1, *images.shape[2:])
+def _as_logits(logits: object, images: Tensor, maps: bool) -> Tensor:
+    several = maps and isinstance(logits, Tensor) and logits.dim() == 4
+    count = logits.shape[1] if several and isinstance(logits, Tensor) else 1
+    expected = (len(images), count, *images.shape[2:])
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"Expected a model that returns float logits {expected}, got {got}.")
@@ -141,7 +145,7 @@ def _as_logits(logits: object, images: Tensor) -> Tensor:
     return logits.to(images.dtype)  # a loss summed in bfloat16 has two digits
 
 
-def _harm(problem: Problem, loss: Loss, logits: Logits) -> PerImage:
+def _harm(problem: Problem, loss: Loss, logits: Maps) -> PerImage:
     values = _as_one_per_image(loss(logits, problem.masks), problem.images)
     return -values if problem.targeted else values
 

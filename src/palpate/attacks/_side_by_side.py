@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from palpate.types import Logits, Loss, Masks, PerImage, ScheduledLoss
+from palpate.types import Loss, Maps, Masks, PerImage, ScheduledLoss
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SideBySide:
     losses: tuple[Loss, ...]
     owners: Int[Tensor, " b"]
 
-    def __call__(self, logits: Logits, masks: Masks) -> PerImage:
+    def __call__(self, logits: Maps, masks: Masks) -> PerImage:
         """The value of each image under its own loss."""
         values = logits.new_zeros(len(logits))
         for place, loss in enumerate(self.losses):

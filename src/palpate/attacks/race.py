@@ -148,6 +148,7 @@ class _Heat:
                 differentiable=point < rules.points - 1,
                 after=after,
                 progress=point / rules.steps,
+                maps=rules.faithful,
             )
             score = rules.score(view.logits, problem.masks).cpu()
             record.enter(lanes, point, view, score)

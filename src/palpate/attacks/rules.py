@@ -29,7 +29,7 @@ from torch import Tensor
 
 from palpate.geometry import perturb, project
 from palpate.overlap import Counts, count, dice
-from palpate.types import Images, Logits, Masks
+from palpate.types import Images, Maps, Masks
 
 Criterion: TypeAlias = Literal["miou", "dice"]
 Scores: TypeAlias = Float64[Tensor, " b"]
@@ -88,7 +88,7 @@ class Rules:
         """How many steps an attack is said to have taken to this point (defect 1)."""
         return point + 1 if self.faithful else point
 
-    def score(self, logits: Logits, masks: Masks) -> Scores:
+    def score(self, logits: Maps, masks: Masks) -> Scores:
         """How well each prediction agrees with its mask."""
         if self.faithful:
             return _notebook_miou(logits, masks)
@@ -179,11 +179,11 @@ def _check_thresholds(success: float, stop: float, targeted: bool) -> None:
         )
 
 
-def _notebook_miou(logits: Logits, masks: Masks) -> Scores:
+def _notebook_miou(logits: Maps, masks: Masks) -> Scores:
     """Mean IoU of the stretched probabilities (defect 4), rounded to three decimals."""
     found = logits.sigmoid()
-    low, high = found.amin((1, 2, 3), keepdim=True), found.amax((1, 2, 3), keepdim=True)
-    stretched = (found - low) / (high - low + 1e-8)
+    low, high = found.amin((2, 3), keepdim=True), found.amax((2, 3), keepdim=True)
+    stretched = ((found - low) / (high - low + 1e-8)).mean(1, keepdim=True)
     # Rounding halves to even makes exactly one half background.
     return _miou(count(stretched > 0.5, masks)).round(decimals=_DECIMALS)
 

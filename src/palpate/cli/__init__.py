@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from palpate.cli import data, finished, recipes
+from palpate.cli import data, finished, models, recipes
 from palpate.cli.demo import Demo
 from palpate.hints import did_you_mean
 
@@ -20,6 +20,7 @@ Other = (
 
 _COMMANDS = (
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
+    "models",
 )  # fmt: skip
 
 _USAGE = """\
@@ -38,6 +39,8 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate data split kvasir --seed 0 [--folds 5]    divide it anew, by patient
   palpate data prepare kvasir --source ZIP --out DIR    a data set from its official download
   palpate data prompts DIR [--templates YAML]       write its prompts anew, or --annotations JSON
+  palpate models [NAME ...]                         cards of models
+  palpate models check NAME                         can this model be attacked?
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
 --out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
@@ -65,6 +68,10 @@ def _dispatch(arguments: list[str]) -> None:
         recipes.pretrain(arguments[1:])
     elif arguments[0] == "data":
         tyro.extras.subcommand_cli_from_dict(data.COMMANDS, prog="palpate data", args=arguments[1:])
+    elif arguments[:2] == ["models", "check"]:
+        tyro.cli(models.check_model, prog="palpate models check", args=arguments[2:])
+    elif arguments[0] == "models":
+        tyro.cli(models.models, prog="palpate models", args=arguments[1:])
     elif arguments[0] in ("demo", "evaluate", "report", "compare", "transfer"):
         tyro.cli(Other, args=arguments, prog="palpate")()
     elif arguments[0] == "--version":

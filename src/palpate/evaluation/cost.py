@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from palpate.types import Images, Logits, Segmenter
+from palpate.types import Images, Maps, Segmenter
 
 
 class Cost(NamedTuple):
@@ -57,7 +57,7 @@ class Metered:
     prompts: tuple[str, ...]
     tally: Tally
 
-    def __call__(self, images: Images) -> Logits:
+    def __call__(self, images: Images) -> Maps:
         if len(images) != len(self.prompts):
             raise ValueError(f"Expected {len(self.prompts)} images, one a prompt: {len(images)}.")
         self.tally.forwards += len(images)

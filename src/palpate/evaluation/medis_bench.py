@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from palpate import geometry
+from palpate.attacks.losses import NOTEBOOK
 from palpate.attacks.medis import medis
 from palpate.attacks.race import Run, race
 from palpate.attacks.rules import Rules
@@ -89,7 +90,7 @@ class MedisBench:
         tally = Tally()
         with tally:
             runs = race(
-                Metered(self.model, batch.prompts, tally),
+                Metered(self._attacked, batch.prompts, tally),
                 batch.images,
                 aims,
                 self.losses,
@@ -103,6 +104,18 @@ class MedisBench:
             for run, aim in zip(runs, aims, strict=True)
         ]
         return (list(lines) for lines in zip(*columns, strict=True))
+
+    @property
+    def _attacked(self) -> Segmenter:
+        """The model; its side maps, where it makes them, if all is done as the notebooks do it.
+
+        Only their losses know what to make of several maps.
+        """
+        published = all(loss in NOTEBOOK.values() for loss in self.losses.values())
+        if self.without.faithful and published and getattr(self.model, "sides", False):
+            maps: Segmenter = self.model.side_maps  # type: ignore[attr-defined]
+            return maps
+        return self.model
 
     def _aims(self, batch: Batch, target: str) -> list[Masks]:
         """For each loss the masks it goes by."""
@@ -161,11 +174,12 @@ class MedisBench:
 
     def _look(self, batch: Batch, images: Images, aim: Masks, judged: Rules) -> "_Seen":
         with torch.no_grad():
-            logits = self.model(images, prompts=batch.prompts).float()
+            maps = self._attacked(images, prompts=batch.prompts).float()
+        logits = maps[:, -1:]
         predictions = metrics.binarise(logits, judged.threshold)
         with_aim, with_truth = (metrics.count(predictions, masks) for masks in (aim, batch.masks))
         columns = (
-            judged.credit(judged.score(logits, aim)),
+            judged.credit(judged.score(maps, aim)),
             metrics.miou(with_aim),
             metrics.miou(with_truth),
             metrics.dice(with_truth),

@@ -2,13 +2,14 @@
 
 from palpate.models.adapters import ADAPTERS, adapt, adapter_state
 from palpate.models.biomedclip import DecoderParts, build_from_biomedclip
-from palpate.models.checkpoints import is_checkpoint, save_checkpoint
+from palpate.models.checkpoints import is_checkpoint, load_checkpoint, save_checkpoint
 from palpate.models.cris import CrisConfig, build_cris, convert_cris
 from palpate.models.dinov2 import build_from_dinov2
 from palpate.models.directory import write_half, write_model
 from palpate.models.families import FAMILIES, Family, find_family
 from palpate.models.load_clipseg import as_vlsm, load_vlsm
 from palpate.models.loading import load_model
+from palpate.models.outputs import SaturationWarning
 from palpate.models.pixel_model import LEARNS, Learns, PixelModel
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
@@ -16,6 +17,7 @@ from palpate.models.student import StudentSize, shrink
 from palpate.models.text_prompted import Encoded, TextPrompted
 from palpate.models.vlsm import VLSM
 from palpate.models.vocabulary import learn_vocabulary
+from palpate.models.wrapped import Wrapped, wrap
 
 __all__ = [
     "ADAPTERS",
@@ -30,8 +32,10 @@ __all__ = [
     "PixelModel",
     "Preprocessing",
     "Request",
+    "SaturationWarning",
     "StudentSize",
     "TextPrompted",
+    "Wrapped",
     "adapt",
     "adapter_state",
     "as_vlsm",
@@ -42,10 +46,12 @@ __all__ = [
     "find_family",
     "is_checkpoint",
     "learn_vocabulary",
+    "load_checkpoint",
     "load_model",
     "load_vlsm",
     "save_checkpoint",
     "shrink",
+    "wrap",
     "write_half",
     "write_model",
 ]

@@ -41,6 +41,7 @@ class Card:
         threshold: Probability above which a pixel is foreground.
         training: The configuration of the training, and what it reached.
         options: Of the family of the model, where its name does not say it all.
+        seed: Of the weights it began with, where they were drawn.
         format: Version of the layout of the folder.
     """
 
@@ -53,6 +54,7 @@ class Card:
     threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
     format: int = _FORMAT
 
 
@@ -76,6 +78,8 @@ def save_checkpoint(
     if not kept:
         raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
     kept |= {name for name, _ in model.net.named_buffers()}
+    if all(p.requires_grad for p in model.learners("all")):
+        kept = _names(model)  # what takes no part included: then it depends on no other weights
     state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     card = Card(
         base=_portable(model.name),
@@ -89,6 +93,19 @@ def save_checkpoint(
     # The card goes last: a checkpoint without one is not a checkpoint.
     write_weights(state, folder / _WEIGHTS)
     write_text(json.dumps(asdict(card), indent=2) + "\n", folder / _CARD)
+
+
+def load_checkpoint(model: PixelModel, folder: Path) -> None:
+    """Put a checkpoint into a model of one's own, of which ``load_model`` knows nothing.
+
+    Args:
+        model: Made as the one that was trained; changed in place.
+        folder: Written by :func:`save_checkpoint`.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`restore`.
+    """
+    restore(model, read_card(folder), folder)
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -140,7 +157,7 @@ def restore(model: PixelModel, card: Card, folder: Path) -> None:
     state = _read_trained(folder, card)
     own = model.net.state_dict()
     # Where every weight was trained, those it began with do not matter.
-    if state.keys() != own.keys() and model.base_hash != card.base_hash:
+    if not state.keys() >= _names(model) and model.base_hash != card.base_hash:
         raise ValueError(
             f"The checkpoint {folder} was trained on {card.base} with weights "
             f"{card.base_hash[:12]}…, but {model.name} has {model.base_hash[:12]}…. Pass "
@@ -169,6 +186,13 @@ def _read_trained(folder: Path, card: Card) -> dict[str, Tensor]:
             "were written."
         )
     return state
+
+
+def _names(model: PixelModel) -> set[str]:
+    """Of every tensor that is saved; one that is there twice is named once."""
+    saved = model.net.state_dict().keys()
+    named = (*model.net.named_parameters(), *model.net.named_buffers())
+    return {name for name, _ in named if name in saved}
 
 
 def _portable(name: str) -> str:

@@ -10,10 +10,15 @@ from pathlib import Path
 
 from palpate.hints import did_you_mean
 from palpate.models.cris.model import is_cris, load_cris
+from palpate.models.embedded import EMBEDDED
+from palpate.models.external import is_code, load_external
 from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
 from palpate.models.load_clipseg import load_clipseg
 from palpate.models.pixel_model import PixelModel
+from palpate.models.plain_networks import NETWORKS, load_plain
+from palpate.models.pranet import is_pranet, load_pranet
 from palpate.models.request import Request
+from palpate.models.smp import is_smp, load_smp
 from palpate.models.weights import find_model, read_json
 
 
@@ -25,8 +30,8 @@ class Family:
         load: Makes the model, on the CPU; parameters require gradient only where adapters were
             asked for.
         about: One line for a table.
-        names: Names that need no file, such as ``monai/unet``; they are what ``palpate models``
-            lists.
+        names: Names that come with palpate, such as ``monai/unet``; they are what ``palpate
+            models`` lists.
         claims: Whether a name that is not among them says all that is needed, like a prefix.
         reads: Whether a folder or file holds a model of this family, by a look at small files or
             the names of its tensors.
@@ -52,9 +57,23 @@ def model_type(folder: Path) -> str | None:
 
 
 FAMILIES: dict[str, Family] = {
+    "pranet": Family(
+        load_pranet,
+        "PraNet: made anew, or a file of its published weights",
+        names=("pranet",),
+        reads=is_pranet,
+    ),
+    "monai": Family(load_plain, "Plain networks of MONAI, made anew", names=tuple(NETWORKS)),
+    "smp": Family(
+        load_smp, "Networks of segmentation_models_pytorch, such as smp/Unet", claims=is_smp
+    ),
+    "external": Family(
+        load_external, "Code of your own: package.module:factory or file.py:factory", claims=is_code
+    ),
     "clipseg": Family(
         load_clipseg,
         "CLIPSeg in Hugging Face's layout: hub name or folder",
+        names=tuple(EMBEDDED),
         reads=lambda place: model_type(place) == "clipseg",
         adapters=True,
     ),

@@ -99,7 +99,7 @@ def as_vlsm(model: PixelModel) -> VLSM:
 
 
 def _load_base(request: Request) -> VLSM:
-    folder = request.folder
+    folder = request.place or find_model(request.name)
     values = read_json(folder / "config.json")
     net = _empty_net(values, folder)
     state = _without_derived(read_weights(folder))

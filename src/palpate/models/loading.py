@@ -9,6 +9,7 @@ import torch
 
 from palpate.models import checkpoints
 from palpate.models.adapters import AdapterInit, AdapterName
+from palpate.models.external import is_code
 from palpate.models.families import FAMILIES, family_at, family_by_name, find_place
 from palpate.models.pixel_model import PixelModel
 from palpate.models.request import Request
@@ -91,6 +92,11 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
             "its base model to start another."
         )
     card = checkpoints.read_card(folder)
+    if base is None and is_code(card.base):
+        raise ValueError(
+            f"The checkpoint {folder} was trained on code, {card.base!r}, which loading it would "
+            "run. If you trust that code, pass it as base=..."
+        )
     name = checkpoints.find_base(card, folder, base)
     model = _load_base(
         replace(
@@ -101,6 +107,7 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
             init=card.adapter_init,
             width=card.adapter_width,
             options=request.options or card.options,
+            seed=card.seed,
         ),
         folder,
         revision,

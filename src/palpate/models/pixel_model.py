@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from palpate.models.preprocessing import Preprocessing
@@ -31,6 +32,8 @@ class PixelModel(nn.Module, ABC):
         base_hash: Fingerprint of the weights it was loaded with.
         text_conditioned: Whether the prompt decides what is segmented.
         fresh: Whether the weights are random, so that nothing can be said of it before training.
+        multiple: Of which the sides of the network's input are.
+        sides: Whether the network makes other maps beside its answer, see :meth:`side_maps`.
         tower: What the names of the pretrained image tower's parameters have in them.
         licence: Of the weights, in words.
         origin: Where the weights come from, in words.
@@ -45,6 +48,8 @@ class PixelModel(nn.Module, ABC):
     base_hash: str
     text_conditioned: bool
     fresh: bool
+    sides: bool = False
+    multiple: int = 1
     tower: str
     licence: str
     origin: str
@@ -60,6 +65,24 @@ class PixelModel(nn.Module, ABC):
         Returns:
             Logits ``(b, 1, h, w)`` at the size of the images, in float32.
         """
+
+    def side_maps(
+        self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
+    ) -> Float[Tensor, "b maps h w"]:
+        """Logits of every map that the network makes, the answer last; most make only that.
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image.
+            scale: How much larger than usual the network's input shall be.
+
+        Raises:
+            ValueError: If the network's input has one size only.
+        """
+        if scale != 1:
+            raise ValueError(f"{self.name} cannot be trained at several scales, got {scale:g}.")
+        logits: Tensor = self(images, prompts)
+        return logits
 
     @property
     @abstractmethod

@@ -66,6 +66,7 @@ class TextPrompted(PixelModel):
         super().__init__()
         self.net, self.tokenizer, self.preprocessing = net, tokenizer, preprocessing
         self.threshold, self.name, self.base_hash = check_threshold(threshold), name, base_hash
+        self.multiple = net.patch_size
         self.fresh, self.licence, self.origin = False, licence, origin
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,11 +19,10 @@ from torch.optim import AdamW
 from palpate.models.weights import write_text
 from palpate.progress import Progress, silent
 from palpate.training.batches import Epochs, loader
+from palpate.training.criterion import Criterion, criterion_of
 from palpate.training.schedule import warmup_cosine
 from palpate.training.settings import TrainingSettings
 from palpate.training.state import Progressed, load_state, save_state
-
-Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _TOWER = "vision_model."  # of a model that does not say what its own is called
 
@@ -45,7 +44,8 @@ def fit(
     """Train whatever in ``model`` requires gradient, and keep the best epoch.
 
     Args:
-        model: Called as ``model(inputs, prompts)``, returns logits.
+        model: Called as ``model(inputs, prompts)``, with ``scale=...`` where the settings have
+            several, returns logits.
         data: Training samples.
         validate: Scores the model; higher is better.
         settings: Hyper-parameters.
@@ -54,8 +54,8 @@ def fit(
         keep_best: Called with the epoch's metrics whenever its score is the best so far.
         identity: Names what else decides the outcome (data, base weights): a state made with
             another identity or other settings is refused.
-        criterion: Loss of outputs and masks, in float32; by default the weighted sum of soft Dice
-            loss and cross-entropy that ``settings`` describe.
+        criterion: Loss of outputs and masks, in float32; by default the one that ``settings``
+            describe.
         judged_by: Name of the score that chooses the best epoch.
         progress: Told about every step.
         stage: What progress calls this.
@@ -80,7 +80,7 @@ def fit(
     done = load_state(folder, model, optimizer, f"{identity} {_decisive(settings)}")
     accelerator = _accelerator(settings, folder, done)
     model, optimizer = accelerator.prepare(model, optimizer)
-    criterion = criterion or _dice_and_cross_entropy(settings)
+    criterion = criterion or criterion_of(settings)
 
     for epoch in range(done.epoch, settings.epochs):
         started, losses, rate = time.perf_counter(), [], 0.0
@@ -91,15 +91,17 @@ def fit(
             rate = _rate(epoch, step, steps, settings)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
-            with accelerator.autocast():
-                logits = model(batch.inputs, batch.prompts)
-            loss = criterion(logits.float(), batch.masks.float())
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
-            _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
+            for scale in settings.scales:
+                scaled = {} if scale == 1 else {"scale": scale}
+                with accelerator.autocast():
+                    logits = model(batch.inputs, batch.prompts, **scaled)
+                loss = criterion(logits.float(), batch.masks.float())
+                accelerator.backward(loss)
+                norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
+                _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.item())
             best = f"best {judged_by.replace('dsc', 'DSC')} {max(done.best, 0):.3f}"
             note = f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, {best}"
             progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
@@ -145,15 +147,6 @@ def _accelerator(settings: TrainingSettings, folder: Path, done: Progressed) -> 
     return accelerator
 
 
-def _dice_and_cross_entropy(settings: TrainingSettings) -> Criterion:
-    from monai.losses.dice import DiceCELoss  # seconds to import
-
-    criterion: Criterion = DiceCELoss(
-        sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight
-    )
-    return criterion
-
-
 def _share(accelerator: Accelerator, data: Epochs, epoch: int, settings: TrainingSettings) -> Any:
     """This process's batches of an epoch, on its device."""
     batches = loader(data, epoch, settings.batch_size, settings.seed, settings.workers)
@@ -170,8 +163,10 @@ def _share(accelerator: Accelerator, data: Epochs, epoch: int, settings: Trainin
 def _decisive(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that decide the weights; a resumed training may change the others."""
     decisive = {k: v for k, v in vars(settings).items() if k not in ("workers", "trackers")}
-    if settings.tower_rate == 1:  # states that were made before there was this setting stay valid
-        del decisive["tower_rate"]
+    # States that were made before there were these settings stay valid.
+    for name, before in (("tower_rate", 1), ("loss", "dice_bce"), ("scales", (1.0,))):
+        if decisive[name] == before:
+            del decisive[name]
     # 1 and 1.0 are the same setting.
     return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
 
@@ -181,7 +176,8 @@ def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     prefix = getattr(model, "tower", _TOWER)
     tower, rest = (
-        [p for name, p in learning if (prefix in name) == wanted] for wanted in (True, False)
+        [p for name, p in learning if bool(prefix and prefix in name) == wanted]
+        for wanted in (True, False)
     )
     groups = [{"params": rest, "share": 1.0}, {"params": tower, "share": settings.tower_rate}]
     if settings.tower_rate == 1:

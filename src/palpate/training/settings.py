@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias, get_args
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 Schedule: TypeAlias = Literal["step", "epoch"]
+LossName: TypeAlias = Literal["dice_bce", "structure"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class TrainingSettings:
     schedule: Schedule = "step"
     """Whether the rate changes with every step or only between epochs. With `epoch` the first epoch
     of a warm-up has rate 0, as published."""
+    loss: LossName = "dice_bce"
+    """`dice_bce`, the weighted sum of both, or `structure`, by which PraNet learns: both weighted
+    towards the edge. Where a network makes side maps, each of them is supervised."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes of the network's input by its usual one; each batch is a step at each of them."""
     dice_weight: float = 1.5
     """Weight of the soft Dice loss."""
     bce_weight: float = 1.0
@@ -64,7 +70,13 @@ class TrainingSettings:
         for name in ("weight_decay", "final_learning_rate", "dice_weight", "bce_weight", "workers"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
-        for name, known in (("precision", get_args(Precision)), ("schedule", get_args(Schedule))):
+        if not self.scales or not all(0.1 <= scale <= 10 for scale in self.scales):
+            raise ValueError(f"Expected scales between 0.1 and 10, got {self.scales}.")
+        for name, known in (
+            ("precision", get_args(Precision)),
+            ("schedule", get_args(Schedule)),
+            ("loss", get_args(LossName)),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"Expected {name} to be one of {', '.join(known)}, got {getattr(self, name)!r}."

@@ -14,6 +14,7 @@ from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, TrainingBatch, identity
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
+from palpate.training.supervision import learner
 from palpate.training.validation import score
 
 
@@ -65,7 +66,7 @@ def train(
         save_checkpoint(model, out, {"settings": vars(settings), "reached": row})
 
     fit(
-        model,
+        learner(model, settings),
         TrainingImages(data),
         _validation(model, validation, settings),
         settings,

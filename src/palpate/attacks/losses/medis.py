@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from palpate.attacks.losses._pixels import margins, mean
 from palpate.attacks.losses.basic import bce_dice, dice, soft_dice
 from palpate.attacks.losses.lovasz import lovasz_hinge
+from palpate.structure import structure_loss
 from palpate.types import Logits, Masks, PerImage
 
 MIX = {
@@ -31,10 +32,7 @@ def structure(logits: Logits, masks: Masks) -> PerImage:
     Wei et al., 2020, https://arxiv.org/abs/1911.11445). One is added to both sides of the
     fraction, in pixels.
     """
-    truth, weights = masks.to(logits), edge_weights(masks, logits)
-    pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    entropy = (weights * pixels).flatten(1).sum(1) / weights.flatten(1).sum(1)
-    return entropy + weighted_iou_loss(logits.sigmoid(), truth, weights)
+    return structure_loss(logits, masks)
 
 
 def log_cosh_dice(logits: Logits, masks: Masks) -> PerImage:
@@ -62,19 +60,3 @@ def medis_mix(logits: Logits, masks: Masks) -> PerImage:
     losses = (structure, log_cosh_dice, bce_dice, exponential_log, lovasz_hinge)
     parts = [MIX[loss.__name__] * loss(logits, masks) for loss in losses]
     return torch.stack(parts).sum(0)
-
-
-def edge_weights(masks: Masks, like: Logits) -> Logits:
-    """1 far from the edge of a mask, up to 6 where a window of 31 pixels is of two minds."""
-    truth = masks.to(like)
-    # The mean of a square is the mean over rows of means over columns, for a fifteenth of the work.
-    columns = F.avg_pool2d(truth, kernel_size=(31, 1), stride=1, padding=(15, 0))
-    around = F.avg_pool2d(columns, kernel_size=(1, 31), stride=1, padding=(0, 15))
-    return 1 + 5 * (around - truth).abs()
-
-
-def weighted_iou_loss(found: Logits, truth: Logits, weights: Logits) -> PerImage:
-    """One minus the soft IoU of ``found``, values in [0, 1], under weights."""
-    shared = (found * truth * weights).flatten(1).sum(1)
-    total = ((found + truth) * weights).flatten(1).sum(1)
-    return 1 - (shared + 1) / (total - shared + 1)

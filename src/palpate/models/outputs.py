@@ -1,0 +1,266 @@
+"""From whatever a foreign network returns to one logit per pixel, or a named error.
+
+A network that fails quietly looks robust. So what comes out is looked at on every call: is it a
+tensor, of the right size, a number everywhere, and does autograd lead back to the pixels?
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from palpate.types import Logits
+
+Out: TypeAlias = Literal["logits", "probabilities", "classes"]
+OUTS: tuple[Out, ...] = get_args(Out)
+
+# The logit that a label stands for; a probability that is 1 to single precision has 16.6.
+_LABEL = 20.0
+
+
+class SaturationWarning(RuntimeWarning):
+    """Probabilities of exactly 0 or 1, through which no gradient comes."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the output of a network is to be understood.
+
+    Attributes:
+        out: ``"logits"``; ``"probabilities"``, in [0, 1]; or ``"classes"``, scores of classes that
+            exclude each other, softmax not yet applied, or labels, which have no gradient.
+        classes: Channel by name; the prompt names the one that is wanted. None for a single
+            channel, or of two exclusive classes the second.
+        answer: Which element of a list, tuple or dictionary is the answer.
+        stride: Pixels of the network's input per pixel of its answer.
+    """
+
+    out: Out = "logits"
+    classes: Mapping[str, int] | None = None
+    answer: int | str | None = None
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.out not in OUTS:
+            raise ValueError(f"Expected out to be one of {', '.join(OUTS)}, got {self.out!r}.")
+        if self.stride < 1:
+            raise ValueError(f"Expected stride >= 1, got {self.stride}.")
+        wrong = [name for name in self.classes or {} if not name.strip()]
+        if self.classes is not None and (wrong or not self.classes):
+            raise ValueError(
+                f"Expected classes by name, such as {{'polyp': 1}}, got {self.classes}."
+            )
+
+    def maps(self, returned: object) -> list[Tensor]:
+        """All maps that the network returned, the answer last.
+
+        Raises:
+            TypeError: If there is no telling which is the answer.
+        """
+        if self.answer is None:
+            return [_tensor(returned, "Name the element that is the answer with answer=...")]
+        answer, others = _pick(returned, self.answer)
+        named = f"Element {self.answer!r} is none."
+        return [_tensor(each, named) for each in (*others, answer)]
+
+    def logits(self, values: Tensor, wanted: Sequence[int] | None) -> Logits:
+        """One logit per pixel of checked values.
+
+        Args:
+            values: ``(b, channels, h, w)``, or labels.
+            wanted: For each image the channel that its prompt names.
+        """
+        if not values.is_floating_point():
+            return _of_labels(values, wanted)
+        values = values.float()
+        if wanted is None and values.shape[1] == 2 and self.out == "classes":
+            wanted = [1] * len(values)
+        if wanted is None and values.shape[1] != 1:
+            raise ValueError(
+                f"Expected one channel, or classes=... to say which is what, got "
+                f"{values.shape[1]} channels."
+            )
+        channels = torch.tensor(wanted or [0] * len(values), device=values.device)
+        _check_channels(channels, values.shape[1])
+        if self.out == "classes":
+            return _against_the_others(values, channels)
+        chosen = values[torch.arange(len(values), device=values.device), channels][:, None]
+        return chosen if self.out == "logits" else _of_probabilities(chosen)
+
+    def channels(self, prompts: Sequence[str] | None, images: int) -> list[int] | None:
+        """For each image the channel that its prompt names.
+
+        Raises:
+            ValueError: If there is not one prompt per image, or one names no class or several.
+        """
+        if self.classes is None:
+            return None
+        if prompts is None or isinstance(prompts, str) or len(prompts) != images:
+            given = "none" if prompts is None else repr(prompts)[:80]
+            raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+        by_prompt = {prompt: _named(prompt, self.classes) for prompt in dict.fromkeys(prompts)}
+        return [by_prompt[prompt] for prompt in prompts]
+
+    def check(self, values: Tensor, images: int, size: tuple[int, int]) -> Tensor:
+        """The answer as ``(b, channels, h, w)``, if it can be one.
+
+        Args:
+            values: As the network returned them.
+            images: How many it got.
+            size: Height and width of what it got.
+
+        Raises:
+            ValueError: If shape, kind or range are not as described.
+            FloatingPointError: If a value is not finite.
+        """
+        if values.dim() == 3 and self.out == "classes" and not values.is_floating_point():
+            values = values[:, None]
+        expected = tuple(-(-side // self.stride) for side in size)
+        if values.dim() != 4 or len(values) != images or values.shape[2:] != expected:
+            raise ValueError(
+                f"Expected an answer of shape ({images}, channels, {expected[0]}, {expected[1]}) "
+                f"for an input of {size[0]} x {size[1]} pixels, got {tuple(values.shape)}. For an "
+                "answer that is coarser than its input set stride=..."
+            )
+        if not values.is_floating_point() and self.out != "classes":
+            raise ValueError(
+                f"Expected {self.out} that are floating-point numbers, got {values.dtype}; labels "
+                "are out='classes', and have no gradient."
+            )
+        if values.is_floating_point():
+            _check_values(values, self.out)
+        return values
+
+
+def _pick(returned: object, answer: int | str) -> tuple[object, list[object]]:
+    if isinstance(returned, Mapping) and answer in returned:
+        return returned[answer], []
+    if (
+        isinstance(returned, list | tuple)
+        and isinstance(answer, int)
+        and -len(returned) <= answer < len(returned)
+    ):
+        place = answer % len(returned)
+        return returned[place], [*returned[:place], *returned[place + 1 :]]
+    has = list(returned) if isinstance(returned, Mapping) else _kind(returned)
+    raise TypeError(f"Expected an output with an element {answer!r}, got {has}.")
+
+
+def _tensor(value: object, hint: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"Expected a network that returns a tensor, got {_kind(value)}. {hint}")
+    return value
+
+
+def _kind(value: object) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    if isinstance(value, Mapping):
+        return f"a {kind} with {', '.join(map(repr, value))}"
+    return f"a {kind} of {len(value)}" if isinstance(value, list | tuple) else f"a {kind}"
+
+
+def _check_values(values: Tensor, out: Out) -> None:
+    finite = values.isfinite().flatten(1).all(1)
+    if not finite.all():
+        broken = (~finite).nonzero().flatten().tolist()
+        raise FloatingPointError(
+            f"Expected {out} that are finite, got NaN or infinity for images {broken[:10]} of the "
+            "batch."
+        )
+    low, high = values.min().item(), values.max().item()
+    if out == "probabilities" and not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"Expected probabilities in [0, 1], got values in [{low:.3g}, {high:.3g}]; if they are "
+            "logits, say out='logits'."
+        )
+    if out == "logits" and 0 <= low < 0.1 and 0.5 < high <= 1:
+        warnings.warn(
+            f"All logits lie in [0, 1] ({low:.3g} to {high:.3g}), as probabilities do; if that is "
+            "what they are, say out='probabilities'.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _check_channels(channels: Int64[Tensor, " b"], count: int) -> None:
+    if int(channels.max()) >= count or int(channels.min()) < 0:
+        raise ValueError(
+            f"Expected classes among the {count} channels of the answer, 0 the first, got "
+            f"{sorted(set(channels.tolist()))}."
+        )
+
+
+def _against_the_others(scores: Float[Tensor, "b k h w"], channels: Int64[Tensor, " b"]) -> Logits:
+    """The logit of a class's probability under softmax, without computing that probability."""
+    if scores.shape[1] == 1:
+        raise ValueError("Expected scores of two classes or more, got one channel.")
+    own = channels.view(-1, 1, 1, 1).expand(-1, 1, *scores.shape[2:])
+    others = scores.scatter(1, own, -torch.inf)
+    return scores.gather(1, own) - others.logsumexp(1, keepdim=True)
+
+
+def _of_probabilities(probabilities: Logits) -> Logits:
+    """Logits, and none of them infinite; says so where the network has lost its gradient.
+
+    What is exactly 0 or 1 is moved by half the distance to the next number, and its gradient goes
+    on as it would from there: to clamp it would hide a zero. If the network computed it with a
+    sigmoid, its own gradient is zero all the same, hence the warning.
+    """
+    saturated = ((probabilities == 0) | (probabilities == 1)).float().mean().item()
+    if saturated > 0:
+        warnings.warn(
+            f"{100 * saturated:.3g} % of the probabilities are exactly 0 or 1. No gradient may "
+            "come through there, which looks like robustness; let the network return its logits.",
+            SaturationWarning,
+            stacklevel=2,
+        )
+    info = torch.finfo(probabilities.dtype)
+    inside = probabilities.detach().clamp(info.tiny, 1 - info.eps / 2)
+    p = probabilities + (inside - probabilities.detach())
+    return p.log() - (-p).log1p()
+
+
+def _of_labels(labels: Tensor, wanted: Sequence[int] | None) -> Logits:
+    channels = torch.tensor(wanted or [1] * len(labels), device=labels.device).view(-1, 1, 1, 1)
+    found = labels if labels.dtype == torch.bool and wanted is None else labels == channels
+    return torch.where(found, _LABEL, -_LABEL)
+
+
+def _named(prompt: str, classes: Mapping[str, int]) -> int:
+    """The class that a prompt names in whole words; of names within names the longest counts."""
+    left, found = prompt.lower(), dict[int, str]()
+    for name in sorted(classes, key=len, reverse=True):
+        left, times = re.subn(rf"\b{re.escape(name.lower())}\b", "|", left)
+        if times:
+            found.setdefault(classes[name], name)
+    if len(found) != 1:
+        got = " and ".join(map(repr, found.values())) or "none"
+        raise ValueError(
+            f"Expected a prompt that names one of the classes {', '.join(classes)}, got {got} in "
+            f"{prompt!r}."
+        )
+    return next(iter(found))
+
+
+def check_differentiable(values: Tensor, wanted: bool, name: str) -> None:
+    """Refuse an answer that autograd cannot trace back, where a gradient is wanted.
+
+    Raises:
+        RuntimeError: If so. To carry on would look like robustness.
+    """
+    if wanted and not values.requires_grad:
+        why = (
+            "labels have no gradient"
+            if not values.is_floating_point()
+            else ("part of it runs under no_grad, inference_mode, detach or numpy")
+        )
+        raise RuntimeError(
+            f"Expected an answer of {name} that autograd can trace back to the pixels, got one "
+            f"that it cannot: {why}. Return differentiable scores, or use attacks without "
+            "gradients."
+        )

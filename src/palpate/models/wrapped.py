@@ -1,0 +1,237 @@
+"""Any network as the rest of palpate sees it: pixels and prompts in, logits out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from palpate.models.outputs import Out, Reading, check_differentiable
+from palpate.models.pixel_model import Learns, PixelModel, check_threshold
+from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
+from palpate.models.weights import fingerprint
+from palpate.types import Images, Logits
+
+
+def wrap(
+    module: nn.Module | Callable[[Tensor], Any],
+    input_size: int | None = None,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    threshold: float = 0.5,
+    out: Out = "logits",
+    *,
+    classes: Mapping[str, int] | None = None,
+    answer: int | str | None = None,
+    sides: bool = False,
+    stride: int = 1,
+    multiple: int = 1,
+    name: str = "",
+) -> "Wrapped":
+    """Make any network a model that can be trained, attacked and evaluated.
+
+    >>> model = wrap(nn.Conv2d(3, 1, 1), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> model(torch.rand(2, 3, 20, 30), prompts=["polyp", "polyp"]).shape
+    torch.Size([2, 1, 20, 30])
+
+    Args:
+        module: Called with normalised images ``(b, 3, h, w)``. A callable that is no module has
+            no weights that could be trained or told apart from others.
+        input_size: Side of the square that images are resized to for the network; by default they
+            keep their size, see ``multiple``.
+        mean: What the network expects to be subtracted from each channel of an RGB image in [0, 1].
+        std: What it expects each channel to be divided by. By default it gets plain pixels.
+        threshold: A pixel is foreground where its probability exceeds this.
+        out: What the network returns: ``"logits"``, ``"probabilities"`` or ``"classes"``, see
+            :class:`palpate.models.outputs.Reading`.
+        classes: Channel by name, where there are several: the prompt says which is wanted.
+        answer: Element of the list, tuple or dictionary that the network returns.
+        sides: The other elements of the list are side maps, to be supervised and attacked too.
+        stride: Pixels of the input per pixel of the answer.
+        multiple: Sides of the network's input must be multiples of this; other images are resized
+            to the next.
+        name: Where the weights came from.
+
+    Returns:
+        The model, in the mode and with the trainable parameters that ``module`` has.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+    """
+    return Wrapped(
+        module if isinstance(module, nn.Module) else _Called(module),
+        Reading(out, classes, answer, stride),
+        Preprocessing(input_size, tuple(mean), tuple(std)),
+        threshold=threshold,
+        multiple=multiple,
+        sides=sides,
+        name=name or _name_of(module),
+    )
+
+
+class Wrapped(PixelModel):
+    """A network of any make in pixel space.
+
+    Args:
+        net: Gets normalised images of a size that suits it.
+        reading: How to understand what it returns.
+        preprocessing: Resizing and normalisation; without a size, images keep theirs.
+        threshold: A pixel is foreground where its probability exceeds this.
+        multiple: Of which the sides of the network's input are.
+        sides: Whether the network also returns side maps.
+        tower: What the names of the pretrained image tower's parameters have in them.
+        idle: How the names of parameters begin that take no part.
+        name: Where the weights came from.
+        options: What it was made with, for a checkpoint's card.
+        seed: Of its weights, where they were drawn.
+        fresh: Whether its weights are random.
+        licence: Of the weights, in words.
+        origin: Where the weights come from, in words.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        reading: Reading,
+        preprocessing: Preprocessing,
+        *,
+        threshold: float = 0.5,
+        multiple: int = 1,
+        sides: bool = False,
+        tower: str = "",
+        idle: str = "",
+        name: str = "",
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        fresh: bool = False,
+        licence: str = "not stated",
+        origin: str = "",
+    ) -> None:
+        super().__init__()
+        _check_sizes(preprocessing, multiple)
+        self.net, self.reading, self.preprocessing = net, reading, preprocessing
+        self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
+        self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
+        self.fresh, self.licence, self.origin = fresh, licence, origin or name
+        self.seed = seed
+        self.text_conditioned = len(set((reading.classes or {}).values())) > 1
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
+        # Among the buffers, so that whoever hashes the weights to tell models apart sees it.
+        made = f"{reading} {preprocessing} {multiple} {_name_of(net)}"
+        self.digest: Tensor
+        self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
+        self.base_hash = fingerprint(self.state_dict())
+
+    @property
+    def set_up(self) -> Mapping[str, Any]:
+        """What the network was made with."""
+        return {"options": self.options, "seed": self.seed}
+
+    def learners(self, what: Learns) -> list[nn.Parameter]:
+        """Everything, or what is not the image tower."""
+        if what == "adapters" or (what == "decoder" and not self.tower):
+            raise ValueError(
+                f"{self.name} has no {what} that could learn by itself; let all of it learn."
+            )
+        named = list(self.net.named_parameters())
+        if what == "decoder":
+            named = [(n, p) for n, p in named if self.tower not in n]
+        return [p for n, p in named if not (self.idle and n.startswith(self.idle))]
+
+    def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
+        """Where in each image is what its prompt names?
+
+        Raises:
+            TypeError: If the network returns no tensor.
+            ValueError: If what it returns is not as described, or a prompt names no class.
+            FloatingPointError: If it is not finite.
+            RuntimeError: If it has no gradient where one is wanted, or the network changed its
+                mode.
+        """
+        (values,) = self._maps(images, 1.0)[-1:]
+        logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
+        return enlarged(logits, (images.shape[2], images.shape[3]))
+
+    def side_maps(
+        self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
+    ) -> Float[Tensor, "b maps h w"]:
+        """Logits of every map that the network makes, the answer last, at the size of the images.
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image.
+            scale: How much larger than usual the network's input shall be.
+        """
+        wanted = self.reading.channels(prompts, len(images))
+        maps = self._maps(images, scale) if self.sides else self._maps(images, scale)[-1:]
+        size = (images.shape[2], images.shape[3])
+        return torch.cat([enlarged(self.reading.logits(m, wanted), size) for m in maps], dim=1)
+
+    def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
+        """Height and width of what the network gets of such an image, in pixels."""
+        side = self.preprocessing.size
+        sides = (height, width) if side is None else (side, side)
+        if scale != 1:
+            sides = (round(sides[0] * scale), round(sides[1] * scale))
+        return next_multiple(sides[0], self.multiple), next_multiple(sides[1], self.multiple)
+
+    def _maps(self, images: Images, scale: float) -> list[Tensor]:
+        """What the network returned, checked; the answer last."""
+        size = self.input_size(images.shape[2], images.shape[3], scale)
+        pixels = (resized(images, size) - self.mean) / self.std
+        before = [module.training for module in self.net.modules()]
+        maps = self.reading.maps(self.net(pixels))
+        self._check_mode(before)
+        maps[-1] = self.reading.check(maps[-1], len(images), size)
+        learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
+        check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
+        return maps
+
+    def _check_mode(self, before: Sequence[bool]) -> None:
+        changed = [
+            name or "itself"
+            for (name, module), mode in zip(self.net.named_modules(), before, strict=True)
+            if module.training != mode
+        ]
+        if changed:
+            raise RuntimeError(
+                f"Expected {self.name} to stay in its mode during a forward pass, got modules that "
+                f"went from evaluation to training or back: {', '.join(changed[:10])}. Whoever "
+                "attacks it would meet another model at every step."
+            )
+
+
+class _Called(nn.Module):
+    """A callable that is no module."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        if not callable(function):
+            raise ValueError(f"Expected a module or a callable, got a {type(function).__name__}.")
+        self.function = function
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.function(pixels)
+
+
+def _name_of(module: object) -> str:
+    """Module and name of a function, or of the class of anything else."""
+    thing = module.function if isinstance(module, _Called) else module
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
+
+
+def _check_sizes(given: Preprocessing, multiple: int) -> None:
+    if multiple < 1:
+        raise ValueError(f"Expected multiple >= 1, got {multiple}.")
+    if given.size is not None and (given.size < 1 or given.size % multiple):
+        raise ValueError(
+            f"Expected an input_size that is a multiple of {multiple}, got {given.size}."
+        )
+    if len(given.mean) != len(given.std) or not all(value > 0 for value in given.std):
+        raise ValueError(
+            f"Expected one mean and one positive std per channel, got {given.mean} and {given.std}."
+        )

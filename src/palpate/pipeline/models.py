@@ -1,0 +1,124 @@
+"""Cards and checks of models, as tables for the terminal."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from palpate.data import load_data
+from palpate.models import PixelModel, find_family, load_model
+from palpate.models.adapters import AdapterName
+from palpate.models.examination import Finding, examine
+from palpate.models.facts import BROKEN, ModelFacts, facts_of
+from palpate.models.families import known_names
+from palpate.models.wrapped import Wrapped
+from palpate.types import Images
+
+_SIDE = 96  # of the images that a card is made on
+_COLUMNS = (
+    "name", "parameters", "trainable", "input", "threshold", "text", "gradient", "weights",
+    "licence",
+)  # fmt: skip
+
+
+def show_models(
+    names: Sequence[str], adapter: AdapterName | None = None, options: Mapping[str, Any] = {}
+) -> None:
+    """Print the card of each model.
+
+    Args:
+        names: Of models; all that come with palpate where there is none.
+        adapter: To put into them.
+        options: Of the family.
+
+    Raises:
+        ValueError, FileNotFoundError: If one that was named cannot be loaded.
+    """
+    table = Table(*_COLUMNS)
+    for name in names or known_names():
+        try:
+            table.add_row(*_line(_facts(name, adapter, options)))
+        except (*BROKEN, OSError) as error:
+            if names:
+                raise
+            table.add_row(name, *[""] * 6, escape(f"cannot be loaded: {error}"), "")
+    Console().print(table)
+
+
+def check_model(
+    name: str,
+    adapter: AdapterName | None = None,
+    options: Mapping[str, Any] = {},
+    prompts: Sequence[str] = (),
+    size: int = 224,
+) -> bool:
+    """Print what the checks of a model find.
+
+    Args:
+        name: Of the model.
+        adapter: To put into it.
+        options: Of the family.
+        prompts: To ask with; by default those of the phantoms it is tried on, or its classes.
+        size: Side of the images, in pixels.
+
+    Returns:
+        Whether none has failed.
+
+    Raises:
+        ValueError, FileNotFoundError: If it cannot be loaded.
+    """
+    model = load_model(name, adapter, options=options)
+    images, own = _specimens(model, size, 4)
+    asked = [prompts[i % len(prompts)] for i in range(len(images))] if prompts else own
+    table = Table("check", "", "seen", title=name)
+    findings = examine(model, images, asked)
+    for finding in findings:
+        table.add_row(finding.name, _coloured(finding), escape(finding.seen))
+    Console().print(table)
+    return all(finding.status != "fail" for finding in findings)
+
+
+def _facts(name: str, adapter: AdapterName | None, options: Mapping[str, Any]) -> ModelFacts:
+    model = load_model(name, adapter, options=options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # random weights may answer anything
+        return facts_of(model, _family(name), *_specimens(model, _SIDE, 1))
+
+
+def _family(name: str) -> str:
+    try:
+        return find_family(name)[0]
+    except (ValueError, FileNotFoundError):
+        return "checkpoint"
+
+
+def _specimens(model: PixelModel, size: int, count: int) -> tuple[Images, list[str]]:
+    """Phantoms, and prompts that the model understands."""
+    data = load_data("phantom-endoscopy", split="test", size=size, limit=count)
+    samples = [data[i] for i in range(count)]
+    prompts = [sample.case.prompt for sample in samples]
+    if isinstance(model, Wrapped) and model.reading.classes:
+        known = list(model.reading.classes)
+        prompts = [known[i % len(known)] for i in range(count)]
+    return torch.stack([sample.image for sample in samples]), prompts
+
+
+def _line(facts: ModelFacts) -> Iterator[str]:
+    yield facts.name
+    yield f"{facts.parameters / 1e6:.2f} M"
+    yield f"{facts.trainable / 1e6:.2f} M"
+    yield facts.input_size
+    yield f"{facts.threshold:g}"
+    yield "yes" if facts.text_conditioned else "no"
+    yield "yes" if facts.differentiable else "NO"
+    yield facts.origin
+    yield facts.licence
+
+
+def _coloured(finding: Finding) -> str:
+    colour = {"pass": "green", "warn": "yellow", "fail": "red"}[finding.status]
+    return f"[{colour}]{finding.status}[/{colour}]"

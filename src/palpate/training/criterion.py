@@ -1,0 +1,39 @@
+"""What training minimises: a loss of logits and masks."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from torch import Tensor
+
+from palpate.structure import structure_loss
+from palpate.training.settings import TrainingSettings
+
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def criterion_of(settings: TrainingSettings) -> Criterion:
+    """The loss that settings describe, summed over the maps that a network makes.
+
+    Returns:
+        From logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, in float32, to one number.
+    """
+    loss = _structure if settings.loss == "structure" else _dice_and_cross_entropy(settings)
+
+    def supervised(logits: Tensor, masks: Tensor) -> Tensor:
+        first, *others = (loss(each[:, None], masks) for each in logits.unbind(1))
+        return sum(others, start=first)
+
+    return supervised
+
+
+def _structure(logits: Tensor, masks: Tensor) -> Tensor:
+    return structure_loss(logits, masks).mean()
+
+
+def _dice_and_cross_entropy(settings: TrainingSettings) -> Criterion:
+    from monai.losses.dice import DiceCELoss  # seconds to import
+
+    criterion: Criterion = DiceCELoss(
+        sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight
+    )
+    return criterion

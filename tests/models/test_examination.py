@@ -1,0 +1,89 @@
+"""What is found out about a model before it is attacked."""
+
+import pytest
+import torch
+from torch import nn
+
+from palpate import wrap
+from palpate.models import load_model
+from palpate.models.examination import CHECKS, examine
+from palpate.models.facts import facts_of
+
+PROMPTS = ["polyp", "skin", "polyp"]
+
+
+@pytest.fixture
+def images():
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+class Odd(nn.Module):
+    """Something is wrong with it."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 1)
+        nn.init.constant_(self.conv.weight, 0.7)
+        self.register_buffer("seen", torch.zeros(()))
+        self.function = function
+
+    def forward(self, pixels):
+        return self.function(self, self.conv(pixels))
+
+
+def statuses(model, images, prompts=PROMPTS):
+    return {finding.name: finding.status for finding in examine(model, images, prompts)}
+
+
+def count(net, x):
+    net.seen += 1
+    return x
+
+
+WRONG = {
+    "draws": (lambda _, x: x + 0.1 * torch.randn_like(x), "determinism"),
+    "mixes": (lambda _, x: x - x.mean(0, keepdim=True), "independence of images"),
+    "rounds": (lambda _, x: x.round() + 0 * x, "gradient reaches the pixels"),
+    "detaches": (lambda _, x: x.detach(), "gradient reaches the pixels"),
+    "remembers": (count, "left as it was"),
+    "is not a number": (lambda _, x: x / 0 * 0, "answer"),
+    "is saturated": (lambda _, x: 1000 * x + 100, "answer"),
+}
+
+
+@pytest.mark.parametrize(("function", "check"), WRONG.values(), ids=WRONG)
+def test_each_fault_is_found_by_its_check(function, check, images):
+    found = statuses(wrap(Odd(function)), images)
+    assert found.keys() == CHECKS.keys()
+    assert found[check] in ("warn", "fail")
+
+
+def test_a_plain_network_passes(images):
+    found = statuses(wrap(Odd(lambda _, x: x)), images)
+    assert set(found.values()) == {"pass"}
+
+
+def test_a_prompted_model_passes_and_its_text_decides(images, clipseg):
+    model = load_model(clipseg, "dense-vl")
+    assert set(statuses(model, images).values()) == {"pass"}
+    alike = statuses(model, images, ["polyp"] * 3)
+    assert alike["text decides"] == "warn"
+
+
+def test_one_image_is_too_few(images):
+    with pytest.raises(ValueError, match="two images or more"):
+        examine(wrap(Odd(lambda _, x: x)), images[:1], PROMPTS[:1])
+
+
+def test_facts_count_and_try(images, clipseg):
+    model = load_model(clipseg, "dense-vl", width=4)
+    facts = facts_of(model, "clipseg", images, PROMPTS)
+    assert facts.parameters == sum(p.numel() for p in model.net.parameters())
+    assert 0 < facts.trainable < facts.parameters
+    assert facts.text_conditioned
+    assert facts.differentiable
+    assert facts.input_size == "as it is, multiples of 16"
+    plain = facts_of(wrap(Odd(lambda _, x: x), input_size=32), "external", images, PROMPTS)
+    assert (plain.trainable, plain.input_size) == (plain.parameters, "32 x 32")
+    broken = facts_of(wrap(Odd(lambda _, x: x.detach())), "external", images, PROMPTS)
+    assert not broken.differentiable

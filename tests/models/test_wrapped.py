@@ -1,0 +1,296 @@
+"""Any network in pixel space, and everything that such a network can do wrong."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from palpate import wrap
+from palpate.models import PixelModel, SaturationWarning, load_model
+from palpate.models.checkpoints import load_checkpoint, save_checkpoint
+
+CLASSES = {"polyp": 1, "instrument": 2, "large polyp": 3}
+
+
+@pytest.fixture
+def net():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 1, 3, padding=1).eval()
+
+
+def scores(channels):
+    """A network of so many channels, the size of its input."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Conv2d(3, channels, 1).eval()
+
+
+class Made(nn.Module):
+    """Returns whatever a function makes of the pixels."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.function = function
+
+    def forward(self, pixels):
+        return self.function(self.weight * pixels)
+
+
+def grey(pixels):
+    return pixels.mean(1, keepdim=True) - 0.4
+
+
+def test_is_the_network_on_normalised_pixels(net, pixels):
+    model = wrap(net, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    normalised = (pixels - torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)) / torch.tensor(
+        [0.5, 0.6, 0.7]
+    ).view(1, 3, 1, 1)
+    torch.testing.assert_close(model(pixels), net(normalised))
+    assert isinstance(model, PixelModel)
+    assert not model.text_conditioned
+
+
+def test_resizes_to_the_input_size_and_back(net, pixels):
+    model = wrap(net, input_size=16)
+    small = F.interpolate(pixels, (16, 16), mode="bilinear", antialias=True)
+    wanted = F.interpolate(net(small), (32, 32), mode="bilinear")
+    torch.testing.assert_close(model(pixels), wanted)
+
+
+@pytest.mark.parametrize(("size", "seen"), [((32, 32), (32, 32)), ((33, 20), (40, 24))])
+def test_other_images_go_in_at_the_next_multiple(size, seen):
+    sizes = []
+
+    def note(pixels):
+        sizes.append(tuple(pixels.shape[2:]))
+        return grey(pixels)
+
+    model = wrap(Made(note), multiple=8)
+    assert model(torch.rand(1, 3, *size)).shape == (1, 1, *size)
+    assert sizes == [seen]
+
+
+def test_an_answer_coarser_than_its_input_is_brought_to_its_size(pixels):
+    def coarse(pixels):
+        return F.avg_pool2d(grey(pixels), 4)
+
+    wanted = F.interpolate(coarse(pixels), (32, 32), mode="bilinear")
+    torch.testing.assert_close(wrap(Made(coarse), stride=4)(pixels), wanted)
+    with pytest.raises(ValueError, match=r"\(2, channels, 32, 32\).*got \(2, 1, 8, 8\).*stride"):
+        wrap(Made(coarse))(pixels)
+
+
+def test_probabilities_become_the_logits_they_came_from(net, pixels):
+    bare = wrap(net)
+    sure = wrap(nn.Sequential(net, nn.Sigmoid()), out="probabilities")
+    torch.testing.assert_close(sure(pixels), bare(pixels), atol=1e-5, rtol=1e-5)
+    point, other = pixels.clone().requires_grad_(), pixels.clone().requires_grad_()
+    (ours,) = torch.autograd.grad(sure(point).sum(), point)
+    (theirs,) = torch.autograd.grad(bare(other).sum(), other)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_saturated_probabilities_say_so_and_stay_finite_with_a_gradient(pixels):
+    def clamped(pixels):
+        return (100 * grey(pixels)).clamp(0, 1)
+
+    point = pixels.clone().requires_grad_()
+    with pytest.warns(SaturationWarning, match=r"exactly 0 or 1.*looks like robustness"):
+        logits = wrap(Made(clamped), out="probabilities")(point)
+    assert logits.isfinite().all()
+    assert logits.max() > 15
+    values = torch.tensor([[[[0.0, 1.0, 0.25]]]], requires_grad=True)
+    with pytest.warns(SaturationWarning):
+        made = wrap(lambda _: values, out="probabilities")(torch.rand(1, 3, 1, 3))
+    (gradient,) = torch.autograd.grad(made.sum(), values)
+    assert (gradient > 0).all()
+    assert gradient[0, 0, 0, 2] == pytest.approx(1 / (0.25 * 0.75))
+
+
+def test_the_prompt_names_the_class(pixels):
+    net = scores(4)
+    model = wrap(net, out="classes", classes=CLASSES)
+    assert model.text_conditioned
+    found = model(pixels, ["a polyp", "Large polyp, seen from above"])
+    probabilities = net(pixels).softmax(1)
+    wanted = torch.stack([probabilities[0, 1:2], probabilities[1, 3:4]])
+    torch.testing.assert_close(found.sigmoid(), wanted)
+
+
+def test_of_two_exclusive_classes_the_second_is_foreground(pixels):
+    net = scores(2)
+    wanted = net(pixels).softmax(1)[:, 1:]
+    torch.testing.assert_close(wrap(net, out="classes")(pixels).sigmoid(), wanted)
+
+
+def test_independent_logits_are_chosen_from(pixels):
+    net = scores(4)
+    found = wrap(net, classes=CLASSES)(pixels, ["instrument", "polyp"])
+    assert found.equal(torch.stack([net(pixels)[0, 2:3], net(pixels)[1, 1:2]]))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "got"),
+    [
+        ("skin", "got none"),
+        ("polyps", "got none"),
+        ("polyp, instrument", "'instrument' and 'polyp'"),
+    ],
+)
+def test_a_prompt_that_names_no_class_or_several_is_refused(prompt, got, pixels):
+    model = wrap(scores(4), out="classes", classes=CLASSES)
+    with pytest.raises(ValueError, match=rf"names one of the classes polyp, .*{got}"):
+        model(pixels, [prompt, "polyp"])
+
+
+def test_classes_need_prompts(pixels):
+    with pytest.raises(ValueError, match="list of 2 prompts, one per image, got none"):
+        wrap(scores(4), out="classes", classes=CLASSES)(pixels)
+
+
+def test_labels_can_be_scored_but_not_climbed(pixels):
+    def labels(pixels):
+        return (grey(pixels) > 0).long()
+
+    model = wrap(Made(labels), out="classes")
+    with torch.no_grad():
+        assert ((model(pixels) > 0) == (grey(pixels) > 0)).all()
+    with pytest.raises(RuntimeError, match=r"trace back to the pixels.*labels have no gradient"):
+        model(pixels.clone().requires_grad_())
+
+
+def detached(pixels):
+    return grey(pixels).detach()
+
+
+def with_nan(pixels):
+    return torch.cat([grey(pixels)[:1], grey(pixels)[1:] / 0 * 0])
+
+
+WRONG = {
+    "nan": (with_nan, {}, FloatingPointError, r"NaN or infinity for images \[1\]"),
+    "list": (lambda x: [grey(x)], {}, TypeError, r"returns a tensor, got a list of 1.*answer="),
+    "dictionary": (lambda x: {"out": grey(x)}, {}, TypeError, r"dict with 'out'"),
+    "no such key": (lambda x: {"a": grey(x)}, {"answer": "b"}, TypeError, r"'b', got \['a'\]"),
+    "no such place": (lambda x: (grey(x),), {"answer": 2}, TypeError, r"element 2.*tuple of 1"),
+    "not a tensor": (lambda x: x.detach().numpy(), {}, TypeError, r"got a numpy.ndarray"),
+    "another size": (lambda x: grey(x)[..., 1:], {}, ValueError, r"got \(2, 1, 32, 31\)"),
+    "a batch less": (lambda x: grey(x)[:1], {}, ValueError, r"got \(1, 1, 32, 32\)"),
+    "no channel": (lambda x: grey(x)[:, 0], {}, ValueError, r"got \(2, 32, 32\)"),
+    "many channels": (lambda x: 2 * x - 1, {}, ValueError, r"one channel, or.*got 3 channels"),
+    "classes beyond": (
+        lambda x: 2 * x - 1, {"classes": {"polyp": 3}}, ValueError, r"among the 3.*got \[3\]",
+    ),
+    "integers": (lambda x: grey(x).long(), {}, ValueError, r"floating-point.*int64.*classes"),
+    "no probabilities": (
+        lambda x: 9 * grey(x), {"out": "probabilities"}, ValueError, r"in \[0, 1\], got values",
+    ),
+    "one exclusive class": (grey, {"out": "classes"}, ValueError, "two classes or more"),
+    "detached": (detached, {}, RuntimeError, "trace back to the pixels.*no_grad"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "options", "kind", "message"), WRONG.values(), ids=WRONG)
+def test_what_fails_quietly_elsewhere_is_an_error(function, options, kind, message, pixels):
+    model = wrap(Made(function), **options)
+    with pytest.raises(kind, match=message):
+        model(pixels.clone().requires_grad_(), ["polyp", "polyp"])
+
+
+def test_probabilities_taken_for_logits_are_suspected(pixels):
+    with pytest.warns(RuntimeWarning, match=r"All logits lie in \[0, 1\].*out='probabilities'"):
+        wrap(Made(lambda x: x[:, :1]))(pixels)
+
+
+class Wakes(nn.Module):
+    """Goes into training mode while it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, pixels):
+        self.norm.train()
+        return self.norm(grey(pixels))
+
+
+def test_a_network_that_changes_its_mode_is_named(pixels):
+    model = wrap(Wakes()).eval()
+    with pytest.raises(RuntimeError, match=r"stay in its mode.*net\.norm|stay in its mode.*norm"):
+        model(pixels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": 1.0}, "threshold between 0 and 1, got 1.0"),
+        ({"out": "scores"}, "out to be one of logits, probabilities, classes, got 'scores'"),
+        ({"input_size": 30, "multiple": 16}, "multiple of 16, got 30"),
+        ({"multiple": 0}, "multiple >= 1"),
+        ({"stride": 0}, "stride >= 1"),
+        ({"std": (1.0, 0.0, 1.0)}, "positive std per channel"),
+        ({"classes": {}}, "Expected classes"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(options, message, net, unchecked):
+    with pytest.raises(ValueError, match=message):
+        wrap(net, **options)
+
+
+def test_no_callable_is_refused(unchecked):
+    with pytest.raises(ValueError, match="a module or a callable, got a int"):
+        wrap(3)
+
+
+def test_models_that_differ_in_anything_have_other_hashes(net):
+    same = [wrap(net), wrap(net)]
+    others = [wrap(net, input_size=32), wrap(net, out="probabilities"), wrap(net, mean=(0.5,) * 3)]
+    others += [wrap(scores(1)), wrap(grey), wrap(detached)]
+    assert len({model.base_hash for model in same}) == 1
+    assert len({model.base_hash for model in [*same, *others]}) == 1 + len(others)
+    assert all("digest" in model.state_dict() for model in others)  # what an evaluation hashes
+
+
+def test_side_maps_are_those_of_the_network_with_the_answer_last(pixels):
+    model = wrap(Made(lambda x: [grey(x), 2 * grey(x), 3 * grey(x)]), answer=1, sides=True)
+    maps = model.side_maps(pixels)
+    torch.testing.assert_close(maps, torch.cat([k * grey(pixels) for k in (1, 3, 2)], dim=1))
+    assert model(pixels).equal(maps[:, -1:])
+
+
+def test_without_side_maps_the_answer_is_the_only_one(net, pixels):
+    assert wrap(net).side_maps(pixels).equal(wrap(net)(pixels))
+
+
+def test_what_was_trained_comes_back(net, pixels, tmp_path):
+    model = wrap(net, name="mine")
+    model.learn("all")
+    with torch.no_grad():
+        net.weight.add_(1)
+    save_checkpoint(model, tmp_path)
+    other = wrap(nn.Conv2d(3, 1, 3, padding=1))
+    load_checkpoint(other, tmp_path)
+    assert other(pixels).equal(model(pixels))
+
+
+@pytest.mark.parametrize("what", ["adapters", "decoder"])
+def test_parts_that_are_not_there_cannot_learn(what, net):
+    with pytest.raises(ValueError, match=f"has no {what} that could learn"):
+        wrap(net).learn(what)
+
+
+def test_learning_is_what_was_asked_for(net, clipseg):
+    model = wrap(net)
+    model.learn("nothing")
+    assert not any(p.requires_grad for p in model.parameters())
+    model.learn("all")
+    assert all(p.requires_grad for p in model.parameters())
+    seg = load_model(clipseg, "dense-v")
+    seg.learn("decoder")
+    learning = {name for name, p in seg.net.named_parameters() if p.requires_grad}
+    assert any("after_mlp" in name for name in learning)
+    assert all(name.startswith("decoder.") or "after_" in name for name in learning)
+    with pytest.raises(ValueError, match="no adapter that could learn"):
+        load_model(clipseg).learn("adapters")
