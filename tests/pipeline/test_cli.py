@@ -11,7 +11,8 @@ from palpate.cli import main
 from .conftest import shell
 
 COMMANDS = [
-    "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data", "models",
+    "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
+    "models",
 ]  # fmt: skip
 
 
