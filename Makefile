@@ -8,7 +8,7 @@ export PALPATE_DATA ?= $(wildcard $(abspath ../shared/data))
 .PHONY: demo test lint types install test-slow results tiny tiny-results clean
 
 demo: $(VENV)/.installed  ## fine-tune, attack and report in minutes; prints the page
-	$(BIN)/palpate run --config recipes/kvasir-quick.yaml
+	$(BIN)/palpate demo
 
 test: $(VENV)/.tested lint types  ## everything that CI runs
 	$(BIN)/python -m pytest -m "not slow"
