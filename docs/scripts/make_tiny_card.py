@@ -19,7 +19,7 @@ from palpate.data import PHANTOMS, listening_pair
 from palpate.evaluation import evaluate, read_rows
 from palpate.evaluation.sanity import load_card
 from palpate.evaluation.statistics import Interval, bootstrap_interval, paired_difference
-from palpate.models import VLSM, load_model
+from palpate.models import VLSM, load_vlsm
 from palpate.models.embedded import EMBEDDED
 from palpate.reporting import report
 
@@ -31,7 +31,7 @@ _CARD = Path(__file__).with_name("tiny_card.md")
 def main(runs: Path, made: Path) -> None:
     folders = sorted(path.parent for path in runs.glob("*/config.yaml"))
     rows = pd.concat([read_rows(folder / "rows") for folder in folders], ignore_index=True)
-    model = load_model("palpate/tiny")
+    model = load_vlsm("palpate/tiny")
     listening = pd.DataFrame([_listening(model, name) for name in PHANTOMS])
     (EMBEDDED["palpate/tiny"] / "README.md").write_text(
         _card(model, rows, listening, made), encoding="utf-8"
