@@ -146,7 +146,7 @@ def test_weights_of_other_sizes_are_named(tmp_path):
         ({"depths": [1, 2]}, "four depths"),
         ({"planes": 1}, "even number of planes"),
         ({"input_size": 100}, "multiple of 32, got 100"),
-        ({"encoder": "nowhere.pth"}, "no file of weights nowhere.pth"),
+        ({"encoder": "nowhere.pth"}, "There is no file nowhere.pth"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message, unchecked):

@@ -165,8 +165,8 @@ def texts_of(prompts: Any) -> dict[str, tuple[str, ...]]:
     texts = {
         str(level): (value,) if isinstance(value, str) else tuple(value)
         for level, value in levels.items()
-        if isinstance(value, str | list | tuple) and value
-    } | {str(level): ("",) for level, value in levels.items() if value == ""}
+        if isinstance(value, str) or (isinstance(value, list | tuple) and value)
+    }
     if not levels or texts.keys() < levels.keys() or not _all_texts(texts):
         raise ValueError(f"expected prompts to be texts, maybe by level, got {str(prompts)[:60]!r}")
     return texts

@@ -32,7 +32,9 @@ def wrap(
 ) -> "Wrapped":
     """Make any network a model that can be trained, attacked and evaluated.
 
-    >>> model = wrap(nn.Conv2d(3, 1, 1), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> network = nn.Conv2d(3, 1, 1)
+    >>> _ = nn.init.ones_(network.weight)
+    >>> model = wrap(network, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     >>> model(torch.rand(2, 3, 20, 30), prompts=["polyp", "polyp"]).shape
     torch.Size([2, 1, 20, 30])
 
