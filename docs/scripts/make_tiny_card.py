@@ -17,10 +17,10 @@ from results_page import DOCS, machine, markdown, put_section, subordinate
 
 from palpate.data import PHANTOMS, listening_pair
 from palpate.evaluation import evaluate, read_rows
-from palpate.evaluation.sanity import load_card
 from palpate.evaluation.statistics import Interval, bootstrap_interval, paired_difference
 from palpate.models import VLSM, load_vlsm
 from palpate.models.embedded import EMBEDDED
+from palpate.pipeline.comparing import cards
 from palpate.reporting import report
 
 FIGURE = "dsc-over-epsilon-tiny.png"
@@ -116,7 +116,7 @@ def _failures(rows: pd.DataFrame) -> Iterator[str]:
 def _section(folders: list[Path], rows: pd.DataFrame, listening: pd.DataFrame) -> list[str]:
     with TemporaryDirectory() as scratch:
         made = Path(scratch)
-        checks = [check for folder in folders for check in load_card(folder / "sanity.json")]
+        checks = cards(folders)
         report(rows, made, sanity=checks)
         (DOCS / "figures" / FIGURE).write_bytes(
             (made / "figures" / "dsc-over-epsilon.png").read_bytes()
