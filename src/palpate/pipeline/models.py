@@ -78,8 +78,11 @@ def check_model(
     asked = [prompts[i % len(prompts)] for i in range(len(images))] if prompts else own
     table = Table("check", "", "seen", title=name)
     findings = examine(model, images, asked)
-    for finding in findings:
-        table.add_row(finding.name, _coloured(finding), escape(finding.seen))
+    for finding, before in zip(findings, [None, *findings[:-1]], strict=True):
+        again = before is not None and before.seen == finding.seen
+        table.add_row(
+            finding.name, _coloured(finding), "as above" if again else escape(finding.seen)
+        )
     Console().print(table)
     return all(finding.status != "fail" for finding in findings)
 
