@@ -58,6 +58,16 @@ def test_each_fault_is_found_by_its_check(function, check, images):
     assert found[check] in ("warn", "fail")
 
 
+@pytest.mark.parametrize("error", [KeyError, IndexError, AttributeError, AssertionError])
+def test_whatever_a_network_raises_is_a_finding(error, images):
+    def stumble(*_):
+        raise error("out")
+
+    found = examine(wrap(Odd(stumble)), images, PROMPTS)
+    assert {finding.status for finding in found} == {"fail"}
+    assert found[0].seen.startswith(f"{error.__name__}: ")
+
+
 def test_a_plain_network_passes(images):
     found = statuses(wrap(Odd(lambda _, x: x)), images)
     assert set(found.values()) == {"pass"}

@@ -95,6 +95,17 @@ def test_code_that_does_not_compile_is_an_error(tmp_path):
         load_model(f"{tmp_path / 'broken.py'}:make")
 
 
+def test_what_the_code_raises_is_said_with_its_line(tmp_path):
+    (tmp_path / "mine.py").write_text("def make():\n    return {}['width']\n")
+    with pytest.raises(
+        ValueError, match=r"mine\.py:make makes no model: KeyError: 'width' \(line 2"
+    ):
+        load_model(f"{tmp_path / 'mine.py'}:make")
+    (tmp_path / "early.py").write_text("\nmake = nn.Identity\n")
+    with pytest.raises(ValueError, match=r"early\.py cannot be imported: NameError: .*\(line 2 of"):
+        load_model(f"{tmp_path / 'early.py'}:make")
+
+
 def test_a_checkpoint_runs_no_code_that_the_user_did_not_name(file, pixels, tmp_path):
     model = load_model(f"{file}:bare", options={"width": 3}, seed=4)
     model.learn("all")

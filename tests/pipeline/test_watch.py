@@ -26,12 +26,18 @@ def test_a_log_gets_a_line_at_every_twentieth(monkeypatch):
 def test_a_slow_stage_is_heard_of_every_minute(monkeypatch):
     said = lines(monkeypatch, [("training", n, 1000) for n in range(1, 11)], 60.0)
     assert len(said) == 10
-    assert said[1].startswith("training: 2/1000, 16:38:00 left,")
+    assert said[1].startswith("training: 2/1000, 16:38:00 left")
 
 
 def test_what_was_done_before_says_nothing_about_speed(monkeypatch):
     said = lines(monkeypatch, [("attacks", 500, 600), ("attacks", 510, 600)], 10.0)
-    assert said == ["attacks: 500/600 ", "attacks: 510/600, 0:01:30 left, "]
+    assert said == ["attacks: 500/600", "attacks: 510/600, 0:01:30 left"]
+
+
+def test_notes_are_set_off_and_kept_as_they_are(monkeypatch):
+    calls = [("attacks", n, 2, "images [0, 1] [b]") for n in (1, 2)]
+    said = lines(monkeypatch, calls, 10.0)
+    assert said == ["attacks: 1/2, images [0, 1] [b]", "attacks: 2/2, images [0, 1] [b]"]
 
 
 def test_a_terminal_gets_a_bar_per_stage(monkeypatch):

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -103,8 +104,12 @@ def _imported(name: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
+    except FileNotFoundError:
+        raise
     except (ImportError, SyntaxError) as error:
         raise ValueError(f"{name} cannot be imported: {error}.") from error
+    except Exception as error:
+        raise ValueError(f"{name} cannot be imported: {_said(error)}.") from error
     return module
 
 
@@ -135,4 +140,13 @@ def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) ->
         inspect.signature(factory).bind(**options)
     except TypeError as error:
         raise ValueError(f"{name} does not take the options {dict(options)}: {error}.") from error
-    return factory(**options)
+    try:
+        return factory(**options)
+    except Exception as error:
+        raise ValueError(f"{name} makes no model: {_said(error)}.") from error
+
+
+def _said(error: Exception) -> str:
+    """What was raised, and in which line: without a traceback nobody would find it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename})"

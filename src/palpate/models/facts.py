@@ -10,7 +10,10 @@ from palpate.models.pixel_model import PixelModel
 from palpate.types import Images
 
 # What a network that could not carry on any gradient, or fails on its own images, raises.
-BROKEN = (ArithmeticError, RuntimeError, TypeError, ValueError)
+BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from palpate.data import load_data
@@ -19,6 +20,7 @@ from palpate.models.wrapped import Wrapped
 from palpate.types import Images
 
 _SIDE = 96  # of the images that a card is made on
+_ENDLESS = 10_000  # letters: a line that needs no wrapping
 _COLUMNS = (
     "name", "parameters", "trainable", "input", "threshold", "text", "gradient", "weights",
     "licence",
@@ -38,15 +40,15 @@ def show_models(
     Raises:
         ValueError, FileNotFoundError: If one that was named cannot be loaded.
     """
-    table = Table(*_COLUMNS)
+    lines = []
     for name in names or known_names():
         try:
-            table.add_row(*_line(_facts(name, adapter, options)))
+            lines.append([escape(value) for value in _line(_facts(name, adapter, options))])
         except (*BROKEN, OSError) as error:
             if names:
                 raise
-            table.add_row(name, *[""] * 6, escape(f"cannot be loaded: {error}"), "")
-    Console().print(table)
+            lines.append([name, *[""] * 6, escape(f"cannot be loaded: {error}"), ""])
+    _print_cards(Console(), lines)
 
 
 def check_model(
@@ -76,10 +78,30 @@ def check_model(
     asked = [prompts[i % len(prompts)] for i in range(len(images))] if prompts else own
     table = Table("check", "", "seen", title=name)
     findings = examine(model, images, asked)
-    for finding in findings:
-        table.add_row(finding.name, _coloured(finding), escape(finding.seen))
+    for finding, before in zip(findings, [None, *findings[:-1]], strict=True):
+        again = before is not None and before.seen == finding.seen
+        table.add_row(
+            finding.name, _coloured(finding), "as above" if again else escape(finding.seen)
+        )
     Console().print(table)
     return all(finding.status != "fail" for finding in findings)
+
+
+def _print_cards(console: Console, lines: Sequence[Sequence[str]]) -> None:
+    """As a table where the terminal is wide enough to keep its words whole, else as paragraphs."""
+    table = Table(*_COLUMNS)
+    for line in lines:
+        table.add_row(*line)
+    if (
+        console.measure(table, options=console.options.update(width=_ENDLESS)).maximum
+        <= console.width
+    ):
+        console.print(table)
+        return
+    for name, *values in lines:
+        told = zip(_COLUMNS[1:], values, strict=True)
+        said = " · ".join(f"[dim]{column}[/dim] {value}" for column, value in told if value)
+        console.print(f"[bold]{name}[/bold]", Padding(said, (0, 0, 0, 2)), highlight=False)
 
 
 def _facts(name: str, adapter: AdapterName | None, options: Mapping[str, Any]) -> ModelFacts:

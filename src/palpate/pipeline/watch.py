@@ -65,15 +65,16 @@ class _Lines:
             return
         self.shown[stage] = (now, part)
         left = _left(now - since, done - first, total - done)
-        self.console.print(f"{stage}: {done}/{total}{left} {note}", highlight=False)
+        said = ", ".join(part for part in (f"{stage}: {done}/{total}", left, note) if part)
+        self.console.print(said, highlight=False, markup=False)
 
 
 def _left(seconds: float, done: int, remaining: int) -> str:
     """What is left at the speed so far.
 
     >>> _left(60.0, 2, 10), _left(0.0, 0, 10)
-    (', 0:05:00 left,', '')
+    ('0:05:00 left', '')
     """
     if not done or not remaining:
         return ""
-    return f", {timedelta(seconds=round(seconds / done * remaining))} left,"
+    return f"{timedelta(seconds=round(seconds / done * remaining))} left"

@@ -288,7 +288,7 @@ def test_pairs_from_folders_of_other_names(tmp_path):
     own_pairs(tmp_path / "source", "scans", "truth")
     options = {"structure": "liver tumour", "images": "scans", "masks": "truth"}
     assert prepare("pairs", tmp_path / "source", tmp_path / "out", options=options, workers=1)
-    with pytest.raises(ValueError, match=r"Expected one folder called images in .*scans"):
+    with pytest.raises(ValueError, match=r"called images \(or --options images NAME\) in .*scans"):
         prepare("pairs", tmp_path / "source", tmp_path / "o2", options={"structure": "x"})
 
 

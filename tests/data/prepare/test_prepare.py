@@ -210,6 +210,15 @@ def test_a_wrong_archive_is_called_what_it_is(source):
     assert not (source.parent / "out").exists()
 
 
+def test_kvasir_under_other_names_is_told_what_names_are_expected(source):
+    for path in (source / "Kvasir-SEG").rglob("*.jpg"):
+        path.rename(path.with_stem(f"polyp{path.stem[:5]}"))
+    with pytest.raises(
+        ValueError, match=r"JPEG files named like cju0qkwl35piu0993l0dewei2\.jpg in"
+    ):
+        run(source)
+
+
 def test_an_archive_of_archives_is_told_to_be_unpacked(source):
     inner = as_zip(source, source.parent / "inner.zip")
     (source.parent / "outer").mkdir()

@@ -19,7 +19,8 @@ def find(source: Source) -> list[Item]:
     own = stems_like(folders, _STEM)
     pairs = pairs_of(source, own, [Layout("images", "masks")])
     if not pairs or not all(pair.image.lower().endswith(_ENDINGS) for pair in pairs):
-        raise wrong(source, folders, "Kvasir-SEG/images and Kvasir-SEG/masks with JPEG files")
+        names = "JPEG files named like cju0qkwl35piu0993l0dewei2.jpg"
+        raise wrong(source, folders, f"Kvasir-SEG/images and Kvasir-SEG/masks with {names}")
     return [paired(source, pair, "polyp") for pair in pairs]
 
 

@@ -36,8 +36,8 @@ def find(source: Source, *, structure: str, images: str, masks: str, group: str)
             "such as polyp."
         )
     folders = pictures(source)
-    pictured = _folder(source, folders, images)
-    drawn = _folder(source, folders, masks)
+    pictured = _folder(source, folders, "images", images)
+    drawn = _folder(source, folders, "masks", masks)
     if pictured == drawn:
         names = folders[pictured]
         drawings = [name for name in names if without_ending(_stem(name)) != _stem(name)]
@@ -54,12 +54,12 @@ def find(source: Source, *, structure: str, images: str, masks: str, group: str)
     return [paired(source, pair, structure, group=_group(patient, pair)) for pair in pairs]
 
 
-def _folder(source: Source, folders: Folders, name: str) -> str:
+def _folder(source: Source, folders: Folders, option: str, name: str) -> str:
     if len(folders) == 1:
         return next(iter(folders))
     found = folders_named(folders, name)
     if len(found) != 1:
-        raise wrong(source, folders, f"one folder called {name}")
+        raise wrong(source, folders, f"one folder called {name} (or --options {option} NAME)")
     return found[0]
 
 
