@@ -89,6 +89,7 @@ def test_what_is_written_is_read_again(root, tmp_path):
     assert len(list((made / "images").iterdir())) == 12
 
 
+@pytest.mark.real_data
 def test_names_are_those_of_the_published_annotations():
     import os
 
