@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from palpate.data.boxes import Prompt
 from palpate.models.facts import BROKEN, pixel_gradient
 from palpate.models.pixel_model import PixelModel
 from palpate.types import Images, Logits
@@ -132,12 +133,23 @@ def _text(specimen: Specimen) -> tuple[Status, str]:
     asked, other = specimen.logits(), list(specimen.prompts[1:]) + list(specimen.prompts[:1])
     if other == list(specimen.prompts) and not specimen.model.text_conditioned:
         other = [f"no {prompt}" for prompt in specimen.prompts]
+    if specimen.model.wants_boxes:  # only the texts change places
+        other = list(map(_said_of, specimen.prompts, other))
     if other == list(specimen.prompts):
         return "warn", "All prompts are the same; give others to see whether they decide."
     gap = (specimen.logits(prompts=other) - asked).abs().max().item()
     fits = (gap > 0) == specimen.model.text_conditioned
     seen = f"With other prompts logits differ by up to {gap:.3g}."
     return "pass" if fits else "warn", seen
+
+
+def _box(specimen: Specimen) -> tuple[Status, str]:
+    if not specimen.model.wants_boxes:
+        return "pass", "It is asked with none."
+    asked, prompts = specimen.logits(), specimen.prompts
+    other = list(map(_said_of, [*prompts[1:], *prompts[:1]], prompts))
+    gap = (specimen.logits(prompts=other) - asked).abs().max().item()
+    return "pass" if gap > 0 else "warn", f"With other boxes logits differ by up to {gap:.3g}."
 
 
 CHECKS: dict[str, Callable[[Specimen], tuple[Status, str]]] = {
@@ -148,6 +160,7 @@ CHECKS: dict[str, Callable[[Specimen], tuple[Status, str]]] = {
     "independence of images": _independence,
     "left as it was": _left_alone,
     "text decides": _text,
+    "box decides": _box,
 }
 
 
@@ -158,6 +171,11 @@ def _carried_out(
         return Finding(name, *check(specimen))
     except BROKEN as error:
         return Finding(name, "fail", f"{type(error).__name__}: {error}")
+
+
+def _said_of(prompt: str, text: str) -> str:
+    """A text with the box that a prompt has."""
+    return prompt.saying(text) if isinstance(prompt, Prompt) else text
 
 
 def _few(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from palpate.models.load_clipseg import load_clipseg
 from palpate.models.pixel_model import PixelModel
 from palpate.models.plain_networks import NETWORKS, load_plain
 from palpate.models.pranet import is_pranet, load_pranet
+from palpate.models.promptable.loading import SEGMENT_ANYTHING, load_segment_anything
 from palpate.models.request import Request
 from palpate.models.smp import is_smp, load_smp
 from palpate.models.weights import find_model, read_json
@@ -87,6 +88,11 @@ FAMILIES: dict[str, Family] = {
         load_cris,
         "CRIS: folder made by convert_cris, or a community checkpoint (.pth)",
         reads=is_cris,
+    ),
+    "segment-anything": Family(
+        load_segment_anything,
+        "SAM, HQ-SAM or SAM 2 asked with the box of the true mask: hub name or folder",
+        reads=lambda place: model_type(place) in SEGMENT_ANYTHING,
     ),
 }
 
