@@ -73,10 +73,11 @@ def test_sam2_as_its_authors_publish_it_is_read_without_its_memory(images, tmp_p
 
 def test_a_gradient_reaches_every_pixel_and_is_the_true_one(model, images):
     def loss(points):
-        return model(points, PROMPTS).double().square().sum()
+        pixels = model.canvas.put(points, model.mean, model.std)
+        return model.answer(pixels, PROMPTS, (40, 60)).square().sum()
 
     points = images.double().requires_grad_()
-    step = 1e-4 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
+    step = 1e-6 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
     model.double()
     try:
         (gradient,) = torch.autograd.grad(loss(points), points)
@@ -85,7 +86,7 @@ def test_a_gradient_reaches_every_pixel_and_is_the_true_one(model, images):
     finally:
         model.float()
     assert (gradient != 0).all()
-    torch.testing.assert_close(change, (gradient * step).sum(), rtol=1e-2, atol=0)
+    torch.testing.assert_close(change, (gradient * step).sum(), rtol=1e-4, atol=0)
 
 
 def test_passes_its_examination(model, images):
@@ -171,7 +172,7 @@ def test_weights_that_do_not_fit_are_refused(folder, tmp_path, capfd):
     with pytest.raises(ValueError, match=rf"1 tensors are missing \({first}\), 1 are not expected"):
         load_model(tmp_path)
     save_file(state | {first: torch.ones(3, 3)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="cannot be loaded|other shapes"):
+    with pytest.raises(ValueError, match="cannot be loaded"):
         load_model(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be loaded"):

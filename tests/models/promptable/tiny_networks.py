@@ -69,3 +69,64 @@ def sam2(kind=""):
         **({"memory_attention_hidden_size": 32, "image_size": 64} if kind else {}),
     )  # fmt: skip
     return moved(lambda: getattr(transformers, f"Sam2{kind}Model")(config))
+
+
+def sam3(vocabulary):
+    """SAM 3 of 28 pixels with a text tower that reads the tiny tokenizer."""
+    import transformers
+
+    backbone = {
+        "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "image_size": 28,
+        "num_attention_heads": 2, "patch_size": 7, "window_size": 2, "global_attn_indexes": [1],
+        "pretrain_image_size": 14, "model_type": "sam3_vit_model",
+    }  # fmt: skip
+    small = {"hidden_size": 32, "num_attention_heads": 2}
+    deep = small | {"intermediate_size": 32, "num_layers": 1}
+    config = transformers.Sam3Config(
+        vision_config={
+            "backbone_config": backbone, "fpn_hidden_size": 32,
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        },
+        text_config={
+            "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "vocab_size": vocabulary, "max_position_embeddings": 12,
+            "bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1,
+            "pad_token_id": vocabulary - 1, "projection_dim": 16,
+        },
+        geometry_encoder_config=deep,
+        detr_encoder_config=deep,
+        detr_decoder_config=deep | {"num_queries": 4},
+        mask_decoder_config=small,
+    )  # fmt: skip
+    return moved(lambda: transformers.Sam3Model(config))
+
+
+WORDS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
+WORDS |= {"polyp": 2000, "skin": 2001, "small": 2002}
+
+
+def write_words(folder):
+    """BERT's word pieces, of which there are three words; the rest is where BERT has it."""
+    names = {number: word for word, number in WORDS.items()}
+    lines = [names.get(number, f"[unused{number}]") for number in range(2003)]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n")
+
+
+def grounding_dino():
+    """Grounding DINO with a Swin of four blocks, and a processor that makes 64 pixels of a side."""
+    import transformers
+
+    swin = transformers.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=2,
+        out_indices=[2, 3, 4],
+    )  # fmt: skip
+    text = transformers.BertConfig(
+        vocab_size=2003, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16,
+    )  # fmt: skip
+    config = transformers.GroundingDinoConfig(
+        backbone_config=swin, text_config=text, num_queries=6, d_model=32, encoder_layers=1,
+        decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=16, decoder_ffn_dim=16, max_text_len=16,
+    )  # fmt: skip
+    return moved(lambda: transformers.GroundingDinoForObjectDetection(config))

@@ -1,6 +1,7 @@
 """Segment Anything and its successors, asked with the box of what is to be found."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -37,6 +38,12 @@ class SegmentAnything(Promptable):
             pixels: The canvas.
             corners: Left, top, right and bottom edge in its pixels, ``(b, 4)``.
         """
-        found = self.net(pixel_values=pixels, input_boxes=corners[:, None], multimask_output=False)
+        found = self.segment(
+            pixel_values=pixels, input_boxes=corners[:, None], multimask_output=False
+        )
         masks: Tensor = found.pred_masks[:, 0]
         return masks
+
+    def segment(self, **inputs: Any) -> Any:
+        """What the network returns."""
+        return self.net(**inputs)
