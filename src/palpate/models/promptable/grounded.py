@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from palpate.models.config import BertConfig
 from palpate.models.preprocessing import Preprocessing, resized
 from palpate.models.promptable.sam3 import one_each
 from palpate.models.promptable.segment_anything import SegmentAnything
@@ -75,6 +76,7 @@ class GroundedSegmentAnything(SegmentAnything):
     text_conditioned = True
     wants_boxes = False
     is_differentiable = False
+    net: "Pair"
     decoder = "segmenter.mask_decoder."
     tokenizer: Tokenizer
     grounding: Grounding
@@ -102,6 +104,7 @@ class GroundedSegmentAnything(SegmentAnything):
         """The best box for each prompt; differentiable but for the choice of it."""
         tokens = self.tokenizer([_sentence(p) for p in one_each(prompts, len(images))])
         tokens = tokens.to(self.device)
+        assert isinstance(self.tokenizer.config, BertConfig)
         mean, std = (
             images.new_tensor(value).view(1, 3, 1, 1)
             for value in (self.detecting.mean, self.detecting.std)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from palpate.models.load_clipseg import processor_values
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -33,7 +32,7 @@ class Kind:
     padded: bool = False
 
 
-def read_network(folder: Path, kind: Kind) -> nn.Module:
+def read_network(folder: Path, kind: Kind) -> Any:
     """The network in a folder, frozen, in evaluation mode and single precision.
 
     Raises:
@@ -57,8 +56,7 @@ def read_network(folder: Path, kind: Kind) -> nn.Module:
     except Exception as error:  # of any kind: configuration, shapes, a damaged file
         raise ValueError(f"{folder} cannot be loaded: {error}") from error
     _check(told, folder)
-    frozen: nn.Module = net.requires_grad_(False).eval()
-    return frozen
+    return net.requires_grad_(False).eval()
 
 
 def read_preprocessing(folder: Path, kind: Kind, side: int) -> Preprocessing:

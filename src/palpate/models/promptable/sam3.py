@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from palpate.models.config import TextConfig
 from palpate.models.promptable.model import Promptable
 from palpate.models.tokenizer import Tokenizer
 from palpate.types import Images
@@ -36,6 +37,7 @@ class Sam3(Promptable):
     def _tokens(self, prompts: Sequence[str]) -> tuple[Int64[Tensor, "b n"], Int64[Tensor, "b n"]]:
         """Tokens, always as many as the text tower has places for, and which of them are text."""
         rows = self.tokenizer(prompts).tolist()
+        assert isinstance(self.tokenizer.config, TextConfig)
         full = self.tokenizer.config.max_position_embeddings
         ends = [row.index(row[-1]) + 1 for row in rows]  # padding repeats the token at the end
         tokens = [row + [row[-1]] * (full - len(row)) for row in rows]
