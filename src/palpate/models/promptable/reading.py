@@ -94,8 +94,9 @@ def _check(told: Mapping[str, Any], folder: Path) -> None:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Whatever transformers would print of a folder is checked here and raised instead."""
-    from transformers.utils import logging
+    from transformers.utils import logging as theirs
 
+    logging: Any = theirs  # parts of it are untyped
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
