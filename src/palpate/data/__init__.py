@@ -2,6 +2,7 @@
 
 from palpate.data.augment import Augmentation, augment
 from palpate.data.batches import batches
+from palpate.data.boxes import Box, Prompt, boxes_of
 from palpate.data.cache import cached
 from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
 from palpate.data.hugging_face import from_hugging_face
@@ -20,15 +21,18 @@ __all__ = [
     "PHANTOMS",
     "Augmentation",
     "Batch",
+    "Box",
     "Case",
     "DatasetSpec",
     "Entry",
+    "Prompt",
     "PromptPolicy",
     "PromptedDataset",
     "Sample",
     "Samples",
     "augment",
     "batches",
+    "boxes_of",
     "cached",
     "collate",
     "from_hugging_face",

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from palpate.data.boxes import Prompt, boxes_of
 from palpate.types import Images, Masks
 
 
@@ -36,6 +37,11 @@ class Sample:
     image: Float[Tensor, "3 h w"]  # in [0, 1]
     mask: Bool[Tensor, "1 h w"]
 
+    @property
+    def prompt(self) -> Prompt:
+        """What to look for, with the box of the true mask for models that are asked with one."""
+        return Prompt(self.case.prompt, boxes_of(self.mask[None])[0])
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -46,8 +52,10 @@ class Batch:
     masks: Masks
 
     @property
-    def prompts(self) -> tuple[str, ...]:
-        return tuple(case.prompt for case in self.cases)
+    def prompts(self) -> tuple[Prompt, ...]:
+        """One per sample, with the box of its true mask for models that are asked with one."""
+        boxes = boxes_of(self.masks)
+        return tuple(Prompt(c.prompt, box) for c, box in zip(self.cases, boxes, strict=True))
 
     @property
     def keys(self) -> tuple[str, ...]:

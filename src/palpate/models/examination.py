@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from palpate.data.boxes import Prompt
 from palpate.models.facts import BROKEN, pixel_gradient
 from palpate.models.pixel_model import PixelModel
 from palpate.types import Images, Logits
@@ -119,7 +120,10 @@ def _independence(specimen: Specimen) -> tuple[Status, str]:
 def _left_alone(specimen: Specimen) -> tuple[Status, str]:
     model = specimen.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    pixel_gradient(model, specimen.images, specimen.prompts)
+    try:
+        pixel_gradient(model, specimen.images, specimen.prompts)
+    except BROKEN:  # a check of its own says so
+        specimen.logits()
     after = model.state_dict()
     changed = [name for name, value in before.items() if not value.equal(after[name])]
     learning = [name or "itself" for name, module in model.named_modules() if module.training]
@@ -132,12 +136,32 @@ def _text(specimen: Specimen) -> tuple[Status, str]:
     asked, other = specimen.logits(), list(specimen.prompts[1:]) + list(specimen.prompts[:1])
     if other == list(specimen.prompts) and not specimen.model.text_conditioned:
         other = [f"no {prompt}" for prompt in specimen.prompts]
+    if specimen.model.wants_boxes:  # only the texts change places
+        other = list(map(_said_of, specimen.prompts, other))
     if other == list(specimen.prompts):
         return "warn", "All prompts are the same; give others to see whether they decide."
     gap = (specimen.logits(prompts=other) - asked).abs().max().item()
-    fits = (gap > 0) == specimen.model.text_conditioned
-    seen = f"With other prompts logits differ by up to {gap:.3g}."
-    return "pass" if fits else "warn", seen
+    if specimen.model.text_conditioned:
+        return _decides("prompts", gap)
+    if gap == 0:
+        return "pass", "It is asked with no text, and none changes its answer."
+    return "warn", f"Its card says that text decides nothing; {_differ('prompts', gap)}"
+
+
+def _box(specimen: Specimen) -> tuple[Status, str]:
+    if not specimen.model.wants_boxes:
+        return "pass", "It is asked with no box."
+    asked, prompts = specimen.logits(), specimen.prompts
+    other = list(map(_said_of, [*prompts[1:], *prompts[:1]], prompts))
+    return _decides("boxes", (specimen.logits(prompts=other) - asked).abs().max().item())
+
+
+def _decides(what: str, gap: float) -> tuple[Status, str]:
+    return "pass" if gap > 0 else "warn", _differ(what, gap).capitalize()
+
+
+def _differ(what: str, gap: float) -> str:
+    return f"with other {what} logits differ by up to {gap:.3g}."
 
 
 CHECKS: dict[str, Callable[[Specimen], tuple[Status, str]]] = {
@@ -148,6 +172,7 @@ CHECKS: dict[str, Callable[[Specimen], tuple[Status, str]]] = {
     "independence of images": _independence,
     "left as it was": _left_alone,
     "text decides": _text,
+    "box decides": _box,
 }
 
 
@@ -158,6 +183,11 @@ def _carried_out(
         return Finding(name, *check(specimen))
     except BROKEN as error:
         return Finding(name, "fail", f"{type(error).__name__}: {error}")
+
+
+def _said_of(prompt: str, text: str) -> str:
+    """A text with the box that a prompt has."""
+    return prompt.saying(text) if isinstance(prompt, Prompt) else text
 
 
 def _few(names: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ class ModelFacts:
         input_size: What the network gets, in words.
         threshold: A pixel is foreground where its probability exceeds this.
         text_conditioned: Whether the prompt decides what is segmented.
+        wants_boxes: Whether it is asked with the box of the true mask.
         differentiable: Whether a gradient of the logits reaches the pixels.
         origin: Where the weights come from.
         licence: Of the weights.
@@ -41,6 +42,7 @@ class ModelFacts:
     input_size: str
     threshold: float
     text_conditioned: bool
+    wants_boxes: bool
     differentiable: bool
     origin: str
     licence: str
@@ -64,6 +66,7 @@ def facts_of(model: PixelModel, family: str, images: Images, prompts: Sequence[s
         input_size=_input_size(model),
         threshold=model.threshold,
         text_conditioned=model.text_conditioned,
+        wants_boxes=model.wants_boxes,
         differentiable=_is_differentiable(model, images, prompts),
         origin=model.origin,
         licence=model.licence,

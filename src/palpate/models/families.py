@@ -17,6 +17,14 @@ from palpate.models.load_clipseg import load_clipseg
 from palpate.models.pixel_model import PixelModel
 from palpate.models.plain_networks import NETWORKS, load_plain
 from palpate.models.pranet import is_pranet, load_pranet
+from palpate.models.promptable.loading import (
+    GROUNDED,
+    SAM3,
+    SEGMENT_ANYTHING,
+    load_grounded,
+    load_sam3,
+    load_segment_anything,
+)
 from palpate.models.request import Request
 from palpate.models.smp import is_smp, load_smp
 from palpate.models.weights import find_model, read_json
@@ -87,6 +95,21 @@ FAMILIES: dict[str, Family] = {
         load_cris,
         "CRIS: folder made by convert_cris, or a community checkpoint (.pth)",
         reads=is_cris,
+    ),
+    "segment-anything": Family(
+        load_segment_anything,
+        "SAM, HQ-SAM or SAM 2 asked with the box of the true mask: hub name or folder",
+        reads=lambda place: model_type(place) in SEGMENT_ANYTHING,
+    ),
+    "sam3": Family(
+        load_sam3,
+        "SAM 3 asked with text: hub name or folder",
+        reads=lambda place: model_type(place) in SAM3,
+    ),
+    GROUNDED: Family(
+        load_grounded,
+        "Grounding DINO and a SAM: grounded-sam with options detector and segmenter",
+        claims=lambda name: name == GROUNDED,
     ),
 }
 

@@ -166,7 +166,7 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
     fallback = 352 if config.vision.image_size == 224 else config.vision.image_size
     patch = config.vision.patch_size
     fallback = next_multiple(fallback, patch)
-    values = _processor(folder)
+    values = processor_values(folder)
     size = _side(values.get("size"), folder)
     if size is not None and size % patch:
         raise ValueError(
@@ -181,7 +181,8 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
     )
 
 
-def _processor(folder: Path) -> dict[str, Any]:
+def processor_values(folder: Path) -> dict[str, Any]:
+    """What the file of the image processor says, wherever this version keeps it."""
     for path in (folder / name for name in _PROCESSORS):
         if path.is_file():
             values = read_json(path)

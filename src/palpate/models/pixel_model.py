@@ -31,6 +31,7 @@ class PixelModel(nn.Module, ABC):
         name: Where the weights came from; ``load_model`` finds the model again by it.
         base_hash: Fingerprint of the weights it was loaded with.
         text_conditioned: Whether the prompt decides what is segmented.
+        wants_boxes: Whether it is asked with the box that a :class:`palpate.data.Prompt` has.
         fresh: Whether the weights are random, so that nothing can be said of it before training.
         multiple: Of which the sides of the network's input are.
         sides: Whether the network makes other maps beside its answer, see :meth:`side_maps`.
@@ -47,6 +48,7 @@ class PixelModel(nn.Module, ABC):
     name: str
     base_hash: str
     text_conditioned: bool
+    wants_boxes: bool = False
     fresh: bool
     sides: bool = False
     multiple: int = 1

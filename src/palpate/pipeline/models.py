@@ -10,12 +10,12 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from palpate.data import load_data
+from palpate.data import Prompt, load_data
 from palpate.models import PixelModel, find_family, load_model
 from palpate.models.adapters import AdapterName
 from palpate.models.examination import Finding, examine
 from palpate.models.facts import BROKEN, ModelFacts, facts_of
-from palpate.models.families import known_names
+from palpate.models.families import FAMILIES, known_names
 from palpate.models.wrapped import Wrapped
 from palpate.types import Images
 
@@ -30,7 +30,7 @@ _COLUMNS = (
 def show_models(
     names: Sequence[str], adapter: AdapterName | None = None, options: Mapping[str, Any] = {}
 ) -> None:
-    """Print the card of each model.
+    """Print the card of each model, and without names also what else can be loaded.
 
     Args:
         names: Of models; all that come with palpate where there is none.
@@ -49,6 +49,17 @@ def show_models(
                 raise
             lines.append([name, *[""] * 6, escape(f"cannot be loaded: {error}"), ""])
     _print_cards(Console(), lines)
+    if not names:
+        _show_families()
+
+
+def _show_families() -> None:
+    """Families whose models have to be brought along."""
+    table = Table("family", "palpate models FOLDER_OR_NAME shows the card of one")
+    for name, family in FAMILIES.items():
+        if not family.names:
+            table.add_row(name, escape(family.about))
+    Console().print(table)
 
 
 def check_model(
@@ -75,7 +86,9 @@ def check_model(
     """
     model = load_model(name, adapter, options=options)
     images, own = _specimens(model, size, 4)
-    asked = [prompts[i % len(prompts)] for i in range(len(images))] if prompts else own
+    asked = (
+        [each.saying(prompts[i % len(prompts)]) for i, each in enumerate(own)] if prompts else own
+    )
     table = Table("check", "", "seen", title=name)
     findings = examine(model, images, asked)
     for finding, before in zip(findings, [None, *findings[:-1]], strict=True):
@@ -118,14 +131,14 @@ def _family(name: str) -> str:
         return "checkpoint"
 
 
-def _specimens(model: PixelModel, size: int, count: int) -> tuple[Images, list[str]]:
+def _specimens(model: PixelModel, size: int, count: int) -> tuple[Images, list[Prompt]]:
     """Phantoms, and prompts that the model understands."""
     data = load_data("phantom-endoscopy", split="test", size=size, limit=count)
     samples = [data[i] for i in range(count)]
-    prompts = [sample.case.prompt for sample in samples]
+    prompts = [sample.prompt for sample in samples]
     if isinstance(model, Wrapped) and model.reading.classes:
         known = list(model.reading.classes)
-        prompts = [known[i % len(known)] for i in range(count)]
+        prompts = [each.saying(known[i % len(known)]) for i, each in enumerate(prompts)]
     return torch.stack([sample.image for sample in samples]), prompts
 
 
@@ -135,10 +148,15 @@ def _line(facts: ModelFacts) -> Iterator[str]:
     yield f"{facts.trainable / 1e6:.2f} M"
     yield facts.input_size
     yield f"{facts.threshold:g}"
-    yield "yes" if facts.text_conditioned else "no"
+    yield _asked_with(facts)
     yield "yes" if facts.differentiable else "NO"
     yield facts.origin
     yield facts.licence
+
+
+def _asked_with(facts: ModelFacts) -> str:
+    text = "yes" if facts.text_conditioned else "no"
+    return text if not facts.wants_boxes else "box" if text == "no" else "and box"
 
 
 def _coloured(finding: Finding) -> str:

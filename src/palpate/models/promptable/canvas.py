@@ -1,0 +1,54 @@
+"""The square that a network looks at: images go onto it and answers come off it again."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from palpate.data.boxes import Box
+from palpate.models.preprocessing import enlarged, resized
+from palpate.types import Images, Logits
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """How images become squares.
+
+    Attributes:
+        side: Of the square, in pixels.
+        padded: Whether an image keeps its shape, with nothing (0 after normalisation) to the right
+            of it or below; else it is stretched.
+    """
+
+    side: int
+    padded: bool
+
+    def content(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what an image of this size covers, in pixels of the square."""
+        if not self.padded:
+            return self.side, self.side
+        scale = self.side / max(height, width)
+        return int(height * scale + 0.5), int(width * scale + 0.5)
+
+    def put(self, images: Images, mean: Tensor, std: Tensor) -> Float[Tensor, "b c side side"]:
+        """What the network gets: images of one size, resized, normalised and padded."""
+        height, width = self.content(images.shape[2], images.shape[3])
+        pixels = (resized(images, (height, width)) - mean) / std
+        return F.pad(pixels, (0, self.side - width, 0, self.side - height))
+
+    def take(self, logits: Float[Tensor, "b 1 rows columns"], size: tuple[int, int]) -> Logits:
+        """Logits of the whole square, at any resolution, as those of images of a size."""
+        if self.padded:
+            height, width = self.content(*size)
+            logits = enlarged(logits, (self.side, self.side))[:, :, :height, :width]
+        return enlarged(logits, size)
+
+    def corners(self, boxes: list[Box], size: tuple[int, int]) -> Float[Tensor, "b 4"]:
+        """Left, top, right and bottom edge of boxes of images of a size, in pixels of the square.
+
+        They are counted from the outer edge of the first pixel, 0, to that of the last.
+        """
+        height, width = self.content(*size)
+        return torch.tensor(boxes) * torch.tensor([width, height, width, height])

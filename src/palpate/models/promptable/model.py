@@ -1,0 +1,112 @@
+"""What all networks of Hugging Face that are asked for a mask have in common here."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from palpate.models.outputs import check_differentiable
+from palpate.models.pixel_model import Learns, PixelModel, check_threshold
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.promptable.canvas import Canvas
+from palpate.models.promptable.placing import Placing
+from palpate.models.weights import fingerprint
+from palpate.types import Images, Logits
+
+# Drawn once and never trained by their authors, although Hugging Face calls them parameters.
+_CONSTANT = ".positional_embedding"
+
+
+class Promptable(PixelModel):
+    """A network of Hugging Face in pixel space; each family says how it is asked.
+
+    Args:
+        net: The network.
+        preprocessing: Size of its input, mean and deviation.
+        padded: See :class:`Canvas`.
+        placing: Of the boxes.
+        threshold: A pixel is foreground where its probability exceeds this.
+        name: Where the weights came from.
+        options: What it was loaded with, for a checkpoint's card.
+        seed: Of the jitter of the boxes.
+        licence: Of the weights, in words.
+    """
+
+    tower = "vision_encoder."
+    decoder = "mask_decoder."
+    fresh = False
+
+    def __init__(
+        self,
+        net: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        padded: bool,
+        placing: Placing,
+        threshold: float = 0.5,
+        name: str = "",
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        licence: str = "not stated",
+    ) -> None:
+        super().__init__()
+        assert preprocessing.size is not None
+        self.net, self.preprocessing, self.placing = net, preprocessing, placing
+        self.canvas = Canvas(preprocessing.size, padded)
+        self.threshold, self.name = check_threshold(threshold), name
+        self.options, self.seed = dict(options or {}), seed
+        self.licence, self.origin = licence, name
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
+        # Among the buffers, so that whoever hashes the weights to tell models apart sees it.
+        made = f"{preprocessing} {padded} {placing} {sorted(self.options.items())}"
+        self.digest: Tensor
+        self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
+        self.base_hash = fingerprint(self.state_dict())
+
+    def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
+        """Where in each image is what its prompt asks for?
+
+        Raises:
+            ValueError: If there is not one prompt per image, or one lacks the box that is needed.
+            RuntimeError: If the network carries on no gradient where one is wanted.
+        """
+        size = (images.shape[2], images.shape[3])
+        logits = self.answer(self.canvas.put(images, self.mean, self.std), prompts, size)
+        learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
+        check_differentiable(logits, torch.is_grad_enabled() and learning, self.name)
+        return self.canvas.take(logits.float(), size)
+
+    @abstractmethod
+    def answer(
+        self, pixels: Images, prompts: Sequence[str] | None, size: tuple[int, int]
+    ) -> Float[Tensor, "b 1 rows columns"]:
+        """What the network answers, of the whole canvas, at its own resolution.
+
+        Args:
+            pixels: The canvas.
+            prompts: One per image.
+            size: Height and width of the images on it, before they were put there.
+        """
+
+    @property
+    def set_up(self) -> Mapping[str, Any]:
+        """What it was loaded with."""
+        return {"options": self.options, "seed": self.seed}
+
+    def learners(self, what: Learns) -> list[nn.Parameter]:
+        """Everything, or the part that makes masks."""
+        if what == "adapters":
+            raise ValueError(
+                f"{self.name} has no adapters that could learn; let decoder or all of it learn."
+            )
+        begins = self.decoder if what == "decoder" else ""
+        return [
+            p
+            for name, p in self.net.named_parameters()
+            if name.startswith(begins) and not name.endswith(_CONSTANT)
+        ]

@@ -1,0 +1,108 @@
+"""Folders in Hugging Face's layout, read by Hugging Face and believed only after a look."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from palpate.models.load_clipseg import processor_values
+from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from palpate.models.weights import check_keys
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is peculiar to a network of Hugging Face.
+
+    Attributes:
+        network: Name of its class.
+        licence: Of the published weights.
+        mean: Subtracted from each channel, where the folder has no image processor.
+        std: Each channel is divided by it, likewise.
+        padded: Whether images keep their shape on its canvas.
+    """
+
+    network: str
+    licence: str
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    padded: bool = False
+
+
+def read_network(folder: Path, kind: Kind) -> Any:
+    """The network in a folder, frozen, in evaluation mode and single precision.
+
+    Raises:
+        ValueError: If this transformers has no such network, or weights do not fit.
+    """
+    import transformers  # seconds
+
+    made = getattr(transformers, kind.network, None)
+    if made is None:
+        raise ValueError(
+            f"{folder} cannot be loaded: transformers {transformers.__version__} has no "
+            f"{kind.network}. Install a later one (pip install -U transformers)."
+        )
+    try:
+        with _quietly(), torch.random.fork_rng(devices=[]):
+            net, told = made.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of any kind: configuration, shapes, a damaged file
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
+    _check(told, folder)
+    return net.requires_grad_(False).eval()
+
+
+def read_preprocessing(folder: Path, kind: Kind, side: int) -> Preprocessing:
+    """Mean and deviation of the folder's image processor, or else the published ones."""
+    values = processor_values(folder)
+    return Preprocessing(
+        size=side,
+        mean=tuple(values.get("image_mean") or kind.mean),
+        std=tuple(values.get("image_std") or kind.std),
+    )
+
+
+def side_of(size: Any, folder: Path) -> int:
+    """The side of a square that a configuration describes.
+
+    Raises:
+        ValueError: If it is no square.
+    """
+    sides = {int(side) for side in (size if isinstance(size, list | tuple) else [size])}
+    if len(sides) != 1:
+        raise ValueError(f"Expected the network of {folder} to take squares, got {size}.")
+    return sides.pop()
+
+
+def _check(told: Mapping[str, Any], folder: Path) -> None:
+    wrong = sorted(str(each) for each in told.get("mismatched_keys", ()))
+    if wrong:
+        raise ValueError(
+            f"The weights of {folder} have other shapes than its configuration says "
+            f"({len(wrong)} tensors): {'; '.join(wrong[:10])}."
+        )
+    check_keys(told["missing_keys"], told["unexpected_keys"], str(folder))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Whatever transformers would print of a folder is checked here and raised instead."""
+    from transformers.utils import logging as theirs
+
+    logging: Any = theirs  # parts of it are untyped
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,91 @@
+"""SAM 3 asked with text beside Hugging Face's own forward pass."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from palpate.models import find_family, load_model
+from palpate.models.examination import examine
+
+from .. import tiny
+from . import tiny_networks
+
+PROMPTS = ["polyp", "a skin polyp"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("sam3")
+    tiny_networks.sam3(tiny.write_tokenizer(place)).save_pretrained(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_model(folder)
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
+
+
+def test_answers_like_hugging_face(model, folder, images):
+    from transformers import CLIPTokenizer, Sam3Model
+
+    net = Sam3Model.from_pretrained(folder).eval()
+    pixels = (F.interpolate(images, (28, 28), mode="bilinear", antialias=True) - 0.5) / 0.5
+    read = CLIPTokenizer.from_pretrained(folder)
+    for row, prompt in enumerate(PROMPTS):  # one by one, and so without any padding
+        tokens = torch.tensor([read(prompt)["input_ids"]])
+        with torch.no_grad():
+            found = net(
+                pixel_values=pixels[row : row + 1],
+                input_ids=tokens,
+                attention_mask=torch.ones_like(tokens),
+            ).semantic_seg
+            ours = model(images, PROMPTS)[row : row + 1]
+        tiny.same(ours, F.interpolate(found, (40, 60), mode="bilinear"))
+
+
+def test_the_gradient_of_every_pixel_is_the_true_one(model, images):
+    def loss(points):
+        pixels = model.canvas.put(points, model.mean, model.std)
+        return model.answer(pixels, PROMPTS, (40, 60)).double().square().sum()
+
+    points = images.double().requires_grad_()
+    step = 1e-4 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
+    model.double()
+    try:
+        (gradient,) = torch.autograd.grad(loss(points), points)
+        with torch.no_grad():
+            change = (loss(points + step) - loss(points - step)) / 2
+    finally:
+        model.float()
+    assert (gradient != 0).all()
+    # Its rotary positions compute in single precision whatever they are given.
+    torch.testing.assert_close(change, (gradient * step).sum(), rtol=1e-2, atol=0)
+
+
+def test_passes_its_examination(model, images):
+    findings = {finding.name: finding for finding in examine(model, images, PROMPTS)}
+    assert {f.status for f in findings.values()} == {"pass"}, findings
+    assert model.text_conditioned
+    assert not model.wants_boxes
+
+
+def test_is_told_by_its_configuration(folder):
+    assert find_family(str(folder))[0] == "sam3"
+
+
+def test_needs_a_tokenizer_and_one_prompt_per_image(folder, images, tmp_path):
+    model = load_model(folder)
+    for prompts in (None, ["polyp"]):
+        with pytest.raises(ValueError, match="Expected a list of 2 prompts"):
+            model(images, prompts)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(FileNotFoundError, match="has no tokenizer"):
+        load_model(tmp_path)(images, PROMPTS)
+    tokenizer = load_model(tmp_path, tokenizer=folder)
+    assert tokenizer(images, PROMPTS).equal(model(images, PROMPTS))
