@@ -24,6 +24,7 @@ class Odd(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 1, 1)
         nn.init.constant_(self.conv.weight, 0.7)
+        nn.init.constant_(self.conv.bias, -0.3)
         self.register_buffer("seen", torch.zeros(()))
         self.function = function
 
