@@ -14,6 +14,7 @@ from torch import Tensor
 
 from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
 from palpate.models.pixel_model import PixelModel
+from palpate.models.request import portable
 from palpate.models.weights import (
     check_keys,
     check_shapes,
@@ -82,7 +83,7 @@ def save_checkpoint(
         kept = _names(model)  # what takes no part included: then it depends on no other weights
     state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     card = Card(
-        base=_portable(model.name),
+        base=portable(model.name),
         base_hash=model.base_hash,
         weights_hash=fingerprint(state),
         threshold=model.threshold,
@@ -193,7 +194,3 @@ def _names(model: PixelModel) -> set[str]:
     saved = model.net.state_dict().keys()
     named = (*model.net.named_parameters(), *model.net.named_buffers())
     return {name for name, _ in named if name in saved}
-
-
-def _portable(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_dir() else name

@@ -74,7 +74,7 @@ def equipped(model: VLSM, request: Request) -> VLSM:
         model.adapter_width = request.width
     if "example" in options or "mask" in options:
         _show(model, options)
-    model.options = {name: _plain(value) for name, value in options.items()}
+    model.options = request.portable_options("example", "mask", "decoder")
     return model
 
 
@@ -131,11 +131,6 @@ def _show(model: VLSM, options: Mapping[str, Any]) -> None:
             raise FileNotFoundError(f"There is no file {path}, which an option names.")
     image, mask = read_pair(given["example"], given["mask"])
     model.show(image[None], mask[None])
-
-
-def _plain(value: Any) -> Any:
-    """For the card of a checkpoint: files are found again wherever that is read."""
-    return str(Path(value).resolve()) if isinstance(value, str | Path) else value
 
 
 def _empty_net(values: dict[str, Any], folder: Path) -> CLIPSeg:

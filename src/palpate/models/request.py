@@ -52,6 +52,14 @@ class Request:
                     f"{did_you_mean(name, known)}"
                 )
 
+    def portable_options(self, *files: str) -> dict[str, Any]:
+        """The options, for the card of a checkpoint: files are found again wherever that is read.
+
+        Args:
+            files: Options that name a file, a folder or something on the hub.
+        """
+        return {k: portable(v) if k in files else v for k, v in self.options.items()}
+
     def refuse_adapter(self) -> None:
         """Of families without places for adapters.
 
@@ -72,3 +80,8 @@ class Request:
         """
         if self.tokenizer is not None:
             raise ValueError(f"{self.name} reads no text; leave tokenizer out.")
+
+
+def portable(name: str | Path) -> str:
+    """An absolute path, if it is one at all; what the hub has keeps its name."""
+    return str(Path(name).resolve()) if Path(name).exists() else str(name)

@@ -57,7 +57,7 @@ def load_pranet(request: Request) -> Wrapped:
         tower="resnet.",
         idle="resnet.fc.",
         name=request.name,
-        options=request.options,
+        options=request.portable_options("encoder"),
         seed=request.seed,
         fresh=request.place is None,
         licence="not stated by its authors" if request.place else "yours",

@@ -116,7 +116,7 @@ def load_grounded(request: Request) -> GroundedSegmentAnything:
         padded=kind.padded,
         placing=Placing(),
         name=request.name,
-        options=request.options,
+        options=request.portable_options("detector", "segmenter"),
         licence=f"{_DETECTOR.licence} and {kind.licence} as published",
     )
     model.origin = f"{options['detector']}, {options['segmenter']}"
