@@ -15,12 +15,15 @@ import pandas as pd
 import yaml
 from results_page import DOCS, machine_of, markdown, put_section, subordinate
 
+from palpate.data.integrity import Finding
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import load_card
+from palpate.pipeline.checking import check_data
 from palpate.reporting import report
 
 TABLES = ("baseline", "main", "failures", "curve-area", "quality")
 FIGURE = "dsc-over-epsilon.png"
+FILES = 2  # of a finding
 
 
 def main(folders: list[Path]) -> None:
@@ -59,6 +62,14 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
         f"![DSC over epsilon for {names}](figures/{FIGURE})",
         "",
     ]
+    yield [
+        "### The data, checked",
+        "",
+        f"`palpate data check {' '.join(_set(folder) for folder in folders)}`",
+        "",
+        *markdown(pd.DataFrame(list(_checked(folders)))),
+        "",
+    ]
     yield ["Settings of the attacks:", "", *(_settings(folder) for folder in folders), ""]
     yield [
         "### Order",
@@ -84,8 +95,31 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
     ]
 
 
+def _checked(folders: list[Path]) -> Iterator[dict[str, str]]:
+    for one in check_data([_set(folder) for folder in folders]).sets:
+        found = [f"{finding.check}: {_told(finding)}" for finding in one.findings]
+        yield {
+            "Data": one.name,
+            "images": ", ".join(f"{split} {counts.images}" for split, counts in one.splits.items()),
+            "what is not as it should be": "<br>".join(found) or "nothing",
+        }
+
+
+def _told(finding: Finding) -> str:
+    return " ".join([finding.message, *(f"`{file}`" for file in finding.files[:FILES])])
+
+
+def _set(folder: Path) -> str:
+    return str(_wanted(folder)["data"]["name"])
+
+
+def _wanted(folder: Path) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    return values
+
+
 def _settings(folder: Path) -> str:
-    wanted = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["evaluate"]
+    wanted = _wanted(folder)["evaluate"]
     return (
         f"- {folder.name}: `{json.dumps(wanted['attacks'])}`, {wanted['precision']} during the "
         "attack, scores in fp32"

@@ -9,7 +9,7 @@ import pandas as pd
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGE = DOCS / "results.md"
-SECTIONS = ("tuned", "tiny", "attacks", "universal", "published")
+SECTIONS = ("tuned", "tiny", "models", "attacks", "universal", "published")
 
 _INTRODUCTION = (
     "# Results\n\nMade by the scripts in `docs/scripts` from run folders; no number is typed by "
@@ -45,7 +45,7 @@ def machine(environment: dict[str, object]) -> str:
     assert isinstance(packages, dict)
     return (
         f"Machine: {environment['processor']}, {environment['cores']} cores, "
-        f"{environment['threads']} threads; Python {environment['python']}, torch "
+        f"{environment['threads']} of them used; Python {environment['python']}, torch "
         f"{packages['torch']}, transformers {packages['transformers']}, MONAI {packages['monai']}."
     )
 
