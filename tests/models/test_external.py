@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
+from palpate.code import is_code
 from palpate.models import load_model, save_checkpoint, wrap
-from palpate.models.external import is_code
 from palpate.models.families import find_family
 
 SOURCE = """

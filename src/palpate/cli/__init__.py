@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from palpate.cli import data, finished, models, recipes
+from palpate.cli import attacks, data, finished, models, recipes
 from palpate.cli.demo import Demo
 from palpate.hints import did_you_mean
 
@@ -20,7 +20,7 @@ Other = (
 
 _COMMANDS = (
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
-    "models",
+    "models", "attacks",
 )  # fmt: skip
 
 _USAGE = """\
@@ -41,6 +41,8 @@ palpate presses on medical image segmentation models and shows how they give way
   palpate data prompts DIR [--templates YAML]       write its prompts anew, or --annotations JSON
   palpate models [NAME ...]                         cards of models
   palpate models check NAME                         can this model be attacked?
+  palpate attacks                                   what attacks there are, and what they take
+  palpate attacks check NAME                        can this attack, or your own, be believed?
 
 Each knows --help. Settings of a recipe can be given on the command line: --data.root DIR,
 --out DIR, --train.settings.epochs 5, --evaluate.epsilon-255 1 2 4.
@@ -72,6 +74,10 @@ def _dispatch(arguments: list[str]) -> None:
         tyro.cli(models.check_model, prog="palpate models check", args=arguments[2:])
     elif arguments[0] == "models":
         tyro.cli(models.models, prog="palpate models", args=arguments[1:])
+    elif arguments[:2] == ["attacks", "check"]:
+        tyro.cli(attacks.check_attack, prog="palpate attacks check", args=arguments[2:])
+    elif arguments[0] == "attacks":
+        tyro.cli(attacks.attacks, prog="palpate attacks", args=arguments[1:])
     elif arguments[0] in ("demo", "evaluate", "report", "compare", "transfer"):
         tyro.cli(Other, args=arguments, prog="palpate")()
     elif arguments[0] == "--version":

@@ -23,7 +23,7 @@ def models(
     """
     from palpate.pipeline.models import show_models
 
-    show_models(names, adapter, _values(options))
+    show_models(names, adapter, values(options))
 
 
 def check_model(
@@ -44,9 +44,10 @@ def check_model(
     """
     from palpate.pipeline.models import check_model
 
-    if not check_model(name, adapter, _values(options), prompts, size):
+    if not check_model(name, adapter, values(options), prompts, size):
         raise ValueError(f"{name} is not fit to be attacked; see what failed above.")
 
 
-def _values(options: Mapping[str, str] | None) -> dict[str, Any]:
+def values(options: Mapping[str, str] | None) -> dict[str, Any]:
+    """Options of a command line, read as YAML."""
     return {name: yaml.safe_load(text) for name, text in (options or {}).items()}

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from palpate.code import source_of
 from palpate.data.sample import Case
 
 Fingerprint: TypeAlias = Mapping[str, str]
@@ -76,14 +78,19 @@ def hash_data(data: object, cases: Iterable[Case]) -> str:
 def describe(attack: object) -> str:
     """An attack or loss with all its settings, defaults included, the same in every process.
 
-    >>> def press(model, images, masks, *, epsilon, steps=3): ...
-    >>> describe(partial(press, steps=40)).rpartition(".")[2]
-    'press(steps=40)'
+    Code that does not come with palpate is described by its source too, so that rows of an attack
+    that has changed since are not mixed with new ones.
+
+    >>> from palpate.attacks import fgsm
+    >>> describe(partial(fgsm, norm="l2")).partition("norm")[2][:5]
+    "='l2'"
     """
     function = attack.func if isinstance(attack, partial) else attack
     name = f"{_module(function)}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     settings = _settings(attack) if callable(attack) else {}
-    values = (f"{k}={_value(v)}" for k, v in sorted(settings.items()) if k not in _PER_ROW)
+    values = [f"{k}={_value(v)}" for k, v in sorted(settings.items()) if k not in _PER_ROW]
+    source = source_of(function if isinstance(function, FunctionType) else type(function))
+    values += [f"source {source}"] if source else []
     return f"{name}({', '.join(values)})"
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from palpate.code import is_code
 from palpate.hints import did_you_mean
 from palpate.models.cris.model import is_cris, load_cris
 from palpate.models.embedded import EMBEDDED
-from palpate.models.external import is_code, load_external
+from palpate.models.external import load_external
 from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
 from palpate.models.load_clipseg import load_clipseg
 from palpate.models.pixel_model import PixelModel

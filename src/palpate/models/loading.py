@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from palpate.code import is_code
 from palpate.models import checkpoints
 from palpate.models.adapters import AdapterInit, AdapterName
-from palpate.models.external import is_code
 from palpate.models.families import FAMILIES, family_at, family_by_name, find_place
 from palpate.models.pixel_model import PixelModel
 from palpate.models.request import Request

@@ -11,6 +11,7 @@ import torch
 
 from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning, UniversalPerturbation
 from palpate.attacks.text import TEXT_ATTACKS
+from palpate.code import is_code, load_code, said
 from palpate.hints import did_you_mean
 from palpate.models import PixelModel, load_model
 from palpate.pipeline.fitting import FIT, ToFit
@@ -25,6 +26,15 @@ JOINT = "joint"  # an attack on image and text together
 def which(name: str, options: Mapping[str, Any]) -> str:
     """The attack behind a name in the table."""
     return str(options.get("attack", name))
+
+
+def named_alone(attack: str) -> tuple[str, dict[str, str]]:
+    """Name in the table and options of an attack that is named and no more.
+
+    >>> named_alone("pgd"), named_alone("mine.py:press")
+    (('pgd', {}), ('press', {'attack': 'mine.py:press'}))
+    """
+    return (attack.rpartition(":")[2], {"attack": attack}) if is_code(attack) else (attack, {})
 
 
 def is_on_text(name: str, options: Mapping[str, Any]) -> bool:
@@ -83,26 +93,44 @@ def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -
 
 def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float) -> Attack | ToFit:
     attack = str(options.pop("attack", name))
-    if attack not in ATTACKS:
-        names = (*ATTACKS, *TEXT_ATTACKS, JOINT)
-        raise ValueError(
-            f"There is no attack {attack!r}; expected one of {', '.join(names)}."
-            f"{did_you_mean(attack, names)} An attack under another name in the table says which "
-            "it is: `my-name: {attack: pgd, steps: 100}`."
-        )
-    if forms and attack not in forms:
-        raise ValueError(
-            f"Attack {attack!r} has no published form; under this protocol expected some of "
-            f"{', '.join(forms)}."
-        )
-    function, set_already = forms.get(attack, (ATTACKS[attack], {}))
-    known = list(inspect.signature(function).parameters)[3:]  # model, images and masks
+    function, set_already = _function(attack, forms)
+    known = _options_of(function, attack)
     fits = FIT in options and "perturbation" in known
     check_options(name, options, [*known, FIT] if fits else known)
     fit = options.pop(FIT, None)
     values = dict(_values(options, attack, largest))
     bound = partial(function, **(dict(set_already) | values))
     return ToFit.of(name, bound, fit, largest, _loss) if fits else bound
+
+
+def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
+    """The attack of that name, and what the protocol sets of its options."""
+    if is_code(attack):
+        return load_code(attack), {}
+    if attack not in ATTACKS:
+        names = (*ATTACKS, *TEXT_ATTACKS, JOINT)
+        raise ValueError(
+            f"There is no attack {attack!r}; expected one of {', '.join(names)}, or one of your "
+            f"own as file.py:function.{did_you_mean(attack, names)} An attack under another name "
+            "in the table says which it is: `my-name: {attack: pgd, steps: 100}`."
+        )
+    if forms and attack not in forms:
+        raise ValueError(
+            f"Attack {attack!r} has no published form; under this protocol expected some of "
+            f"{', '.join(forms)}."
+        )
+    return forms.get(attack, (ATTACKS[attack], {}))
+
+
+def _options_of(function: Attack, attack: str) -> list[str]:
+    """What an attack can be told: whatever it takes after model, images and masks."""
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) < 3 or any(p.kind is p.KEYWORD_ONLY for p in parameters[:3]):
+        raise ValueError(
+            f"Expected {attack} to be an attack (model, images, masks, *, epsilon, ...), got "
+            f"{attack.rpartition(':')[2]}{inspect.signature(function)}."
+        )
+    return [parameter.name for parameter in parameters[3:]]
 
 
 def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator[tuple[str, Any]]:
@@ -123,10 +151,12 @@ def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator
 
 
 def _loss(name: str) -> Loss:
+    if is_code(str(name)):
+        return load_code(name)  # type: ignore[no-any-return]
     if name not in LOSSES:
         raise ValueError(
-            f"There is no loss {name!r}; expected one of {', '.join(LOSSES)}."
-            f"{did_you_mean(str(name), LOSSES)}"
+            f"There is no loss {name!r}; expected one of {', '.join(LOSSES)}, or one of your own "
+            f"as file.py:function.{did_you_mean(str(name), LOSSES)}"
         )
     return LOSSES[name]
 
@@ -153,9 +183,16 @@ def _rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
         strength = {"epsilon": epsilon} if wanted else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
-            attack(_brightness, images, masks, **strength)
+            answer = attack(_brightness, images, masks, **strength)
     except (ValueError, TypeError) as error:
         raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
+    except Exception as error:  # code of the user's own may raise anything
+        raise ValueError(f"Attack {name!r} cannot be run: {said(error)}.") from error
+    if getattr(answer, "shape", None) != images.shape:
+        raise ValueError(
+            f"Expected attack {name!r} to return images of shape {tuple(images.shape)}, got "
+            f"{getattr(answer, 'shape', type(answer).__name__)}."
+        )
 
 
 def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:

@@ -13,6 +13,7 @@ from palpate.evaluation.medis_lines import read_lines
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
 from palpate.pipeline import stages
+from palpate.pipeline.attacking import named_alone
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
@@ -72,7 +73,9 @@ def evaluate_again(
     config = replace(config_of(folder), out=folder)
     wanted = config.evaluate
     if attacks is not None:
-        wanted = replace(wanted, attacks={name: wanted.attacks.get(name, {}) for name in attacks})
+        added = dict(map(named_alone, attacks))
+        chosen = {name: wanted.attacks.get(name, options) for name, options in added.items()}
+        wanted = replace(wanted, attacks=chosen)
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     other = replace(config, evaluate=wanted)

@@ -1,0 +1,121 @@
+"""Code of the user's own, named ``package.module:thing`` or ``file.py:thing``.
+
+Models, attacks and losses can be named so; importing what is named runs the user's code.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from palpate.hints import did_you_mean
+
+_CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[A-Za-z_]\w*)")
+
+
+def is_code(name: str) -> bool:
+    """Whether a name stands for something in the user's code.
+
+    >>> is_code("nets.mine:make"), is_code("nets/mine.py:make"), is_code("monai/unet")
+    (True, True, False)
+    """
+    return _CODE.fullmatch(name) is not None and not Path(name).exists()
+
+
+def load_code(name: str) -> Any:
+    """The callable that a name stands for.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be imported, or has no such callable.
+    """
+    found = _CODE.fullmatch(name)
+    assert found is not None
+    module = _imported(found["module"])
+    thing = getattr(module, found["thing"], None)
+    if not callable(thing):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise ValueError(
+            f"There is no function {found['thing']!r} in {found['module']}."
+            f"{did_you_mean(found['thing'], known)}"
+        )
+    return thing
+
+
+def source_of(thing: object) -> str | None:
+    """Hash of the code of a function or class: of its file where a name loaded it, else its own.
+
+    None for what comes with palpate, which has a version, and for what has no source.
+    """
+    module = sys.modules.get(getattr(thing, "__module__", ""))
+    if module is None or module.__name__.partition(".")[0] == "palpate":
+        return None
+    try:
+        text = inspect.getsource(module if module.__name__ in _loaded else thing)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return None
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def said(error: Exception) -> str:
+    """What was raised, and in which line: without a traceback nobody would find it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename})"
+
+
+_loaded: set[str] = set()
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        module = _from_file(name) if name.endswith(".py") else _from_path(name)
+    except FileNotFoundError:
+        raise
+    except (ImportError, SyntaxError) as error:
+        raise ValueError(f"{name} cannot be imported: {error}.") from error
+    except Exception as error:
+        raise ValueError(f"{name} cannot be imported: {said(error)}.") from error
+    _loaded.add(module.__name__)
+    return module
+
+
+def _from_path(name: str) -> ModuleType:
+    with _current_folder_on_the_path():
+        return importlib.import_module(name)
+
+
+def _from_file(name: str) -> ModuleType:
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path} with code to import.")
+    # A name of its own, so that two files called alike do not get in each other's way.
+    unique = f"{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _current_folder_on_the_path() -> Iterator[None]:
+    """A console script looks for modules beside itself, not where the user is."""
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)

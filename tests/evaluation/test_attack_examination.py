@@ -1,0 +1,148 @@
+"""Every fault of an attack is found by its check, and good attacks have none."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from palpate.attacks import apgd, ddn, noise, pgd, square
+from palpate.evaluation.examination import CHECKS, examine_attack
+from palpate.evaluation.trials import plan
+
+EPSILON = 8 / 255
+
+
+def examined(attack):
+    (trial,) = plan({"mine": attack}, [EPSILON])[1:]
+    return {finding.name: finding for finding in examine_attack(trial)}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        partial(pgd, steps=5),
+        partial(apgd, steps=6, norm="l2"),
+        partial(square, queries=60),
+        partial(ddn, steps=20),
+    ],
+    ids=["pgd", "apgd-l2", "square", "ddn"],
+)
+def test_sound_attacks_pass(attack):
+    assert {f.status for f in examined(attack).values()} == {"pass"}
+
+
+def test_noise_is_found_to_do_no_more_than_noise():
+    found = examined(noise)
+    assert [name for name, f in found.items() if f.status != "pass"] == ["does harm"]
+
+
+def stepped(model, images, masks, epsilon):
+    """A gradient step, for faults to be built on."""
+    points = images.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(points)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, masks.to(logits))
+        (gradient,) = torch.autograd.grad(loss, points)
+    return (images + epsilon * gradient.sign()).clamp(0, 1).detach()
+
+
+def unclamped(model, images, masks, *, epsilon):
+    return images + epsilon * (stepped(model, images, masks, epsilon) - images).sign()
+
+
+def too_far(model, images, masks, *, epsilon):
+    return stepped(model, images, masks, 2 * epsilon)
+
+
+def other_shape(model, images, masks, *, epsilon):
+    return stepped(model, images, masks, epsilon)[:, :, 1:]
+
+
+def not_a_number(model, images, masks, *, epsilon):
+    return stepped(model, images, masks, epsilon) / 0 * 0
+
+
+def descends(model, images, masks, *, epsilon):
+    return 2 * images - stepped(model, images, masks, epsilon) if epsilon else images
+
+
+def does_nothing(model, images, masks, *, epsilon):
+    return images
+
+
+def draws_from_torch(model, images, masks, *, epsilon):
+    return (stepped(model, images, masks, epsilon / 2) + torch.rand(()) * epsilon / 2).clamp(0, 1)
+
+
+def shares_its_step(model, images, masks, *, epsilon):
+    points = images.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad((model(points) * (1 - 2.0 * masks)).sum(), points)
+    return (images + epsilon * gradient / gradient.abs().max()).clamp(0, 1).detach()
+
+
+def leaves_gradients(model, images, masks, *, epsilon):
+    with torch.enable_grad():
+        model(images).sum().backward()
+    return stepped(model, images, masks, epsilon)
+
+
+def freezes(model, images, masks, *, epsilon):
+    model.requires_grad_(False)
+    return stepped(model, images, masks, epsilon)
+
+
+def sets_the_mode(model, images, masks, *, epsilon):
+    model.eval()
+    return stepped(model, images, masks, epsilon)
+
+
+def doubles(model, images, masks, *, epsilon):
+    return stepped(model.double(), images.double(), masks, epsilon)
+
+
+def needs_gradients_on(model, images, masks, *, epsilon):
+    points = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad((model(points) * (1 - 2.0 * masks)).sum(), points)
+    return (images + epsilon * gradient.sign()).clamp(0, 1).detach()
+
+
+def has_a_least_step(model, images, masks, *, epsilon):
+    return (images + max(epsilon, 1e-9) * images.sub(0.5).sign()).clamp(0, 1)
+
+
+BROKEN = [
+    (unclamped, "in the ball and the range"),
+    (too_far, "in the ball and the range"),
+    (other_shape, "in the ball and the range"),
+    (not_a_number, "in the ball and the range"),
+    (descends, "does harm"),
+    (does_nothing, "does harm"),
+    (draws_from_torch, "reproducible"),
+    (draws_from_torch, "leaves no trace"),
+    (shares_its_step, "alone as in a batch"),
+    (shares_its_step, "blind to its neighbours"),
+    (leaves_gradients, "leaves no trace"),
+    (freezes, "leaves no trace"),
+    (sets_the_mode, "leaves no trace"),
+    (doubles, "keeps the type"),
+    (needs_gradients_on, "works where gradients are off"),
+    (has_a_least_step, "epsilon 0 is no attack"),
+]
+
+
+@pytest.mark.parametrize(("attack", "check"), BROKEN, ids=[f"{a.__name__}: {c}" for a, c in BROKEN])
+def test_each_fault_is_found_by_its_check(attack, check):
+    found = examined(attack)
+    assert found.keys() == CHECKS.keys()
+    assert found[check].status in ("warn", "fail")
+
+
+@pytest.mark.parametrize("error", [KeyError, RuntimeError, AssertionError, ZeroDivisionError])
+def test_whatever_an_attack_raises_is_a_finding(error):
+    def stumbles(model, images, masks, *, epsilon):
+        raise error("out")
+
+    found = examined(stumbles)
+    assert {f.status for f in found.values()} == {"fail"}
+    assert found["does harm"].seen.startswith(f"{error.__name__}: ")
