@@ -323,6 +323,23 @@ def test_works_where_gradients_are_off(attack, epsilon, norm, context, net, imag
         assert torch.equal(attack(net, images + 0, masks, generator=generators(4)), expected)
 
 
+# Diverse input fills up what it turns back with logits of 0, at its very edges.
+COUNTED = [
+    name
+    for name, (attack, *_) in CASES.items()
+    if "threshold" in signature(attack).parameters and "diversity" not in attack.keywords
+]
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_threshold_is_a_shift_of_the_logits(name, net, images, masks):
+    attack, *_ = CASES[name]
+    net, images = net.double(), images.double()
+    there = attack(net, images, masks, threshold=-0.7, generator=generators(4))
+    shifted = attack(lambda x: net(x) + 0.7, images, masks, generator=generators(4))
+    assert torch.equal(there, shifted)
+
+
 def test_registries_name_their_functions():
     assert all(name == attack.__name__ for name, attack in ATTACKS.items())
     names = {name: getattr(loss, "__name__", type(loss).__name__) for name, loss in LOSSES.items()}
