@@ -176,8 +176,13 @@ def test_rejects_a_loss_of_one_image_that_depends_on_another(attack, loss, model
     options = {"losses": (loss,)} if getattr(attack, "func", None) is sea else {"loss": loss}
     with pytest.raises(ValueError, match="loss of each image by itself, got one that depends"):
         attack(model, images, masks, epsilon=EPSILON, **options)
-    if len(options) == 1:
-        attack(model, images[:1], masks[:1], epsilon=EPSILON, **options)  # alone it does no harm
+
+
+def test_a_mean_over_one_image_is_its_own(model, images, masks):
+    found = fgsm(
+        model, images[:1], masks[:1], epsilon=EPSILON, loss=lambda z, _: z.mean().expand(len(z))
+    )
+    assert (found != images[:1]).any()
 
 
 def test_rejects_a_batch_mean_of_one_image(model, images, masks):

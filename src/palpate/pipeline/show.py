@@ -47,14 +47,15 @@ def show_table(table: Printed) -> None:
 
 def _scores(facet: str, scores: pd.DataFrame) -> Table:
     """DSC in percent, attacks down, radii across."""
-    radii = sorted(scores["epsilon"].unique())
-    columns = ("", *map(epsilon_label, radii))
+    pairs = zip(scores["epsilon"], scores["norm"], strict=True)
+    radii = sorted(set(pairs))  # what a radius is in depends on the norm
+    columns = ("", *(epsilon_label(*radius) for radius in radii))
     table = Table(
         *columns, title=f"DSC under attack: {facet}", title_justify="left", box=SIMPLE_HEAD
     )
     for attack, part in scores.groupby("attack", sort=False):
-        by_radius = {line["epsilon"]: _stacked(line) for _, line in part.iterrows()}
-        table.add_row(attack_label(str(attack)), *(by_radius.get(radius, "–") for radius in radii))
+        cells = {(line["epsilon"], line["norm"]): _stacked(line) for _, line in part.iterrows()}
+        table.add_row(attack_label(str(attack)), *(cells.get(radius, "–") for radius in radii))
     return table
 
 
