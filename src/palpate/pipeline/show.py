@@ -39,7 +39,14 @@ def show_scores(folder: Path) -> None:
 
 def show_table(table: Printed) -> None:
     """Print a table of the report, to standard error as :func:`show_scores` does."""
-    shown = Table(*table.shown.columns, title=table.title, title_justify="left", box=SIMPLE_HEAD)
+    shown = Table(
+        *table.shown.columns,
+        title=table.title,
+        caption=escape(table.caption),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for line in table.shown.itertuples(index=False, name=None):
         shown.add_row(*map(escape, line))
     Console(stderr=True, highlight=False).print(shown)
