@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from results_page import DOCS, machine_of, markdown, put_section, subordinate
 
+from palpate.attacks import UniversalPerturbation
 from palpate.evaluation import read_rows
 from palpate.evaluation.statistics import Interval, bootstrap_interval, paired_difference
 from palpate.pipeline.fitting import SHUFFLED
@@ -17,6 +18,11 @@ from palpate.reporting.labels import attack_label, epsilon_label
 
 ORDER = ("noise", "fgsm", "pgd", "segpgd", "cospgd", "apgd", "sea")
 PLAIN = ORDER[2:-1]
+SAMPLE = ["dataset", "structure", "key", "prompt_level"]
+DIFFERENCES = (
+    "Differences are paired, in points of DSC (negative: the first one harms more); in brackets, "
+    "95 % bootstrap intervals over patients where known, otherwise over images."
+)
 TEXTS = ("texts", "sensitivity", "text-examples")
 MEDIS = (
     "medis-fused-targeted", "medis-losses-targeted", "medis-fused-untargeted",
@@ -47,9 +53,9 @@ def _strength(run: Path) -> Iterator[list[str]]:
         "",
         *markdown(pd.DataFrame(list(_order(rows)))),
         "",
-        "Mean DSC in percent. *Holds*: noise is weaker than FGSM, FGSM not stronger than PGD, and "
-        "no single attack stronger than the ensemble. The last columns are paired differences in "
-        "points with 95 % intervals.",
+        "Mean DSC in percent. Expected of the means: FGSM harms more than noise and no more than "
+        "PGD; PGD no more than the best of SegPGD, CosPGD and APGD; SEA no less than any of them; "
+        f"Square more than noise and no more than PGD. {DIFFERENCES}",
         "",
     ]
     yield ["### Prompts", "", *(_table(run, name) for name in TEXTS)]
@@ -59,18 +65,25 @@ def _strength(run: Path) -> Iterator[list[str]]:
 
 def _order(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
     for epsilon in sorted(rows.loc[rows["attack"] != "clean", "epsilon"].unique()):
-        some = rows[rows["epsilon"] == epsilon].pivot(index="key", columns="attack", values="dsc")
-        means = some.mean()
-        holds = means["noise"] > means["fgsm"] >= means["pgd"] and means["sea"] <= min(
-            means[name] for name in PLAIN
-        )
+        some = rows[rows["epsilon"] == epsilon]
+        means = some.groupby("attack")["dsc"].mean()
+        broken = [text for text, holds in _expected(means) if not holds]
         yield {
             "ε": epsilon_label(epsilon),
             **{attack_label(name): f"{100 * means[name]:.1f}" for name in (*ORDER, "square")},
-            "holds": "yes" if holds else "NO",
-            "SEA − PGD": _points(paired_difference(some["pgd"], some["sea"])),
-            "Square − noise": _points(paired_difference(some["noise"], some["square"])),
+            "As expected": f"no: {', '.join(broken)}" if broken else "yes",
+            "SEA − PGD": _points(_beyond(some, "sea", "pgd")),
+            "Square − noise": _points(_beyond(some, "square", "noise")),
         }
+
+
+def _expected(means: pd.Series) -> Iterator[tuple[str, bool]]:
+    """What should hold of the mean DSC of attacks at one radius, and whether it does."""
+    yield "FGSM < noise", means["fgsm"] < means["noise"]
+    yield "PGD ≤ FGSM", means["pgd"] <= means["fgsm"]
+    yield "best of three ≤ PGD", means[list(PLAIN[1:])].min() <= means["pgd"]
+    yield "SEA ≤ all", means["sea"] <= means[list(PLAIN)].min()
+    yield "PGD ≤ Square < noise", means["pgd"] <= means["square"] < means["noise"]
 
 
 def _universal(run: Path, elsewhere: Path) -> Iterator[list[str]]:
@@ -81,19 +94,28 @@ def _universal(run: Path, elsewhere: Path) -> Iterator[list[str]]:
         "`palpate run --config recipes/universal.yaml`, then `recipes/universal-elsewhere.yaml`. "
         "The published study reports that it could not find one. Fitted on the training split, "
         "judged on the test split; every perturbation stands beside random noise of the same "
-        "radius and beside its own pixels in other places.",
+        "radius and beside its own pixels in other places (shuffled).",
+        "",
+        *_answer(rows),
         "",
         *markdown(pd.DataFrame(list(_fitted(rows)))),
         "",
-        "DSC in percent, paired differences in points with 95 % intervals.",
-        "",
-        *_answer(rows),
+        f"Mean DSC in percent. {DIFFERENCES} {_fits(run)}",
         "",
         "### Under other prompts, on other data, with other models",
         "",
         *markdown(pd.DataFrame(list(_carried(elsewhere)))),
         "",
     ]
+
+
+def _fits(run: Path) -> str:
+    """What the perturbations were fitted to, and what that took."""
+    files = sorted((run / "universal").glob("*.safetensors"))
+    made = [UniversalPerturbation.load(f).made_of for f in files if ".state." not in f.name]
+    told = {(each["of.samples"], each["epochs"]) for each in made}
+    lines = (f"{samples} images, {n} passes there and back for each" for samples, n in told)
+    return f"Fitted to {'; '.join(sorted(lines))}."
 
 
 def _fitted(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
@@ -104,22 +126,24 @@ def _fitted(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
 
 
 def _carried(folder: Path) -> Iterator[dict[str, str]]:
-    for run in sorted(path.parent for path in folder.glob("*/config.yaml")):
+    runs = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    if not runs:
+        sys.exit(f"Expected finished runs in folders below {folder}, found none.")
+    for run in runs:
         rows = read_rows(run / "rows")
         for epsilon in sorted(rows.loc[rows["attack"] == "universal", "epsilon"].unique()):
             yield {"Run": run.name, "ε": epsilon_label(epsilon)} | _line(rows, "universal", epsilon)
 
 
 def _line(rows: pd.DataFrame, name: str, epsilon: float) -> dict[str, str]:
-    some = rows[rows["epsilon"] == epsilon].pivot(index="key", columns="attack", values="dsc")
-    clean = rows[rows["attack"] == "clean"].set_index("key")["dsc"]
+    some, clean = rows[rows["epsilon"] == epsilon], rows[rows["attack"] == "clean"]
     return {
         "n": str(len(clean)),
-        "Clean": _percent(bootstrap_interval(clean)),
-        "Noise": _percent(bootstrap_interval(some["noise"])),
-        "Universal": _percent(bootstrap_interval(some[name])),
-        "− noise": _points(paired_difference(some["noise"], some[name])),
-        "− shuffled": _points(paired_difference(some[name + SHUFFLED], some[name])),
+        "Clean": _percent(clean),
+        "Noise": _percent(some[some["attack"] == "noise"]),
+        "Universal": _percent(some[some["attack"] == name]),
+        "Universal − noise": _points(_beyond(some, name, "noise")),
+        "Universal − shuffled": _points(_beyond(some, name, name + SHUFFLED)),
     }
 
 
@@ -127,19 +151,26 @@ def _answer(rows: pd.DataFrame) -> Iterator[str]:
     """The strongest perturbation in one sentence, with what it does beyond both controls."""
     fitted = [n for n in rows["attack"].unique() if n + SHUFFLED in set(rows["attack"])]
     largest = rows["epsilon"].max()
-    some = rows[rows["epsilon"] == largest].pivot(index="key", columns="attack", values="dsc")
-    best = min(fitted, key=lambda name: some[name].mean())
-    beyond = [
-        paired_difference(some[control], some[best]) for control in ("noise", best + SHUFFLED)
-    ]
+    some = rows[rows["epsilon"] == largest]
+    means = some.groupby("attack")["dsc"].mean()
+    best = min(fitted, key=lambda name: means[name])
+    beyond = [_beyond(some, best, control) for control in ("noise", best + SHUFFLED)]
     found = all(interval.high < 0 for interval in beyond)
     clean = rows.loc[rows["attack"] == "clean", "dsc"].mean()
     yield (
-        f"**{'Yes' if found else 'No'}, on this model and these data.** At "
+        f"**{'Yes' if found else 'None was found'}, on this model and these data.** At "
         f"{epsilon_label(largest)} the strongest one (*{best}*) leaves a mean DSC of "
-        f"{100 * some[best].mean():.1f} of {100 * clean:.1f}: {_points(beyond[0])} points against "
+        f"{100 * means[best]:.1f} of {100 * clean:.1f}: {_points(beyond[0])} points against "
         f"noise and {_points(beyond[1])} against its own pixels in other places."
     )
+
+
+def _beyond(rows: pd.DataFrame, attack: str, control: str) -> Interval:
+    """How much lower than under a control the DSC is under an attack, sample by sample."""
+    columns = [*SAMPLE, "group", "dsc"]
+    ours, theirs = (rows.loc[rows["attack"] == name, columns] for name in (attack, control))
+    both = theirs.merge(ours, on=columns[:-1], validate="one_to_one")
+    return paired_difference(both["dsc_x"], both["dsc_y"], both["group"])
 
 
 def _table(run: Path, name: str) -> str:
@@ -147,14 +178,21 @@ def _table(run: Path, name: str) -> str:
     return subordinate(path.read_text(encoding="utf-8")) if path.is_file() else ""
 
 
-def _percent(interval: Interval) -> str:
+def _percent(rows: pd.DataFrame) -> str:
+    interval = bootstrap_interval(rows["dsc"], rows["group"])
     return f"{100 * interval.mean:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _points(interval: Interval) -> str:
-    return (
-        f"{100 * interval.mean:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-    ).replace("-", "−")
+    mean, low, high = (
+        _signed(100 * value) for value in (interval.mean, interval.low, interval.high)
+    )
+    return f"{mean} [{low}, {high}]"
+
+
+def _signed(points: float) -> str:
+    """To a tenth; what rounds to nothing has no sign."""
+    return f"{round(points, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Data write them into prompts, attacks exchange them; hence neither owns them.
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import blake2b
 from importlib.resources import files
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
@@ -38,6 +39,11 @@ def lexicon() -> Lexicon:
         for name, families in given["attributes"].items()
     }
     return Lexicon(attributes, tuple(tuple(words) for words in given["synonyms"]))
+
+
+def hash_lexicon() -> str:
+    """Hash of all words, so that texts made with others can be told apart."""
+    return blake2b(repr(lexicon()).encode(), digest_size=8).hexdigest()
 
 
 @cache

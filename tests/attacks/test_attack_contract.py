@@ -11,6 +11,7 @@ from palpate.attacks import (
     ATTACKS,
     LOSSES,
     UniversalPerturbation,
+    ZeroGradientWarning,
     alma_prox,
     apgd,
     asma,
@@ -321,6 +322,56 @@ def test_works_where_gradients_are_off(attack, epsilon, norm, context, net, imag
     expected = attack(net, images, masks, generator=generators(4))
     with context():
         assert torch.equal(attack(net, images + 0, masks, generator=generators(4)), expected)
+
+
+@every_attack
+@pytest.mark.filterwarnings("ignore::palpate.attacks.ZeroGradientWarning")
+def test_copes_with_empty_and_full_masks_and_images_that_are_not_square(attack, epsilon, norm, net):
+    images = torch.rand(3, 3, 6, 9, generator=torch.Generator().manual_seed(0))
+    masks = torch.zeros(3, 1, 6, 9, dtype=torch.bool)
+    masks[1], masks[2, :, :3] = True, True
+    adversarial = attack(net, images, masks, generator=generators(3))
+    assert adversarial.shape == images.shape
+    assert norms(adversarial.double() - images.double(), norm).max() <= epsilon * (1 + 1e-6)
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+
+
+FOLLOWING = {
+    name: case
+    for name, case in optimising.items()
+    if not name.startswith(("square", "simba", "universal"))
+    # These have what they want from the start: an answer without a shape has a low mean IoU.
+    and name not in ("medis", "medis-one-by-one")
+}
+
+
+@pytest.mark.parametrize(("attack", "epsilon", "norm"), FOLLOWING.values(), ids=FOLLOWING)
+def test_a_model_without_gradient_is_reported_and_breaks_nothing(
+    attack, epsilon, norm, images, masks
+):
+    with pytest.warns(ZeroGradientWarning):
+        adversarial = attack(lambda x: 0 * x[:, :1] + 1, images, masks, generator=generators(4))
+    assert norms(adversarial.double() - images.double(), norm).max() <= epsilon * (1 + 1e-6)
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+
+
+# Diverse input fills up what it turns back with logits of 0, at its very edges.
+COUNTED = [
+    name
+    for name, (attack, *_) in CASES.items()
+    if "threshold" in signature(attack).parameters and "diversity" not in attack.keywords
+]
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_threshold_is_a_shift_of_the_logits(name, net, images, masks):
+    attack, *_ = CASES[name]
+    net, images = net.double(), images.double()
+    there = attack(net, images, masks, threshold=-0.7, generator=generators(4))
+    shifted = attack(lambda x: net(x) + 0.7, images, masks, generator=generators(4))
+    assert torch.equal(there, shifted)
 
 
 def test_registries_name_their_functions():

@@ -16,8 +16,9 @@ from palpate.attacks import (
     simba,
     spsa,
     square,
+    transfer,
 )
-from palpate.attacks.losses import dice
+from palpate.attacks.losses import bce, dice
 
 EPSILON = 8 / 255
 BOTH = pytest.mark.parametrize(
@@ -155,6 +156,33 @@ def test_rejects_a_loss_that_is_not_one_value_per_image(
 ):
     with pytest.raises(ValueError, match=message):
         attack(model, images, masks, epsilon=EPSILON, loss=loss)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [fgsm, partial(pgd, steps=3), partial(apgd, steps=3), partial(sea, steps=3), transfer],
+    ids=["fgsm", "pgd", "apgd", "sea", "transfer"],
+)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z, _: z.mean().expand(len(z)),
+        lambda z, y: bce(z, y) / bce(z, y).sum(),
+        lambda z, y: bce(z - z.mean(), y),
+    ],
+    ids=["mean", "share", "centred"],
+)
+def test_rejects_a_loss_of_one_image_that_depends_on_another(attack, loss, model, images, masks):
+    options = {"losses": (loss,)} if getattr(attack, "func", None) is sea else {"loss": loss}
+    with pytest.raises(ValueError, match="loss of each image by itself, got one that depends"):
+        attack(model, images, masks, epsilon=EPSILON, **options)
+
+
+def test_a_mean_over_one_image_is_its_own(model, images, masks):
+    found = fgsm(
+        model, images[:1], masks[:1], epsilon=EPSILON, loss=lambda z, _: z.mean().expand(len(z))
+    )
+    assert (found != images[:1]).any()
 
 
 def test_rejects_a_batch_mean_of_one_image(model, images, masks):

@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from itertools import pairwise
 
 import jaxtyping
 import pytest
@@ -24,7 +25,7 @@ from palpate.geometry import norms
 from palpate.overlap import count, dice
 from palpate.randomness import generator
 
-from .linear import Bent
+from .linear import Bent, Centred
 
 QUICK = {
     "bisection": partial(bisection, inner=partial(pgd, steps=5)),
@@ -303,3 +304,34 @@ def test_names_the_images_that_come_out_as_nan(attack, net, images, masks):
 
     with pytest.raises(FloatingPointError, match=r"images \[1\]"):
         attack(broken, images, masks)
+
+
+def test_the_steps_of_pdpgd_fall_to_a_hundredth(net, images):
+    points = []
+
+    def spied(x):
+        points.append(x.detach().clone())
+        return net(x)
+
+    masks = net(images) > 0
+    pdpgd(spied, images, masks, tau=0.4, steps=60)
+    moves = [(after - before).abs().max() for before, after in pairwise(points)]
+    assert moves[0] > 0.05
+    assert max(moves[-3:]) < 0.1 * moves[0]
+
+
+def test_asma_is_pulled_back_to_the_clean_image(model, images):
+    """As long as no pixel turns, all that changes from step to step is the pull."""
+    points = []
+    linear = Centred(model.double(), images.double())
+
+    def spied(x):
+        points.append(x.detach().clone())
+        return linear(x)
+
+    masks = linear(images.double()) > 0
+    small = partial(asma, normalise=False, step_size=0.0, least_step=1e-5, steps=2, tau=0.1)
+    with pytest.warns(UnbrokenWarning):
+        small(spied, images.double(), masks)
+    first, second = points[1] - points[0], points[2] - points[1]
+    assert_close(second - first, -2e-5 * first, rtol=1e-4, atol=0)

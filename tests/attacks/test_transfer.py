@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from palpate.attacks import pgd, transfer
-from palpate.attacks.losses import bce, margin
+from palpate.attacks.losses import MaskedBCE, SegPGD, bce, margin
 from palpate.attacks.selection import prompts_of
 from palpate.attacks.varied import blurred, draw_places, seen_elsewhere, shrunk
 from palpate.evaluation.cost import Metered, Tally
@@ -38,6 +38,28 @@ def test_each_means_changes_the_attack_and_still_harms(one, net, images, masks):
     plain, changed = press(**NEUTRAL), press(**(NEUTRAL | one), generator=generators(4))
     assert not torch.equal(plain, changed)
     assert (bce(net(changed), masks) > bce(net(images), masks)).all()
+
+
+def test_a_loss_that_changes_on_the_way_changes_as_for_pgd(net, images, masks):
+    settings = {"epsilon": EPSILON, "steps": 6, "step_size": EPSILON / 4}
+    theirs = pgd(net, images, masks, random_start=False, keep="last", loss=SegPGD(), **settings)
+    assert torch.equal(transfer(net, images, masks, loss=SegPGD(), **settings, **NEUTRAL), theirs)
+    # What SegPGD's is before the first step.
+    still = transfer(net, images, masks, loss=MaskedBCE(), **settings, **NEUTRAL)
+    assert not torch.equal(still, theirs)
+
+
+def test_a_surrogate_has_a_threshold_of_its_own(net, images, masks):
+    class Surrogate:
+        threshold_logit = -0.7
+
+        def __call__(self, images):
+            return net(images)
+
+    net, images = net.double(), images.double()
+    attack = partial(transfer, epsilon=EPSILON, steps=3, loss=MaskedBCE(), threshold=5.0)
+    ours = attack(net, images, masks, surrogate=Surrogate())
+    assert torch.equal(ours, attack(net, images, masks, surrogate=lambda x: net(x) + 0.7))
 
 
 def test_the_first_step_with_momentum_is_that_without(net, images, masks):

@@ -5,10 +5,13 @@ import weakref
 from functools import partial
 
 import torch
+from pandas.testing import assert_frame_equal
+from torch.testing import assert_close
 
 from palpate.attacks import fgsm, pgd
-from palpate.evaluation import evaluate
-from palpate.evaluation.memory import Portions
+from palpate.evaluation import evaluate, fit_universal_on
+from palpate.evaluation.sanity import card_from_model
+from palpate.portions import Portions
 
 from .blobs import BlobFinder, blob, blobs
 
@@ -51,6 +54,37 @@ def test_no_tensor_outlives_an_evaluation():
     before = tensors()
     evaluate(model, data, {"fgsm": fgsm, "pgd": partial(pgd, steps=2)}, epsilons=[0.1])
     assert tensors() == before
+
+
+class Narrow(BlobFinder):
+    """Holds two images at a time and no more."""
+
+    def forward(self, images, prompts):
+        if len(images) > 2:
+            raise torch.cuda.OutOfMemoryError
+        return super().forward(images, prompts)
+
+
+def test_too_little_memory_halves_the_batches_of_an_evaluation_and_changes_nothing():
+    attacks = {"pgd": partial(pgd, steps=3)}
+    press = partial(evaluate, data=blobs(5), attacks=attacks, epsilons=[0.1], batch_size=5)
+    ours, theirs = (press(model).drop(columns="seconds") for model in (Narrow(), BlobFinder()))
+    assert_frame_equal(ours, theirs, check_exact=False, rtol=0, atol=1e-5)
+
+
+def test_too_little_memory_halves_the_batches_of_a_fit_and_changes_nothing():
+    fit = partial(fit_universal_on, data=blobs(5), epsilon=0.1, batch_size=5, epochs=2)
+    ours, theirs = (fit(model).delta for model in (Narrow(), BlobFinder()))
+    assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_too_little_memory_is_not_blamed_on_the_model():
+    cards = [
+        card_from_model(model, blobs(4), epsilon=0.1, steps=2, batch_size=4)
+        for model in (Narrow(), BlobFinder())
+    ]
+    statuses = [[check.status for check in card] for card in cards]
+    assert statuses[0] == statuses[1]
 
 
 def test_portions_keep_the_order_and_remember_what_did_not_fit():

@@ -1,6 +1,7 @@
 """Rows of attacks on the text: measured on what they returned, resumable, one sample at a time."""
 
 from functools import partial
+from unittest import mock
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from palpate.attacks.text import TEXT_ATTACKS, TextAttack, character_noise, embe
 from palpate.data import load_data
 from palpate.evaluation import Joint, evaluate, evaluate_texts, prompt_sensitivity, read_rows
 from palpate.evaluation.text_sources import text_sources
+from palpate.evaluation.text_trials import plan_texts
+from palpate.lexicon import lexicon
 from palpate.overlap import count, dice
 
 from ..attacks.text import listening
@@ -180,6 +183,41 @@ def test_another_model_or_setting_needs_another_folder(model, data, tmp_path):
         model.net.decoder.film_add.bias.add_(0.1)
     with pytest.raises(ValueError, match="weights"):
         press(model, data, out=tmp_path)
+
+
+@pytest.fixture
+def other_words():
+    """A lexicon with one synonym more."""
+    usual = lexicon()
+    (first, *rest) = usual.synonyms
+    changed = usual._replace(synonyms=((*first, "outgrowth"), *rest))
+
+    def swap_lexicon():
+        return mock.patch("palpate.lexicon.lexicon", return_value=changed)
+
+    return swap_lexicon
+
+
+def test_other_words_need_another_folder(model, data, other_words, tmp_path):
+    synonyms = {"text-synonyms": TEXT_ATTACKS["text-synonyms"]}
+    press(model, data, synonyms, out=tmp_path, limit=1)
+    with other_words(), pytest.raises(ValueError, match=r"attack.text-synonyms \(.*lexicon"):
+        press(model, data, synonyms, out=tmp_path)
+    together = {"joint": Joint(PGD, TEXT_ATTACKS["text-synonyms"])}
+    described = plan_texts(together)[0].describe()
+    with other_words():
+        assert plan_texts(together)[0].describe() != described
+    assert plan_texts(together)[0].describe() == described
+
+
+def test_other_texts_of_the_same_images_need_another_folder(model, data, tmp_path):
+    """The prompts asked with are the same; what the benign set holds is not."""
+    levels = {"text-levels": TEXT_ATTACKS["text-levels"]}
+    watched = Loads(data)
+    press(model, watched, levels, out=tmp_path, limit=1)
+    watched.texts = [{**texts, "p9": ("a bump",)} for texts in data.texts]
+    with pytest.raises(ValueError, match=r"attack.text-levels \(.*texts"):
+        press(model, watched, levels, out=tmp_path)
 
 
 def test_conditions_are_attacked_within_their_radius(model, data):

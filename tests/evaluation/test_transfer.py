@@ -9,6 +9,7 @@ from torch import nn
 
 from palpate.attacks import noise, transfer, universal
 from palpate.evaluation import evaluate, fit_universal_on, read_rows, transfer_matrix
+from palpate.evaluation.sanity import card_from_rows
 
 from .blobs import BlobFinder, blobs
 
@@ -87,6 +88,22 @@ def test_a_model_can_be_added_later_but_not_be_exchanged(models, tmp_path):
         models["alpha"].smooth.weight *= 1.1
     with pytest.raises(ValueError, match=r"differ in attack\.from alpha "):
         matrix({"zeta": models["zeta"], "alpha": models["alpha"]}, out=tmp_path)
+
+
+def test_passes_through_a_surrogate_are_counted_as_those_through_the_victim(models):
+    attacks = {
+        "white": ATTACK,
+        "transfer": partial(ATTACK, surrogate=models["alpha"]),
+        "transfer-scaled": partial(ATTACK, surrogate=models["alpha"], scales=3),
+    }
+    rows = evaluate(models["zeta"], blobs(3), attacks, epsilons=[EPSILON]).set_index("attack")
+    for name, passes in (("white", 4), ("transfer", 4), ("transfer-scaled", 12)):
+        assert set(rows.loc[name, "forwards"]) == {passes}
+        assert set(rows.loc[name, "backwards"]) == {passes}
+    # They say nothing about the gradient of the victim.
+    card = card_from_rows(rows.loc[["clean", "transfer", "transfer-scaled"]].reset_index())
+    statuses = {check.number: check.status for check in card}
+    assert statuses[3] == statuses[10] == "not_run"
 
 
 def test_leaves_models_as_they_were(models):

@@ -1,5 +1,6 @@
 """The protocols of recipes, from plain values to rows."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from palpate.evaluation import PAPER, SOUND, read_rows
 from palpate.pipeline.config import config_from
 from palpate.pipeline.protocols import choices_of
 from palpate.pipeline.run import run
+from palpate.pipeline.show import show_scores
 
 SOUND_SWITCHES = {
     "space": "pixel", "clamp": True, "step": "scaled", "start": "random", "keep": "dice",
@@ -107,3 +109,16 @@ def test_an_attack_without_a_published_form_is_refused(values):
     evaluate = evaluate | {"attacks": {"published_pgd": {}}}
     with pytest.raises(ValueError, match="has no published form"):
         planned_attacks(config_from(values | {"evaluate": evaluate}))
+
+
+def test_radii_on_the_terminal_have_the_unit_of_their_norm(tmp_path, capsys):
+    line = {"facet": "kvasir", "dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6}
+    scores = [
+        line | {"attack": "fgsm", "norm": "normalised", "epsilon": 0.03},
+        line | {"attack": "pgd", "norm": "linf", "epsilon": 2 / 255},
+    ]
+    (tmp_path / "tables").mkdir()
+    pd.DataFrame(scores).to_csv(tmp_path / "tables" / "main.csv", index=False)
+    show_scores(tmp_path)
+    heads = next(line for line in capsys.readouterr().err.splitlines() if "2/255" in line)
+    assert heads.split() == ["2/255", "0.03"]

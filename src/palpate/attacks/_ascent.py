@@ -45,13 +45,16 @@ def look(
         progress: The same as a share of all steps, for losses that depend on it.
 
     Raises:
-        ValueError: If logits or losses have the wrong shape.
+        ValueError: If logits or losses have the wrong shape, or the loss of an image depends on
+            others.
         FloatingPointError: If a loss is not finite.
     """
     # The caller may be inside no_grad or inference_mode; a gradient attack cannot be.
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
         point = adversarial.detach().clone().requires_grad_(differentiable)
-        logits = _as_logits(problem.model(point), point, maps)
+        # Under a name of its own, so that a gradient can end at the logits instead of going on.
+        answer = _as_logits(problem.model(point), point, maps)
+        logits = answer.view_as(answer)
         if differentiable and isinstance(problem.loss, ScheduledLoss):
             now = problem.loss.at(progress, targeted=problem.targeted)
             climbed = _harm(problem, now, logits)
@@ -60,6 +63,8 @@ def look(
             climbed = harm = _harm(problem, problem.loss, logits)
     for values in (climbed, harm):
         _refuse_broken("loss", values.isfinite(), values, problem, after)
+    if progress == 0:
+        _refuse_coupled(climbed, logits)
     return View(point, logits.detach(), harm, climbed)
 
 
@@ -109,7 +114,7 @@ def is_stuck(problem: Problem, view: View, gradient: Images) -> Bool[Tensor, " b
     Where every pixel is as the attacker wants it, losses that leave such pixels alone are flat.
     """
     wanted = problem.masks if problem.targeted else ~problem.masks
-    return is_flat(gradient) & ((view.logits > 0) != wanted).flatten(1).any(1)
+    return is_flat(gradient) & ((view.logits > problem.threshold) != wanted).flatten(1).any(1)
 
 
 def is_flat(gradient: Images) -> Bool[Tensor, " b"]:
@@ -146,7 +151,9 @@ def _as_logits(logits: object, images: Tensor, maps: bool) -> Tensor:
 
 
 def _harm(problem: Problem, loss: Loss, logits: Maps) -> PerImage:
-    values = _as_one_per_image(loss(logits, problem.masks), problem.images)
+    # Losses take 0 for the boundary; some weight a pixel by the side of it that it lies on.
+    counted = logits - problem.threshold if problem.threshold else logits
+    values = _as_one_per_image(loss(counted, problem.masks), problem.images)
     return -values if problem.targeted else values
 
 
@@ -159,6 +166,20 @@ def _as_one_per_image(values: object, images: Images) -> PerImage:
             "the batch would couple its images, so reduce over pixels only."
         )
     return values.to(images.dtype)
+
+
+def _refuse_coupled(values: PerImage, logits: Maps) -> None:
+    """One value per image may still be one mean over the batch, several times."""
+    if len(values) == 1 or not (values.requires_grad and logits.requires_grad):
+        return
+    with torch.inference_mode(False), torch.enable_grad():
+        (found,) = torch.autograd.grad(values[0], logits, retain_graph=True, allow_unused=True)
+    # Where a slope is infinite, no share of it is NaN; that is found out elsewhere.
+    if found is not None and bool((found[1:].nan_to_num() != 0).any()):
+        raise ValueError(
+            "Expected a loss of each image by itself, got one that depends on the other images of "
+            "the batch, as a mean over all of them does; reduce over pixels only."
+        )
 
 
 def _refuse_broken(

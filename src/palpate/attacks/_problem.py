@@ -1,6 +1,6 @@
 """What is attacked, and what remains of it while images finish."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -19,6 +19,7 @@ class Problem:
     loss: Loss
     targeted: bool  # then harm is the negative loss
     rows: Int[Tensor, " b"]  # places in the batch the caller gave; on the CPU
+    threshold: float = 0.0  # logits above it are foreground; losses count from it
 
     def select(self, wanted: Bool[Tensor, " b"]) -> "Problem":
         """What is left when only ``wanted`` images go on."""
@@ -26,11 +27,10 @@ class Problem:
             return self
         places = wanted.nonzero().flatten()
         some = len(places) > 0
-        return Problem(
-            restrict(self.model, places.tolist(), len(self.images)) if some else self.model,
-            self.images[places],
-            self.masks[places],
-            self.loss,
-            self.targeted,
-            self.rows[places.cpu()],
+        return replace(
+            self,
+            model=restrict(self.model, places.tolist(), len(self.images)) if some else self.model,
+            images=self.images[places],
+            masks=self.masks[places],
+            rows=self.rows[places.cpu()],
         )

@@ -6,6 +6,7 @@ no image can influence another; the points of all walks share forward passes.
 """
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -137,11 +138,10 @@ def _part(problem: Problem, rows: list[int]) -> Problem:
     images = len(problem.images)
     if rows == list(range(images)):
         return problem
-    return Problem(
-        restrict(problem.model, rows, images),
-        problem.images[rows],
-        problem.masks[rows],
-        problem.loss,
-        problem.targeted,
-        problem.rows[rows],
+    return replace(
+        problem,
+        model=restrict(problem.model, rows, images),
+        images=problem.images[rows],
+        masks=problem.masks[rows],
+        rows=problem.rows[rows],
     )

@@ -64,7 +64,13 @@ def search(
         flat = torch.zeros(len(images), dtype=torch.bool)
         for step in range(steps + 1):
             after = f"after {step} of {steps} steps"
-            view = look(problem, adversarial, differentiable=step < steps, after=after)
+            view = look(
+                problem,
+                adversarial,
+                differentiable=step < steps,
+                after=after,
+                progress=step / steps,
+            )
             reached = goal.is_reached(view.logits, problem.masks)
             shortest.consider(problem.rows, adversarial, reached)
             going = ~reached if rule.stops or step == 0 else torch.ones_like(reached)

@@ -63,7 +63,8 @@ def apgd(
             judged, in the schedule too, by its value.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's own.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
+            for 0.
         keep: ``"dice"`` gives back the point of the lowest Dice score (highest, if targeted),
             equals by the loss; ``"loss"`` that of the highest loss (lowest, if targeted).
         early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1), see
@@ -85,7 +86,7 @@ def apgd(
     check_schedule(steps, restarts, None)
     check_keep(keep, ("dice", "loss"), early_stop)
 
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     best = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
     for restart in range(restarts):

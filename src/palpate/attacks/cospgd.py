@@ -2,6 +2,7 @@
 
 from palpate.attacks.losses import CosPGD
 from palpate.attacks.pgd import Keep, pgd
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
 
@@ -17,6 +18,7 @@ def cospgd(
     restarts: int = 1,
     norm: Norm = "linf",
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: Keep = "dice",
@@ -39,6 +41,7 @@ def cospgd(
         norm=norm,
         loss=CosPGD(),
         targeted=targeted,
+        within=within,
         generator=generator,
         threshold=threshold,
         keep=keep,

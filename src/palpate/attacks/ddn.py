@@ -108,7 +108,7 @@ class _Steer:
 
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
         if self.given is not None:
-            value = self.given(logits, masks)
+            value = self.given(logits - self.goal.threshold, masks)
             return -value if self.goal.targeted else value
         return self.goal.pull(logits, masks, "l2")
 

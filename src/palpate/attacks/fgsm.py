@@ -22,6 +22,7 @@ def fgsm(
     loss: Loss = bce_dice,
     within: Within = ANYWHERE,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
+    threshold: float = 0.0,
 ) -> Images:
     """Fast gradient sign method (Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572).
 
@@ -41,6 +42,7 @@ def fgsm(
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
             :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
         generator: Ignored; nothing is random here.
+        threshold: Logits above it are foreground; the loss takes it for 0.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -57,7 +59,7 @@ def fgsm(
     check_ball(epsilon, norm, images)
     threat = threat_model(within)
     threat.check(images, epsilon)
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     view = look(problem, images, differentiable=True, after="before the step")
     gradient = slope(problem, view, after="before the step")
     warn_if_flat(is_stuck(problem, view, threat.project(gradient, masks)))

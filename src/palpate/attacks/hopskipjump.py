@@ -94,7 +94,7 @@ def hopskipjump(
     _check_criterion(tau, samples)
     if starts is not None:
         check_images(starts, masks)
-    problem = Problem(model, images, masks, margin, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, margin, targeted, torch.arange(len(images)), threshold)
     hunts = [
         _Hunt(image[None], tau, targeted, norm, epsilon if early_stop else -inf, samples, random)
         for image, random in zip(images, one_per_image(generator, len(images)), strict=True)

@@ -66,7 +66,8 @@ def pgd(
             :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
         generator: On the CPU; one for the batch, or one per image, and then an image gets the
             same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
+            for 0.
         keep: Which iterate an image gets back. ``"dice"``: of the lowest Dice score with
             ``masks`` (highest, if targeted), equals by the loss; ``"loss"``: of the highest
             loss (lowest, if targeted); ``"last"``: the last of the restart that ended best.
@@ -95,7 +96,7 @@ def pgd(
     if step_size is None:
         step_size = default_step_size(epsilon, steps, norm)
 
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     best = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
     for restart in range(restarts):

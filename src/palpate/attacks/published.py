@@ -66,7 +66,8 @@ def published_pgd(
         loss: Quantity to maximise; by default :func:`probability_loss` on ``truth``.
         truth: Masks with grey values, for that loss.
         generator: See :func:`palpate.attacks.pgd`.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        threshold: Logits above it are foreground when the Dice score is taken; a ``loss`` that is
+            given takes it for 0.
 
     Returns:
         Attacked images, within ``epsilon``; within [0, 1] only with ``clamp``.
@@ -82,13 +83,16 @@ def published_pgd(
     check_schedule(steps, 1, step_size)
     scale = _scale(images, norm, std, equal_channels)
     step = (default_step_size(epsilon, steps, "linf") if step_size is None else step_size) * scale
-    problem = Problem(model, images, masks, loss or _soft(truth), False, torch.arange(len(images)))
+    rows, counted = torch.arange(len(images)), 0.0 if loss is None else threshold
+    problem = Problem(model, images, masks, loss or _soft(truth), False, rows, counted)
     start = random_in_ball(images, epsilon, "linf", generator) * scale if random_start else 0
     adversarial = _valid(images + start, clamp)
     best, flat = Best(images), torch.zeros(len(images), dtype=torch.bool)
     for done in range(steps + 1):
         after = f"after {done} of {steps} steps"
-        view = look(problem, adversarial, differentiable=done < steps, after=after)
+        view = look(
+            problem, adversarial, differentiable=done < steps, after=after, progress=done / steps
+        )
         if done == steps or (done > 0 and keep == "dice"):
             scores = dice(count(view.logits > threshold, masks)).to(images)
             best.consider(problem.rows, adversarial, rank(scores, keep, False), view.harm)

@@ -178,6 +178,7 @@ class _Heat:
             loss=SideBySide(tuple(self.losses.values()), owners),
             targeted=self.rules.targeted,
             rows=places,
+            threshold=0.0 if self.rules.faithful else self.rules.threshold,
         )
 
 

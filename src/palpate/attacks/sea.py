@@ -71,7 +71,8 @@ def sea(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's own.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
+            for 0.
         early_stop: Leave images alone once their Dice score in the ball itself is 0 (targeted:
             1), also in the runs that follow. No score changes.
 
@@ -95,7 +96,9 @@ def sea(
     if not losses:
         raise ValueError("Expected at least one loss, got none.")
 
-    problem = Problem(model, images, masks, losses[0], targeted, torch.arange(len(images)))
+    problem = Problem(
+        model, images, masks, losses[0], targeted, torch.arange(len(images)), threshold
+    )
     worst = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
     for loss in losses:

@@ -2,6 +2,7 @@
 
 from palpate.attacks.losses import SegPGD
 from palpate.attacks.pgd import Keep, pgd
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
 
@@ -17,6 +18,7 @@ def segpgd(
     restarts: int = 1,
     norm: Norm = "linf",
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: Keep = "dice",
@@ -39,6 +41,7 @@ def segpgd(
         norm=norm,
         loss=SegPGD(),
         targeted=targeted,
+        within=within,
         generator=generator,
         threshold=threshold,
         keep=keep,

@@ -61,13 +61,10 @@ def simba(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         loss: What decides between equal Dice scores, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
-        generator: On the CPU; one for the batch, or one per image, and then an image gets the
-            same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken.
-        keep: ``"dice"`` accepts by Dice score, then loss; ``"loss"`` by the loss alone.
-        early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1). If
-            ``model`` holds something per image, it must be a ``partial`` with ``prompts`` or
-            :class:`~palpate.attacks.Selectable`.
+        generator: See :func:`palpate.attacks.square`.
+        threshold: See :func:`palpate.attacks.square`.
+        keep: See :func:`palpate.attacks.square`.
+        early_stop: See :func:`palpate.attacks.square`.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -84,7 +81,7 @@ def simba(
         reach = epsilon if norm == "l2" else epsilon * sqrt(images[0].numel())
         step_size = reach / sqrt(queries / 2)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     walks = [
         _walk(
             image[None],

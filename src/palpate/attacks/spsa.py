@@ -74,12 +74,11 @@ def spsa(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         loss: Quantity to maximise, one value per image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
-        generator: On the CPU; one for the batch, or one per image, and then an image gets the
-            same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        generator: See :func:`palpate.attacks.square`.
+        threshold: See :func:`palpate.attacks.square`.
         keep: Which iterate an image gets back: that of the lowest Dice score with ``masks``
             (highest, if targeted), equals by the loss, or that of the highest loss.
-        early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1).
+        early_stop: See :func:`palpate.attacks.square`.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -98,7 +97,7 @@ def spsa(
     if step_size is None:
         step_size = default_step_size(epsilon, max(1, queries // (samples + 1)), norm)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     walks = [
         _walk(
             image[None],

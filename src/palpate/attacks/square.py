@@ -67,7 +67,8 @@ def square(
         targeted: Search towards ``masks`` instead of away from them.
         generator: On the CPU; one for the batch, or one per image, and then an image gets the
             same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
+            for 0.
         keep: ``"dice"`` accepts by Dice score, then loss; ``"loss"`` by the loss alone.
         early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1). If
             ``model`` holds something per image, it must be a ``partial`` with ``prompts`` or
@@ -85,7 +86,7 @@ def square(
     check_search(queries, 1, keep, early_stop)
     if not 0 < share <= 1:
         raise ValueError(f"Expected a share of the image in (0, 1], got {share}.")
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)))
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     painter = _PAINTERS[norm]
     walks = [
         _walk(

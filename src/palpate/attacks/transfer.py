@@ -1,6 +1,7 @@
 """An attack computed on a model one has, meant for a model one has not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
@@ -39,6 +40,7 @@ def transfer(
     scales: int = 1,
     within: Within = ANYWHERE,
     generator: Randomness = None,
+    threshold: float = 0.0,
 ) -> Images:
     r"""PGD with the four classical means of making an attack carry over to other models.
 
@@ -55,7 +57,7 @@ def transfer(
     With ``momentum=0``, ``diversity=0``, ``kernel=1`` and ``scales=1`` this is
     ``pgd(random_start=False, keep="last")`` at the same step size. It starts from the clean
     image and returns the last iterate: what is worst for the surrogate is not for the victim.
-    The model attacked is never asked, so its passes, which a row counts, are none.
+    The victim is never asked; the passes that a row counts are those of the surrogate.
 
     Args:
         model: The victim. It is not called; if it carries prompts (``partial(model,
@@ -81,6 +83,8 @@ def transfer(
         within: Where and how the perturbation may differ from the image, see
             :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image.
+        threshold: Of the victim: logits above it are foreground; the loss takes it for 0. A
+            surrogate may have another and say so, in ``threshold_logit``.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -101,9 +105,10 @@ def transfer(
     threat.check(images, epsilon)
     step_size = epsilon / steps if step_size is None else step_size
 
-    problem = Problem(
-        _asked_alike(surrogate, model), images, masks, loss, targeted, torch.arange(len(images))
-    )
+    asked, rows = _asked_alike(surrogate, model), torch.arange(len(images))
+    if surrogate is not None:
+        threshold = float(getattr(surrogate, "threshold_logit", 0.0))
+    problem = Problem(asked, images, masks, loss, targeted, rows, threshold)
     generators = one_per_image(generator, len(images)) if diversity > 0 else None
     adversarial, memory = images.clone(), torch.zeros_like(images)
     flat = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -114,7 +119,12 @@ def transfer(
             seen = problem.model
             if generators is not None:
                 seen = seen_elsewhere(seen, draw_places(generators, diversity, smallest))
-            gradient += _slope_at(problem, seen, adversarial, 0.5**scale, after) / scales
+            darker = partial(_times, seen, 0.5**scale) if scale else seen
+            varied = replace(problem, model=darker)
+            view = look(
+                varied, adversarial, differentiable=True, after=after, progress=step / steps
+            )
+            gradient += slope(varied, view, after=after) / scales
         flat |= is_flat(threat.project(gradient, masks))
         gradient = blurred(gradient, kernel)
         if momentum > 0:
@@ -126,17 +136,6 @@ def transfer(
         )  # fmt: skip
     warn_if_flat(flat)
     return adversarial
-
-
-def _slope_at(
-    problem: Problem, model: LogitsFn, adversarial: Images, scale: float, after: str
-) -> Images:
-    """Gradient with respect to the images of the loss at ``scale`` times the images."""
-    darker = partial(_times, model, scale) if scale != 1 else model
-    varied = Problem(
-        darker, problem.images, problem.masks, problem.loss, problem.targeted, problem.rows
-    )
-    return slope(varied, look(varied, adversarial, differentiable=True, after=after), after=after)
 
 
 def _times(model: LogitsFn, scale: float, images: Images) -> Logits:

@@ -14,7 +14,7 @@ from palpate import geometry
 from palpate.data.sample import Batch, Case
 from palpate.evaluation import distortion, outcome
 from palpate.evaluation.answers import Answer, answer
-from palpate.evaluation.cost import Cost, Metered, Tally
+from palpate.evaluation.cost import Cost, Metered, MeteredSurrogate, Tally
 from palpate.evaluation.fingerprint import hash_data, hash_weights
 from palpate.evaluation.frozen import std_of
 from palpate.evaluation.protocol import Protocol
@@ -162,6 +162,7 @@ class Bench:
     def _attack(self, batch: Batch, trial: Trial, truth: Truth | None) -> tuple[Images, Cost]:
         tally, std = Tally(), std_of(self.model)
         model = Metered(self._attacked_model(batch), batch.prompts, tally)
+        trial = trial.with_surrogate(partial(MeteredSurrogate, tally=tally))
         with tally, naming(trial, batch):
             if trial == UNTOUCHED:
                 with torch.no_grad():

@@ -1,14 +1,17 @@
 """What an attack costs: passes through the model and seconds, whatever the attack is."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from palpate.types import Images, Maps, Segmenter
+from palpate.evaluation.frozen import threshold_of
+from palpate.types import Images, Logits, Maps, Segmenter
+
+T = TypeVar("T", bound=Tensor)
 
 
 class Cost(NamedTuple):
@@ -44,8 +47,14 @@ class Tally:
         """The mean over ``count`` images."""
         return Cost(self.forwards / count, self.backwards / count, self.seconds / count)
 
-    def count_backward(self, gradient: Tensor) -> None:
-        """To be hooked to logits: runs whenever a gradient passes them."""
+    def counted(self, logits: T) -> T:
+        """The logits, noted as a pass for each; a gradient that comes back will be noted too."""
+        self.forwards += len(logits)
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
+        return logits
+
+    def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
 
 
@@ -60,15 +69,26 @@ class Metered:
     def __call__(self, images: Images) -> Maps:
         if len(images) != len(self.prompts):
             raise ValueError(f"Expected {len(self.prompts)} images, one a prompt: {len(images)}.")
-        self.tally.forwards += len(images)
-        logits = self.model(images, prompts=self.prompts)
-        if logits.requires_grad:
-            logits.register_hook(self.tally.count_backward)  # type: ignore[no-untyped-call]
-        return logits
+        return self.tally.counted(self.model(images, prompts=self.prompts))
 
     def for_images(self, rows: Sequence[int]) -> "Metered":
         """The same for some images of the batch; attacks that drop finished images ask for it."""
         return Metered(self.model, tuple(self.prompts[row] for row in rows), self.tally)
+
+
+@dataclass(frozen=True)
+class MeteredSurrogate:
+    """Another model that an attack asks in place of the one it attacks, counting likewise."""
+
+    model: Callable[..., Logits]
+    tally: Tally
+
+    @property
+    def threshold_logit(self) -> float:
+        return threshold_of(self.model)
+
+    def __call__(self, images: Images, **prompts: Any) -> Logits:
+        return self.tally.counted(self.model(images, **prompts))
 
 
 def _now() -> float:

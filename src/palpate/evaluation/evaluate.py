@@ -17,12 +17,12 @@ from palpate.evaluation.bench import Bench, Precision, Result
 from palpate.evaluation.examples import ExampleStore
 from palpate.evaluation.fingerprint import Fingerprint, describe
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
-from palpate.evaluation.memory import Portions
 from palpate.evaluation.protocol import SOUND, Protocol
 from palpate.evaluation.rows import Identity
 from palpate.evaluation.staging import Staging
 from palpate.evaluation.store import RowStore, read_rows
 from palpate.evaluation.trials import UNTOUCHED, Trial, plan
+from palpate.portions import Portions
 from palpate.progress import Progress, silent
 from palpate.types import Attack, Segmenter
 

@@ -20,7 +20,7 @@ from palpate.evaluation.fingerprint import Fingerprint
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.medis_bench import MedisBench
 from palpate.evaluation.medis_lines import UNTARGETED, LineIdentity, LineStore
-from palpate.evaluation.memory import Portions
+from palpate.portions import Portions
 from palpate.progress import Progress, silent
 from palpate.types import Loss, Segmenter
 

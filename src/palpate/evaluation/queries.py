@@ -38,10 +38,7 @@ class _Queried:
         return self._counted(self.model.decode(encoded, condition))
 
     def _counted(self, logits: Logits) -> Logits:
-        self.tally.forwards += len(logits)
-        if logits.requires_grad:
-            logits.register_hook(self.tally.count_backward)  # type: ignore[no-untyped-call]
-        return logits
+        return self.tally.counted(logits)
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ class Row:
     """One image, one structure, one prompt, one attack at one strength.
 
     Areas are fractions of the image. ``forwards`` and ``backwards`` are the passes through the
-    model that the attack spent on this image; ``seconds`` is this image's share of its batch. A
-    clean row counts the one pass that scores it, an attacked row counts the attack alone.
+    model, or through a surrogate in its place, that the attack spent on this image; ``seconds`` is
+    this image's share of its batch. A clean row counts the one pass that scores it, an attacked row
+    counts the attack alone.
     """
 
     dataset: str

@@ -1,6 +1,8 @@
 """What there is to say about each sample of a data set."""
 
+import json
 from collections.abc import Sequence
+from hashlib import blake2b
 from itertools import chain
 
 from palpate.attacks.text import PromptSource
@@ -35,6 +37,17 @@ def text_sources(data: Samples, cases: Sequence[Case]) -> list[PromptSource]:
         )
         for case, said in zip(cases, own, strict=True)
     ]
+
+
+def hash_sources(sources: Sequence[PromptSource]) -> str:
+    """Hash of all texts about the samples' own images.
+
+    The texts of others are what samples are asked with, and those are in the hash of the data.
+    """
+    digest = blake2b(digest_size=8)
+    for source in sources:
+        digest.update(json.dumps([source.prompt, source.own, source.beside]).encode())
+    return digest.hexdigest()
 
 
 def _image(case: Case) -> tuple[str, str, str]:

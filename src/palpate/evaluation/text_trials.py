@@ -13,6 +13,7 @@ from palpate.data.sample import Batch
 from palpate.evaluation.fingerprint import describe
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.trials import Trial, check, no_attack, plan
+from palpate.lexicon import hash_lexicon
 from palpate.randomness import generator
 from palpate.types import Attack, Images
 
@@ -94,7 +95,7 @@ class TextTrial:
         return Attacked(sample.images, finding.prompt, finding.condition)
 
     def describe(self) -> str:
-        """The attack with all its settings, for a fingerprint."""
+        """The attack with all its settings and words, for a fingerprint."""
         if isinstance(self.attack, Joint):
             image, text = describe(self.attack.image), _describe(self.attack.text)
             return f"joint({image}, {text}, rounds={self.attack.rounds})"
@@ -125,7 +126,8 @@ def _of_text(seed: int, key: str) -> torch.Generator:
 
 
 def _describe(attack: TextAttack) -> str:
-    return f"{attack.pick} of {describe(attack.candidates)}"
+    # Whether candidates come from the lexicon cannot be seen from outside.
+    return f"{attack.pick} of {describe(attack.candidates)}, lexicon {hash_lexicon()}"
 
 
 def _check_condition(

@@ -21,7 +21,7 @@ from palpate.evaluation.protocol import SOUND, Protocol
 from palpate.evaluation.queries import queried
 from palpate.evaluation.rows import Identity
 from palpate.evaluation.store import RowStore, read_rows
-from palpate.evaluation.text_sources import text_sources
+from palpate.evaluation.text_sources import hash_sources, text_sources
 from palpate.evaluation.text_trials import AnyTextAttack, Attacked, TextTrial, plan_texts
 from palpate.evaluation.trials import UNTOUCHED, Trial
 from palpate.progress import Progress, silent
@@ -86,7 +86,8 @@ def evaluate_texts(
     cases = list_cases(data)
     sources = text_sources(data, cases)
     bench = Bench(model, threshold_of(model), seed, protocol, "fp32", tolerance, tau)
-    described = {trial.row.name: trial.describe() for trial in trials}
+    texts = f"texts {hash_sources(sources)}"
+    described = {trial.row.name: f"{trial.describe()} with {texts}" for trial in trials}
     made_of = bench.made_of(data, cases, described) | dict(fingerprint or {})
     cases = cases[:limit]
     with ExitStack() as stack:

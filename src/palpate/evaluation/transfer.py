@@ -48,7 +48,8 @@ def transfer_matrix(
     Returns:
         One row per surrogate, victim and epsilon, in the order of ``models``: number of samples
         ``n``, mean ``dsc_clean``, mean ``dsc`` with ``low`` and ``high``, its 95 % interval over
-        groups, mean ``drop`` and the rate of ``success``. ``pivot(index="surrogate",
+        groups, mean ``drop``, the rate of ``success``, and passes through the surrogate for each
+        image, ``forwards`` and ``backwards``. ``pivot(index="surrogate",
         columns="victim", values="dsc")`` of one epsilon is the matrix.
 
     Raises:
@@ -97,4 +98,6 @@ def _cell(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
         "high": interval.high,
         "drop": (rows["dsc_clean"] - rows["dsc"]).mean(),
         "success": rows["success"].mean(),
+        "forwards": rows["forwards"].mean(),
+        "backwards": rows["backwards"].mean(),
     }

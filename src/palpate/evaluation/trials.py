@@ -2,16 +2,18 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from palpate import geometry
 from palpate.evaluation.rows import CLEAN
-from palpate.types import Attack, Images, LogitsFn, Masks
+from palpate.types import Attack, Images, Logits, LogitsFn, Masks
+
+Surrogate: TypeAlias = Callable[..., Logits]
 
 NORMALISED = "normalised"  # L-infinity after each channel is divided by the model's deviation
 _ROUNDING = 2.0**-22  # of values up to 1 in single precision, with room for a few operations
@@ -37,6 +39,13 @@ class Trial:
             return f"{self.name} {self.norm} smallest"
         strength = f"{self.epsilon:g}" if self.norm == "l2" else f"{self.epsilon * 255:g}/255"
         return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
+
+    def with_surrogate(self, change: Callable[[Surrogate], Surrogate]) -> "Trial":
+        """The same with the surrogate that the attack has bound, if any, put through ``change``."""
+        bound = _bound(self.attack).get("surrogate")
+        if bound is None:
+            return self
+        return replace(self, attack=partial(self.attack, surrogate=change(bound)))
 
     def run(
         self,

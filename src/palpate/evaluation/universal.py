@@ -12,7 +12,7 @@ from palpate.data import Samples
 from palpate.data.sample import Case, collate
 from palpate.evaluation.batches import list_cases, windows
 from palpate.evaluation.fingerprint import hash_data, hash_weights
-from palpate.evaluation.frozen import device_of, frozen
+from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.types import Segmenter
 
 
@@ -58,6 +58,7 @@ def fit_universal_on(
         "batch_size": str(batch_size),
         **settings.pop("made_of", {}),
     }
+    settings = {"threshold": threshold_of(model)} | settings
     with frozen(model):
         return fit_universal(model, batches, epsilon=epsilon, made_of=made_of, **settings)
 

@@ -39,7 +39,14 @@ def show_scores(folder: Path) -> None:
 
 def show_table(table: Printed) -> None:
     """Print a table of the report, to standard error as :func:`show_scores` does."""
-    shown = Table(*table.shown.columns, title=table.title, title_justify="left", box=SIMPLE_HEAD)
+    shown = Table(
+        *table.shown.columns,
+        title=table.title,
+        caption=escape(table.caption),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for line in table.shown.itertuples(index=False, name=None):
         shown.add_row(*map(escape, line))
     Console(stderr=True, highlight=False).print(shown)
@@ -47,14 +54,15 @@ def show_table(table: Printed) -> None:
 
 def _scores(facet: str, scores: pd.DataFrame) -> Table:
     """DSC in percent, attacks down, radii across."""
-    radii = sorted(scores["epsilon"].unique())
-    columns = ("", *map(epsilon_label, radii))
+    pairs = zip(scores["epsilon"], scores["norm"], strict=True)
+    radii = sorted(set(pairs))  # what a radius is in depends on the norm
+    columns = ("", *(epsilon_label(*radius) for radius in radii))
     table = Table(
         *columns, title=f"DSC under attack: {facet}", title_justify="left", box=SIMPLE_HEAD
     )
     for attack, part in scores.groupby("attack", sort=False):
-        by_radius = {line["epsilon"]: _stacked(line) for _, line in part.iterrows()}
-        table.add_row(attack_label(str(attack)), *(by_radius.get(radius, "–") for radius in radii))
+        cells = {(line["epsilon"], line["norm"]): _stacked(line) for _, line in part.iterrows()}
+        table.add_row(attack_label(str(attack)), *(cells.get(radius, "–") for radius in radii))
     return table
 
 

@@ -33,7 +33,9 @@ def transfer_table(numbers: pd.DataFrame, attack: str) -> Table:
         caption=(
             f"DSC in percent of each victim (across) under {attack} made on each surrogate "
             "(down); where both are the same it is the white-box attack. Clean: "
-            f"{before}. n = {int(numbers['n'].max())}. In brackets, the 95 % bootstrap interval "
+            f"{before}. n = {int(numbers['n'].max())}. An image costs "
+            f"{numbers['forwards'].max():.3g} + {numbers['backwards'].max():.3g} passes forward "
+            "and back through the surrogate. In brackets, the 95 % bootstrap interval "
             "over patients where known, otherwise over images."
         ),
         numbers=numbers,

@@ -29,6 +29,52 @@ def test_how_many_are_decoded_at_once_changes_nothing_but_rounding(at_once, mode
     assert_close(some.loss, all_.loss, rtol=0, atol=1e-6)
 
 
+class Narrow:
+    """A prompted model whose decoder holds so many conditions and no more."""
+
+    def __init__(self, model, most):
+        self.model, self.most, self.tried = model, most, []
+        self.encode, self.read = model.encode, model.read
+
+    def __call__(self, images, prompts):
+        return self.decode(self.encode(images), self.read(prompts))
+
+    def decode(self, encoded, condition):
+        self.tried.append(len(condition))
+        if len(condition) > self.most:
+            raise torch.cuda.OutOfMemoryError
+        return self.model.decode(encoded, condition)
+
+
+def test_memory_that_runs_out_halves_the_texts_and_changes_nothing(model, pixels, mask, view):
+    narrow = Narrow(model, most=1)
+    tight = View(narrow, pixels, mask)
+    harm, expected = tight.harm(TEXTS), view.harm(TEXTS)
+    assert narrow.tried == [4, 2, 1, 1, 1, 1]
+    assert_close(harm.dsc, expected.dsc, rtol=0, atol=1e-6)
+    assert_close(harm.loss, expected.loss, rtol=0, atol=1e-6)
+    assert tight.harm(TEXTS[:2]).dsc.tolist() == harm.dsc[:2].tolist()
+    assert narrow.tried[6:] == [1, 1]  # it remembers
+
+
+@pytest.mark.parametrize("made", [lambda at: at, lambda at: 2 * at], ids=["same", "made"])
+def test_slopes_in_portions_are_those_of_all_together(made, model, pixels, mask, view):
+    slopes = []
+    for each in (View(Narrow(model, most=2), pixels, mask), view):
+        with torch.enable_grad():
+            at = model.read(TEXTS[:3]).detach().clone().requires_grad_()
+            slopes.append(each.slopes(at, made(at)))
+    (ours, harm), (theirs, expected) = slopes
+    assert_close(ours, theirs)
+    assert ours.abs().sum(1).min() > 0
+    assert_close(harm.loss, expected.loss)
+
+
+def test_memory_that_does_not_hold_one_text_is_reported(model, pixels, mask):
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        View(Narrow(model, most=0), pixels, mask).harm(TEXTS)
+
+
 def test_conditions_do_in_place_of_texts(model, view):
     harms = view.harm(TEXTS), view.harm(model.read(TEXTS))
     assert_close(harms[0].dsc, harms[1].dsc)

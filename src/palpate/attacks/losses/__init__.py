@@ -2,7 +2,8 @@
 
 Every loss sums or averages over the pixels of *its own* image only; a mean over the batch would
 let one image change the step taken on another. All take logits, never probabilities, and keep
-finite values and gradients for logits of any size a model can produce.
+finite values and gradients for logits of any size a model can produce. Logits are counted from
+the model's threshold: above 0 a pixel is foreground.
 
 A loss of your own is a function from logits ``(b, 1, h, w)`` and bool masks of the same shape to
 ``(b,)`` values, larger meaning farther from the masks. One that changes while the attack goes on,

@@ -1,6 +1,7 @@
 """One image as a prompted model sees it: encoded once, asked as often as one likes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -11,6 +12,7 @@ from palpate.attacks._checks import check_images
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.text.prompted import Prompted
 from palpate.overlap import binarise, count, dice
+from palpate.portions import Portions
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
 Conditions: TypeAlias = Float[Tensor, "b d"]
@@ -44,9 +46,10 @@ class View:
         model: Takes the image and the text apart.
         images: One image ``(1, c, h, w)`` in [0, 1].
         masks: Its mask.
-        threshold: Logit above which a pixel is foreground.
+        threshold: Logit above which a pixel is foreground; the loss takes it for 0.
         loss: What decides between texts of equal DSC, and gives gradients; one value per image.
-        at_once: Candidates decoded together, to bound memory.
+        at_once: Candidates decoded together, to bound memory; halved by itself where even those do
+            not fit.
 
     Raises:
         ValueError: If it is not one image, or the model cannot be taken apart.
@@ -74,7 +77,7 @@ class View:
                 f"palpate.attacks.text.Prompted, got {type(model).__name__}."
             )
         self.model, self.images, self.masks = model, images, masks
-        self.threshold, self.loss, self.at_once = threshold, loss, at_once
+        self.threshold, self.loss, self.portions = threshold, loss, Portions(at_once)
         with torch.inference_mode(False), torch.no_grad():
             self._encoded = model.encode(images.detach().clone())
 
@@ -87,11 +90,9 @@ class View:
         """
         if not len(candidates):
             raise ValueError("Expected at least one candidate, got none.")
-        parts = [
-            self._harm(candidates[i : i + self.at_once])
-            for i in range(0, len(candidates), self.at_once)
-        ]
-        return Harm(*map(torch.cat, zip(*parts, strict=True)))
+        each = self.portions.run(partial(self._harms, candidates), range(len(candidates)))
+        dsc, losses = zip(*each, strict=True)
+        return Harm(torch.stack(dsc), torch.stack(losses))
 
     def slopes(self, at: Tensor, conditions: Conditions) -> tuple[Tensor, Harm]:
         """Gradient of each condition's loss with respect to ``at``, which it was made from.
@@ -104,31 +105,45 @@ class View:
             RuntimeError: If no path leads from the losses to ``at``.
             FloatingPointError: If a logit, a loss or a gradient is not finite.
         """
-        harm = self._judge(self.model.decode(self._encoded, conditions))
+        work = partial(self._slopes, at, conditions)
+        each = self.portions.run(work, range(len(conditions)))
+        gradients, dsc, losses = zip(*each, strict=True)
+        gradient = torch.stack(gradients)
+        if not gradient.isfinite().all():
+            raise FloatingPointError("Expected a finite gradient for the text, got NaN or inf.")
+        return gradient, Harm(torch.stack(dsc), torch.stack(losses))
+
+    def _harms(self, candidates: Candidates, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """DSC and loss of each of these candidates, which are neighbours."""
+        some = candidates[rows[0] : rows[-1] + 1]
+        with torch.inference_mode(False), torch.no_grad():
+            conditions = some if isinstance(some, Tensor) else self.model.read(some)
+            harm = self._judge(self.model.decode(self._encoded, conditions))
+        return zip(harm.dsc, harm.loss, strict=True)
+
+    def _slopes(
+        self, at: Tensor, conditions: Conditions, rows: list[int]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Gradient, DSC and loss of each of these conditions."""
+        harm = self._judge(self.model.decode(self._encoded, conditions[rows]))
         gradient: Tensor | None = None
         if harm.loss.requires_grad:
-            (gradient,) = torch.autograd.grad(harm.loss.sum(), at, allow_unused=True)
+            # What leads from ``at`` to the conditions is gone through once a portion.
+            (gradient,) = torch.autograd.grad(
+                harm.loss.sum(), at, retain_graph=True, allow_unused=True
+            )
         if gradient is None:
             raise RuntimeError(
                 "Expected logits that depend on the text, got logits that autograd cannot trace "
                 "back to it; run the text tower and the decoder with gradients."
             )
-        if not gradient.isfinite().all():
-            raise FloatingPointError("Expected a finite gradient for the text, got NaN or inf.")
-        return gradient, Harm(harm.dsc, harm.loss.detach())
-
-    def _harm(self, candidates: Candidates) -> Harm:
-        with torch.inference_mode(False), torch.no_grad():
-            conditions = (
-                candidates if isinstance(candidates, Tensor) else self.model.read(candidates)
-            )
-            return self._judge(self.model.decode(self._encoded, conditions))
+        return zip(gradient[rows], harm.dsc, harm.loss.detach(), strict=True)
 
     def _judge(self, logits: Logits) -> Harm:
         logits = logits.to(self.images.dtype)
         masks = self.masks.expand(len(logits), -1, -1, -1)
         dsc = dice(count(binarise(logits.detach(), self.threshold), masks)).to(logits)
-        loss = self.loss(logits, masks)
+        loss = self.loss(logits - self.threshold, masks)
         if not loss.isfinite().all():
             # Carrying on would keep the prompt as it is, which looks like robustness.
             raise FloatingPointError(f"Expected finite losses, got {loss.tolist()}.")

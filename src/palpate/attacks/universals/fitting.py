@@ -1,8 +1,8 @@
 """Fitting one perturbation to many images."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,6 +19,7 @@ from palpate.attacks.threats import ANYWHERE, Inside, Outside, Threat, Within, t
 from palpate.attacks.universals.perturbation import UniversalPerturbation
 from palpate.attacks.universals.state import Fitted, Log, adam_step
 from palpate.geometry import random_in_ball
+from palpate.portions import Portions
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
 from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage
@@ -44,6 +45,7 @@ def fit_universal(
     targeted: bool = False,
     random_start: bool = True,
     within: Within = ANYWHERE,
+    threshold: float = 0.0,
     seed: int = 0,
     state: Path | str | None = None,
     made_of: Mapping[str, str] | None = None,
@@ -61,7 +63,8 @@ def fit_universal(
 
     Args:
         model: Maps images and, where samples have some, ``prompts=`` to logits. Put it in
-            evaluation mode, and its weights without gradient, before.
+            evaluation mode, and its weights without gradient, before. Where memory runs out it
+            is asked for half a batch at a time, and prompts must be a sequence.
         samples: Batches by index, each of images, masks and prompts (or None), all images of one
             size; those of a training split, for the result counts on others only. A batch is
             asked for when it is its turn, so a sequence that loads keeps little in memory.
@@ -80,6 +83,7 @@ def fit_universal(
         within: Threat model of the perturbation: ``"tied"``, ``{"border": 16}``,
             ``{"low_frequency": 0.05}``, ``{"periodic": 32}``, see
             :func:`~palpate.attacks.threats.threat_model`. None that depends on the image.
+        threshold: Logits above it are foreground; the loss takes it for 0.
         seed: Of the start and of the order of the batches.
         state: File to continue from, if it is there, and to write to after every epoch and every
             twenty seconds. What comes out is the same as without interruption.
@@ -100,7 +104,7 @@ def fit_universal(
     """
     threat = threat_model(within)
     _check(samples, epsilon, epochs, step_size, optimizer, threat)
-    ascent = _Ascent(model, loss, targeted, clip)
+    ascent = _Ascent(model, loss, targeted, clip, threshold)
     step_size = epsilon / 10 if step_size is None else step_size
     settings = {
         "epsilon": repr(float(epsilon)),
@@ -114,6 +118,8 @@ def fit_universal(
         "within": repr(threat),
         "seed": repr(seed),
         "batches": repr(len(samples)),
+        # Not at its usual value: states from before there was a choice have no such name.
+        **({"threshold": repr(threshold)} if threshold else {}),
         **{f"of.{name}": text for name, text in (made_of or {}).items()},
     }
     log = Log(None if state is None else Path(state), settings)
@@ -148,23 +154,34 @@ class _Ascent:
     loss: Loss
     targeted: bool
     clip: float | None
+    threshold: float
+    portions: Portions = field(default_factory=Portions)
 
     def of(
         self, images: Images, masks: Masks, prompts: Sequence[str] | None, delta: Tensor
     ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:
         """The mean gradient with respect to ``delta``, and the loss of every image."""
-        moved = images + delta.to(images)
         model = self.model if prompts is None else partial(self.model, prompts=prompts)
         rows = torch.arange(len(images))
-        problem = Problem(model, images, masks, self.loss, self.targeted, rows)
+        problem = Problem(model, images, masks, self.loss, self.targeted, rows, self.threshold)
+        each = self.portions.run(partial(self._pulls, problem, delta), range(len(images)))
+        gradients, losses = zip(*each, strict=True)
+        return torch.stack(gradients).mean(0, keepdim=True), torch.stack(losses)
+
+    def _pulls(
+        self, problem: Problem, delta: Tensor, rows: list[int]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Gradient and loss of each of some images."""
+        problem = problem.select(torch.isin(problem.rows, torch.tensor(rows)))
+        moved = problem.images + delta.to(problem.images)
         view = look(problem, moved.clamp(0.0, 1.0), differentiable=True, after="of a fit")
         gradient = slope(problem, view, after="of a fit")
         losses = -view.harm.detach() if self.targeted else view.harm.detach()
         # Beyond the limit an image has no say; nor has a pixel that black or white cuts off.
-        counts = ((moved >= 0) & (moved <= 1)) & self._pulls(losses).view(-1, 1, 1, 1)
-        return torch.where(counts, gradient, 0.0).mean(0, keepdim=True), losses
+        counts = ((moved >= 0) & (moved <= 1)) & self._has_a_say(losses).view(-1, 1, 1, 1)
+        return zip(torch.where(counts, gradient, 0.0), losses, strict=True)
 
-    def _pulls(self, losses: PerImage) -> Bool[Tensor, " b"]:
+    def _has_a_say(self, losses: PerImage) -> Bool[Tensor, " b"]:
         if self.clip is None:
             return torch.ones_like(losses, dtype=torch.bool)
         return losses > self.clip if self.targeted else losses < self.clip

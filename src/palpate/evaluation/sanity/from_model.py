@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from palpate.data import Samples
@@ -53,18 +54,17 @@ def card_from_model(
         epsilon: Radius of the attacks, in units of pixel value.
         steps: Steps of PGD, the attack that is judged.
         seed: Of the random starts.
-        batch_size: Images attacked at once.
+        batch_size: Images attacked at once; halved by itself where memory runs out.
         precision: Of the model while it is attacked; best that of the rows the card stands under.
         progress: Told before each check which one it is.
     """
     before = hash_weights(model)
     with frozen(model):
-        subject = _subject(model, samples, count, epsilon, steps, seed, batch_size, precision)
-        checks = []
-        for done, (number, check) in enumerate(_CHECKS.items()):
-            progress("sanity", done, len(_CHECKS), NAMES[number])
-            checks.append(_carried_out(number, check, subject))
-        progress("sanity", len(_CHECKS), len(_CHECKS))
+        checks = None
+        while checks is None:
+            subject = _subject(model, samples, count, epsilon, steps, seed, batch_size, precision)
+            checks = _all_checks(subject, progress)
+            batch_size = max(1, batch_size // 2)
         left_alone = _left_alone(model, before)
     return sorted([*checks, left_alone], key=lambda check: check.number)
 
@@ -91,9 +91,28 @@ def _subject(
     return Subject(bench, tuple(batches), epsilon, steps)
 
 
+def _all_checks(subject: Subject, progress: Progress) -> list[Check] | None:
+    """All there are; nothing where memory did not suffice and smaller batches might fit."""
+    try:
+        checks = []
+        for done, (number, check) in enumerate(_CHECKS.items()):
+            progress("sanity", done, len(_CHECKS), NAMES[number])
+            checks.append(_carried_out(number, check, subject))
+        progress("sanity", len(_CHECKS), len(_CHECKS))
+        return checks
+    except torch.cuda.OutOfMemoryError:
+        if all(len(batch.cases) == 1 for batch in subject.batches):
+            raise
+    # Outside the handler, where nothing holds the tensors of the failed attempt any more.
+    torch.cuda.empty_cache()
+    return None
+
+
 def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subject) -> Check:
     try:
         return check(subject)
+    except torch.cuda.OutOfMemoryError:
+        raise  # says nothing about the model
     except (ArithmeticError, RuntimeError, ValueError) as error:
         return Check(
             number,

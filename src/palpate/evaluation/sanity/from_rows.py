@@ -10,7 +10,7 @@ from scipy.optimize import isotonic_regression
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
-from palpate.evaluation.sanity.rivals import rivals_in
+from palpate.evaluation.sanity.rivals import is_white, rivals_in
 
 LADDER = ("fgsm", "pgd", "apgd", "sea")  # each should be at least as strong as those before it
 CONTROL = "noise"
@@ -126,7 +126,7 @@ def _grows_with_epsilon(rows: pd.DataFrame) -> Check:
 def _curves(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series, bool]]:
     """Mean DSC over epsilon, 0 first, of each attack that used a gradient."""
     clean = rows[rows["attack"] == CLEAN]
-    for (name, norm), attacked in rows[rows["backwards"] > 0].groupby(["attack", "norm"]):
+    for (name, norm), attacked in rows[is_white(rows)].groupby(["attack", "norm"]):
         curve = attacked.groupby("epsilon")["dsc"].mean().drop(0.0, errors="ignore")
         start = clean["dsc"] if len(clean) else attacked["dsc_clean"]
         curve = pd.concat([pd.Series({0.0: start.mean()}), curve.sort_index()])
@@ -192,7 +192,7 @@ def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
 
 
 def _moved_every_image(rows: pd.DataFrame) -> Check:
-    attacked = rows[(rows["backwards"] > 0) & (rows["epsilon"] > 0)]
+    attacked = rows[is_white(rows) & (rows["epsilon"] > 0)]
     if attacked.empty:
         return Check(10, "not_run", "No attack used a gradient.", "Nothing to look at.")
     still = (attacked["linf"] == 0) | (attacked["loss"] == attacked["loss_clean"])

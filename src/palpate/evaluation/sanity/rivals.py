@@ -33,15 +33,18 @@ def rivals_in(rows: pd.DataFrame) -> list[Check]:
     ``hopskipjump``, and ``transfer``. All others that used the model's gradient are white-box.
     """
     attacked = rows[rows["attack"] != CLEAN]
-    names = attacked["attack"]
-    white = attacked[
-        (attacked["backwards"] > 0) & ~names.str.startswith((*BLACK_BOX, *TRANSFERRED))
-    ]
+    names, white = attacked["attack"], attacked[is_white(attacked)]
     return [
         _compare(kind, attacked[names.str.startswith(kind.names)], white)
         for kind in (_BLACK, _TRANSFERRED)
         if names.str.startswith(kind.names).any()
     ]
+
+
+def is_white(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of attacks that used the gradient of the model itself."""
+    elsewhere = rows["attack"].str.startswith((*BLACK_BOX, *TRANSFERRED))
+    return (rows["backwards"] > 0) & ~elsewhere
 
 
 @dataclass(frozen=True)
