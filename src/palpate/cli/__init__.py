@@ -1,22 +1,23 @@
 """The command line: every command is a dataclass of its options, or a function, of a few lines."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
 
 import tyro
 
 from palpate.cli import data, finished, models, recipes
 from palpate.cli.demo import Demo
+from palpate.cli.parsing import UsageError, later, parse
 from palpate.hints import did_you_mean
 
-Other = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[finished.Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[finished.Report, tyro.conf.subcommand("report")]
-    | Annotated[finished.Compare, tyro.conf.subcommand("compare")]
-    | Annotated[finished.Transfer, tyro.conf.subcommand("transfer")]
-)
+_WHOLE: dict[str, Callable[..., Callable[[], None]]] = {
+    "demo": Demo,
+    "evaluate": finished.Evaluate,
+    "report": finished.Report,
+    "compare": finished.Compare,
+    "transfer": finished.Transfer,
+}
 
 _COMMANDS = (
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
@@ -52,6 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _dispatch(arguments)
+    except UsageError as error:
+        print(f"palpate: {error}", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         sys.exit(f"palpate: {error}")
     except KeyboardInterrupt:
@@ -67,17 +71,31 @@ def _dispatch(arguments: list[str]) -> None:
     elif arguments[0] == "pretrain":
         recipes.pretrain(arguments[1:])
     elif arguments[0] == "data":
-        tyro.extras.subcommand_cli_from_dict(data.COMMANDS, prog="palpate data", args=arguments[1:])
+        _about_data(arguments[1:])
     elif arguments[:2] == ["models", "check"]:
-        tyro.cli(models.check_model, prog="palpate models check", args=arguments[2:])
+        parse(later(models.check_model), arguments[2:], prog="palpate models check")()
     elif arguments[0] == "models":
-        tyro.cli(models.models, prog="palpate models", args=arguments[1:])
-    elif arguments[0] in ("demo", "evaluate", "report", "compare", "transfer"):
-        tyro.cli(Other, args=arguments, prog="palpate")()
+        parse(later(models.models), arguments[1:], prog="palpate models")()
+    elif arguments[0] in _WHOLE:
+        parse(_WHOLE[arguments[0]], arguments[1:], prog=f"palpate {arguments[0]}")()
     elif arguments[0] == "--version":
         print(f"palpate {version('palpate')}")
     else:
         raise ValueError(
             f"Expected one of the commands {', '.join(_COMMANDS)}, got {arguments[0]!r}."
             f"{did_you_mean(arguments[0], _COMMANDS)}"
+        )
+
+
+def _about_data(arguments: list[str]) -> None:
+    commands = {name: later(command) for name, command in data.COMMANDS.items()}
+    wanted = arguments[0] if arguments else ""
+    if wanted in commands:
+        parse(commands[wanted], arguments[1:], prog=f"palpate data {wanted}")()
+    elif not wanted or wanted.startswith("-"):
+        tyro.extras.subcommand_cli_from_dict(commands, prog="palpate data", args=arguments)
+    else:
+        raise UsageError(
+            f"Expected one of palpate data {', '.join(commands)}, got {wanted!r}."
+            f"{did_you_mean(wanted, commands)}"
         )

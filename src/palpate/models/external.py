@@ -1,5 +1,6 @@
 """Models of the user's own: ``package.module:factory``, or ``file.py:factory``."""
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -14,13 +15,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 
 from palpate.hints import did_you_mean
 from palpate.models.pixel_model import PixelModel
 from palpate.models.request import Request
 from palpate.models.wrapped import Wrapped, wrap
 
-_CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<factory>[A-Za-z_]\w*)")
+# What stands behind the colon is looked at later: whoever wrote a colon meant code.
+_CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<factory>[^/\\:]*)")
 _OF_WRAP = inspect.signature(wrap).parameters.keys() - {"module", "name"}
 
 
@@ -36,9 +39,10 @@ def is_code(name: str) -> bool:
 def load_external(request: Request) -> PixelModel:
     """Whatever the user's function makes; importing it runs the user's code.
 
-    The function gets the options, but for those of :func:`palpate.wrap`, and returns a
-    :class:`PixelModel`, or a module or callable, which is wrapped with the latter. ``seed`` seeds
-    torch while it is called.
+    A network that the code has ready is a model, too, and is copied: each call gets one of its own,
+    or else training one would change the others. The function gets the options, but for those of
+    :func:`palpate.wrap`, and returns a :class:`PixelModel`, or a module or callable, which is
+    wrapped with the latter. ``seed`` seeds torch while it is called.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -46,10 +50,11 @@ def load_external(request: Request) -> PixelModel:
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
-    factory = _factory(request.name)
+    module, factory = _factory(request.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
-        model = _as_model(_call(factory, _others(request.options), request.name), request)
+        made = _made(factory, _others(request.options), request.name)
+        model = _as_model(_own(made, module), request)
     model.name = request.name
     if isinstance(model, Wrapped):
         model.options, model.origin = dict(request.options), "code of your own"
@@ -75,18 +80,49 @@ def _as_model(made: object, request: Request) -> PixelModel:
     return wrap(made, **for_wrap, name=request.name)
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def _factory(name: str) -> tuple[ModuleType, Callable[..., Any]]:
+    """The user's module and the function in it that the name means."""
     found = _CODE.fullmatch(name)
     assert found is not None
-    module = _imported(found["module"])
-    factory = getattr(module, found["factory"], None)
-    if not callable(factory):
-        known = [key for key, value in vars(module).items() if callable(value)]
+    module, wanted = _imported(found["module"]), found["factory"]
+    known = [
+        key
+        for key, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    if not wanted:
         raise ValueError(
-            f"There is no function {found['factory']!r} in {found['module']}."
-            f"{did_you_mean(found['factory'], known)}"
+            f"Expected the name of a function behind the colon of {name!r}; {found['module']} has "
+            f"{', '.join(known) or 'none'}."
         )
-    return factory  # type: ignore[no-any-return]
+    if not hasattr(module, wanted):
+        raise ValueError(
+            f"There is no function {wanted!r} in {found['module']}.{did_you_mean(wanted, known)}"
+        )
+    factory = getattr(module, wanted)
+    if not callable(factory):
+        raise ValueError(
+            f"Expected {name} to be a function that makes a model, got a {type(factory).__name__}."
+        )
+    return module, factory
+
+
+def _made(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
+    """What the function makes; a network is what it is."""
+    if not isinstance(factory, nn.Module):
+        return _call(factory, options, name)
+    if options:
+        raise ValueError(
+            f"{name} is a network and no function that makes one, so it takes no options of its "
+            f"own; leave out {', '.join(options)}."
+        )
+    return factory
+
+
+def _own(made: Any, module: ModuleType) -> Any:
+    """A copy of a network that the user's module keeps: the next call must find it as it was."""
+    kept = isinstance(made, nn.Module) and any(value is made for value in vars(module).values())
+    return copy.deepcopy(made) if kept else made
 
 
 def _imported(name: str) -> ModuleType:
@@ -136,14 +172,35 @@ def _others(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
+    signature = inspect.signature(factory)
     try:
-        inspect.signature(factory).bind(**options)
+        signature.bind(**options)
     except TypeError as error:
+        missing, called = _missing(signature, options), name.rpartition(":")[2]
+        if missing and options.keys() <= signature.parameters.keys():
+            raise ValueError(
+                f"Expected {name} to make a model without being told more, but it wants "
+                f"{', '.join(missing)}. If these are options, give them (model.options); if "
+                f"{called} is the model itself, name a function that returns it: "
+                f"`def make(): return {called}`."
+            ) from error
         raise ValueError(f"{name} does not take the options {dict(options)}: {error}.") from error
     try:
         return factory(**options)
     except Exception as error:
         raise ValueError(f"{name} makes no model: {_said(error)}.") from error
+
+
+def _missing(signature: inspect.Signature, options: Mapping[str, Any]) -> list[str]:
+    """Arguments without a default that nobody gave."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        key
+        for key, parameter in signature.parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in variadic
+        and key not in options
+    ]
 
 
 def _said(error: Exception) -> str:

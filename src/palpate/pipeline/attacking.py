@@ -56,14 +56,22 @@ def attacks_of(
     for name, attack in attacks.items():
         # The smallest too: a ball can be too small for a lattice of grey levels.
         for epsilon in {min(epsilons, default=largest), largest}:
-            _rehearse(name, attack, epsilon)
+            rehearse(name, attack, epsilon)
     return attacks
 
 
 def configured(name: str, options: Mapping[str, Any]) -> Attack:
-    """An attack inside another one, whose budget is bound."""
+    """An attack inside another one, whose budget is bound.
+
+    Raises:
+        ValueError: If it cannot be configured, or must be fitted first.
+    """
     attack = _configured(name, dict(options), {}, 0.0)
-    assert not isinstance(attack, ToFit)
+    if isinstance(attack, ToFit):
+        raise ValueError(
+            f"Expected an attack inside {name!r} that is ready, got one to be fitted; name the "
+            "file of a perturbation that was (perturbation: FILE)."
+        )
     return attack
 
 
@@ -79,6 +87,27 @@ def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -
                 f"Attack {name!r} has no option {option!r}; expected some of {', '.join(known)}."
                 f"{did_you_mean(option, known)}"
             )
+
+
+def rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
+    """Run an attack on a model of one line: a wrong option must not cost a training first.
+
+    Raises:
+        ValueError: If it cannot be run so.
+    """
+    images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
+    masks = torch.eye(4, dtype=torch.bool)[None, None]
+    try:
+        if isinstance(attack, ToFit):
+            (attack, *_) = attack.rehearsed(_brightness, images, masks)
+        attack = _on_nothing_else(attack, masks)
+        wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
+        strength = {"epsilon": epsilon} if wanted else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
+            attack(_brightness, images, masks, **strength)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
 
 
 def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float) -> Attack | ToFit:
@@ -139,23 +168,6 @@ def _surrogate(name_or_directory: str) -> PixelModel:
 def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
     """An attack inside another: its name, or its name among its options."""
     return {"attack": inner} if isinstance(inner, str) else dict(inner)
-
-
-def _rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
-    """Run an attack on a model of one line: a wrong option must not cost a training first."""
-    images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
-    masks = torch.eye(4, dtype=torch.bool)[None, None]
-    try:
-        if isinstance(attack, ToFit):
-            (attack, *_) = attack.rehearsed(_brightness, images, masks)
-        attack = _on_nothing_else(attack, masks)
-        wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
-        strength = {"epsilon": epsilon} if wanted else {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
-            attack(_brightness, images, masks, **strength)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
 
 
 def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:
