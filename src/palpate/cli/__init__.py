@@ -29,6 +29,7 @@ palpate presses on medical image segmentation models and shows how they give way
 
   palpate demo [--modality dermoscopy] [--fast]     all of it in minutes, without any files
   palpate run --config recipes/kvasir-quick.yaml    train, attack, score and report
+  palpate run --model.name palpate/tiny --data.name phantom-endoscopy    press a model as it is
   palpate train --config RECIPE                     the first half: a trained checkpoint
   palpate pretrain --config recipes/tiny.yaml       a small model of one's own, from a DINOv2
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
