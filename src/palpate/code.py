@@ -18,7 +18,8 @@ from typing import Any
 
 from palpate.hints import did_you_mean
 
-_CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[A-Za-z_]\w*)")
+# What stands behind the colon is looked at later: whoever wrote a colon meant code.
+_CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[^/\\:]*)")
 
 
 def is_code(name: str) -> bool:
@@ -30,8 +31,12 @@ def is_code(name: str) -> bool:
     return _CODE.fullmatch(name) is not None and not Path(name).exists()
 
 
-def load_code(name: str) -> Any:
-    """The callable that a name stands for.
+def load_code(name: str, what: str) -> tuple[ModuleType, Any]:
+    """The user's module, and the callable in it that a name stands for.
+
+    Args:
+        name: See :func:`is_code`.
+        what: It is meant to be, for errors: ``"an attack"``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -39,15 +44,25 @@ def load_code(name: str) -> Any:
     """
     found = _CODE.fullmatch(name)
     assert found is not None
-    module = _imported(found["module"])
-    thing = getattr(module, found["thing"], None)
-    if not callable(thing):
-        known = [key for key, value in vars(module).items() if callable(value)]
+    module, wanted = _imported(found["module"]), found["thing"]
+    known = [
+        key
+        for key, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    if not wanted:
         raise ValueError(
-            f"There is no function {found['thing']!r} in {found['module']}."
-            f"{did_you_mean(found['thing'], known)}"
+            f"Expected the name of a function behind the colon of {name!r}; {found['module']} has "
+            f"{', '.join(known) or 'none'}."
         )
-    return thing
+    if not hasattr(module, wanted):
+        raise ValueError(
+            f"There is no function {wanted!r} in {found['module']}.{did_you_mean(wanted, known)}"
+        )
+    thing = getattr(module, wanted)
+    if not callable(thing):
+        raise ValueError(f"Expected {name} to be {what}, got a {type(thing).__name__}.")
+    return module, thing
 
 
 def source_of(thing: object) -> str | None:

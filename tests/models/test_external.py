@@ -25,6 +25,15 @@ def wrapped(width=4):
 
 def nothing():
     return 7
+
+def itself(images):
+    return images[:, :1]
+
+ready = nn.Conv2d(3, 1, 1)
+number = 7
+
+def shared():
+    return ready
 """
 
 
@@ -60,6 +69,17 @@ def test_classes_are_given_as_options(file, pixels):
     assert not model(pixels, ["polyp"] * 2).equal(model(pixels, ["skin"] * 2))
 
 
+@pytest.mark.parametrize("name", ["ready", "shared"])
+def test_a_network_that_the_code_keeps_is_copied(name, file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    sys.modules.pop("mine", None)
+    one, other = (load_model(f"mine:{name}") for _ in range(2))
+    with torch.no_grad():
+        one.net.weight.zero_()
+    assert other.net.weight.all()
+    assert load_model(f"mine:{name}").base_hash == other.base_hash
+
+
 def test_a_seed_means_the_same_weights(file):
     one, same, other = (load_model(f"{file}:bare", seed=seed) for seed in (1, 1, 2))
     assert one.base_hash == same.base_hash != other.base_hash
@@ -74,6 +94,14 @@ WRONG = {
         {"threshold": 0.4},
         "wrapped already; leave out threshold",
     ),
+    "itself": ("mine.py:itself", {}, r"wants images.*name a function that .*: return itself"),
+    "no factory": ("mine.py:number", {}, "to be a function that makes a model, got a int"),
+    "no name": (
+        "mine.py:",
+        {},
+        r"name of a function behind the colon .* has bare, classes, wrapped",
+    ),
+    "option of a network": ("mine.py:ready", {"width": 2}, "takes no options .*leave out width"),
     "no file": ("yours.py:bare", {}, "There is no file .*yours.py"),
 }
 

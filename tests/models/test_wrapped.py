@@ -82,6 +82,11 @@ def test_an_answer_coarser_than_its_input_is_brought_to_its_size(pixels):
         wrap(Made(coarse))(pixels)
 
 
+def test_an_answer_for_another_number_of_images_is_called_that(pixels):
+    with pytest.raises(ValueError, match=r"each of the 2 images of the batch, got 1 .*batch\.$"):
+        wrap(Made(lambda pixels: grey(pixels)[:1]))(pixels)
+
+
 def test_probabilities_become_the_logits_they_came_from(net, pixels):
     bare = wrap(net)
     sure = wrap(nn.Sequential(net, nn.Sigmoid()), out="probabilities")

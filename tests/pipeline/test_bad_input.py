@@ -60,6 +60,15 @@ def test_recipe_that_is_not_there(tmp_path, recipe):
         read_config(tmp_path / "recipes.yaml")
 
 
+def test_recipe_that_is_not_yaml_is_named_with_its_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ndata: {name: kvasir\nseed: 1\n")
+    with pytest.raises(
+        ValueError, match=r"mine\.yaml is not readable YAML: line 3, column \d+: exp"
+    ):
+        read_config(path)
+
+
 def test_model_directory_that_is_no_clipseg(recipe, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -83,7 +92,7 @@ def test_second_process_in_the_same_folder(recipe, tmp_path):
     with FileLock(config.folder / ".lock"):
         done = shell("run", "--config", str(tmp_path / "recipe.yaml"))
     assert done.returncode == 1
-    assert done.stderr.startswith("palpate: Another process is working in")
+    assert "\npalpate: Another process is working in" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from palpate.cli import main
+from palpate.pipeline.config import read_config
+from palpate.pipeline.plan import described
 
 from .conftest import shell
 
@@ -101,3 +103,101 @@ def test_data_split_and_show(leaky, capsys):
     assert capsys.readouterr().out.strip() == str(sheet)
     with Image.open(sheet) as picture:
         assert picture.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["run"], ["run", "--data.name", "kvasir"], ["train", "--model.name", "palpate/tiny"],
+     ["run", "--name", "mine"]],
+)  # fmt: skip
+def test_hours_of_work_do_not_begin_unasked(words, capsys):
+    assert finish(*words) == 2
+    said = capsys.readouterr().err
+    assert f"palpate {words[0]} --config recipes/" in said
+    assert "--model.name palpate/tiny --data.name phantom-endoscopy" in said
+
+
+def test_the_recipes_that_there_are_are_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert finish("run") == finish("run", "--config") == 2
+    assert capsys.readouterr().err.count("recipes/ has mine.yaml") == 2
+
+
+def test_a_run_without_a_recipe_presses_the_model_as_it_is(
+    clipseg, data_root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    main([
+        "run", "--model.name", str(clipseg), "--data.name", "folder", "--data.root",
+        str(data_root), "--data.size", "32", "--evaluate.epsilon-255", "8",
+        "--evaluate.sanity-samples", "0",
+    ])  # fmt: skip
+    folder = tmp_path / "runs" / f"{clipseg.name}-folder"
+    assert (folder / "report" / "index.html").is_file()
+    assert not (folder / "checkpoint").exists()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "as it is, attacked with noise, fgsm, pgd (8 /255) on the test split of folder." in said
+
+
+def test_what_a_recipe_is_going_to_do_is_said_first(recipe):
+    config = read_config(recipe())
+    assert described(config).endswith(
+        "fine-tuned on folder for 2 epochs (--train.settings.epochs), attacked with noise, fgsm, "
+        "pgd (2, 8 /255) on the test split of folder."
+    )
+    assert "attacked" not in described(config, attacks=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["models", "check", "x", "--adapter", "foo"],
+         "Error parsing --adapter: expected one of dense-v, dense-vl, dense-vlc, shallow-v, "
+         "shallow-vl, shallow-vlc, telescopic-v, telescopic-vl, telescopic-vlc, lora-v, lora-vl, "
+         "or null for none, got 'foo'. See `palpate models check --help`."),
+        (["evaluate"], "Missing from palpate evaluate: --run"),
+        (["evaluate", "--run", "x", "--attack", "fgsm"], "Did you mean --attacks?"),
+        (["data", "chek"], "Did you mean 'check'?"),
+        (["demo", "--fats"], "Unrecognized options: --fats."),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_not_understood_gets_one_sentence(words, said, capsys):
+    assert finish(*words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("palpate: ")
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_null_means_what_it_means_in_a_recipe(recipe, capsys):
+    path = str(recipe(evaluate__attacks={"fsgm": {}}))
+    words = ["--model.adapter", "null", "--model.width", "null", "--train.settings.epochs", "3"]
+    with pytest.raises(SystemExit, match="no attack 'fsgm'"):
+        main(["run", "--config", path, *words])
+    assert "as it is, attacked with fsgm" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_prepared_folder_is_found_by_its_name_below_the_root(data_root, tmp_path, capsys):
+    shutil.copytree(data_root, tmp_path / "data2" / "pairs")
+    assert finish("data", "check", "pairs", "--root", str(tmp_path / "data2")) == 0
+    assert str(tmp_path / "data2" / "pairs").rsplit("/", 2)[-1] in capsys.readouterr().out
+    assert finish("data", "check", "pairs", "--root", str(tmp_path)) == 2
+    assert f"one in {tmp_path} (--root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("x.foo", "to be a picture .*png.*x.foo. Call it x.png"), ("no/x.png", "no is not there"),
+     ("there.png", "there.png is a folder")],
+)  # fmt: skip
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_data_are_read(out, message, tmp_path):
+    (tmp_path / "there.png").mkdir()
+    with pytest.raises(SystemExit, match=message):
+        main(["data", "show", "kvasir", "--root", str(tmp_path), "--out", str(tmp_path / out)])
+
+
+def test_an_option_of_a_model_that_is_no_yaml_is_named():
+    with pytest.raises(SystemExit, match="value for option 'margin' that YAML can read, got"):
+        main(["models", "check", "palpate/tiny", "--options", "margin", "[1"])

@@ -16,6 +16,7 @@ from palpate.pipeline.run import make_report, run
 from palpate.reporting.text_tables import text_scores, text_tables
 
 EPSILON = 8 / 255
+JOINED = {"image": "pgd", "text": "text-hotflip", "epsilon_255": 2}
 TABLES = ("texts", "sensitivity", "text-examples", "medis-fused-targeted", "medis-losses-targeted")
 
 
@@ -166,7 +167,20 @@ def test_what_a_recipe_gets_wrong_is_said_at_once(options, message):
         ({"text-hotflip": {"flip": 2}}, "'text-hotflip' has no option 'flip'.*mean 'flips'"),
         ({"text-place": {"attribute": "size"}}, "has no option 'attribute'"),
         ({"text-embedding": {"norm": 2}}, "has no option 'norm'"),
-        ({"joint": {"image": "pgd"}}, "say which attacks it joins"),
+        (
+            {"joint": {"image": "pgd"}},
+            "'joint' lacks text and epsilon_255; expected .*epsilon_255: 2",
+        ),
+        (
+            {"joint": {"image": "pgd", "text": "text-hotflip"}},
+            "'joint' lacks epsilon_255; expected",
+        ),
+        ({"joint": JOINED | {"epsilon_255": [2]}}, "one radius `epsilon_255` .*8-bit.*got"),
+        ({"joint": JOINED | {"rounds": 0}}, "`rounds` .* 1 or more, got 0"),
+        (
+            {"joint": JOINED | {"image": {"attack": "pgd", "steps": 0}}},
+            "'joint' cannot be run.*steps",
+        ),
         ({"joint": {"image": "pgd", "text": "pgd", "epsilon_255": 2}}, "to be one of text-levels"),
     ],
 )

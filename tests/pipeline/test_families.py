@@ -74,7 +74,8 @@ def test_an_adapter_that_was_asked_for_is_not_left_out_silently(tmp_path):
 
 def test_nothing_learns_where_nothing_shall(tmp_path):
     model = {"name": "monai/unet", "options": SMALL["monai/unet"], "adapter": None}
-    run(config_from(values("monai/unet", tmp_path / "run", model=model)))
+    with pytest.warns(RuntimeWarning, match="monai/unet is made anew .* set model.learns to all"):
+        run(config_from(values("monai/unet", tmp_path / "run", model=model)))
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 

@@ -214,6 +214,20 @@ def test_one_image_makes_a_page(make, tmp_path):
     assert "(n = 1, 95 % CI unknown)" in text
 
 
+def test_what_is_more_than_chance_is_said_in_plain_words(make, kvasir, quick, tmp_path):
+    few = make({"kvasir": (("polyp",), 5, 0.9)}, steps=(4, 8))
+    text = Reader(report(few, tmp_path / "few").read_text(encoding="utf-8")).text
+    assert "It cannot be told from so few images: with 5 independent ones no difference" in text
+    text = Reader(report(kvasir, tmp_path / "many").read_text(encoding="utf-8")).text
+    assert "Hardly: each of 8 comparisons of PGD with the clean images and with noise" in text
+
+
+def test_samples_images_and_groups_are_told_apart(make, quick, tmp_path):
+    rows = make({"camus": (("left ventricle", "myocardium"), 6, 0.9)}, steps=(8,))
+    text = Reader(report(rows, tmp_path).read_text(encoding="utf-8")).text
+    assert "12 samples (image, mask and prompt) of 6 images, 3 patients or groups" in text
+
+
 def test_a_run_cut_short_is_announced(kvasir, quick, tmp_path):
     last = (kvasir["attack"] == "pgd") & (kvasir["epsilon"] > 0.03)
     cut = kvasir[~last | (kvasir["key"] == kvasir["key"].iloc[0])]

@@ -1,22 +1,23 @@
 """The command line: every command is a dataclass of its options, or a function, of a few lines."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
 
 import tyro
 
 from palpate.cli import attacks, data, finished, models, recipes
 from palpate.cli.demo import Demo
+from palpate.cli.parsing import UsageError, later, parse
 from palpate.hints import did_you_mean
 
-Other = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[finished.Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[finished.Report, tyro.conf.subcommand("report")]
-    | Annotated[finished.Compare, tyro.conf.subcommand("compare")]
-    | Annotated[finished.Transfer, tyro.conf.subcommand("transfer")]
-)
+_WHOLE: dict[str, Callable[..., Callable[[], None]]] = {
+    "demo": Demo,
+    "evaluate": finished.Evaluate,
+    "report": finished.Report,
+    "compare": finished.Compare,
+    "transfer": finished.Transfer,
+}
 
 _COMMANDS = (
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
@@ -28,6 +29,7 @@ palpate presses on medical image segmentation models and shows how they give way
 
   palpate demo [--modality dermoscopy] [--fast]     all of it in minutes, without any files
   palpate run --config recipes/kvasir-quick.yaml    train, attack, score and report
+  palpate run --model.name palpate/tiny --data.name phantom-endoscopy    press a model as it is
   palpate train --config RECIPE                     the first half: a trained checkpoint
   palpate pretrain --config recipes/tiny.yaml       a small model of one's own, from a DINOv2
   palpate evaluate --run DIR [--attacks NAME ...]   attack the model of a run
@@ -54,6 +56,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _dispatch(arguments)
+    except UsageError as error:
+        print(f"palpate: {error}", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         sys.exit(f"palpate: {error}")
     except KeyboardInterrupt:
@@ -69,21 +74,35 @@ def _dispatch(arguments: list[str]) -> None:
     elif arguments[0] == "pretrain":
         recipes.pretrain(arguments[1:])
     elif arguments[0] == "data":
-        tyro.extras.subcommand_cli_from_dict(data.COMMANDS, prog="palpate data", args=arguments[1:])
+        _about_data(arguments[1:])
     elif arguments[:2] == ["models", "check"]:
-        tyro.cli(models.check_model, prog="palpate models check", args=arguments[2:])
+        parse(later(models.check_model), arguments[2:], prog="palpate models check")()
     elif arguments[0] == "models":
-        tyro.cli(models.models, prog="palpate models", args=arguments[1:])
+        parse(later(models.models), arguments[1:], prog="palpate models")()
     elif arguments[:2] == ["attacks", "check"]:
-        tyro.cli(attacks.check_attack, prog="palpate attacks check", args=arguments[2:])
+        parse(later(attacks.check_attack), arguments[2:], prog="palpate attacks check")()
     elif arguments[0] == "attacks":
-        tyro.cli(attacks.attacks, prog="palpate attacks", args=arguments[1:])
-    elif arguments[0] in ("demo", "evaluate", "report", "compare", "transfer"):
-        tyro.cli(Other, args=arguments, prog="palpate")()
+        parse(later(attacks.attacks), arguments[1:], prog="palpate attacks")()
+    elif arguments[0] in _WHOLE:
+        parse(_WHOLE[arguments[0]], arguments[1:], prog=f"palpate {arguments[0]}")()
     elif arguments[0] == "--version":
         print(f"palpate {version('palpate')}")
     else:
         raise ValueError(
             f"Expected one of the commands {', '.join(_COMMANDS)}, got {arguments[0]!r}."
             f"{did_you_mean(arguments[0], _COMMANDS)}"
+        )
+
+
+def _about_data(arguments: list[str]) -> None:
+    commands = {name: later(command) for name, command in data.COMMANDS.items()}
+    wanted = arguments[0] if arguments else ""
+    if wanted in commands:
+        parse(commands[wanted], arguments[1:], prog=f"palpate data {wanted}")()
+    elif not wanted or wanted.startswith("-"):
+        tyro.extras.subcommand_cli_from_dict(commands, prog="palpate data", args=arguments)
+    else:
+        raise UsageError(
+            f"Expected one of palpate data {', '.join(commands)}, got {wanted!r}."
+            f"{did_you_mean(wanted, commands)}"
         )

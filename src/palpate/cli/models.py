@@ -6,6 +6,7 @@ from typing import Any
 import tyro
 import yaml
 
+from palpate.hints import yaml_fault
 from palpate.models.adapters import AdapterName
 
 
@@ -50,4 +51,14 @@ def check_model(
 
 def values(options: Mapping[str, str] | None) -> dict[str, Any]:
     """Options of a command line, read as YAML."""
-    return {name: yaml.safe_load(text) for name, text in (options or {}).items()}
+    return {name: _value(name, text) for name, text in (options or {}).items()}
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"Expected a value for option {name!r} that YAML can read, got {text!r}: "
+            f"{yaml_fault(error)}."
+        ) from error

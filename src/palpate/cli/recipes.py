@@ -1,15 +1,15 @@
 """Commands that a recipe describes: ``run``, ``train`` and ``pretrain``."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import tyro
 
+from palpate.cli.parsing import NULL, UsageError, parse
+from palpate.cli.without_recipe import defaults, named, recipes_here
 from palpate.pipeline import watching
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
-
-# Without a recipe: whatever CLIPSeg --model.name says, else one built from a DINOv2.
-_PLAIN = RunConfig(model=ModelConfig(build=BuildConfig()))
+from palpate.pipeline.config import RunConfig, read_recipe
 
 
 def run_recipe(command: str, arguments: list[str]) -> None:
@@ -18,16 +18,21 @@ def run_recipe(command: str, arguments: list[str]) -> None:
 
     recipe, rest = _take_config(arguments)
     options = tyro.conf.AvoidSubcommands[RunConfig]
-    configs = {
-        label: tyro.cli(options, default=default, args=rest, prog=f"palpate {command}")
-        for label, default in (read_sweep(recipe) if recipe else {"": _PLAIN}).items()
+    runs = read_sweep(recipe) if recipe else {"": defaults(command, rest)}
+    configs: dict[str, RunConfig] = {
+        label: parse(options, rest, default=default, prog=f"palpate {command}")
+        for label, default in runs.items()
     }
+    if recipe is None:
+        configs = {label: named(config) for label, config in configs.items()}
     if command == "train":
         _train(in_folders(configs))
     elif len(configs) == 1:
         make(*configs.values())
     else:
         folder = next(iter(configs.values())).folder
+        for label, config in configs.items():
+            _announce(config, f"{label}: ")
         with watching() as progress:
             page = run_sweep(in_folders(configs), folder, progress)
         print(page)
@@ -38,6 +43,7 @@ def make(config: RunConfig) -> None:
     from palpate.pipeline.run import run
     from palpate.pipeline.show import show_scores
 
+    _announce(config)
     with watching() as progress:
         page = run(config, progress)
     show_scores(config.folder)
@@ -49,8 +55,13 @@ def pretrain(arguments: list[str]) -> None:
     from palpate.pipeline.teach import TeachConfig, teach
 
     recipe, rest = _take_config(arguments)
+    if recipe is None and not rest:
+        raise UsageError(
+            "Expected a recipe (palpate pretrain --config recipes/tiny.yaml) or options; "
+            f"{recipes_here()}."
+        )
     default = read_recipe(recipe, TeachConfig) if recipe else TeachConfig()
-    config = tyro.cli(TeachConfig, default=default, args=rest, prog="palpate pretrain")
+    config = parse(TeachConfig, rest, default=default, prog="palpate pretrain")
     with watching() as progress:
         made = teach(config, progress)
     print(made)
@@ -61,15 +72,25 @@ def _train(configs: Mapping[str, RunConfig]) -> None:
 
     with watching() as progress:
         for config in configs.values():
+            _announce(config, attacks=False)
             print(train_only(config, progress))
 
 
+def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> None:
+    """Say what is going to happen, on standard error, before hours of it."""
+    from palpate.pipeline.plan import described
+
+    print(f"{label}{described(config, attacks=attacks)}", file=sys.stderr)
+
+
 def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    for index, argument in enumerate(arguments):
-        if argument == "--config" and index + 1 < len(arguments):
-            return Path(arguments[index + 1]), arguments[:index] + arguments[index + 2 :]
-        if argument.startswith("--config="):
-            return Path(argument.removeprefix("--config=")), (
-                arguments[:index] + arguments[index + 1 :]
-            )
-    return None, arguments
+    """The recipe, and the other words, in which what YAML calls null is what tyro calls None."""
+    rest = ["None" if word == NULL else word for word in arguments]
+    for index, word in enumerate(rest):
+        if word == "--config":
+            if index + 1 == len(rest) or rest[index + 1].startswith("-"):
+                raise UsageError(f"Expected a recipe after --config; {recipes_here()}.")
+            return Path(rest[index + 1]), rest[:index] + rest[index + 2 :]
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config=")), rest[:index] + rest[index + 1 :]
+    return None, rest

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from palpate.data.cards import CARDS, Card
 from palpate.data.dataset import DatasetSpec
-from palpate.data.load import data_folder, data_root
+from palpate.data.load import ROOT_VARIABLE, data_folder, data_root
 from palpate.data.phantoms import PHANTOMS
 from palpate.data.sets import DATASETS
 from palpate.hints import did_you_mean
@@ -30,9 +30,10 @@ def locate(name: str, root: Path | None = None) -> Located:
     neither tells is somebody's own, called like its folder.
 
     Args:
-        name: One of ``DATASETS``, or a folder with ``anns/``; ``./kvasir`` for a folder that is
-            called like a data set.
-        root: Holds the folders of named data sets; by default ``PALPATE_DATA``, or else ``data``.
+        name: One of ``DATASETS``, a folder below the root that has ``anns/`` (such as ``pairs``,
+            made by ``palpate data prepare pairs``), or the path of one; ``./kvasir`` for a folder
+            that is called like a data set.
+        root: Holds the folders of data sets; by default ``PALPATE_DATA``, or else ``data``.
 
     Raises:
         FileNotFoundError: If it is not there.
@@ -48,15 +49,24 @@ def locate(name: str, root: Path | None = None) -> Located:
     if name in DATASETS:
         spec = DATASETS[name]
         return Located(data_folder(spec, root), spec, CARDS.get(name))
-    if Path(name).is_dir():
-        return _at(Path(name))
+    below, given = data_root(root) / name, Path(name)
+    # What was said beats what only lies there: a root on the command line goes first.
+    for folder in (below, given) if root is not None else (given, below):
+        if _has_annotations(folder):
+            return _at(folder)
+    if given.is_dir():
+        return _at(given)  # whoever opens it says what it lacks
     hint = did_you_mean(name, DATASETS)
     if hint or not ("/" in name or "\\" in name):
         raise ValueError(
-            f"Expected the folder of a data set or one of {', '.join(DATASETS)}, got {name!r}."
-            f"{hint}"
+            f"Expected the folder of a data set, one in {data_root(root)} (--root or "
+            f"{ROOT_VARIABLE}) or one of {', '.join(DATASETS)}, got {name!r}.{hint}"
         )
     raise FileNotFoundError(f"Expected the folder of a data set, but {name} is not there.")
+
+
+def _has_annotations(folder: Path) -> bool:
+    return (folder / "anns").is_dir()
 
 
 def _at(folder: Path) -> Located:

@@ -120,8 +120,14 @@ class Reading:
         """
         if values.dim() == 3 and self.out == "classes" and not values.is_floating_point():
             values = values[:, None]
+        if values.dim() >= 3 and len(values) != images:
+            raise ValueError(
+                f"Expected an answer for each of the {images} images of the batch, got "
+                f"{len(values)} (shape {tuple(values.shape)}). A network must not join or drop "
+                "images; the first axis is the batch."
+            )
         expected = tuple(-(-side // self.stride) for side in size)
-        if values.dim() != 4 or len(values) != images or values.shape[2:] != expected:
+        if values.dim() != 4 or values.shape[2:] != expected:
             raise ValueError(
                 f"Expected an answer of shape ({images}, channels, {expected[0]}, {expected[1]}) "
                 f"for an input of {size[0]} x {size[1]} pixels, got {tuple(values.shape)}. For an "

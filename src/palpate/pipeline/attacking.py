@@ -66,14 +66,22 @@ def attacks_of(
     for name, attack in attacks.items():
         # The smallest too: a ball can be too small for a lattice of grey levels.
         for epsilon in {min(epsilons, default=largest), largest}:
-            _rehearse(name, attack, epsilon)
+            rehearse(name, attack, epsilon)
     return attacks
 
 
 def configured(name: str, options: Mapping[str, Any]) -> Attack:
-    """An attack inside another one, whose budget is bound."""
+    """An attack inside another one, whose budget is bound.
+
+    Raises:
+        ValueError: If it cannot be configured, or must be fitted first.
+    """
     attack = _configured(name, dict(options), {}, 0.0)
-    assert not isinstance(attack, ToFit)
+    if isinstance(attack, ToFit):
+        raise ValueError(
+            f"Expected an attack inside {name!r} that is ready, got one to be fitted; name the "
+            "file of a perturbation that was (perturbation: FILE)."
+        )
     return attack
 
 
@@ -91,6 +99,34 @@ def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -
             )
 
 
+def rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
+    """Run an attack on a model of one line: a wrong option must not cost a training first.
+
+    Raises:
+        ValueError: If it cannot be run so.
+    """
+    images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
+    masks = torch.eye(4, dtype=torch.bool)[None, None]
+    try:
+        if isinstance(attack, ToFit):
+            (attack, *_) = attack.rehearsed(_brightness, images, masks)
+        attack = _on_nothing_else(attack, masks)
+        wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
+        strength = {"epsilon": epsilon} if wanted else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
+            answer = attack(_brightness, images, masks, **strength)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
+    except Exception as error:  # code of the user's own may raise anything
+        raise ValueError(f"Attack {name!r} cannot be run: {said(error)}.") from error
+    if getattr(answer, "shape", None) != images.shape:
+        raise ValueError(
+            f"Expected attack {name!r} to return images of shape {tuple(images.shape)}, got "
+            f"{getattr(answer, 'shape', type(answer).__name__)}."
+        )
+
+
 def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float) -> Attack | ToFit:
     attack = str(options.pop("attack", name))
     function, set_already = _function(attack, forms)
@@ -106,7 +142,7 @@ def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float
 def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
     """The attack of that name, and what the protocol sets of its options."""
     if is_code(attack):
-        return load_code(attack), {}
+        return load_code(attack, "an attack")[1], {}
     if attack not in ATTACKS:
         names = (*ATTACKS, *TEXT_ATTACKS, JOINT)
         raise ValueError(
@@ -152,7 +188,7 @@ def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator
 
 def _loss(name: str) -> Loss:
     if is_code(str(name)):
-        return load_code(name)  # type: ignore[no-any-return]
+        return load_code(name, "a loss")[1]  # type: ignore[no-any-return]
     if name not in LOSSES:
         raise ValueError(
             f"There is no loss {name!r}; expected one of {', '.join(LOSSES)}, or one of your own "
@@ -169,30 +205,6 @@ def _surrogate(name_or_directory: str) -> PixelModel:
 def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
     """An attack inside another: its name, or its name among its options."""
     return {"attack": inner} if isinstance(inner, str) else dict(inner)
-
-
-def _rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
-    """Run an attack on a model of one line: a wrong option must not cost a training first."""
-    images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
-    masks = torch.eye(4, dtype=torch.bool)[None, None]
-    try:
-        if isinstance(attack, ToFit):
-            (attack, *_) = attack.rehearsed(_brightness, images, masks)
-        attack = _on_nothing_else(attack, masks)
-        wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
-        strength = {"epsilon": epsilon} if wanted else {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
-            answer = attack(_brightness, images, masks, **strength)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
-    except Exception as error:  # code of the user's own may raise anything
-        raise ValueError(f"Attack {name!r} cannot be run: {said(error)}.") from error
-    if getattr(answer, "shape", None) != images.shape:
-        raise ValueError(
-            f"Expected attack {name!r} to return images of shape {tuple(images.shape)}, got "
-            f"{getattr(answer, 'shape', type(answer).__name__)}."
-        )
 
 
 def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:

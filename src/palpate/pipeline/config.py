@@ -15,7 +15,7 @@ from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.hugging_face import parse_name
 from palpate.data.splits import POOLS, PROTOCOLS, members
 from palpate.evaluation.medis_lines import UNTARGETED
-from palpate.hints import did_you_mean
+from palpate.hints import did_you_mean, yaml_fault
 from palpate.models import Learns
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
@@ -308,7 +308,9 @@ def read_values(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not readable YAML: {error}") from error
+        raise ValueError(f"{path} is not readable YAML: {yaml_fault(error)}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not readable YAML: Expected UTF-8, got {error}.") from error
     if not isinstance(values or {}, dict):
         raise ValueError(f"Expected settings in {path}, got {type(values).__name__}.")
     return values or {}

@@ -9,7 +9,7 @@ from palpate.data.cards import CARDS
 from palpate.data.locate import locate
 from palpate.data.splits import is_pool
 from palpate.randomness import generator
-from palpate.reporting.contact_sheet import Outlined, Tile, contact_sheet
+from palpate.reporting.contact_sheet import Outlined, Tile, check_sheet, contact_sheet
 
 
 def show_samples(
@@ -39,20 +39,22 @@ def show_samples(
         The path of the sheet.
 
     Raises:
-        ValueError, FileNotFoundError: If the data set is not there or a file cannot be read.
+        ValueError, OSError: If the data set is not there, a file cannot be read, or the sheet
+            could not be written; the latter is found before any work.
     """
     if count < 1:
         raise ValueError(f"Expected count >= 1, got {count}.")
+    if out is not None:
+        check_sheet(out)
     title, data = _load(name, root, split=split, prompt=prompt, annotations=annotations, seed=seed)
+    path = out or Path(f"{title.replace('+', '-')}-{split}.png")
+    check_sheet(path)
     images: dict[tuple[str, str], list[int]] = {}
     for index, case in enumerate(data.cases):
         images.setdefault((case.dataset, case.image_name), []).append(index)
     order = torch.randperm(len(images), generator=generator(seed, "contact sheet"))[:count]
     groups = list(images.values())
     tiles = [_tile(data, groups[number]) for number in sorted(order.tolist())]
-    path = out or Path(f"{title.replace('+', '-')}-{split}.png")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"Expected a folder for the sheet, but {path.parent} is not there.")
     return contact_sheet(
         tiles,
         path,

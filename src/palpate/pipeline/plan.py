@@ -36,3 +36,35 @@ def planned_texts(config: RunConfig) -> dict[str, AnyTextAttack]:
         ValueError: If the recipe asks for what is not there.
     """
     return text_attacks_of(config.evaluate.attacks)
+
+
+def described(config: RunConfig, *, attacks: bool = True) -> str:
+    """What a run is going to do, in a sentence for the person who started it.
+
+    Args:
+        config: The run.
+        attacks: Whether it goes on to the attacks.
+    """
+    wanted = config.evaluate
+    model = config.model.name or "A CLIPSeg built from a DINOv2 and pretrained"
+    said = f"{model}, {_training(config)}"
+    if not attacks:
+        return f"{said}."
+    radii = ", ".join(f"{epsilon:g}" for epsilon in wanted.epsilon_255)
+    sizes = f"{radii} /255" if wanted.protocol == "sound" else "the radii of the paper"
+    limit = f"{config.data.test_limit} samples of " if config.data.test_limit else ""
+    return (
+        f"{said}, attacked with {', '.join(wanted.attacks) or 'nothing'} ({sizes}) on {limit}the "
+        f"{wanted.split} split of {config.data.test_name or config.data.name}."
+    )
+
+
+def _training(config: RunConfig) -> str:
+    if not config.model.trains:
+        return "as it is"
+    epochs = config.train.settings.epochs
+    limit = f"{config.data.train_limit} samples of " if config.data.train_limit else ""
+    return (
+        f"fine-tuned on {limit}{config.data.name} for {epochs} epoch{'s' * (epochs != 1)} "
+        "(--train.settings.epochs)"
+    )

@@ -15,12 +15,14 @@ from palpate.pipeline.attacking import (
     check_options,
     configured,
     is_on_text,
+    rehearse,
     which,
 )
 
 _EMBEDDING = "text-embedding"
 _GIVEN = ("view", "source", "generator")  # to candidates, by the evaluation
-_OF_JOINT = ("image", "text", "rounds", "epsilon_255")
+_NEEDED = ("image", "text", "epsilon_255")  # of a joint attack
+_OF_JOINT = (*_NEEDED, "rounds")
 
 
 def text_attacks_of(options: Options) -> dict[str, AnyTextAttack]:
@@ -60,10 +62,11 @@ def _alone(name: str, attack: str, options: Mapping[str, Any]) -> TextAttack:
 
 def _joint(name: str, options: Mapping[str, Any]) -> Joint:
     check_options(name, options, _OF_JOINT)
-    if not {"image", "text", "epsilon_255"} <= options.keys():
+    if missing := [key for key in _NEEDED if options.get(key) is None]:
         raise ValueError(
-            f"Expected attack {name!r} to say which attacks it joins: `{name}: {{attack: joint, "
-            "image: pgd, epsilon_255: 2, text: text-hotflip}`."
+            f"Attack {name!r} lacks {' and '.join(missing)}; expected the attack on the image, its "
+            f"radius and the attack on the text: `{name}: {{attack: joint, image: pgd, "
+            "epsilon_255: 2, text: text-hotflip}`."
         )
     image, text = (_named(options[part]) for part in ("image", "text"))
     if which("", text) not in TEXT_ATTACKS:
@@ -71,10 +74,24 @@ def _joint(name: str, options: Mapping[str, Any]) -> Joint:
             f"Expected `text` of attack {name!r} to be one of {', '.join(TEXT_ATTACKS)}, got "
             f"{which('', text)!r}."
         )
-    on_image = partial(configured(name, image), epsilon=options["epsilon_255"] / 255)
+    epsilon, rounds = _radius(name, options["epsilon_255"]), options.get("rounds", 2)
+    if not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(f"Expected `rounds` of attack {name!r} to be 1 or more, got {rounds!r}.")
+    on_image = partial(configured(name, image), epsilon=epsilon)
+    rehearse(name, on_image, epsilon)
     on_text = _configured(name, text)
     assert isinstance(on_text, TextAttack)
-    return Joint(on_image, on_text, options.get("rounds", 2), which("", image))
+    return Joint(on_image, on_text, rounds, which("", image))
+
+
+def _radius(name: str, steps: object) -> float:
+    """In units of pixel value, from steps of an 8-bit image."""
+    if not isinstance(steps, int | float) or not 0 < steps <= 255:
+        raise ValueError(
+            f"Expected one radius `epsilon_255` of attack {name!r} in steps of an 8-bit image, 8 "
+            f"for 8/255, got {steps!r}."
+        )
+    return steps / 255
 
 
 def _named(value: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The stages of a run, each of which picks up whatever an earlier call has left."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -120,12 +121,23 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
     model = load(base, adapter, init=wanted.init, width=wanted.width)
     if splits.taught is None:
+        _warn_of_random_weights(model, wanted)
         return model
     model.learn(learns)
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
     return load(out, base=base)
+
+
+def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:
+    if model.fresh:
+        warnings.warn(
+            f"{wanted.name} is made anew with random weights, and nothing trains it, so its scores "
+            "mean nothing; set model.learns to all, or name weights of it.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, Learns]:

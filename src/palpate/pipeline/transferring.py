@@ -69,10 +69,12 @@ def transfer_runs(
 
 
 def _model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
-    base = stages.base_model(config, progress)
-    if config.model.adapter is None:
-        return load_model(base, device=stages.device(config))
-    checkpoint = config.model.checkpoint or run / "checkpoint"
+    base, wanted = stages.base_model(config, progress), config.model
+    if not wanted.trains:
+        return load_model(
+            base, options=wanted.options, seed=config.seed, device=stages.device(config)
+        )
+    checkpoint = wanted.checkpoint or run / "checkpoint"
     if not (checkpoint / "palpate.json").is_file():
         raise ValueError(
             f"{run} has no trained model yet. Finish it first: palpate run --config "

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from textwrap import wrap
 from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -54,7 +56,7 @@ def contact_sheet(
 
     Args:
         tiles: At least one; as many to a row as ``columns`` says.
-        path: Of the PNG to write.
+        path: Of the picture to write; see :func:`check_sheet`.
         title: What the sheet shows.
         notes: Said beneath the title, a line each; at most two.
         columns: Images in a row.
@@ -84,6 +86,36 @@ def contact_sheet(
             top -= tall
         figure.savefig(path, dpi=_DPI, facecolor="white")
     return path
+
+
+def check_sheet(path: Path) -> None:
+    """Refuse a path that no sheet can be written to, before anything is drawn.
+
+    Raises:
+        ValueError: If its ending is that of no picture.
+        FileNotFoundError: If its folder is not there.
+        IsADirectoryError: If it is a folder.
+        PermissionError: If its folder or itself cannot be written.
+    """
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise ValueError(
+            f"Expected the sheet to be a picture ({', '.join(known)}), got {path}. Call it "
+            f"{path.with_suffix('.png').name}."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Expected a folder for the sheet, but {path.parent} is not there.")
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected a file for the sheet, but {path} is a folder.")
+    try:
+        if path.exists():
+            path.open("r+b").close()
+        else:
+            TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise PermissionError(
+            f"The sheet {path} cannot be written ({error.strerror}); choose another --out."
+        ) from error
 
 
 def _head(figure: Figure, title: str, notes: Sequence[str], hues: dict[str, str]) -> None:

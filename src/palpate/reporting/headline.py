@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
+from math import inf, isclose
+from typing import Final
 
 import pandas as pd
 
 from palpate.reporting.focus import Focus
 from palpate.reporting.labels import CONTROL, attack_label, epsilon_label, length_label
 from palpate.reporting.summary import Summary
+
+_CLEAR: Final = 0.05  # p below which a difference is taken for more than chance
+_HOW: Final = {
+    "vanished": "the model no longer sees what is there, a missed finding",
+    "shifted": "the model points to the wrong place",
+    "hallucinated": "the model marks far more than is there, a false alarm",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def meanings(summary: Summary, focus: Focus) -> Iterator[tuple[str, str]]:
     if not sizes.empty:
         yield "Whom does it hit?", _on_masks(sizes[_is(sizes, focus)])
     if not tests.empty:
-        yield "Could it be chance?", _on_chance(tests[tests["attack"] == focus.attack])
+        yield "Could it be chance?", _on_chance(tests[tests["attack"] == focus.attack], len(tests))
     yield "What does it cost?", _on_cost(at_focus)
 
 
@@ -161,15 +169,14 @@ def _on_failure(line: pd.DataFrame) -> str:
     failed = sum(shares.values())
     if failed == 0:
         return "No prediction failed: each still covers its object better than not."
-    worst = max(shares, key=lambda mode: shares[mode])
-    said = {
-        "vanished": "the model no longer sees what is there, a missed finding",
-        "shifted": "the model points to the wrong place",
-        "hallucinated": "the model marks far more than is there, a false alarm",
-    }[worst]
+    highest = max(shares.values())
+    worst = [mode for mode, share in shares.items() if isclose(share, highest)]
+    said = " or ".join(_HOW[mode] for mode in worst)
+    often = "most often" if len(worst) == 1 else "equally often"
+    each = "" if len(worst) == 1 else " each"
     return (
-        f"{100 * failed:.0f} % of the predictions fail, most often ({100 * shares[worst]:.0f} % of "
-        f"all) because {said}."
+        f"{100 * failed:.0f} % of the predictions fail, {often} ({100 * highest:.0f} % of "
+        f"all{each}) because {said}."
     )
 
 
@@ -187,12 +194,23 @@ def _on_masks(sizes: pd.DataFrame) -> str:
     )
 
 
-def _on_chance(tests: pd.DataFrame) -> str:
-    clear = int((tests["p_holm"] < 0.05).sum())
-    return (
-        f"{clear} of {len(tests)} paired comparisons of {attack_label(tests['attack'].iloc[0])} "
-        "with clean images and with noise have p < 0.05 after Holm's correction."
-    )
+def _on_chance(tests: pd.DataFrame, together: int) -> str:
+    """In plain words; ``together`` is how many tests Holm's correction covers."""
+    total, clear = len(tests), int((tests["p_holm"] < _CLEAR).sum())
+    few = int(tests["groups"].min())
+    what = f"{attack_label(tests['attack'].iloc[0])} with the clean images and with noise"
+    how = f"p < {_CLEAR:g} in a paired Wilcoxon test after Holm's correction"
+    if clear == total:
+        return f"Hardly: each of {total} comparisons of {what} stands out from chance ({how})."
+    if clear:
+        return f"In part: {clear} of {total} comparisons of {what} stand out from chance ({how})."
+    # Of n differences all of one sign are the least likely: twice one of 2^n.
+    if together * 2.0 ** (1 - few) >= _CLEAR:
+        return (
+            f"It cannot be told from so few images: with {few} independent ones no difference, "
+            f"however large, can stand out from chance in {together} tests ({how})."
+        )
+    return f"It could: none of {total} comparisons of {what} stands out from chance ({how})."
 
 
 def _on_cost(line: pd.DataFrame) -> str:

@@ -133,12 +133,35 @@ def _provenance(rows: pd.DataFrame) -> dict[str, str]:
         "protocol": str(first["protocol"]),
         "seed": str(first["seed"]),
         "split": ", ".join(sorted(map(str, rows["split"].unique()))),
-        "images": str(len(images)),
-        "groups": str(images.groupby("dataset")["group"].nunique().sum()),
+        "samples": _samples(len(rows.drop_duplicates(IMAGE)), len(images)),
+        "groups": _groups(int(images.groupby("dataset")["group"].nunique().sum()), len(images)),
         "rows": f"{len(rows):,}",
         "prompts": ", ".join(sorted(map(str, rows["prompt_level"].unique()))),
         "empty masks": str(int((rows.drop_duplicates(IMAGE)["mask_area"] == 0).sum())),
     }
+
+
+def _samples(samples: int, images: int) -> str:
+    """What n counts.
+
+    >>> _samples(9, 7), _samples(5, 5)
+    ('9 samples (image, mask and prompt) of 7 images', '5 images')
+    """
+    counted = f"{images} image{'s' * (images != 1)}"
+    return (
+        counted if samples == images else f"{samples} samples (image, mask and prompt) of {counted}"
+    )
+
+
+def _groups(groups: int, images: int) -> str:
+    """What intervals and tests take for independent.
+
+    >>> _groups(2, 5), _groups(5, 5)
+    ('2 patients or groups', 'no two known to be of one patient')
+    """
+    return (
+        f"{groups} patients or groups" if groups < images else "no two known to be of one patient"
+    )
 
 
 def _point(focus: Focus | None) -> str:

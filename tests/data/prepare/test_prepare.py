@@ -207,6 +207,11 @@ def test_a_wrong_archive_is_called_what_it_is(source):
         prepare("busi", source / "more" / "TestDataset" / "CVC-300" / "images", source.parent / "o")
     with pytest.raises(ValueError, match=r"Expected a data set among .*Did you mean 'kvasir'"):
         prepare("kvasr", path, source.parent / "out")
+    (source / "notes").mkdir()
+    (source / "notes" / "read.me").touch()
+    for name in ("busi", "auto"):
+        with pytest.raises(ValueError, match=r"pairs \(a folder of images .*coco .*mask2d"):
+            prepare(name, source / "notes", source.parent / "out")
     assert not (source.parent / "out").exists()
 
 

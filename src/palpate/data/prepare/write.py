@@ -24,6 +24,12 @@ from palpate.data.wording import wording_of, write_prompts
 from palpate.hints import did_you_mean
 from palpate.progress import Progress, silent
 
+# Ways to bring data that have no converter of their own.
+OWN_WAYS = (
+    "pairs (a folder of images and one of masks), coco (outlines in JSON) or mask2d (NIfTI, "
+    "MetaImage, DICOM)"
+)
+
 
 def prepare(
     name: str,
@@ -124,7 +130,7 @@ def _converter(name: str) -> Converter:
         return CONVERTERS[name]
     raise ValueError(
         f"Expected a data set among {', '.join(CONVERTERS)}, got {name!r}."
-        f"{did_you_mean(name, CONVERTERS)}"
+        f"{did_you_mean(name, CONVERTERS)} For data of your own: {OWN_WAYS}."
     )
 
 
@@ -168,7 +174,10 @@ def _hint(source: Source) -> str:
     likely = looks_like(source)
     if likely:
         return f" It looks like {' or '.join(likely)}: palpate data prepare {likely[0]}."
-    return " It looks like none of the sets that palpate knows."
+    return (
+        " It looks like none of the sets that palpate knows. For data of your own: palpate data "
+        f"prepare {OWN_WAYS}."
+    )
 
 
 def _fits(converter: Converter, source: Source) -> bool:

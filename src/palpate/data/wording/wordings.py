@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from palpate.data.wording.templates import FIELDS, Template, parse_template
+from palpate.hints import yaml_fault
 
 NOTHING = "p0"  # the level of no text, which every wording has
 EMPTY = "empty"  # the text of an empty mask
@@ -67,9 +68,9 @@ def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        said = " ".join(str(error).split())
         raise ValueError(
-            f"Expected YAML in {path}, but: {said}. Put texts with brackets into quotation marks."
+            f"Expected YAML in {path}, but: {yaml_fault(error)}. Put texts with brackets into "
+            "quotation marks."
         ) from error
     try:
         return _wording(given, tuple(dict.fromkeys((*FIELDS, *facts))))
