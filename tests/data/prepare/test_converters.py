@@ -24,7 +24,7 @@ LAYOUTS = {
     "colondb of PraNet": ("colondb", official.pranet, {"test": 2}),
     "etis of PraNet": ("etis", official.pranet, {"test": 2}),
     "cvc300 of PraNet": ("cvc300", official.pranet, {"test": 2}),
-    "pranet": ("pranet", official.pranet, {"train": 3, "test": 10}),
+    "pranet": ("pranet", official.pranet, {"train": 2, "val": 1, "test": 10}),
     "bkai": ("bkai", official.bkai, 3),
     "isic": ("isic", official.isic2016, {"train": 11, "val": 1, "test": 2}),
     "isic2017": ("isic2017", official.isic2017, {"train": 1, "val": 1, "test": 1}),
@@ -186,7 +186,7 @@ def test_either_archive_of_pranet_will_do(tmp_path):
     official.pranet(tmp_path / "source")
     only = tmp_path / "source" / "TrainDataset"
     folder = prepare("pranet", only, tmp_path / "out", workers=1)
-    assert [path.stem for path in (folder / "anns").iterdir()] == ["train"]
+    assert sorted(path.stem for path in (folder / "anns").iterdir()) == ["train", "val"]
 
 
 def test_red_and_green_of_bkai_are_foreground_and_black_is_not(tmp_path):
