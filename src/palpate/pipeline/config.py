@@ -201,7 +201,7 @@ class EvaluateConfig:
     batch_size: int = 16
     """Images attacked at a time; changes nothing but speed and memory."""
     workers: int = 1
-    """Threads that read the next images while others are attacked; 0 for none. Changes no number."""
+    """Threads that read the next images meanwhile; 0 for none. Changes no number."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic during the attack; scores are always computed in fp32."""
     examples: int = 4

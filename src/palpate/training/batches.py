@@ -15,6 +15,8 @@ from palpate.data import PromptedDataset, stream
 from palpate.data.pool import PooledDataset
 from palpate.randomness import generator
 
+CPU = torch.device("cpu")
+
 AnyData: TypeAlias = PromptedDataset | PooledDataset
 
 
@@ -59,7 +61,7 @@ class Batches:
     items: Items
     picks: tuple[tuple[int, ...], ...]
     workers: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -81,7 +83,7 @@ def shuffled(
     seed: int,
     *,
     workers: int = 0,
-    device: torch.device = torch.device("cpu"),
+    device: torch.device = CPU,
     processes: int = 1,
     process: int = 0,
 ) -> Batches:
@@ -96,7 +98,7 @@ def shuffled(
 
 
 def in_order(
-    items: Items, batch_size: int, workers: int = 0, device: torch.device = torch.device("cpu")
+    items: Items, batch_size: int, workers: int = 0, device: torch.device = CPU
 ) -> Batches:
     """Batches that are not shuffled, for validation."""
     picks = BatchSampler(range(len(items)), batch_size, drop_last=False)

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 
 from palpate.data.annotations import SPLITS
 from palpate.data.cards import CARDS
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import LEARN, Item
 from palpate.data.prepare.record import Ledger, Record, write_json
+from palpate.data.release import release
 from palpate.data.splits import Item as Dealt
 from palpate.data.splits import deal
 
@@ -62,17 +62,10 @@ def annotate(
         "counts": {split: counts[split] for split in SPLITS if counts[split]},
         "images": len({item.image_name for item in items}),
         "seed": seed,
-        "generator": {"palpate": _version(), "converter": converter.version},
+        "generator": {"palpate": release(), "converter": converter.version},
     }
     ledger.finish(summary, records)
     _remove_abandoned(ledger, records)
-
-
-def _version() -> str:
-    try:
-        return version("palpate")
-    except PackageNotFoundError:  # run from its source, without being installed
-        return "not installed"
 
 
 def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict[str, str]:
@@ -91,9 +84,7 @@ def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict
                 undecided[item.image_name] = Dealt(item.image_name, item.group, size, pathology)
         if undecided:
             dealt |= deal(undecided.values(), seed=seed, fractions=_fractions(items, kind))
-    return {
-        item.mask_name: dealt.get(item.image_name) or str(item.split) for item in items
-    }
+    return {item.mask_name: dealt.get(item.image_name) or str(item.split) for item in items}
 
 
 def _fractions(items: Sequence[Item], kind: str | None) -> Mapping[str, float]:
