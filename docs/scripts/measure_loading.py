@@ -27,9 +27,9 @@ def rates(
 
 
 def rate(data: PromptedDataset, workers: int) -> tuple[float, float]:
-    """Samples a second by the clock, the start of the workers included, and by the processor.
+    """Samples a second by the clock, and by the time of the processor, all threads together.
 
-    The second counts this process alone, and is what to look at where others use the machine.
+    The second is what to look at where others use the machine.
     """
     start, busy = time.perf_counter(), time.process_time()
     read = sum(1 for _ in stream(data, workers=workers))
@@ -50,8 +50,8 @@ def main() -> None:
     print(f"{given.name}, {len(data)} samples of {given.size} x {given.size} pixels")
     with tempfile.TemporaryDirectory() as folder:
         for how, (by_clock, by_processor) in rates(data, given.workers, Path(folder)):
-            alone = f", {by_processor:5.0f} of processor time" if " 0 workers" in how else ""
-            print(f"{how:35} {by_clock:7.0f} a second{alone}", flush=True)
+            busy = f"{by_processor:5.0f} a second of processor time"
+            print(f"{how:35} {by_clock:7.0f} a second, {busy}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from palpate.data import batches, cached, load_data, stream
+from palpate.data.annotations import FileEntry
 from palpate.data.cache import _load
 
 from .conftest import noise, rectangle, save
@@ -130,6 +131,9 @@ def test_all_that_is_known_of_a_sample_stays_known(folder, tmp_path):
     plain, data = load(folder, prompt="all"), load(folder, prompt="all", cache=tmp_path / "cache")
     assert data.cases == plain.cases
     assert data.texts == plain.texts
+    told = [name for name in vars(FileEntry) if isinstance(vars(FileEntry)[name], property)]
+    for name in (*told, "image_name", "mask_name", "prompts", "group", "structure", "facts"):
+        assert getattr(data.entries[0], name) == getattr(plain.entries[0], name)
     assert_close(data.soft_mask(0), plain.soft_mask(0))
     equal(pickle.loads(pickle.dumps(data))[1], plain[1])
     assert [c.key for c in data.with_epoch(3).cases] == [c.key for c in plain.with_epoch(3).cases]
@@ -153,7 +157,7 @@ def test_several_processes_may_fill_one_folder(folder, tmp_path):
     assert not [*(tmp_path / "cache").rglob("*.partial")]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, 1, 3])
 def test_workers_give_the_same_samples_in_the_order_asked_for(workers, folder, tmp_path):
     data = load(folder, cache=tmp_path / "cache")
     state = torch.get_rng_state()
@@ -167,6 +171,26 @@ def test_batches_of_workers_are_those_without(folder):
     for one, other in zip(batches(data, 2), batches(data, 2, workers=1), strict=True):
         assert one.cases == other.cases
         assert torch.equal(one.images, other.images)
+
+
+def test_workers_read_ahead_so_far_and_stop_when_nobody_asks_any_more():
+    asked = []
+
+    class Numbers:
+        def __len__(self):
+            return 100
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return index
+
+    read = stream(Numbers(), workers=2, ahead=5)
+    assert asked == []
+    assert next(read) == 0
+    assert len(asked) <= 6
+    read.close()
+    assert len(asked) <= 6
+    assert list(stream(Numbers(), workers=3)) == list(range(100))
 
 
 def test_errors_of_workers_name_the_file(data_folder):

@@ -5,7 +5,9 @@ from PIL import Image
 from torch.testing import assert_close
 
 from palpate.data import from_hugging_face, load_data
+from palpate.pipeline.checking import check_data
 from palpate.pipeline.config import DataConfig
+from palpate.pipeline.looking import show_samples
 
 from .conftest import noise, rectangle
 
@@ -55,6 +57,15 @@ def test_options_of_load_data_hold(saved):
     assert data.cases[0].prompt == "thing"
     with pytest.raises(ValueError, match="appearance=None"):
         load_data(f"hf:{saved}", appearance="narrow-band")
+    with pytest.raises(ValueError, match=r"annotations='' for 'hf:.*got 'seed-0'"):
+        load_data(f"hf:{saved}", annotations="seed-0")
+
+
+def test_they_can_be_looked_at_and_checking_says_why_it_cannot(saved, tmp_path):
+    sheet = show_samples(f"hf:{saved}", out=tmp_path / "sheet.png", split="val", count=2)
+    assert Image.open(sheet).width > 100
+    with pytest.raises(ValueError, match=r"got 'hf:me/polyps', which has no folder to check"):
+        check_data(["hf:me/polyps"])
 
 
 def test_a_folder_of_images_with_metadata_is_one_too(tmp_path):

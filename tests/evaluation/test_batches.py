@@ -20,14 +20,21 @@ def test_windows_cover_everything_once_and_in_order(count, size):
 def test_a_window_is_parted_by_size_and_nothing_else():
     data = [blob(0), blob(1, 24, 20), blob(2), blob(3, 20, 24)]
     cases = list_cases(data)
-    batches = load(data, cases, range(4), CPU)
+    batches = list(load(data, cases, [range(4)], CPU))
     assert [batch.keys for batch in batches] == [("k0", "k2"), ("k1",), ("k3",)]
     assert torch.equal(batches[0].images[1], data[2].image)
     assert torch.equal(batches[0].masks[1], data[2].mask)
 
 
+@pytest.mark.parametrize("workers", [0, 3])
+def test_windows_follow_one_another_whoever_reads_them(workers):
+    data = blobs(5)
+    batches = load(data, list_cases(data), [[4, 0], [], [2]], CPU, workers)
+    assert [batch.keys for batch in batches] == [("k4", "k0"), ("k2",)]
+
+
 def test_selecting_keeps_images_masks_and_prompts_together():
-    (batch,) = load(blobs(4), list_cases(blobs(4)), range(4), CPU)
+    (batch,) = load(blobs(4), list_cases(blobs(4)), [range(4)], CPU)
     some = select(batch, [2, 1, 0])
     assert some.prompts == (blob(2).case.prompt, blob(1).case.prompt, blob(0).case.prompt)
     for position, index in enumerate([2, 1, 0]):

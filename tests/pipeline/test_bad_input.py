@@ -105,7 +105,13 @@ def test_folder_of_a_run_with_other_settings(recipe):
     refused(recipe, r"epochs: 2 there, 3 now", train__settings__epochs=3, **small)
     assert read_rows(config.folder / "rows").equals(before)
     # What changes no number may change.
-    run(read_config(recipe(evaluate__batch_size=3, name="renamed", **small)))
+    free = {
+        "evaluate__batch_size": 3,
+        "evaluate__workers": 2,
+        "train__settings__workers": 2,
+        "data__cache": str(config.folder.parent / "cache"),
+    }
+    run(read_config(recipe(name="renamed", **free, **small)))
 
 
 def test_checkpoint_of_another_base(recipe, clipseg, tmp_path):

@@ -1,11 +1,22 @@
 """Recipes that train on some data sets and attack others."""
 
 import shutil
+from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
+from palpate.data.prepare import prepare
+from palpate.evaluation import read_rows
 from palpate.pipeline.config import config_from
+from palpate.pipeline.run import run
 from palpate.pipeline.stages import load_splits
+
+from ..data.prepare import official
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "cross-polyp.yaml"
+TESTED = ["CVC-300", "CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "Kvasir"]
 
 
 @pytest.fixture
@@ -60,3 +71,23 @@ def test_another_division(root):
 def test_unknown_sets_are_refused_before_any_work(data, message):
     with pytest.raises(ValueError, match=message):
         recipe(**data)
+
+
+def test_pranets_protocol_from_its_archives_to_a_table_by_test_set(values, tmp_path):
+    official.pranet(tmp_path / "source")
+    prepare("pranet", tmp_path / "source", tmp_path / "data", workers=1)
+    recipe = yaml.safe_load(RECIPE.read_text())
+    recipe["data"] |= {"root": str(tmp_path / "data"), "size": 32, "cache": str(tmp_path / "cache")}
+    recipe["model"] |= {"name": values["model"]["name"], "width": 4}
+    recipe["train"]["settings"] |= {"epochs": 2}
+    recipe["evaluate"] |= {"attacks": {"fgsm": {}}, "epsilon_255": [2], "sanity_samples": 0}
+    config = config_from(recipe | {"out": str(tmp_path / "run")})
+    splits = load_splits(config)
+    assert [sorted(set(sets(data))) for data in splits.taught] == [
+        ["CVC-ClinicDB", "Kvasir"], ["CVC-ClinicDB"],
+    ]  # fmt: skip
+    page = run(config)
+    assert sorted(set(read_rows(config.folder / "rows")["dataset"])) == TESTED
+    table = pd.read_csv(config.folder / "tables" / "main.csv")
+    assert all(table.astype(str).eq(name).any(axis=None) for name in TESTED)
+    assert all(name in page.read_text() for name in TESTED)

@@ -166,7 +166,15 @@ def test_other_data_in_the_same_folder_are_refused(
         tune(model_folder, train_data, other_data(data_root, **changes), tmp_path)
 
 
-def test_how_many_processes_load_images_may_change(model_folder, train_data, val_data, tmp_path):
+def test_how_many_threads_read_images_changes_no_weight(
+    model_folder, train_data, val_data, tmp_path
+):
+    tune(model_folder, train_data, val_data, tmp_path / "none")
+    tune(model_folder, train_data, val_data, tmp_path / "some", workers=2)
+    same_tensors(tensors(tmp_path / "none"), tensors(tmp_path / "some"))
+
+
+def test_how_many_threads_read_images_may_change(model_folder, train_data, val_data, tmp_path):
     tune(model_folder, train_data, val_data, tmp_path)
     tune(model_folder, train_data, val_data, tmp_path, workers=2, stop_after=1)
 

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from palpate.data import Augmentation
 from palpate.models import ADAPTERS, adapter_state, load_model
-from palpate.training.batches import loader
+from palpate.training.batches import shuffled
 from palpate.training.train import TrainingImages
 from palpate.training.validation import score
 
@@ -60,7 +60,7 @@ def test_prompts_are_drawn_anew_in_every_epoch(train_data):
     def prompts(epoch):
         return [
             prompt
-            for batch in loader(TrainingImages(train_data), epoch, batch_size=4, seed=0)
+            for batch in shuffled(TrainingImages(train_data), epoch, batch_size=4, seed=0)
             for prompt in batch.prompts
         ]
 

@@ -97,7 +97,7 @@ def show(
     """Draw a contact sheet: images with the outlines of their masks and their prompts.
 
     Args:
-        name: Data set, by name or by folder.
+        name: Data set, by name, by folder or `hf:NAME_OR_DIR`.
         root: Folder that holds it; by default $PALPATE_DATA, or else data/.
         out: PNG to write; by default NAME-SPLIT.png here.
         split: train, val or test.

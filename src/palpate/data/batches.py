@@ -12,20 +12,20 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of consecutive samples; a new one starts where the size of the images changes.
 
-    No more than one batch is held at a time.
+    No more than one batch is held at a time, and with workers as many samples that come next.
 
     Args:
         data: Gives the samples.
         batch_size: The most samples in a batch.
         indices: Which samples, in this order; by default all.
-        workers: Processes that read ahead, see :func:`stream`.
+        workers: Threads that read ahead, see :func:`stream`.
 
     Raises:
         ValueError: If ``batch_size`` is not positive, or ``workers`` negative.
     """
     if batch_size < 1:
         raise ValueError(f"Expected batch_size >= 1, got {batch_size}.")
-    return _batches(stream(data, indices, workers), batch_size)
+    return _batches(stream(data, indices, workers, ahead=batch_size), batch_size)
 
 
 def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[Batch]:

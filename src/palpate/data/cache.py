@@ -94,6 +94,10 @@ class _CachedEntry:
         return self.entry.structure
 
     @property
+    def dataset(self) -> str | None:
+        return self.entry.dataset
+
+    @property
     def facts(self) -> Mapping[str, str]:
         return self.entry.facts
 
@@ -146,12 +150,14 @@ def _unpacked(kept: mmap.mmap) -> _Pair | None:
         values: NDArray[Any] = np.frombuffer(
             view, np.uint8 if is_short else np.float32, 3 * area, _HEADER.size
         )
-        image = torch.from_numpy(values.astype(np.float32)).reshape(3, height, width)
+        image = values.astype(np.float32).reshape(3, height, width)
         mask = torch.from_numpy(np.frombuffer(view, np.bool_, area, _HEADER.size + pixels).copy())
         del values
     finally:
         view.release()
-    return _Pair(image.div_(255) if is_short else image, mask.reshape(1, height, width))
+    if is_short:
+        image /= np.float32(255)
+    return _Pair(torch.from_numpy(image), mask.reshape(1, height, width))
 
 
 def _keep(path: Path, pair: _Pair) -> None:

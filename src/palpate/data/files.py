@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _FAILURES = (
     OSError,
@@ -15,6 +15,10 @@ _FAILURES = (
     struct.error,
     Image.DecompressionBombError,
 )
+
+
+class Unreadable(ValueError):  # noqa: N818
+    """A file that could not be decoded, named in the message."""
 
 
 @contextmanager
@@ -35,8 +39,14 @@ def naming(path: Path | str) -> Iterator[None]:
     """Turn any failure to decode into one error that says which file it was."""
     try:
         yield
+    except Unreadable:  # named already, by whoever opened it for us
+        raise
+    except UnidentifiedImageError as error:
+        raise Unreadable(
+            f"Expected a readable image in {path}, but it is empty or of no known format."
+        ) from error
     except _FAILURES as error:
-        raise ValueError(f"Expected a readable image in {path}, but: {error}.") from error
+        raise Unreadable(f"Expected a readable image in {path}, but: {error}.") from error
 
 
 def file_name(picture: Image.Image) -> str:

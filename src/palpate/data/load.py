@@ -71,6 +71,7 @@ def load_data(
     if name.startswith(PREFIX):
         place, options = parse_name(name)
         _refuse_appearance(name, appearance)
+        _refuse_annotations(name, annotations)
         return from_hugging_face(
             place, split=split, size=size, prompt=prompt, override_prompt=override_prompt,
             seed=seed, limit=limit, check=check, options=options,
@@ -87,6 +88,7 @@ def load_data(
         raise ValueError(f"Expected size >= 1 pixel, got {size}.")
     policy = PromptPolicy(prompt, override_prompt, seed)
     if name in PHANTOMS:
+        _refuse_annotations(name, annotations)
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
         return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
     _refuse_appearance(name, appearance)
@@ -99,6 +101,14 @@ def _refuse_appearance(name: str, appearance: str | None) -> None:
         raise ValueError(
             f"Expected appearance=None for {name!r}, got {appearance!r}: only phantoms "
             f"({', '.join(PHANTOMS)}) can be drawn in another appearance."
+        )
+
+
+def _refuse_annotations(name: str, annotations: str) -> None:
+    if annotations:
+        raise ValueError(
+            f"Expected annotations='' for {name!r}, got {annotations!r}: only a folder can have "
+            "several divisions."
         )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from palpate.data.cards import CARDS, Card
 from palpate.data.dataset import DatasetSpec
+from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.load import ROOT_VARIABLE, data_folder, data_root
 from palpate.data.phantoms import PHANTOMS
 from palpate.data.sets import DATASETS
@@ -43,6 +44,12 @@ def locate(name: str, root: Path | None = None) -> Located:
         raise ValueError(
             f"Expected a data set of files, got {name!r}, whose images are drawn as they are asked "
             "for: there is nothing to check or to split."
+        )
+    if name.startswith(HF):
+        raise ValueError(
+            f"Expected a data set of files, got {name!r}, which has no folder to check or to "
+            "split: every sample of such a set is opened when a run loads it, and `palpate data "
+            "show` shows them."
         )
     if name == _OWN:
         return _at(data_root(root))

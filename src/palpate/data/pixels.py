@@ -6,8 +6,9 @@ transparency is composited over black; of several frames the first counts.
 
 Masks. Colour becomes luminance. A pixel is foreground from half the range of its file type on (128
 of 255, 32768 of 65535), which undoes the ringing of JPEG; a lossless file with no values but 0 and
-1 means just that. A lossless mask that is not empty but stays below half range is refused, for it
-would be read as empty without a word. A mask of another size than its image is resized to it.
+1 means just that. A mask that is not empty but stays below half range is refused, for it would be
+read as empty without a word; in a lossy one values below an eighth of the range are noise. A mask
+of another size than its image is resized to it.
 """
 
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 from palpate.data.files import file_name, naming, opened
 from palpate.data.upright import check_shapes, orientations, turned
 
-_LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
 
 
 def read_pair(
@@ -117,14 +118,14 @@ def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
     """
     values, top = _gray(drawing)
     threshold, brightest = (top + 1) // 2, int(values.max())
-    if drawing.format not in _LOSSY:
-        if brightest == 1:
-            threshold = 1
-        elif 0 < brightest < threshold:
-            raise ValueError(
-                f"expected a mask with foreground at {top} (or 0 and 1 only), got values up to "
-                f"{brightest}. If it is a label map, write one binary mask per structure"
-            )
+    is_lossy = drawing.format in LOSSY
+    if brightest == 1 and not is_lossy:
+        threshold = 1
+    elif (threshold // 4 if is_lossy else 0) < brightest < threshold:
+        raise ValueError(
+            f"expected a mask with foreground at {top} (or 0 and 1 only), got values up to "
+            f"{brightest}. If it is a label map, write one binary mask per structure"
+        )
     result: NDArray[np.bool_] = values >= threshold
     return result
 
@@ -140,10 +141,13 @@ def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tens
     upright = plain(picture, orientation)
     if size is not None:
         upright = upright.resize((size, size), Image.Resampling.BILINEAR)
-    values = torch.from_numpy(np.array(upright, dtype=np.float32))
     if upright.mode == "F":
+        values = torch.from_numpy(np.array(upright, dtype=np.float32))
         return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
-    return values.permute(2, 0, 1).contiguous() / 255
+    # In numpy, for torch would start threads of its own in each of those that read ahead.
+    channels = np.ascontiguousarray(np.moveaxis(np.asarray(upright), -1, 0)).astype(np.float32)
+    channels /= np.float32(255)
+    return torch.from_numpy(channels)
 
 
 def _is_deep(picture: Image.Image) -> bool:

@@ -115,7 +115,7 @@ def _members(part: PromptedDataset) -> tuple[_Member, ...]:
     return tuple(
         _Member(
             entry,
-            spec.name,
+            getattr(entry, "dataset", None) or spec.name,
             getattr(entry, "structure", None) or spec.structure(entry.mask_name),
             getattr(entry, "group", None) or spec.group(entry.image_name),
         )

@@ -6,10 +6,11 @@ uninterrupted one, so that even rounding is the same.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 import torch
 
-from palpate.data import Samples
+from palpate.data import Samples, stream
 from palpate.data.sample import Batch, Case, Sample, collate
 
 
@@ -48,18 +49,32 @@ def windows(count: int, batch_size: int) -> Iterator[range]:
 
 
 def load(
-    data: Samples, cases: Sequence[Case], indices: Sequence[int], device: torch.device
-) -> list[Batch]:
-    """The samples as one batch per image size, sizes in the order they come.
+    data: Samples,
+    cases: Sequence[Case],
+    windows: Sequence[Sequence[int]],
+    device: torch.device,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """The samples of one window after the other: a batch per image size, in the order they come.
+
+    Args:
+        data: Gives the samples.
+        cases: What is known about all of them.
+        windows: Indices of the samples.
+        device: Where the batches go.
+        workers: Threads that read ahead, see :func:`palpate.data.stream`.
 
     Raises:
         ValueError: If a sample is not what ``cases`` announced, or its pixels are out of range.
     """
-    by_size: dict[tuple[int, ...], list[Sample]] = {}
-    for index in indices:
-        sample = _checked(data[index], cases[index])
-        by_size.setdefault(tuple(sample.image.shape), []).append(sample)
-    return [_move(collate(samples), device) for samples in by_size.values()]
+    ahead = max(map(len, windows), default=1)
+    read = stream(data, chain.from_iterable(windows), workers, ahead)
+    for window in windows:
+        by_size: dict[tuple[int, ...], list[Sample]] = {}
+        for index, sample in zip(window, islice(read, len(window)), strict=True):
+            checked = _checked(sample, cases[index])
+            by_size.setdefault(tuple(sample.image.shape), []).append(checked)
+        yield from (_move(collate(samples), device) for samples in by_size.values())
 
 
 def select(batch: Batch, positions: Sequence[int]) -> Batch:

@@ -45,6 +45,7 @@ def evaluate(
     limit: int | None = None,
     examples: ExampleStore | None = None,
     fingerprint: Fingerprint | None = None,
+    workers: int = 0,
     progress: Progress = silent,
     stage: str = "attacks",
 ) -> pd.DataFrame:
@@ -75,6 +76,7 @@ def evaluate(
         limit: Only the first so many samples.
         examples: Where to keep the images of a few samples.
         fingerprint: Whatever else the rows depend on, e.g. the hash of a checkpoint's file.
+        workers: Threads that read the next images meanwhile; ``data`` must allow that.
         progress: Told after each batch and trial how many rows there are and what was just done.
         stage: What progress calls this.
 
@@ -101,10 +103,12 @@ def evaluate(
         staging = None if protocol == SOUND else Staging(data, all_cases, protocol, seed)
         run = _Run(bench, cases, trials, store, examples, staging)
         portions = Portions(batch_size)
-        for window in windows(len(cases), batch_size):
-            lacking = [i for i in window if any(run.misses(cases[i], t) for t in trials)]
-            for batch in load(data, cases, lacking, device_of(model)):
-                run.batch(batch, portions, partial(progress, stage))
+        lacking = [
+            [i for i in window if any(run.misses(cases[i], t) for t in trials)]
+            for window in windows(len(cases), batch_size)
+        ]
+        for batch in load(data, cases, lacking, device_of(model), workers):
+            run.batch(batch, portions, partial(progress, stage))
         store.flush()
         return run.table(read_rows(folder))
 

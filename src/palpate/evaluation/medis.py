@@ -44,6 +44,7 @@ def evaluate_medis(
     batch_size: int = 8,
     limit: int | None = None,
     fingerprint: Fingerprint | None = None,
+    workers: int = 0,
     progress: Progress = silent,
     stage: str = "MedIS",
 ) -> pd.DataFrame:
@@ -75,6 +76,7 @@ def evaluate_medis(
         batch_size: Images at once, each once for every loss; halved where memory runs out.
         limit: Only the first so many samples; targets are chosen from these, too.
         fingerprint: Whatever else the lines depend on.
+        workers: Threads that read the next images meanwhile; ``data`` must allow that.
         progress: Told after each batch and target how many lines there are.
         stage: What progress calls this.
 
@@ -112,19 +114,21 @@ def evaluate_medis(
         wanted = [bench.identify(c, t, loss) for c in cases for t in targets for loss in named]
         done = sum(map(store.done, wanted))
         portions = Portions(batch_size)
-        for window in windows(len(cases), batch_size):
-            lacking = [i for i in window if bench.misses(store, cases[i], targets)]
-            for batch in load(data, cases, lacking, device_of(model)):
-                for target in targets:
-                    work = partial(bench.press, batch, target)
-                    places = [
-                        place
-                        for place, case in enumerate(batch.cases)
-                        if bench.misses(store, case, [target])
-                    ]
-                    found = portions.run(work, places)
-                    done += store.add([line for lines in found for line in lines])
-                    progress(stage, done, len(wanted), target)
+        lacking = [
+            [i for i in window if bench.misses(store, cases[i], targets)]
+            for window in windows(len(cases), batch_size)
+        ]
+        for batch in load(data, cases, lacking, device_of(model), workers):
+            for target in targets:
+                work = partial(bench.press, batch, target)
+                places = [
+                    place
+                    for place, case in enumerate(batch.cases)
+                    if bench.misses(store, case, [target])
+                ]
+                found = portions.run(work, places)
+                done += store.add([line for lines in found for line in lines])
+                progress(stage, done, len(wanted), target)
         return _in_order(store.frame(), wanted)
 
 

@@ -40,6 +40,7 @@ def evaluate_texts(
     limit: int | None = None,
     at_once: int = 32,
     fingerprint: Fingerprint | None = None,
+    workers: int = 0,
     progress: Progress = silent,
     stage: str = "texts",
 ) -> pd.DataFrame:
@@ -68,6 +69,7 @@ def evaluate_texts(
         limit: Only the first so many samples; texts are still borrowed from all.
         at_once: Texts decoded together, to bound memory.
         fingerprint: Whatever else the rows depend on.
+        workers: Threads that read the next images meanwhile; ``data`` must allow that.
         progress: Told after each sample how many are done.
         stage: What progress calls this.
 
@@ -95,10 +97,12 @@ def evaluate_texts(
         stack.enter_context(frozen(model))
         store = stack.enter_context(RowStore(folder, made_of))
         run = _Run(bench, cases, sources, trials, read_rows(folder))
+        lacking = [index for index in range(len(cases)) if run.lacks(index)]
+        samples = load(data, cases, [[index] for index in lacking], device_of(model), workers)
         for index, case in enumerate(cases):
-            if run.lacks(index):
-                (sample,) = load(data, cases, [index], device_of(model))
-                store.add([result.row for result in run.press(index, sample, model, at_once)])
+            if index in lacking:
+                pressed = run.press(index, next(samples), model, at_once)
+                store.add([result.row for result in pressed])
             progress(stage, index + 1, len(cases), case.key)
         store.flush()
         return run.table(read_rows(folder))

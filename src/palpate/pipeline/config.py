@@ -200,6 +200,8 @@ class EvaluateConfig:
     """Radii under the protocol `paper`, in units of the normalised image."""
     batch_size: int = 16
     """Images attacked at a time; changes nothing but speed and memory."""
+    workers: int = 1
+    """Threads that read the next images meanwhile; 0 for none. Changes no number."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic during the attack; scores are always computed in fp32."""
     examples: int = 4
@@ -212,6 +214,10 @@ class EvaluateConfig:
     """An attack succeeds where it takes the DSC from above tau to tau or below."""
     tolerance: float = 2.0
     """Tolerance of the normalised surface Dice, in pixels."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"Expected workers >= 0, got {self.workers}.")
 
     @property
     def choices(self) -> Choices:

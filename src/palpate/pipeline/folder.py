@@ -12,8 +12,9 @@ from palpate.pipeline.config import RunConfig, plain, read_config, write_config
 
 # What may differ between two calls of the same run: it changes no number.
 _FREE = (
-    "out", "name", "model.device", "model.build.cache", "model.checkpoint", "data.root",
-    "evaluate.batch_size", "evaluate.examples", "evaluate.sanity_samples",
+    "out", "name", "model.device", "model.build.cache", "model.build.training.workers",
+    "model.checkpoint", "data.root", "data.cache", "train.settings.workers",
+    "evaluate.batch_size", "evaluate.workers", "evaluate.examples", "evaluate.sanity_samples",
 )  # fmt: skip
 
 

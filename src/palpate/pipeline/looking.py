@@ -6,6 +6,7 @@ import torch
 
 from palpate.data import DATASETS, PromptedDataset, load_data
 from palpate.data.cards import CARDS
+from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.locate import locate
 from palpate.data.splits import is_pool
 from palpate.randomness import generator
@@ -26,7 +27,7 @@ def show_samples(
     """Draw a contact sheet of images picked by the seed, each with all of its masks.
 
     Args:
-        name: Data set, by name or folder; a pool or phantoms, too.
+        name: Data set, by name or folder; a pool, phantoms or ``hf:...``, too.
         root: Folder that holds named data sets.
         out: PNG to write; by default called after the data set and the split.
         split: ``train``, ``val`` or ``test``.
@@ -64,6 +65,9 @@ def show_samples(
 
 
 def _load(name: str, root: Path | None, **options: object) -> tuple[str, PromptedDataset]:
+    if name.startswith(HF):
+        data = load_data(name, root, check=False, **options)  # type: ignore[arg-type]
+        return data.spec.name, data
     if is_pool(name) or name in DATASETS:
         return name, load_data(name, root, check=False, **options)  # type: ignore[arg-type]
     found = locate(name, root)

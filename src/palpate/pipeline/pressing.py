@@ -32,6 +32,7 @@ def press(config: RunConfig, model: PixelModel, splits: Splits, progress: Progre
         out=config.folder / "rows",
         seed=seed,
         batch_size=wanted.batch_size,
+        workers=wanted.workers,
         protocol=wanted.choices.protocol,
         precision=wanted.precision,
         tolerance=wanted.tolerance,
@@ -62,6 +63,7 @@ def press_texts(
         seed=config.seed,
         tolerance=wanted.tolerance,
         tau=wanted.tau,
+        workers=wanted.workers,
         progress=progress,
     )
 
@@ -80,6 +82,7 @@ def press_medis(
             out=config.folder / "medis",
             seed=config.seed,
             batch_size=config.evaluate.batch_size,
+            workers=config.evaluate.workers,
             progress=progress,
             **settings,
         )
@@ -106,6 +109,7 @@ def score_baseline(
         out=config.folder / "baseline",
         seed=config.seed,
         batch_size=config.evaluate.batch_size,
+        workers=config.evaluate.workers,
         tolerance=config.evaluate.tolerance,
         tau=config.evaluate.tau,
         progress=progress,

@@ -1,16 +1,21 @@
 """What a training step is fed, in an order that only the seed and the epoch decide."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from itertools import chain, islice
+from typing import NamedTuple, Protocol, TypeAlias, final, runtime_checkable
 
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler
 
-from palpate.data import PromptedDataset
+from palpate.data import PromptedDataset, stream
 from palpate.data.pool import PooledDataset
 from palpate.randomness import generator
+
+CPU = torch.device("cpu")
 
 AnyData: TypeAlias = PromptedDataset | PooledDataset
 
@@ -24,26 +29,80 @@ class TrainingBatch(NamedTuple):
 
 
 @runtime_checkable
+class Items(Protocol):
+    """Training items by number, each a batch of one without its first axis."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> TrainingBatch: ...
+
+
+@runtime_checkable
 class Epochs(Protocol):
     """Training data that can be drawn anew for every epoch."""
 
     def __len__(self) -> int: ...
 
-    def with_epoch(self, epoch: int) -> Dataset[TrainingBatch]: ...
+    def with_epoch(self, epoch: int) -> Items: ...
 
 
-def loader(
-    data: Epochs, epoch: int, batch_size: int, seed: int, workers: int = 0
-) -> DataLoader[TrainingBatch]:
-    """Shuffled batches of an epoch."""
+@final
+@dataclass(frozen=True)
+class Batches:
+    """Batches of one pass over items, as often as it is gone over.
+
+    Attributes:
+        items: Where they are from.
+        picks: Numbers of the items of each batch.
+        workers: Threads that read ahead, see :func:`palpate.data.stream`.
+        device: Where the batches go.
+    """
+
+    items: Items
+    picks: tuple[tuple[int, ...], ...]
+    workers: int = 0
+    device: torch.device = CPU
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        ahead = max(map(len, self.picks), default=1)
+        read = stream(self.items, chain.from_iterable(self.picks), self.workers, ahead)
+        for pick in self.picks:
+            batch = stack(list(islice(read, len(pick))))
+            yield TrainingBatch(
+                batch.inputs.to(self.device), batch.prompts, batch.masks.to(self.device)
+            )
+
+
+def shuffled(
+    data: Epochs,
+    epoch: int,
+    batch_size: int,
+    seed: int,
+    *,
+    workers: int = 0,
+    device: torch.device = CPU,
+    processes: int = 1,
+    process: int = 0,
+) -> Batches:
+    """Batches of an epoch in the order that seed and epoch draw; of several processes, one's share.
+
+    Every process has as many batches, all of one size: they go round to the first samples again.
+    """
     order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).tolist()
-    return DataLoader(
-        data.with_epoch(epoch),
-        batch_size=batch_size,
-        sampler=order,
-        collate_fn=stack,
-        num_workers=workers,
-    )
+    sampler = BatchSampler(order, batch_size, drop_last=False)
+    picks = BatchSamplerShard(sampler, processes, process) if processes > 1 else sampler
+    return Batches(data.with_epoch(epoch), tuple(map(tuple, picks)), workers, device)
+
+
+def in_order(
+    items: Items, batch_size: int, workers: int = 0, device: torch.device = CPU
+) -> Batches:
+    """Batches that are not shuffled, for validation."""
+    picks = BatchSampler(range(len(items)), batch_size, drop_last=False)
+    return Batches(items, tuple(map(tuple, picks)), workers, device)
 
 
 def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from palpate.models import VLSM, load_vlsm, write_model
 from palpate.progress import Progress, silent
-from palpate.training.batches import AnyData, identity, stack
+from palpate.training.batches import AnyData, identity, in_order
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
 from palpate.training.train import TrainingImages
@@ -106,9 +106,7 @@ def _tapped(model: VLSM, images: Tensor) -> list[Tensor]:
 def _agreement(pupil: nn.Module, data: TrainingImages, settings: TrainingSettings) -> float:
     """Mean cosine of the angle between mapped and wanted hidden states."""
     device, found = next(pupil.parameters()).device, []
-    for start in range(0, len(data), settings.batch_size):
-        indices = range(start, min(start + settings.batch_size, len(data)))
-        batch = stack([data[i] for i in indices])
+    for batch in in_order(data, settings.batch_size, settings.workers):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             differences = pupil(batch.inputs.to(device), batch.prompts)
         # Of normalised vectors: |a - b|^2 / d = 2 - 2 cos.

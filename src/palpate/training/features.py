@@ -8,6 +8,7 @@ the current batch is in memory.
 import json
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from palpate.data import Case, collate
+from palpate.data import Case, collate, stream
 from palpate.models import VLSM
 from palpate.models.adapters import adapter_state
 from palpate.models.weights import read_json, write_text
@@ -68,6 +69,7 @@ def cache_features(
     *,
     batch_size: int = 16,
     precision: Precision = "fp32",
+    workers: int = 0,
     progress: Progress = silent,
 ) -> CachedFeatures:
     """Compute the tapped hidden states of every image, or find them computed.
@@ -79,6 +81,7 @@ def cache_features(
             and weights.
         batch_size: Images per forward pass.
         precision: ``"bf16"`` runs the tower in bfloat16.
+        workers: Threads that read images ahead.
         progress: Told about every batch.
 
     Raises:
@@ -92,7 +95,7 @@ def cache_features(
         first.setdefault(_image(case), index)
     described = {"made of": _describe(model, data, precision)}
     if not _is_complete(folder, described):
-        _compute(model, data, first, folder, batch_size, precision, progress)
+        _compute(model, data, first, folder, batch_size, precision, workers, progress)
         write_text(json.dumps(described), folder / "features.json")
     row = {image: number for number, image in enumerate(first)}
     return CachedFeatures(data, folder, row)
@@ -105,6 +108,7 @@ def _compute(
     folder: Path,
     batch_size: int,
     precision: Precision,
+    workers: int,
     progress: Progress,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,9 +120,10 @@ def _compute(
     _make(folder / "features.npy", np.float16, shape)
     _make(folder / "masks.npy", np.bool_, (len(data), 1, side, side))
     row = {index: number for number, index in enumerate(first.values())}
+    read = stream(data, workers=workers, ahead=batch_size)
     for start in range(0, len(data), batch_size):
         indices = range(start, min(start + batch_size, len(data)))
-        batch = collate([data[i] for i in indices])
+        batch = collate(list(islice(read, batch_size)))
         _write(folder / "masks.npy", list(indices), batch.masks.numpy())
         new = [n for n, i in enumerate(indices) if i in row]
         if new:

@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from palpate.models.weights import write_text
 from palpate.progress import Progress, silent
-from palpate.training.batches import Epochs, loader
+from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
 from palpate.training.schedule import warmup_cosine
 from palpate.training.settings import TrainingSettings
@@ -147,16 +146,19 @@ def _accelerator(settings: TrainingSettings, folder: Path, done: Progressed) -> 
     return accelerator
 
 
-def _share(accelerator: Accelerator, data: Epochs, epoch: int, settings: TrainingSettings) -> Any:
+def _share(
+    accelerator: Accelerator, data: Epochs, epoch: int, settings: TrainingSettings
+) -> Batches:
     """This process's batches of an epoch, on its device."""
-    batches = loader(data, epoch, settings.batch_size, settings.seed, settings.workers)
-    # Not accelerator.prepare, which would keep the samples of every epoch until the end.
-    return prepare_data_loader(
-        batches,
-        accelerator.device,
-        accelerator.num_processes,
-        accelerator.process_index,
-        put_on_device=True,
+    return shuffled(
+        data,
+        epoch,
+        settings.batch_size,
+        settings.seed,
+        workers=settings.workers,
+        device=accelerator.device,
+        processes=accelerator.num_processes,
+        process=accelerator.process_index,
     )
 
 

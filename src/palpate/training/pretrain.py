@@ -44,7 +44,14 @@ def pretrain(
     model = load_vlsm(built, device)
     work = out / "work"
     cached, held_out = (
-        cache_features(model, part, work / name, precision=settings.precision, progress=progress)
+        cache_features(
+            model,
+            part,
+            work / name,
+            precision=settings.precision,
+            workers=settings.workers,
+            progress=progress,
+        )
         for name, part in (("train", data), ("val", validation))
     )
     for part in (model.net.clip.text_model, model.net.clip.text_projection, model.net.decoder):

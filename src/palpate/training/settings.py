@@ -52,7 +52,7 @@ class TrainingSettings:
     seed: int = 0
     """Of order, prompts, augmentation and fresh weights."""
     workers: int = 0
-    """Processes that load images; 0 loads in the training process."""
+    """Threads that read images while the model learns; 0 reads when a batch is needed."""
     trackers: tuple[str, ...] = ()
     """Trackers known to accelerate: tensorboard, wandb, mlflow, ..."""
 

@@ -95,5 +95,10 @@ def _validation(
 ) -> Callable[[nn.Module], dict[str, float]]:
     items = TrainingImages(data)
     return lambda module: score(
-        module, items, model.threshold_logit, settings.batch_size, settings.precision
+        module,
+        items,
+        model.threshold_logit,
+        settings.batch_size,
+        settings.precision,
+        settings.workers,
     )

@@ -1,25 +1,20 @@
 """How good a model is on held-out samples: mean DSC and IoU over images."""
 
-from collections.abc import Sized
-from typing import Protocol, runtime_checkable
-
 import torch
 from torch import nn
 
 from palpate import overlap
-from palpate.training.batches import TrainingBatch, stack
-
-
-@runtime_checkable
-class Items(Sized, Protocol):
-    """Training items by number."""
-
-    def __getitem__(self, index: int) -> TrainingBatch: ...
+from palpate.training.batches import Items, in_order
 
 
 @torch.no_grad()
 def score(
-    model: nn.Module, data: Items, threshold_logit: float, batch_size: int, precision: str = "fp32"
+    model: nn.Module,
+    data: Items,
+    threshold_logit: float,
+    batch_size: int,
+    precision: str = "fp32",
+    workers: int = 0,
 ) -> dict[str, float]:
     """Mean DSC and IoU per image at the network's size.
 
@@ -29,6 +24,7 @@ def score(
         threshold_logit: A pixel is foreground above it.
         batch_size: Items per forward pass.
         precision: ``"bf16"`` runs the forward pass in bfloat16.
+        workers: Threads that read items ahead.
 
     Raises:
         ValueError: If there are no items.
@@ -38,8 +34,7 @@ def score(
         raise ValueError("Nothing to validate on: the validation split is empty.")
     device = next(model.parameters()).device
     dice, iou = [], []
-    for start in range(0, len(data), batch_size):
-        batch = stack([data[i] for i in range(start, min(start + batch_size, len(data)))])
+    for batch in in_order(data, batch_size, workers):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = model(batch.inputs.to(device), batch.prompts)
         logits = logits.float().cpu()

@@ -47,7 +47,12 @@ def train_whole(
         model,
         TrainingImages(data),
         lambda module: score(
-            module, held_out, model.threshold_logit, settings.batch_size, settings.precision
+            module,
+            held_out,
+            model.threshold_logit,
+            settings.batch_size,
+            settings.precision,
+            settings.workers,
         ),
         settings,
         out / "work",

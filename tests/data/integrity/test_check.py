@@ -264,7 +264,7 @@ def test_entries_that_lead_outside_are_not_followed(folder):
 def test_the_official_number_of_images(folder):
     folder.write()
     found = locate(str(folder.path))
-    card = Card("Set", "CC0", "https://example.org", "Doe, 2020", {"train": 3, "all": 12}, "", "")
+    card = Card("Set", "CC0", "https://example.org", "Doe, 2020", {"train": 6, "all": 12}, "", "")
     (report,) = check_sets([Wanted(found.folder, found.spec, card)]).sets
     assert only(report, "counts").message.endswith("all 9 instead of 12.")
 

@@ -167,10 +167,23 @@ def test_missing_facts_are_named(public):
         found(public)
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("database_split/subgroup_testing.txt", ValueError, r"subgroup_testing\.txt: no patient"),
+        ("database_nifti/patient0001/Info_2CH.cfg", FileNotFoundError, r"Info_2CH\.cfg \(empty\)"),
+    ],
+)
+def test_files_of_facts_that_were_cut_off_are_named(name, error, message, public):
+    (public / name).write_text("")
+    with pytest.raises(error, match=message):
+        found(public)
+
+
 def test_a_patient_in_no_or_two_subgroups_is_named(public):
     file = public / "database_split" / "subgroup_training.txt"
     file.write_text("patient0003\n")
-    with pytest.raises(ValueError, match=r"some in several \(1\):\n  patient0003: t"):
+    with pytest.raises(ValueError, match=r"some in several or none \(1\):\n  patient0003: t"):
         found(public)
     file.write_text("")
     with pytest.raises(ValueError, match=r"Expected every patient .*\(1\):\n  patient0001"):

@@ -173,6 +173,8 @@ def test_masks_turn_with_the_orientation_of_the_image(as_displayed, tmp_path):
         ),
         ([image(1, "a.png")], [thing(3, 2, [BOX])], "annotation 3: image 2, category 1"),
         ([image(1, "a.png"), image(1, "b.png")], [], "image: ids are missing or not unique"),
+        ([image([1], "a.png")], [], "image: ids are missing or not unique"),
+        ([image(1, "a.png")], [thing(1, [1], [BOX])], "annotation 1: image None, category 1"),
         ([image(1, "a.png")], [thing(1, 1, [])], r"'a\.png': expected a segmentation .* a\n? ?box"),
         ([image(1, "a.png", width=None)], [thing(1, 1, [BOX])], "expected a width and a height"),
     ],
@@ -184,6 +186,9 @@ def test_annotations_that_do_not_fit_are_told(images, annotations, message, tmp_
 
 
 def test_missing_categories_and_images_are_told(tmp_path):
+    write(tmp_path / "a.json", [image(1, "a.png")], [thing(1, 1, [BOX])], categories=[{"id": 1}])
+    with pytest.raises(ValueError, match="category 1: no name"):
+        found(tmp_path)
     write(tmp_path / "a.json", [image(1, "a.png")], [thing(1, 1, [BOX])], categories=None)
     with pytest.raises(ValueError, match=r"a list of categories in .*a\.json, got None"):
         found(tmp_path)

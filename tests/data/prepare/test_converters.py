@@ -1,6 +1,7 @@
 """What every converter owes, and what is peculiar to each, on downloads in the official layout."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ LAYOUTS = {
     "colondb of PraNet": ("colondb", official.pranet, {"test": 2}),
     "etis of PraNet": ("etis", official.pranet, {"test": 2}),
     "cvc300 of PraNet": ("cvc300", official.pranet, {"test": 2}),
-    "pranet": ("pranet", official.pranet, {"train": 3, "test": 10}),
+    "pranet": ("pranet", official.pranet, {"train": 2, "val": 1, "test": 10}),
     "bkai": ("bkai", official.bkai, 3),
     "isic": ("isic", official.isic2016, {"train": 11, "val": 1, "test": 2}),
     "isic2017": ("isic2017", official.isic2017, {"train": 1, "val": 1, "test": 1}),
@@ -62,6 +63,19 @@ def test_what_is_prepared_is_loaded_and_is_the_source(name, build, counts, tmp_p
         with Image.open(path) as mask:
             assert mask.mode == "L"
             assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+@every_layout
+def test_a_page_in_place_of_an_image_is_named_and_the_others_are_done(
+    name, build, counts, tmp_path
+):
+    build(tmp_path / "source")
+    with open_source(tmp_path / "source") as source:
+        item = CONVERTERS[name].find(source)[0]
+    (tmp_path / "source" / item.members[0]).write_bytes(b"<html>404 not found</html>")
+    named = re.escape(item.members[0])
+    with pytest.raises(ValueError, match=rf"(?s)are prepared.*\(1\).*{named}, but it is empty or"):
+        prepare(name, tmp_path / "source", tmp_path / "out", workers=1)
 
 
 @every_layout
@@ -186,7 +200,7 @@ def test_either_archive_of_pranet_will_do(tmp_path):
     official.pranet(tmp_path / "source")
     only = tmp_path / "source" / "TrainDataset"
     folder = prepare("pranet", only, tmp_path / "out", workers=1)
-    assert [path.stem for path in (folder / "anns").iterdir()] == ["train"]
+    assert sorted(path.stem for path in (folder / "anns").iterdir()) == ["train", "val"]
 
 
 def test_red_and_green_of_bkai_are_foreground_and_black_is_not(tmp_path):

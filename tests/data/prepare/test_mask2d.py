@@ -238,6 +238,22 @@ def write_series(folder, files):
         (folder / name).write_bytes(data)
 
 
+def with_overlay(files):
+    """The same series with an overlay that has its bits beside the pixels, and private elements."""
+    changed = {}
+    for name, data in files.items():
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        dataset.add_new((0x6000, 0x0010), "US", dataset.Rows)
+        dataset.add_new((0x6000, 0x0011), "US", dataset.Columns)
+        dataset.add_new((0x6000, 0x3000), "OW", b"\xff" * 8)
+        dataset.InstitutionName, dataset.AccessionNumber = "SECRET HOSPITAL", "SECRET-9"
+        dataset.private_block(0x0011, "SECRET MAKER", create=True).add_new(1, "LO", "JANE DOE")
+        stream = io.BytesIO()
+        dataset.save_as(stream)
+        changed[name] = stream.getvalue()
+    return changed
+
+
 def labels_of(files):
     """A NIfTI of the outline on the grid of a series, stored as NIfTI tools store it."""
     volume = read_series(files.__getitem__, sorted(files))
@@ -248,6 +264,7 @@ def labels_of(files):
 def test_series_with_niftis_and_nothing_that_names_a_patient(tmp_path):
     for n, patient in enumerate(("SECRET-A", "SECRET-B", "SECRET-A", "SECRET-C")):
         files = series(stack(n), PatientID=patient, WindowCenter=450, WindowWidth=900)
+        files = with_overlay(files)
         write_series(tmp_path / "in" / f"DOE^{n}" / "ct", files)
         put(tmp_path / "in" / f"DOE^{n}" / "mask.nii", labels_of(files))
     made = prepare(
@@ -260,7 +277,46 @@ def test_series_with_niftis_and_nothing_that_names_a_patient(tmp_path):
     assert told
     for path in told:
         assert "DOE" not in path.name
-        assert not any(secret in path.read_bytes() for secret in (b"SECRET", b"DOE^", b"JANE"))
+        assert not any(secret in path.read_bytes() for secret in (b"SECRET", b"DOE", b"JANE"))
+
+
+def test_what_is_written_of_private_files_does_not_confirm_a_guess(tmp_path):
+    files = [series(stack(n), PatientID=str(n)) for n in range(3)]
+    told = []
+    for name in ("DOE^JANE", "somebody"):
+        for n, each in enumerate(files):
+            write_series(tmp_path / name / "in" / f"{n} {name}", each)
+            put(tmp_path / name / "in" / f"{n} {name}" / "mask.nii", labels_of(each))
+        made = prepare("mask2d", tmp_path / name / "in", tmp_path / name / "out")
+        told.append((made / "dataset.json").read_text())
+    assert told[0] == told[1]
+
+
+def test_overlays_in_unused_bits_and_beside_the_pixels_stay_behind(tmp_path):
+    values = stack()
+    drawn = values.astype(np.uint16)
+    drawn[:, 2] |= 1 << 12  # a line of an overlay
+    layout = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 450, "WindowWidth": 900}
+    write_series(tmp_path / "a", series(values.astype(np.uint16), **layout))
+    write_series(tmp_path / "b", with_overlay(series(drawn, **layout)))
+    ours = []
+    for folder in ("a", "b"):
+        files = {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        put(tmp_path / folder / "mask.nii", labels_of(files))
+        ours.append(pixels(tmp_path / folder, labels="1=liver,2=cyst"))
+    assert ours[0].keys() == ours[1].keys()
+    for name, (image, _) in ours[0].items():
+        assert_array_equal(image, ours[1][name][0])
+
+
+def test_monochrome1_is_turned_so_that_large_values_are_dark(tmp_path):
+    for folder, kind in (("a", "MONOCHROME1"), ("b", "MONOCHROME2")):
+        files = series(stack(), PhotometricInterpretation=kind, WindowCenter=450, WindowWidth=900)
+        write_series(tmp_path / folder, files)
+        put(tmp_path / folder / "mask.nii", labels_of(files))
+    turned, plain = (pixels(tmp_path / folder, labels="1=liver,2=cyst") for folder in ("a", "b"))
+    for name, (image, _) in plain.items():
+        assert_array_equal(turned[name][0], 255 - image)
 
 
 def test_pixels_of_a_series_are_windowed_by_its_own_window(tmp_path):
@@ -304,6 +360,16 @@ def test_text_in_the_pixels_is_warned_of_loudly(tmp_path):
         UserWarning, match="4 DICOM images say that text is burned into their pixels"
     ):
         assert found(tmp_path)
+
+
+def test_a_file_that_was_cut_off_before_its_series_is_listed(tmp_path):
+    files = series(stack())
+    name, data = next(iter(files.items()))
+    end = data.index(b"UI", data.index(bytes.fromhex("20000e00")))  # of SeriesInstanceUID
+    write_series(tmp_path / "a", files | {name: data[: end - 4]})
+    put(tmp_path / "a" / "mask.nii", labels_of(files))
+    with pytest.raises(ValueError, match=rf"{name}: it does not say which series it is of"):
+        found(tmp_path)
 
 
 def test_unreadable_dicom_files_are_listed(tmp_path):

@@ -43,6 +43,11 @@ def test_run_lengths_give_back_the_mask(shape, seed, as_text):
     assert is_empty(segmentation) == (not mask.any())
 
 
+@pytest.mark.parametrize("counts", [[], "", ["a"], [[96]], [95], [10**15], None])
+def test_broken_run_lengths_do_not_count_as_empty(counts):
+    assert not is_empty({"size": [8, 12], "counts": counts})
+
+
 def test_a_text_of_the_reference_implementation():
     """What pycocotools writes for a rectangle, rows 100 to 199 and columns 50 to 349."""
     mask = np.zeros((480, 640), dtype=bool)

@@ -14,6 +14,7 @@ from palpate.data import load_data
 from palpate.data.pixels import read_pair
 from palpate.data.prepare import CONVERTERS, Item, prepare
 from palpate.data.prepare.item import check_items
+from palpate.data.prepare.pictures import of_one_colour
 
 from . import official
 from .official import HEIGHT, KVASIR, WIDTH, as_zip, outline, picture, save
@@ -191,6 +192,26 @@ def test_a_prepared_set_stays_valid_when_its_source_breaks(source):
     assert sum(len(load_data("kvasir", folder, split=s)) for s in ("train", "val", "test")) == 3
 
 
+@pytest.mark.parametrize("colours", [((128, 0, 128), (0, 60, 250)), ((90, 0, 90),)])
+def test_masks_in_unknown_colours_are_refused_and_not_read_as_empty(colours, source):
+    pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for number, colour in enumerate(colours):
+        pixels[2:14, 2 + 16 * number : 14 + 16 * number] = colour
+    save(source, f"Kvasir-SEG/masks/{KVASIR[0]}.jpg", Image.fromarray(pixels), quality=95)
+    with pytest.raises(ValueError, match=rf"(?s)2 of 3.*masks/{KVASIR[0]}.*one binary mask per"):
+        run(source)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_a_mask_of_one_colour_is_one_in_whatever_mode(mode):
+    drawing = outline(4, 4, 20, 20)
+    if mode != "L":
+        yellow = Image.new("RGB", drawing.size, (255, 255, 0))
+        black = Image.new("RGB", drawing.size)
+        drawing = Image.composite(yellow, black, drawing).convert(mode)
+    assert of_one_colour(drawing).sum() == 16 * 16
+
+
 def test_a_mask_without_image_is_refused_before_anything_is_written(source):
     (source / "Kvasir-SEG" / "images" / f"{KVASIR[1]}.jpg").unlink()
     with pytest.raises(ValueError, match=rf"a mask for every image(?s:.*){KVASIR[1]}.*: no image"):
@@ -231,6 +252,12 @@ def test_an_archive_of_archives_is_told_to_be_unpacked(source):
     outer = as_zip(source.parent / "outer", source.parent / "outer.zip")
     with pytest.raises(ValueError, match=r"archives in it such as inner.zip \(unpack these\)"):
         prepare("kvasir", outer, source.parent / "out")
+
+
+def test_a_place_that_cannot_be_written_is_told(source):
+    (source.parent / "file").write_text("in the way")
+    with pytest.raises(PermissionError, match=r"can be written, got .*Choose another --out"):
+        prepare("kvasir", source, source.parent / "file" / "out")
 
 
 def test_folders_that_are_not_palpates_are_left_alone(source):

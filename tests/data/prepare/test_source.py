@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import stat
 import tarfile
 import zipfile
@@ -190,6 +191,17 @@ def test_encrypted_and_foreign_archives_are_refused_with_a_remedy(folder, tmp_pa
     refused(tmp_path / "set.rar", "got a RAR archive .*Unpack it, and pass the folder")
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
     refused(tmp_path / "photo.jpg", "whole archive, but .*photo.jpg")
+
+
+def test_a_zip_of_a_kind_that_python_cannot_unpack_is_told_to_be_unpacked(folder):
+    path = as_zip(folder, folder.parent / "by-windows.zip")
+    data = bytearray(path.read_bytes())
+    for mark, method in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        places = [found.start() for found in re.finditer(re.escape(mark), data)]
+        for place in places:
+            data[place + method] = 9  # Deflate64
+    path.write_bytes(data)
+    refused(path, r"packed by deflate, got files packed otherwise in .*Unpack it")
 
 
 def test_a_name_twice_in_an_archive_is_refused(tmp_path):

@@ -50,6 +50,8 @@ def count_findings(found: Survey, official: Mapping[str, int]) -> Iterator[Findi
         official: Number of images by split, and of all under ``all``.
     """
     images = {s: len({r.entry.image_name for r in found.of(s)}) for s in SPLITS}
+    if "val" not in official:  # then validation was taken out of the training images
+        images["train"] += images["val"]
     every = {(r.entry.image_name, r.entry.image) for r in found.records}
     there = images | {"all": len(every)}
     wrong = [

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from palpate.data.annotations import FileEntry
 from palpate.data.files import naming, opened
 from palpate.data.integrity.hashing import coefficients, content_digest
-from palpate.data.pixels import foreground, plain
+from palpate.data.pixels import LOSSY, foreground, plain
 from palpate.data.upright import check_shapes, orientations, turned_on_trust
 from palpate.progress import Progress, silent
 
@@ -24,7 +24,6 @@ _Look = TypeVar("_Look")
 _COLOURED = 48  # levels between two channels that no compression of a grey mask makes
 _MIDDLE = (64, 192)  # levels that a mask has only where it is blurred or no mask
 _GREY = ("1", "L")
-LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,22 @@ def mask_findings(looks: Mapping[Path, MaskLook | Fault], folder: Path) -> Itera
 
 
 def _kinds(look: MaskLook) -> Iterator[tuple[str, Severity, str]]:
+    yield from _of_size(look)
+    if look.coloured > _COLOURED:
+        yield (
+            "binary", "error",
+            "{count} of {of} masks are coloured, and palpate would see their brightness alone; "
+            "write one black and white mask per structure.",
+        )  # fmt: skip
+        return
+    yield from _of_values(look)
+    if look.share == 0:
+        yield "empty", "warning", "{count} of {of} masks are empty; prompts must say so."
+    elif look.share > _FULL:
+        yield "full", "warning", "{count} of {of} masks cover the whole image."
+
+
+def _of_size(look: MaskLook) -> Iterator[tuple[str, Severity, str]]:
     if look.on_trust:
         yield (
             "sizes", "warning",
@@ -38,13 +54,9 @@ def _kinds(look: MaskLook) -> Iterator[tuple[str, Severity, str]]:
             "{count} of {of} masks have the proportions of their images but not the size; they "
             "are resized.",
         )  # fmt: skip
-    if look.coloured > _COLOURED:
-        yield (
-            "binary", "error",
-            "{count} of {of} masks are coloured, and palpate would see their brightness alone; "
-            "write one black and white mask per structure.",
-        )  # fmt: skip
-        return
+
+
+def _of_values(look: MaskLook) -> Iterator[tuple[str, Severity, str]]:
     if look.middling > _BLURRED:
         yield (
             "binary", "warning",
@@ -62,7 +74,3 @@ def _kinds(look: MaskLook) -> Iterator[tuple[str, Severity, str]]:
             "binary", "warning",
             "{count} of {of} masks have more than two values; they are cut at half range.",
         )  # fmt: skip
-    if look.share == 0:
-        yield "empty", "warning", "{count} of {of} masks are empty; prompts must say so."
-    elif look.share > _FULL:
-        yield "full", "warning", "{count} of {of} masks cover the whole image."

@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 
 from palpate.data.annotations import SPLITS
 from palpate.data.cards import CARDS
 from palpate.data.prepare.converter import Converter
-from palpate.data.prepare.item import Item
+from palpate.data.prepare.item import LEARN, Item
 from palpate.data.prepare.record import Ledger, Record, write_json
+from palpate.data.release import release
 from palpate.data.splits import Item as Dealt
 from palpate.data.splits import deal
 
 # As MedVLSM dealt the sets that have no split of their own.
 _FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 _BESIDE_TEST = {"train": 0.9, "val": 0.1, "test": 0.0}
+_UNDECIDED = (None, LEARN)
 
 
 def check_dealing(items: Sequence[Item]) -> None:
@@ -24,14 +25,15 @@ def check_dealing(items: Sequence[Item]) -> None:
     Raises:
         ValueError: If there are fewer groups to deal than splits.
     """
-    groups = {item.group for item in items if item.split is None}
-    splits = [split for split, share in _fractions(items).items() if share]
-    if groups and len(groups) < len(splits):
-        raise ValueError(
-            f"Expected images of at least {len(splits)} patients, to deal them to "
-            f"{', '.join(splits)}, got {len(groups)} ({', '.join(sorted(groups))}). Add images, or "
-            "have them grouped otherwise."
-        )
+    for kind in _UNDECIDED:
+        groups = {item.group for item in items if item.split == kind}
+        splits = [split for split, share in _fractions(items, kind).items() if share]
+        if groups and len(groups) < len(splits):
+            raise ValueError(
+                f"Expected images of at least {len(splits)} patients, to deal them to "
+                f"{', '.join(splits)}, got {len(groups)} ({', '.join(sorted(groups))}). Add "
+                "images, or have them grouped otherwise."
+            )
 
 
 def annotate(
@@ -60,17 +62,10 @@ def annotate(
         "counts": {split: counts[split] for split in SPLITS if counts[split]},
         "images": len({item.image_name for item in items}),
         "seed": seed,
-        "generator": {"palpate": _version(), "converter": converter.version},
+        "generator": {"palpate": release(), "converter": converter.version},
     }
     ledger.finish(summary, records)
     _remove_abandoned(ledger, records)
-
-
-def _version() -> str:
-    try:
-        return version("palpate")
-    except PackageNotFoundError:  # run from its source, without being installed
-        return "not installed"
 
 
 def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict[str, str]:
@@ -78,21 +73,23 @@ def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict
 
     Where the source has test images, the others are dealt to training and validation only.
     """
-    undecided: dict[str, Dealt] = {}
-    for item, record in zip(items, records, strict=True):
-        if item.split is None:
-            before = undecided.get(item.image_name)
-            size = max(record.area, before.size if before else 0.0)
-            kind = item.facts.get("pathology", "")
-            undecided[item.image_name] = Dealt(item.image_name, item.group, size, kind)
-    dealt = {}
-    if undecided:
-        dealt = deal(undecided.values(), seed=seed, fractions=_fractions(items))
-    return {item.mask_name: item.split or dealt[item.image_name] for item in items}
+    dealt: dict[str, str] = {}
+    for kind in _UNDECIDED:
+        undecided: dict[str, Dealt] = {}
+        for item, record in zip(items, records, strict=True):
+            if item.split == kind:
+                before = undecided.get(item.image_name)
+                size = max(record.area, before.size if before else 0.0)
+                pathology = item.facts.get("pathology", "")
+                undecided[item.image_name] = Dealt(item.image_name, item.group, size, pathology)
+        if undecided:
+            dealt |= deal(undecided.values(), seed=seed, fractions=_fractions(items, kind))
+    return {item.mask_name: dealt.get(item.image_name) or str(item.split) for item in items}
 
 
-def _fractions(items: Sequence[Item]) -> Mapping[str, float]:
-    return _BESIDE_TEST if any(item.split == "test" for item in items) else _FRACTIONS
+def _fractions(items: Sequence[Item], kind: str | None) -> Mapping[str, float]:
+    beside = kind == LEARN or any(item.split == "test" for item in items)
+    return _BESIDE_TEST if beside else _FRACTIONS
 
 
 def _remove_abandoned(ledger: Ledger, records: Sequence[Record]) -> None:

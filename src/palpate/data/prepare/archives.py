@@ -24,6 +24,8 @@ _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _FOREIGN = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7-Zip"}
 # Images hardly shrink and masks rarely a hundredfold; deflate cannot do more than 1032 to 1.
 _RATIO, _HARMLESS, _TOTAL = 500, 64 << 20, 256 << 30
+# Windows packs what is larger than 2 GB by Deflate64, which Python cannot read.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
 _OPENERS: dict[bytes, Callable[[Path], AbstractContextManager[Any]]] = {
     b"\x1f\x8b": gzip.GzipFile,
@@ -78,7 +80,12 @@ def _zip_members(path: Path, stack: ExitStack) -> dict[str, Member]:
         archive = stack.enter_context(zipfile.ZipFile(path))
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     _check_entries(entries, path)
-    links = {_plain(e.filename): archive.read(e).decode() for e in entries if _is_link(e)}
+    with _whole(path):
+        links = {
+            _plain(e.filename): archive.read(e).decode(errors="replace")
+            for e in entries
+            if _is_link(e)
+        }
     members = {
         _plain(e.filename): Member(e.file_size, partial(_open_zipped, archive, e, path))
         for e in entries
@@ -111,6 +118,11 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
         [entry.filename for entry in entries if entry.flag_bits & 1],
         f"Expected a zip without a password, got encrypted files in {path}",
         remedy="Unpack it with its password, and pass the folder.",
+    )
+    refuse(
+        [entry.filename for entry in entries if entry.compress_type not in _METHODS],
+        f"Expected a zip packed by deflate, got files packed otherwise in {path}",
+        remedy="Unpack it with the tool that packed it, and pass the folder.",
     )
     bombs = [e for e in entries if e.file_size > max(_HARMLESS, _RATIO * e.compress_size)]
     refuse(
@@ -167,7 +179,9 @@ def _open_zipped(
     try:
         with archive.open(entry) as stream:
             yield cast(BinaryIO, stream)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # of who reads it, such as a full disk
+            raise
         raise ValueError(_damaged(path, entry.filename, str(error))) from error
 
 

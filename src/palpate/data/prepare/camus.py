@@ -12,7 +12,7 @@ rows; they are about twice as wide as high. View, phase, sex, age and image qual
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -138,13 +138,16 @@ def _subgroups(source: Source) -> dict[str, str]:
         found = re.search(r"(?:^|/)subgroup_(training|validation|testing)\.txt$", name)
         if found is None:
             continue
-        for patient in source.read(name).decode("utf-8", "replace").split():
+        patients = source.read(name).decode("utf-8", "replace").split()
+        if not patients:
+            problems.append(f"{source.label(name)}: no patient at all")
+        for patient in patients:
             split = _SUBGROUPS[found[1]]
             if splits.setdefault(patient, split) != split:
                 problems.append(f"{patient}: {splits[patient]} and {split}")
     refuse(
         problems,
-        "Expected each patient in one of the files subgroup_*.txt, got some in several",
+        "Expected each patient in one of the files subgroup_*.txt, got some in several or none",
         remedy="Download these files again.",
     )
     return splits
@@ -155,11 +158,13 @@ def _facts(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, dict[st
     for frame in frames:
         name = str(PurePosixPath(frame.folder, f"Info_{frame.view}.cfg"))
         try:
-            told = _told(source.read(name).decode("utf-8", "replace"))
+            lines = source.read(name).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             problems.append(source.label(name))
             continue
-        facts[frame] = {"view": VIEWS[frame.view], "phase": PHASES[frame.phase]} | told
+        if not any(":" in line for line in lines):
+            problems.append(f"{source.label(name)} (empty)")
+        facts[frame] = {"view": VIEWS[frame.view], "phase": PHASES[frame.phase]} | _told(lines)
     refuse(
         list(dict.fromkeys(problems)),
         "Expected a file of facts beside the frames of each view, missing are",
@@ -169,9 +174,9 @@ def _facts(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, dict[st
     return facts
 
 
-def _told(text: str) -> dict[str, str]:
+def _told(lines: Sequence[str]) -> dict[str, str]:
     """Facts of a patient and a view that prompts can tell; what is not known is left out."""
-    pairs = [line.partition(":") for line in text.splitlines()]
+    pairs = [line.partition(":") for line in lines]
     told = {key.strip().lower(): value.strip() for key, _, value in pairs}
     facts = {}
     if told.get("sex", "").upper() in SEXES:
@@ -258,7 +263,7 @@ def _refuse_upside_down(labels: NDArray[Any], label: str) -> None:
 @lru_cache(maxsize=8)
 def _volume(source: Source, name: str) -> Volume:
     if name.endswith(".mhd"):
-        return read_metaimage(source.read, name)
+        return read_metaimage(source.read, name, source.label(name))
     return read_nifti(source.read(name), source.label(name))
 
 

@@ -103,12 +103,13 @@ def _file(source: Source, name: str, content: dict[str, Any]) -> _File:
                 f"Expected a list of {part} in {label}, got {str(listed)[:60]}. Export it as COCO "
                 "with its categories."
             )
-    categories = {entry.get("id"): str(entry.get("name")) for entry in content["categories"]}
-    images = {entry.get("id"): entry for entry in content["images"]}
+    categories = {_number(entry, "id"): entry.get("name") for entry in content["categories"]}
+    images = {_number(entry, "id"): entry for entry in content["images"]}
     objects: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
     problems = _repeated(content["images"], "image") + _repeated(content["categories"], "category")
+    problems += [f"category {n}: no name" for n, name in categories.items() if not _text(name)]
     for entry in content["annotations"]:
-        image, category = entry.get("image_id"), entry.get("category_id")
+        image, category = _number(entry, "image_id"), _number(entry, "category_id")
         if image not in images or category not in categories:
             problems.append(f"annotation {entry.get('id')}: image {image}, category {category}")
         else:
@@ -118,14 +119,23 @@ def _file(source: Source, name: str, content: dict[str, Any]) -> _File:
         f"Expected annotations of images and categories listed in {label}, each once",
         remedy="Export it again with all of its categories.",
     )
-    return _File(source, name, split_of(name), categories, images, objects)
+    named = {number: str(told) for number, told in categories.items()}
+    return _File(source, name, split_of(name), named, images, objects)
+
+
+def _number(entry: Mapping[str, Any], key: str) -> int | str | None:
+    """What tells an entry from others; None where it is not of a kind that could."""
+    value = entry.get(key)
+    return value if isinstance(value, int | str) else None
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _repeated(entries: list[dict[str, Any]], kind: str) -> list[str]:
-    numbers = [entry.get("id") for entry in entries]
-    bad = [n for n in numbers if not isinstance(n, int | str)]
-    seen = {n for n in numbers if isinstance(n, int | str)}
-    if bad or len(seen) < len(numbers):
+    numbers = {_number(entry, "id") for entry in entries}
+    if None in numbers or len(numbers) < len(entries):
         return [f"{kind}: ids are missing or not unique"]
     return []
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -63,6 +63,7 @@ def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
             burned_in.append(name)
         folder = PurePosixPath(name).parent.as_posix()
         found[folder, str(header.get("SeriesInstanceUID", ""))].append((name, header))
+    problems += _nameless(source, found)
     refuse(problems, "Expected readable DICOM files", remedy="Take these out of the source.")
     if burned_in:
         warnings.warn(
@@ -96,6 +97,17 @@ def _is_ours(source: Source, name: str) -> bool:
         return False
     with source.open(name) as stream:
         return is_dicom(stream.read(_MARK))
+
+
+def _nameless(source: Source, found: Mapping[tuple[str, str], list[tuple[str, Any]]]) -> list[str]:
+    """Files without a series among others that have one, as those are that were cut off."""
+    named = {folder for folder, uid in found if uid}
+    return [
+        f"{source.label(name)}: it does not say which series it is of, as others beside it do"
+        for (folder, uid), files in found.items()
+        if not uid and folder in named
+        for name, _ in files
+    ]
 
 
 def _series(folder: str, uid: str, files: Sequence[tuple[str, Any]]) -> DicomSeries:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from palpate.data.prepare.converter import Converter
-from palpate.data.prepare.item import Item
+from palpate.data.prepare.item import LEARN, Item
 from palpate.data.prepare.layout import Folders, folders_named, pair_up, pictures, wrong
 from palpate.data.prepare.paired import paired
 from palpate.data.prepare.source import Source
@@ -20,15 +20,15 @@ _ENDING = "_segmentation"
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a challenge: its folders, and its split; None if validation is dealt from it."""
+    """A part of a challenge: its folders, and its split."""
 
     images: str
     masks: str
-    split: str | None
+    split: str
 
 
 _2016 = (
-    _Part("ISBI2016_ISIC_Part1_Training_Data", "ISBI2016_ISIC_Part1_Training_GroundTruth", None),
+    _Part("ISBI2016_ISIC_Part1_Training_Data", "ISBI2016_ISIC_Part1_Training_GroundTruth", LEARN),
     _Part("ISBI2016_ISIC_Part1_Test_Data", "ISBI2016_ISIC_Part1_Test_GroundTruth", "test"),
 )
 _2017 = tuple(

@@ -13,6 +13,8 @@ from palpate.data.problems import refuse
 
 _Value = TypeVar("_Value")
 
+LEARN = "train+val"  # a split of items that no test may get
+
 
 @dataclass(frozen=True)
 class Item:
@@ -24,7 +26,8 @@ class Item:
         mask_name: Under ``masks/``, ending in ``.png``; no two items share it.
         group: What no split may tear apart: the patient where known.
         structure: What the mask outlines, in words.
-        split: ``train``, ``val`` or ``test`` where the source says so; None to have it dealt.
+        split: ``train``, ``val`` or ``test`` where the source says so; ``LEARN`` to have it dealt
+            to training and validation, None to all three.
         members: The files of the source that pixels come from; the item is done again when the
             content of one changes.
         read_image: The image upright, ``(h, w, 3)`` in 0 to 255.
@@ -86,7 +89,7 @@ def _faults(item: Item) -> list[str]:
     faults = [f"{n!r} leads outside" for n in names if leads_outside(n) or not n]
     if not item.mask_name.endswith(".png"):
         faults.append(f"{item.mask_name!r} does not end in .png")
-    if item.split not in (None, *SPLITS):
+    if item.split not in (None, LEARN, *SPLITS):
         faults.append(f"{item.image_name!r}: {item.split!r} is none of {', '.join(SPLITS)}")
     return faults
 

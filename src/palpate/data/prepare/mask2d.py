@@ -213,7 +213,7 @@ def _volume(source: Source, names: tuple[str, ...], dicom: bool) -> Volume:
     if dicom:
         return read_series(source.read, names)
     if names[0].lower().endswith((".mhd", ".mha")):
-        return read_metaimage(source.read, names[0])
+        return read_metaimage(source.read, names[0], source.label(names[0]))
     return read_nifti(source.read(names[0]), source.label(names[0]))
 
 

@@ -1,7 +1,8 @@
 """Masks as JSON holds them: run lengths and polygons, as COCO defines them."""
 
 from collections.abc import Sequence
-from typing import Any
+from math import prod
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,14 @@ def from_runs(segmentation: Any, shape: tuple[int, int]) -> Mask:
 
 
 def is_empty(segmentation: Any) -> bool:
-    """Whether run lengths hold no foreground, told without drawing them."""
-    counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
-    if isinstance(counts, str):
-        counts = _decompressed(counts)
-    return isinstance(counts, list) and all(run == 0 for run in counts[1::2])
+    """Whether run lengths hold no foreground, told without drawing them; of broken ones False."""
+    if not isinstance(segmentation, dict):
+        return False
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    runs = _decompressed(counts) if isinstance(counts, str) else counts
+    if not (_are_numbers(runs) and _are_numbers(size)):
+        return False
+    return sum(runs) == prod(size) and not any(runs[1::2])
 
 
 def from_polygons(polygons: Any, shape: tuple[int, int]) -> Mask:
@@ -89,8 +93,12 @@ def _decompressed(text: str) -> list[int]:
     return runs
 
 
+def _are_numbers(values: Any) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(type(value) is int for value in values)
+
+
 def _checked(runs: Any, shape: tuple[int, int]) -> Sequence[int]:
-    if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
+    if not _are_numbers(runs) or any(run < 0 for run in runs):
         raise ValueError(f"expected run lengths of zero or more, got {str(runs)[:60]}")
     if sum(runs) != shape[0] * shape[1]:
         raise ValueError(

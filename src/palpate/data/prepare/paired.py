@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from functools import partial
 
-from palpate.data.pixels import foreground
 from palpate.data.prepare.item import Item
 from palpate.data.prepare.layout import Pair
-from palpate.data.prepare.pictures import Foreground, read_image, read_masks
+from palpate.data.prepare.pictures import Foreground, of_one_colour, read_image, read_masks
 from palpate.data.prepare.source import Source
 
 
@@ -20,7 +19,7 @@ def paired(
     facts: Mapping[str, str] | None = None,
     folder: str = "",
     mask_name: str | None = None,
-    threshold: Foreground = foreground,
+    threshold: Foreground = of_one_colour,
 ) -> Item:
     """One image that is copied as it is, with one mask that becomes a binary PNG.
 

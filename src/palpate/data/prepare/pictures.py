@@ -8,6 +8,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_opening
 
 from palpate.data.files import naming
 from palpate.data.pixels import foreground, plain
@@ -22,6 +23,9 @@ from palpate.data.upright import (
 )
 
 Foreground = Callable[[Image.Image], NDArray[np.bool_]]  # of a mask as it is stored
+
+_HALF = 128
+_BLUR = np.ones((5, 5), dtype=np.bool_)  # lossy formats smear colours over as many pixels
 
 
 def read_image(source: Source, image: str) -> NDArray[np.uint8]:
@@ -38,8 +42,28 @@ def read_image(source: Source, image: str) -> NDArray[np.uint8]:
         return np.repeat(grey.clip(0, 255).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
+def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
+    """Where a mask is set, as :func:`palpate.data.pixels.foreground` says.
+
+    Raises:
+        ValueError: If it has several colours, some of which would count and some would not.
+    """
+    drawing.load()
+    if len(drawing.getbands()) > 1 or drawing.mode == "P":
+        pixels = np.asarray(plain(drawing))
+        kinds = (pixels >= _HALF) @ np.array([4, 2, 1])
+        areas = {kind: binary_opening(kinds == kind, _BLUR) for kind in np.unique(kinds) if kind}
+        shown = [tuple(map(int, pixels[area][0])) for area in areas.values() if area.any()]
+        if len(shown) > 1:
+            raise ValueError(
+                f"expected a mask in one colour on black, got {' and '.join(map(str, shown))}. "
+                "Write one binary mask per structure"
+            )
+    return foreground(drawing)
+
+
 def read_masks(
-    source: Source, image: str, *masks: str, threshold: Foreground = foreground
+    source: Source, image: str, *masks: str, threshold: Foreground = of_one_colour
 ) -> NDArray[np.bool_]:
     """Where any of the masks of an image is set, upright and of its size.
 

@@ -1,11 +1,13 @@
 """PraNet's archives: ``TrainDataset`` and the five sets of polyps of ``TestDataset``.
 
 Together they are one set, whose training images are from Kvasir-SEG and CVC-ClinicDB; the fact
-``set`` says which of the five a test image is from, and so does its folder.
+``set`` says which of the five a test image is from, and so does its folder. The protocol has no
+validation; a tenth of its training images is dealt to it, for the best epoch is not chosen by a
+test here.
 """
 
 from palpate.data.prepare.converter import Converter
-from palpate.data.prepare.item import Item
+from palpate.data.prepare.item import LEARN, Item
 from palpate.data.prepare.layout import Layout, pairs_of, pictures, wrong
 from palpate.data.prepare.paired import paired
 from palpate.data.prepare.source import Source
@@ -26,7 +28,7 @@ def find(source: Source) -> list[Item]:
             source,
             pair,
             "polyp",
-            split="train",
+            split=LEARN,
             facts={"set": _origin(pair.stem)},
             folder=f"{_TRAIN}/",
         )

@@ -68,10 +68,11 @@ def open_ledger(folder: Path, name: str) -> Iterator[Ledger]:
 
     Raises:
         FileExistsError: If it holds a data set that palpate has not prepared.
+        PermissionError: If it cannot be written.
         RuntimeError: If another process prepares it.
         ValueError: If it holds another set, or its ``dataset.json`` is broken.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     summary, journal = folder / SUMMARY, folder / _JOURNAL
     foreign = (folder / "anns").exists() and not (summary.exists() or journal.exists())
     if foreign:
@@ -90,6 +91,17 @@ def open_ledger(folder: Path, name: str) -> Iterator[Ledger]:
         yield Ledger(folder, _read(summary, name) | _read_journal(journal))
     finally:
         lock.release()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _LOCK).touch()
+    except OSError as error:
+        raise PermissionError(
+            f"Expected a folder that can be written, got {folder} ({error.strerror}). Choose "
+            "another --out."
+        ) from error
 
 
 def write_json(path: Path, values: Any) -> None:

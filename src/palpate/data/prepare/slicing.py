@@ -15,7 +15,6 @@ _NAMED: Mapping[str, Callable[[Areas], list[int]]] = {
     "middle": lambda areas: _middle(_with_foreground(areas)),
     "all": lambda areas: _with_foreground(areas),
 }
-_NUMBERED = ("every", "index")
 
 
 def chosen(rule: str, areas: Areas) -> list[int]:

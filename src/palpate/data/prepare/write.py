@@ -117,9 +117,11 @@ class _Work:
         )
 
     def _recipe(self, item: Item) -> str:
+        # Of private names not even a digest, by which a guess could be confirmed.
+        members = (len(item.members),) if item.is_private else item.members
         decided = (
             self.converter.name, self.converter.version, self.options, item.image_name,
-            item.mask_name, item.group, item.structure, item.members, item.original,
+            item.mask_name, item.group, item.structure, members, item.original,
             sorted(item.facts.items()), repr(wording_of(self.converter.name)),
         )  # fmt: skip
         return sha256(json.dumps(decided).encode()).hexdigest()

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from palpate.data.dataset import DatasetSpec
 from palpate.data.integrity.looks import Fault, ImageLook, MaskLook, look_at_images, look_at_masks
 from palpate.data.integrity.neighbours import near_pairs
 from palpate.data.problems import refuse
+from palpate.data.release import release
 from palpate.data.splits.deal import Item, deal, fold, splits_of_fold
 from palpate.data.splits.published import published_split
 from palpate.progress import Progress, silent
@@ -78,7 +78,7 @@ def split_folder(
     shutil.rmtree(partial, ignore_errors=True)
     for turn, split_of in turns.items():
         _write(partial / turn, folder, entries, records, split_of)
-    about = {"division": _plain(division), "made_from": spec.name, "palpate": _version()}
+    about = {"division": _plain(division), "made_from": spec.name, "palpate": release()}
     (partial / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     partial.replace(target)
     return [target / turn for turn in turns]
@@ -209,10 +209,3 @@ def _plain(division: Division) -> dict[str, Any]:
         return {"published": True}
     unused = {"published", "fractions" if division.folds else "folds"}
     return {key: value for key, value in vars(division).items() if key not in unused}
-
-
-def _version() -> str:
-    try:
-        return version("palpate")
-    except PackageNotFoundError:  # run from its source, without being installed
-        return "not installed"

@@ -38,6 +38,10 @@ def read_dataset(data: bytes, name: str, *, pixels: bool = True) -> Any:
         RuntimeError: If pydicom is not installed.
     """
     pydicom = needed("pydicom")
+    if not is_dicom(data):
+        raise ValueError(
+            f"Expected a DICOM file in {name}, but it does not begin like one. Export it again."
+        )
     try:
         return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
     except Exception as error:  # pydicom lets through whatever its parsing stumbles on

@@ -25,18 +25,20 @@ _LARGEST = 8 << 30  # bytes
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
-def read_metaimage(read: Callable[[str], bytes], name: str) -> Volume:
+def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = None) -> Volume:
     """A volume of a header and its data.
 
     Args:
         read: The bytes of a file of the source; asked for ``name`` and for the file of the data,
             which must lie beside it.
         name: The header, or the ``.mha`` that holds both.
+        label: What errors call it; by default its name.
 
     Raises:
         ValueError: If it is no MetaImage of two or three dimensions, or its data are missing.
     """
     data = read(name)
+    label = name if label is None else label
     try:
         fields, start = _header(data)
         shape, channels = _shape(fields), int(fields.get("ElementNumberOfChannels", "1"))
@@ -50,7 +52,7 @@ def read_metaimage(read: Callable[[str], bytes], name: str) -> Volume:
     except (ValueError, KeyError, zlib.error) as error:
         cause = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"Expected a complete MetaImage in {name}, but: {cause}. Download or export it again."
+            f"Expected a complete MetaImage in {label}, but: {cause}. Download or export it again."
         ) from error
     spatial = tuple(reversed(range(len(shape))))
     voxels = voxels.astype(kind.newbyteorder("=")).transpose(
@@ -58,7 +60,7 @@ def read_metaimage(read: Callable[[str], bytes], name: str) -> Volume:
     )
     if len(shape) == 2:
         voxels = voxels[:, :, None]
-    return Volume(name, voxels, affine)
+    return Volume(label, voxels, affine)
 
 
 def _header(data: bytes) -> tuple[dict[str, str], int]:
@@ -108,9 +110,12 @@ def _data(
     elif where != PurePosixPath(where).name or "\\" in where or where in ("", ".."):
         raise ValueError(f"expected its data in one file beside it, got ElementDataFile {where!r}")
     else:
-        raw = read(str(PurePosixPath(name).parent / where))
         if where.endswith(".gz"):
             raise ValueError(f"expected {where} unpacked")
+        try:
+            raw = read(str(PurePosixPath(name).parent / where))
+        except FileNotFoundError as error:
+            raise ValueError(f"its data, {where}, are not beside it") from error
     if fields.get("CompressedData", "False").lower() == "true":
         raw = zlib.decompressobj().decompress(raw, wanted)
     if len(raw) < wanted:

@@ -86,9 +86,8 @@ def _subject(
     taken = (
         [i * len(cases) // count for i in range(count)] if count < len(cases) else range(len(cases))
     )
-    parts = ([taken[i] for i in window] for window in windows(len(taken), batch_size))
-    batches = [batch for part in parts for batch in load(samples, cases, part, device)]
-    return Subject(bench, tuple(batches), epsilon, steps)
+    parts = [[taken[i] for i in window] for window in windows(len(taken), batch_size)]
+    return Subject(bench, tuple(load(samples, cases, parts, device)), epsilon, steps)
 
 
 def _all_checks(subject: Subject, progress: Progress) -> list[Check] | None:
