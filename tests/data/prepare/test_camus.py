@@ -185,7 +185,7 @@ def test_a_patient_in_no_or_two_subgroups_is_named(public):
     file.write_text("patient0003\n")
     with pytest.raises(ValueError, match=r"some in several or none \(1\):\n  patient0003: t"):
         found(public)
-    file.write_text("")
+    file.write_text("patient0009\n")
     with pytest.raises(ValueError, match=r"Expected every patient .*\(1\):\n  patient0001"):
         found(public)
 

@@ -123,7 +123,7 @@ def test_run_lengths_of_another_image_are_told(root, tmp_path):
     file = root / "CheXlocalize/gt_segmentations_val.json"
     file.write_text(file.read_text().replace("[8, 12]", "[8, 13]"))
     with pytest.raises(
-        ValueError, match=r"2 of 4 images .*(.|\n)*view1_frontal, but: .* \[8, 12\] .*got \[8, 13\]"
+        ValueError, match=r"2 of 5 images .*(.|\n)*view1_frontal, but: .* \[8, 12\] .*got \[8, 13\]"
     ):
         prepare("chexlocalize", root, tmp_path / "out")
 

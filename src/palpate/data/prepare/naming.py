@@ -18,7 +18,9 @@ def split_of(name: str) -> str | None:
     >>> split_of("instances_default.json"), split_of("testing/train.json")
     (None, None)
     """
-    words = re.findall(r"[a-z]+", str(PurePosixPath(name).with_suffix("")).lower())
+    path = PurePosixPath(name)
+    told = path.with_suffix("") if path.name else path  # the folder of all has no name
+    words = re.findall(r"[a-z]+", str(told).lower())
     splits = {_SPLITS[word] for word in words if word in _SPLITS}
     return splits.pop() if len(splits) == 1 else None
 
