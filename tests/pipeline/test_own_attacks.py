@@ -9,6 +9,9 @@ from palpate.pipeline.run import run
 
 from .test_families import values
 
+# What is pressed here need not be good at anything.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is made anew with random weights")
+
 OWN = """
 import torch
 
