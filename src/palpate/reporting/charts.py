@@ -28,22 +28,34 @@ from palpate.reporting.labels import (
     text_label,
 )
 
+_MOST_BANDS = 4
+_ASIDE = 0.02  # of the largest radius, between two neighbours
+
 
 def dsc_over_epsilon(axis: Axes, scores: pd.DataFrame) -> None:
-    """Mean DSC of every attack and of the control over epsilon, with the bands of the intervals."""
+    """Mean DSC of every attack and of the control over epsilon, with the bands of the intervals.
+
+    Many bands are mud: beyond four attacks every interval is a bar, and attacks stand side by side.
+    """
     clean = scores[scores["attack"] == "clean"].iloc[0]
     attacks = _attacks(scores)
     hues, shapes = colours(attacks), marks(attacks)
+    crowded = len(attacks) > _MOST_BANDS
     axis.axhline(clean["dsc"], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    for attack in attacks:
+    for place, attack in enumerate(attacks):
         part = _with_clean(scores[scores["attack"] == attack], clean)
-        axis.fill_between(
-            part["epsilon"], part["dsc_low"], part["dsc_high"], color=hues[attack], alpha=0.18, lw=0
-        )
+        aside = (place - (len(attacks) - 1) / 2) * _ASIDE * part["epsilon"].max() if crowded else 0
+        radii = part["epsilon"] + aside * (part["epsilon"] > 0)
+        if crowded:
+            axis.vlines(radii, part["dsc_low"], part["dsc_high"], color=hues[attack], lw=1)
+        else:
+            low, high = part["dsc_low"], part["dsc_high"]
+            axis.fill_between(radii, low, high, color=hues[attack], alpha=0.18, lw=0)
         axis.plot(
-            part["epsilon"],
+            radii,
             part["dsc"],
             color=hues[attack],
+            linewidth=0.7 if crowded else None,
             marker=shapes[attack],
             linestyle="--" if attack == CONTROL else "-",
             clip_on=False,
