@@ -62,6 +62,9 @@ def dsc_over_epsilon(axis: Axes, scores: pd.DataFrame) -> None:
             zorder=3,
         )
     _epsilon_axis(axis, scores)
+    if crowded:
+        beyond = 1.02 + len(attacks) / 2 * _ASIDE
+        axis.set_xlim(right=beyond * float(scores["epsilon"].max()))
     _unit_axis(axis, "DSC")
 
 
