@@ -85,7 +85,9 @@ def _by_radius(rows: pd.DataFrame, before: str, after: str) -> dict[str, str]:
     cells = {}
     for epsilon, some in rows.groupby("epsilon"):
         lost = paired_difference(some[before], some[after], some["group"])
-        mean, low, high = (f"{100 * value:.1f}" for value in (lost.mean, lost.low, lost.high))
+        mean, low, high = (
+            f"{round(100 * v, 1) or 0.0:.1f}" for v in (lost.mean, lost.low, lost.high)
+        )
         label = epsilon_label(float(str(epsilon)), "normalised")
         cells[label] = f"{mean} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")
     return cells

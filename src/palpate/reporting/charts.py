@@ -28,28 +28,44 @@ from palpate.reporting.labels import (
     text_label,
 )
 
+_MOST_BANDS = 4
+_WIDE = 16  # between the largest and the smallest radius: then the axis is logarithmic
+_ASIDE = 0.02  # of a radius, between two neighbours
+
 
 def dsc_over_epsilon(axis: Axes, scores: pd.DataFrame) -> None:
-    """Mean DSC of every attack and of the control over epsilon, with the bands of the intervals."""
+    """Mean DSC of every attack and of the control over epsilon, with the bands of the intervals.
+
+    Many bands are mud: beyond four attacks every interval is a bar, and attacks stand side by side.
+    """
     clean = scores[scores["attack"] == "clean"].iloc[0]
     attacks = _attacks(scores)
     hues, shapes = colours(attacks), marks(attacks)
+    crowded = len(attacks) > _MOST_BANDS
     axis.axhline(clean["dsc"], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    for attack in attacks:
+    for place, attack in enumerate(attacks):
         part = _with_clean(scores[scores["attack"] == attack], clean)
-        axis.fill_between(
-            part["epsilon"], part["dsc_low"], part["dsc_high"], color=hues[attack], alpha=0.18, lw=0
-        )
+        aside = (place - (len(attacks) - 1) / 2) * _ASIDE if crowded else 0.0
+        radii = part["epsilon"] + aside * _unit_of_shift(part["epsilon"])
+        if crowded:
+            axis.vlines(radii, part["dsc_low"], part["dsc_high"], color=hues[attack], lw=1)
+        else:
+            low, high = part["dsc_low"], part["dsc_high"]
+            axis.fill_between(radii, low, high, color=hues[attack], alpha=0.18, lw=0)
         axis.plot(
-            part["epsilon"],
+            radii,
             part["dsc"],
             color=hues[attack],
+            linewidth=0.7 if crowded else None,
             marker=shapes[attack],
             linestyle="--" if attack == CONTROL else "-",
             clip_on=False,
             zorder=3,
         )
     _epsilon_axis(axis, scores)
+    if crowded:
+        beyond = 1.02 + len(attacks) / 2 * _ASIDE
+        axis.set_xlim(right=beyond * float(scores["epsilon"].max()))
     _unit_axis(axis, "DSC")
 
 
@@ -203,10 +219,16 @@ def _with_clean(part: pd.DataFrame, clean: pd.Series) -> pd.DataFrame:
     return pd.concat([start[columns], part[columns]]).astype(float).sort_values("epsilon")
 
 
+def _unit_of_shift(radii: pd.Series) -> pd.Series:
+    """What points are moved aside by: alike everywhere, but on a logarithmic axis in proportion."""
+    wide = radii.max() > _WIDE * radii[radii > 0].min()
+    return radii if wide else radii.max() * (radii > 0)
+
+
 def _epsilon_axis(axis: Axes, frame: pd.DataFrame) -> None:
     radii = sorted({0.0, *frame["epsilon"].astype(float)})
     norm = next((str(n) for n in frame["norm"].unique() if n), "linf")
-    if len(radii) > 1 and radii[-1] > 16 * radii[1]:
+    if len(radii) > 1 and radii[-1] > _WIDE * radii[1]:
         axis.set_xscale("symlog", linthresh=radii[1])
     labels = [epsilon_label(r, norm).removesuffix("/255") for r in radii]
     axis.set_xticks(radii, labels)
