@@ -14,7 +14,7 @@ from .conftest import shell
 
 COMMANDS = [
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
-    "models",
+    "models", "attacks",
 ]  # fmt: skip
 
 
@@ -138,14 +138,14 @@ def test_a_run_without_a_recipe_presses_the_model_as_it_is(
     assert (folder / "report" / "index.html").is_file()
     assert not (folder / "checkpoint").exists()
     said = " ".join(capsys.readouterr().err.split())
-    assert "as it is, attacked with noise, fgsm, pgd (8 /255) on the test split of folder." in said
+    assert "as it is, attacked with noise, fgsm, pgd at 8/255 on the test split of folder." in said
 
 
 def test_what_a_recipe_is_going_to_do_is_said_first(recipe):
     config = read_config(recipe())
     assert described(config).endswith(
-        "fine-tuned on folder for 2 epochs (--train.settings.epochs), attacked with noise, fgsm, "
-        "pgd (2, 8 /255) on the test split of folder."
+        "fine-tuned on folder for 2 epochs (train.settings.epochs), attacked with fgsm, noise, "
+        "pgd at 2, 8/255 on the test split of folder."
     )
     assert "attacked" not in described(config, attacks=False)
 

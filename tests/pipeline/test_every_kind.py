@@ -169,7 +169,7 @@ def test_what_a_recipe_gets_wrong_is_said_at_once(options, message):
         ({"text-embedding": {"norm": 2}}, "has no option 'norm'"),
         (
             {"joint": {"image": "pgd"}},
-            "'joint' lacks text and epsilon_255; expected .*epsilon_255: 2",
+            "'joint' lacks text, epsilon_255; expected .*epsilon_255: 2",
         ),
         (
             {"joint": {"image": "pgd", "text": "text-hotflip"}},

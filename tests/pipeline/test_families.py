@@ -9,7 +9,9 @@ from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models import load_model
 from palpate.pipeline.config import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.run import run, train_only
+from palpate.pipeline.transferring import model_of
+from palpate.progress import silent
 
 from ..models.small import SMALL
 
@@ -77,6 +79,17 @@ def test_nothing_learns_where_nothing_shall(tmp_path):
     with pytest.warns(RuntimeWarning, match="monai/unet is made anew .* set model.learns to all"):
         run(config_from(values("monai/unet", tmp_path / "run", model=model)))
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_what_a_run_has_learnt_without_an_adapter_is_what_transfer_takes(tmp_path):
+    model = {"name": "monai/unet", "options": SMALL["monai/unet"], "adapter": None}
+    asis = config_from(values("monai/unet", tmp_path / "as it is", model=model))
+    assert model_of(asis, tmp_path / "as it is", silent).options == SMALL["monai/unet"]
+    learnt = config_from(values("monai/unet", tmp_path / "run", model=model | {"learns": "all"}))
+    with pytest.raises(ValueError, match="has no trained model yet"):
+        model_of(learnt, tmp_path / "run", silent)
+    train_only(learnt)
+    assert not model_of(learnt, tmp_path / "run", silent).fresh
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 NULL = "null"  # as recipes and the documentation call it; tyro says None
 
 _WRONG = 2  # exit status of a command line that cannot be understood
-_BORDERS = "│╭╮╰╯|+"
+_BORDERS = "│╭╮╰╯"
 
 
 class UsageError(ValueError):
@@ -60,12 +60,15 @@ def _sentence(box: str) -> str:
     No such thing.
     """
     paragraphs: list[list[str]] = [[]]
-    for line in box.strip().splitlines()[1:-1]:  # between the frame with the title and the last
-        text = line.strip(_BORDERS)
-        if set(text.strip()) <= {"─"}:
+    for line in box.strip().splitlines()[1:]:  # the first is the title
+        text = line.strip(_BORDERS).rstrip()
+        if set(text.strip()) <= set(
+            "─-"
+        ):  # where a terminal knows only ASCII, there are no corners
             paragraphs.append([])
         else:
-            paragraphs[-1].append(text.rstrip())
+            paragraphs[-1].append(text)
+    paragraphs = [some for some in paragraphs if some] or [[box]]
     said = " ".join(_without_help(paragraphs[0])).rstrip(".")
     hints = [f" Did you mean {o}?" for some in paragraphs[1:] if (o := _suggested(some))]
     return f"{said[:1].upper()}{said[1:]}.{''.join(hints[:1])}"

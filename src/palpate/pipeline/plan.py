@@ -51,10 +51,10 @@ def described(config: RunConfig, *, attacks: bool = True) -> str:
     if not attacks:
         return f"{said}."
     radii = ", ".join(f"{epsilon:g}" for epsilon in wanted.epsilon_255)
-    sizes = f"{radii} /255" if wanted.protocol == "sound" else "the radii of the paper"
+    sizes = f"{radii}/255" if wanted.protocol == "sound" else "the radii of the paper"
     limit = f"{config.data.test_limit} samples of " if config.data.test_limit else ""
     return (
-        f"{said}, attacked with {', '.join(wanted.attacks) or 'nothing'} ({sizes}) on {limit}the "
+        f"{said}, attacked with {', '.join(wanted.attacks) or 'nothing'} at {sizes} on {limit}the "
         f"{wanted.split} split of {config.data.test_name or config.data.name}."
     )
 
@@ -66,5 +66,5 @@ def _training(config: RunConfig) -> str:
     limit = f"{config.data.train_limit} samples of " if config.data.train_limit else ""
     return (
         f"fine-tuned on {limit}{config.data.name} for {epochs} epoch{'s' * (epochs != 1)} "
-        "(--train.settings.epochs)"
+        "(train.settings.epochs)"
     )

@@ -64,7 +64,7 @@ def _joint(name: str, options: Mapping[str, Any]) -> Joint:
     check_options(name, options, _OF_JOINT)
     if missing := [key for key in _NEEDED if options.get(key) is None]:
         raise ValueError(
-            f"Attack {name!r} lacks {' and '.join(missing)}; expected the attack on the image, its "
+            f"Attack {name!r} lacks {', '.join(missing)}; expected the attack on the image, its "
             f"radius and the attack on the text: `{name}: {{attack: joint, image: pgd, "
             "epsilon_255: 2, text: text-hotflip}`."
         )

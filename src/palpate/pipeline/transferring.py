@@ -49,7 +49,7 @@ def transfer_runs(
     configs = [config_of(run) for run in runs]
     data = stages.load_splits(configs[0]).attacked
     models = {
-        name: _model_of(config, run, progress)
+        name: model_of(config, run, progress)
         for name, config, run in zip(names, configs, runs, strict=True)
     }
     numbers = transfer_matrix(
@@ -68,7 +68,12 @@ def transfer_runs(
     return table
 
 
-def _model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
+def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
+    """The model that a finished run pressed: what it trained, or what it took as it is.
+
+    Raises:
+        ValueError: If the run was to train and has not.
+    """
     base, wanted = stages.base_model(config, progress), config.model
     if not wanted.trains:
         return load_model(

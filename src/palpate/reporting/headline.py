@@ -171,7 +171,7 @@ def _on_failure(line: pd.DataFrame) -> str:
         return "No prediction failed: each still covers its object better than not."
     highest = max(shares.values())
     worst = [mode for mode, share in shares.items() if isclose(share, highest)]
-    said = " or ".join(_HOW[mode] for mode in worst)
+    said = ", or because ".join(_HOW[mode] for mode in worst)
     often = "most often" if len(worst) == 1 else "equally often"
     each = "" if len(worst) == 1 else " each"
     return (
