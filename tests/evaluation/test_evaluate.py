@@ -357,7 +357,7 @@ def test_one_image_that_does_not_fit_is_an_error():
 
     with pytest.raises(torch.cuda.OutOfMemoryError) as caught:
         press(blobs(2), greedy)
-    assert "Not even one image fits" in caught.value.__notes__[0]
+    assert "Not even one fits" in caught.value.__notes__[0]
 
 
 def test_examples_hold_what_the_model_saw_and_said(tmp_path):
