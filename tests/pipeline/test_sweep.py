@@ -115,3 +115,18 @@ def test_runs_on_the_same_images_are_compared_with_the_first(sweep, tmp_path):
     numbers = pd.read_csv(tmp_path / "runs" / "tables" / "compare.csv")
     assert set(numbers["run"]) == {"as it came"}
     assert set(numbers["n"]) == {5}
+
+
+def test_runs_that_share_nothing_with_the_first_are_compared_with_each_other(sweep, tmp_path):
+    each = [
+        {"label": "elsewhere", "data.name": "phantom-endoscopy", "data.size": 32},
+        {"label": "one"},
+        {"label": "other", "evaluate.batch_size": 1},
+    ]
+    evaluate = {"attacks": {"noise": {}}, "epsilon_255": [8], "sanity_samples": 0, "examples": 0}
+    plain = {"model.adapter": None, "data.test_limit": 2}
+    recipe = sweep([{**plain, **e} for e in each], evaluate=evaluate)
+    main(["run", "--config", str(recipe)])
+    numbers = pd.read_csv(tmp_path / "runs" / "tables" / "compare.csv")
+    assert set(numbers["first"]) == {"one"}
+    assert set(numbers["run"]) == {"other"}

@@ -105,7 +105,7 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
     others = {label: some for label, some in rows.items() if label not in same}
     together = pd.concat([rows[label] for label in same], ignore_index=True)
     if not others and together.duplicated([*IMAGE, *CONDITION]).any():
-        return compare(rows, folder, **_about(configs, same, folder))
+        return compare(_met_first(rows), folder, **_about(configs, same, folder))
     return report(
         together,
         folder,
@@ -113,6 +113,15 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
         examples=read_examples(first.folder / "examples"),
         **_about(configs, same, folder),
     )
+
+
+def _met_first(rows: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The runs, led by the first that did to an image what another did to it, too."""
+    columns = [*IMAGE, *CONDITION]
+    everywhere = pd.concat([some[columns] for some in rows.values()], ignore_index=True)
+    shared = everywhere[everywhere.duplicated()]
+    leader = next(label for label, some in rows.items() if len(some.merge(shared, on=columns)))
+    return {leader: rows[leader], **rows}
 
 
 def _about(configs: Mapping[str, RunConfig], same: Sequence[str], folder: Path) -> dict[str, Any]:
