@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from palpate.attacks import _adaptive, apgd
 from palpate.attacks._adaptive import _Climb, place_checkpoints
 from palpate.attacks.losses import bce, bce_dice, margin
+from palpate.attacks.threats import Threat
 from palpate.geometry import norms
 from palpate.overlap import count, dice
 from palpate.randomness import generator
@@ -82,14 +83,15 @@ def test_arriving_keeps_the_best_point_and_counts_the_rises():
 
 def test_a_move_is_three_quarters_of_a_step_and_a_quarter_of_the_last_move():
     images = torch.full((1, 1, 1, 2), 0.5)
+    move = partial(_Climb.move, images=images, masks=images > 0, norm="linf", threat=Threat())
     state = _Climb.begin(images, torch.tensor([1.0, -2.0]).view(1, 1, 1, 2), torch.zeros(1), 0.04)
-    first = state.move(images, 0.1, "linf", 1.0)
+    first = move(state, epsilon=0.1, share=1.0)
     assert_close((first - images).flatten(), torch.tensor([0.04, -0.04]))
     state.arrive(first, -state.gradient, torch.zeros(1))
-    second = state.move(images, 0.1, "linf", 0.75)
+    second = move(state, epsilon=0.1, share=0.75)
     assert_close((second - first).flatten(), torch.tensor([-0.02, 0.02]))  # -0.03 + 0.01
     state.arrive(second, state.gradient * -1, torch.zeros(1))
-    third = state.move(images, 0.03, "linf", 0.75)  # in a smaller ball: two projections
+    third = move(state, epsilon=0.03, share=0.75)  # in a smaller ball: two projections
     assert_close((third - images).flatten(), torch.tensor([0.0225, -0.0225]))
 
 

@@ -114,6 +114,18 @@ CASES = {
         EPSILON,
         "linf",
     ),
+    "apgd-tied": (partial(apgd, epsilon=EPSILON, steps=8, within="tied"), EPSILON, "linf"),
+    "apgd-border": (
+        partial(apgd, epsilon=LENGTH, norm="l2", steps=8, within={"border": 2}),
+        LENGTH,
+        "l2",
+    ),
+    "apgd-low": (
+        partial(apgd, epsilon=EPSILON, steps=8, within={"low_frequency": 0.2}),
+        EPSILON,
+        "linf",
+    ),
+    "sea-outside": (partial(sea, epsilon=EPSILON, steps=4, within="outside"), EPSILON, "linf"),
     "transfer": (partial(transfer, epsilon=EPSILON, steps=4), EPSILON, "linf"),
     "transfer-all": (
         partial(transfer, epsilon=EPSILON, steps=4, diversity=0.7, kernel=3, scales=2),

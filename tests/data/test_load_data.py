@@ -283,9 +283,7 @@ def test_finds_pixel_values_it_cannot_use(data_folder):
 
 def test_finds_files_that_are_no_images(data_folder):
     (data_folder.write().path / "images" / "b.png").write_text("not found")
-    with pytest.raises(
-        ValueError, match=r"\(1\):\n.*images/b\.png, but it is empty"
-    ):
+    with pytest.raises(ValueError, match=r"\(1\):\n.*images/b\.png, but it is empty"):
         load(data_folder)
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from palpate.attacks._ascent import is_stuck, look, slope
 from palpate.attacks._best import Best, is_worst, rank
 from palpate.attacks._problem import Problem
-from palpate.geometry import perturb, project, steepest
+from palpate.attacks.threats import Threat
 from palpate.overlap import count, dice
-from palpate.types import Images, Norm, PerImage
+from palpate.types import Images, Masks, Norm, PerImage
 
 _MOMENTUM = 0.75  # share of a move that is the new step
 _ENOUGH = 0.75  # share of the steps that must raise the loss
@@ -25,6 +25,7 @@ def ascend(
     epsilon: float,
     steps: int,
     norm: Norm,
+    threat: Threat,
     threshold: float,
     keep: str,
     early_stop: bool,
@@ -40,6 +41,7 @@ def ascend(
         epsilon: Radius of the ball; the first step is twice as long.
         steps: Moves to make; costs one forward pass more and as many backward passes.
         norm: Norm of the ball.
+        threat: Where and how the perturbation may differ from the image.
         threshold: Logits above it are foreground when the Dice score is taken.
         keep: ``"dice"`` or ``"loss"``: what ``best`` goes by.
         early_stop: Leave images alone once nothing worse can happen to them.
@@ -68,7 +70,8 @@ def ascend(
             problem = problem.select(going)
             break
         gradient = slope(problem, view, after=after)
-        flat[problem.rows] |= is_stuck(problem, view, gradient).cpu()
+        free = threat.project(gradient, problem.masks)
+        flat[problem.rows] |= is_stuck(problem, view, free).cpu()
         harm = view.harm.detach()
         if climb is None:
             climb = _Climb.begin(here, gradient, harm, 2 * epsilon)
@@ -77,7 +80,8 @@ def ascend(
         if step in checkpoints:
             climb.revise(checkpoints[step])
         problem, climb = problem.select(going), climb.select(going)
-        here = climb.move(problem.images, epsilon, norm, 1.0 if step == 0 else _MOMENTUM)
+        share = 1.0 if step == 0 else _MOMENTUM
+        here = climb.move(problem.images, problem.masks, epsilon, norm, threat, share)
     return problem, flat
 
 
@@ -158,12 +162,20 @@ class _Climb:
         """What is left when only ``wanted`` images go on."""
         return _Climb(*(getattr(self, field.name)[wanted] for field in fields(self)))
 
-    def move(self, images: Images, epsilon: float, norm: Norm, share: float) -> Images:
+    def move(
+        self,
+        images: Images,
+        masks: Masks,
+        epsilon: float,
+        norm: Norm,
+        threat: Threat,
+        share: float,
+    ) -> Images:
         """The next point: a share of a step, and the rest of the last move once more."""
-        step = self.size.view(-1, 1, 1, 1) * steepest(self.gradient, norm)
-        stepped = perturb(images, project(self.here - images + step, epsilon, norm))
+        step = self.size.view(-1, 1, 1, 1) * threat.direction(self.gradient, masks, norm)
+        stepped = threat.settle(images, self.here - images + step, masks, epsilon, norm)
         moved = share * (stepped - self.here) + (1 - share) * (self.here - self.before)
-        return perturb(images, project(self.here - images + moved, epsilon, norm))
+        return threat.settle(images, self.here - images + moved, masks, epsilon, norm)
 
 
 def _where(rows: Bool[Tensor, " b"], these: Images, others: Images) -> Images:

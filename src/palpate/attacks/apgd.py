@@ -10,7 +10,7 @@ from palpate.attacks._best import Best
 from palpate.attacks._checks import check_ball, check_images, check_keep, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import bce_dice
-from palpate.geometry import perturb, random_in_ball
+from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 
@@ -27,6 +27,7 @@ def apgd(
     norm: Norm = "linf",
     loss: Loss = bce_dice,
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: Literal["dice", "loss"] = "dice",
@@ -62,6 +63,8 @@ def apgd(
             :class:`~palpate.types.ScheduledLoss` is climbed by its slope of the moment and
             judged, in the schedule too, by its value.
         targeted: Descend towards ``masks`` instead of ascending away from them.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's own.
         threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
             for 0.
@@ -85,20 +88,25 @@ def apgd(
     check_ball(epsilon, norm, images)
     check_schedule(steps, restarts, None)
     check_keep(keep, ("dice", "loss"), early_stop)
+    threat = threat_model(within)
+    threat.check(images, epsilon)
 
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     best = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
     for restart in range(restarts):
         # Drawn for the whole batch, so that finished images shift nobody's random numbers.
-        delta = random_in_ball(images, epsilon, norm, generator) if random_start else 0 * images
+        start = images
+        if random_start:
+            start = threat.random_start(images, masks, epsilon, norm, generator)
         problem, flat_now = ascend(
             problem,
-            perturb(images, delta)[problem.rows],
+            start[problem.rows],
             best,
             epsilon=epsilon,
             steps=steps,
             norm=norm,
+            threat=threat,
             threshold=threshold,
             keep=keep,
             early_stop=early_stop,

@@ -14,7 +14,7 @@ from palpate.attacks._best import Best, rank
 from palpate.attacks._checks import check_ball, check_images, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.losses import MaskedBCE, MaskedMargin, SegPGD, jensen_shannon
-from palpate.geometry import perturb, project, random_in_ball
+from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
 from palpate.overlap import count, dice
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
@@ -40,6 +40,7 @@ def sea(
     losses: Sequence[Loss] = SEA_LOSSES,
     norm: Norm = "linf",
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     early_stop: bool = True,
@@ -70,6 +71,8 @@ def sea(
         losses: One run each. With one loss only, this is that run alone.
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's own.
         threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
             for 0.
@@ -93,6 +96,8 @@ def sea(
         raise ValueError(f"Expected preset 'quick', 'standard' or 'full', got {preset!r}.")
     steps = PRESETS[preset] if steps is None else steps
     check_schedule(steps, 1, None)
+    threat = threat_model(within)
+    threat.check(images, epsilon)
     if not losses:
         raise ValueError("Expected at least one loss, got none.")
 
@@ -103,12 +108,12 @@ def sea(
     flat = torch.zeros(len(images), dtype=torch.bool)
     for loss in losses:
         # Drawn for the whole batch, so that finished images shift nobody's random numbers.
-        start = perturb(images, random_in_ball(images, _RADII[0] * epsilon, norm, generator))
+        start = threat.random_start(images, masks, _RADII[0] * epsilon, norm, generator)
         if len(problem.rows) == 0:
             continue
         problem = replace(problem, loss=loss)
         found, left, flat_now = _run(
-            problem, images, start, epsilon, steps, norm, threshold, early_stop
+            problem, images, masks, start, epsilon, steps, norm, threat, threshold, early_stop
         )
         _show(worst, problem, found[problem.rows], threshold)
         problem, flat = left, flat | flat_now
@@ -119,10 +124,12 @@ def sea(
 def _run(
     problem: Problem,
     images: Images,
+    masks: Masks,
     point: Images,
     epsilon: float,
     steps: int,
     norm: Norm,
+    threat: Threat,
     threshold: float,
     early_stop: bool,
 ) -> tuple[Images, Problem, Bool[Tensor, " n"]]:
@@ -132,7 +139,7 @@ def _run(
         if length == 0:
             continue
         radius = factor * epsilon
-        point = perturb(images, project(point - images, radius, norm))
+        point = threat.settle(images, point - images, masks, radius, norm)
         best = Best(images)
         left, flat_now = ascend(
             problem,
@@ -141,6 +148,7 @@ def _run(
             epsilon=radius,
             steps=length,
             norm=norm,
+            threat=threat,
             threshold=threshold,
             keep="dice",
             early_stop=early_stop and factor == 1,

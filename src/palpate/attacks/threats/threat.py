@@ -70,12 +70,17 @@ class Threat:
         Its length is ``length``; under a low-frequency ``linf`` threat about that, and on the
         lattice a whole number of grey levels.
         """
-        direction = steepest(self.project(gradient, masks), norm)
-        if not self._keeps_clamped:
-            direction = self.project(direction, masks)  # the signs of a wave are not a wave
+        direction = self.direction(gradient, masks, norm)
         if self.lattice:
             return whole_step(direction, length, norm, tied=self._tied)
         return length * direction
+
+    def direction(self, gradient: Images, masks: Masks, norm: Norm) -> Images:
+        """The steepest direction that keeps to all constraints, of about unit length."""
+        direction = steepest(self.project(gradient, masks), norm)
+        if not self._keeps_clamped:
+            direction = self.project(direction, masks)  # the signs of a wave are not a wave
+        return direction
 
     def confine(self, delta: Images, masks: Masks, epsilon: float, norm: Norm) -> Images:
         """A perturbation near ``delta`` that keeps to all constraints and to the ball."""
