@@ -72,9 +72,11 @@ def hides_nothing(subject: Subject) -> Check:
         f"Mean DSC {mean_dsc(results):.3f} under the usual loss and {mean_dsc(margin):.3f} under "
         f"the margin; {100 * saturated:.3g} % of the pixels have a saturated sigmoid.",
         good="The usual loss sees all that a loss on bare logits sees.",
-        doubtful="Part of the gradient is lost in the sigmoid: attack with loss=margin as well.",
-        bad="The sigmoid hides the gradient, and a loss on bare logits does much more damage: "
-        "report the worst of both losses.",
+        doubtful="A loss on bare logits finds more: attack with loss=margin as well, and report "
+        "the worst of both.",
+        bad="A loss on bare logits does much more damage than the usual one, which the sigmoid "
+        "flattens where the model is sure: the usual loss alone makes the model look more robust "
+        "than it is. Attack with loss=margin as well, and report the worst of both.",
     )
 
 
