@@ -182,7 +182,7 @@ WRONG = {
     "no such place": (lambda x: (grey(x),), {"answer": 2}, TypeError, r"element 2.*tuple of 1"),
     "not a tensor": (lambda x: x.detach().numpy(), {}, TypeError, r"got a numpy.ndarray"),
     "another size": (lambda x: grey(x)[..., 1:], {}, ValueError, r"got \(2, 1, 32, 31\)"),
-    "a batch less": (lambda x: grey(x)[:1], {}, ValueError, r"got \(1, 1, 32, 32\)"),
+    "a batch less": (lambda x: grey(x)[:1], {}, ValueError, r"2 images of the batch, got 1"),
     "no channel": (lambda x: grey(x)[:, 0], {}, ValueError, r"got \(2, 32, 32\)"),
     "many channels": (lambda x: 2 * x - 1, {}, ValueError, r"one channel, or.*got 3 channels"),
     "classes beyond": (

@@ -25,7 +25,7 @@ def linear():
     signs = torch.where(masks, -1.0, 1.0).flatten()
     slope = (model.pixels * signs).mean(1, keepdim=True).T
     # No pixel is ever foreground, so that the loss alone decides.
-    view = View(model, images, masks, loss=margin, threshold=1e6)
+    view = View(model, images, masks, loss=margin, threshold=1e2)
     return view, slope, PromptSource("red polyp")
 
 
