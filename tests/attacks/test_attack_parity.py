@@ -133,7 +133,7 @@ def test_apgd_takes_the_way_of_torchattacks(norm, epsilon, seed, net, monkeypatc
     torch.set_rng_state(state)  # and the same start, which theirs stretches to the sphere
     draw = 2 * torch.rand(images.shape) - 1 if norm == "linf" else torch.randn(images.shape)
     start = epsilon * draw / norms(draw, norm).view(-1, 1, 1, 1)
-    ours = importlib.import_module("palpate.attacks.apgd")
+    ours = importlib.import_module("palpate.attacks.threats.threat")
     monkeypatch.setattr(ours, "random_in_ball", lambda *_: start)
     found = apgd(
         Pooled(net), images, masks, epsilon=epsilon, steps=steps, norm=norm, loss=bce, keep="loss"
