@@ -126,7 +126,8 @@ def _section(folders: list[Path], rows: pd.DataFrame, listening: pd.DataFrame) -
     return [
         "## palpate/tiny as it comes",
         "",
-        f"`make tiny-results`, {_minutes(folders):.0f} minutes. {machine(environment)}",
+        f"`make tiny-results`; {_minutes(folders):.0f} minutes here, beside other work. "
+        f"{machine(environment)}",
         "",
         "The embedded model without fine-tuning, on phantoms it has not seen and on the test "
         "splits of the real sets whose training splits it has learnt from (recipe "
