@@ -47,7 +47,7 @@ class Effort:
     examples: int
 
 
-_MINUTES = Effort(train=192, epochs=3, val=24, attacked=21, steps=10, sanity=3, examples=3)
+_MINUTES = Effort(train=160, epochs=3, val=16, attacked=12, steps=10, sanity=2, examples=3)
 _FAST = Effort(train=64, epochs=2, val=8, attacked=6, steps=4, sanity=1, examples=1)
 # No mirroring: the images may be of anything that has sides.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
