@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import jaxtyping
 import pytest
 import torch
@@ -43,3 +46,12 @@ def without_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def real_root():
+    """The real images and weights; an empty variable, as make exports it, names none."""
+    root = Path(os.environ.get("PALPATE_DATA") or "data")
+    if not (root / "published-annotations").is_dir():  # what other folders of data lack
+        pytest.skip(f"needs the bundle of real data in PALPATE_DATA, found none in {root}")
+    return root

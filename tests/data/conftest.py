@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +53,3 @@ def save(path, image, **options):
 def data_folder(tmp_path):
     """Two entries, not written yet."""
     return DataFolder(tmp_path / "set").add("a.png").add("b.png")
-
-
-@pytest.fixture(scope="session")
-def real_root():
-    root = os.environ.get("PALPATE_DATA")
-    if root is None or not Path(root).is_dir():
-        pytest.skip(f"needs real data: PALPATE_DATA is {root!r}, expected an existing folder")
-    return Path(root)

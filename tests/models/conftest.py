@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import jaxtyping
 import pytest
 import torch
@@ -49,8 +46,5 @@ def unchecked(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def weights_root():
-    root = Path(os.environ.get("PALPATE_DATA", "data")) / "weights"
-    if not root.is_dir():
-        pytest.skip("needs PALPATE_DATA, the folder that holds weights/")
-    return root
+def weights_root(real_root):
+    return real_root / "weights"

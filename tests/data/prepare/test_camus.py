@@ -1,8 +1,6 @@
 """CAMUS in the layouts of its two releases, written by the libraries that its publishers used."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,11 +228,9 @@ def test_another_folder_is_no_camus(tmp_path):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("suffix", [NIFTI, META])
-def test_real_frames_come_back_as_they_are(suffix, tmp_path):
+def test_real_frames_come_back_as_they_are(suffix, real_root, tmp_path):
     """The bundle's pictures, packed as CAMUS packs them, are unpacked to the same pictures."""
-    root = Path(os.environ.get("PALPATE_DATA", "")) / "camus"
-    if not root.is_dir():
-        pytest.skip("needs the CAMUS bundle under PALPATE_DATA")
+    root = real_root / "camus"
     frames = [path.stem for path in sorted((root / "images").glob("*.png"))][::150]
     for stem in frames:
         folder = tmp_path / "in" / stem.split("_")[0]

@@ -90,12 +90,8 @@ def test_what_is_written_is_read_again(root, tmp_path):
 
 
 @pytest.mark.real_data
-def test_names_are_those_of_the_published_annotations():
-    import os
-
-    files = Path(os.environ.get("PALPATE_DATA", "")) / "published-annotations/chexlocalize/anns"
-    if not files.is_dir():
-        pytest.skip("needs the published annotations under PALPATE_DATA")
+def test_names_are_those_of_the_published_annotations(real_root):
+    files = real_root / "published-annotations/chexlocalize/anns"
     names = [e["mask_name"] for p in files.glob("*.json") for e in json.loads(p.read_text())]
     ends = Counter(name.split("_", 4)[-1] for name in names)
     ours = {finding.lower().replace(" ", "_") + ".png" for finding in FINDINGS}
