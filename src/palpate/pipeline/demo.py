@@ -48,7 +48,7 @@ class Effort:
 
 
 _MINUTES = Effort(train=160, epochs=3, val=16, attacked=12, steps=10, sanity=2, examples=3)
-_FAST = Effort(train=64, epochs=2, val=8, attacked=6, steps=4, sanity=1, examples=1)
+_FAST = Effort(train=48, epochs=2, val=8, attacked=5, steps=4, sanity=1, examples=1)
 # No mirroring: the images may be of anything that has sides.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
 
