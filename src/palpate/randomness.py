@@ -4,6 +4,8 @@ Everything random in palpate draws from a generator made of a seed and of what i
 ``generator(seed, key, attack)``. Batch size, sharding and resuming then change nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import torch
@@ -16,8 +18,24 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
     True
     """
+    return torch.Generator().manual_seed(seed_for(seed, *purpose))
+
+
+def seed_for(seed: int, *purpose: str | int) -> int:
+    """The seed, from 0 to 2 ** 63 - 1, that ``generator`` gives to a purpose."""
     digest = blake2b(repr((seed, *purpose)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    return int.from_bytes(digest, "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, torch's own generators start at ``seed``; outside, it is as if nothing was drawn.
+
+    For what takes no generator: the first weights of a layer, dropout.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
 
 
 def choose(count: int, seed: int, *purpose: str | int) -> int:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from palpate.models import build_from_dinov2, load_model
 from palpate.models.dinov2 import NewParts
+from palpate.randomness import seeded
 
 from . import tiny
 
@@ -20,8 +21,7 @@ def dinov2(**changes):
 
     sizes = {"hidden_size": 24, "num_hidden_layers": 5, "num_attention_heads": 3}
     configuration = Dinov2Config(**({**sizes, "image_size": 56, "patch_size": 14} | changes))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         model = Dinov2Model(configuration).eval()
         with torch.no_grad():
             for parameter in model.parameters():

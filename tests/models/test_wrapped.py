@@ -8,21 +8,20 @@ from torch.nn import functional as F
 from palpate import wrap
 from palpate.models import PixelModel, SaturationWarning, load_model
 from palpate.models.checkpoints import load_checkpoint, save_checkpoint
+from palpate.randomness import seeded
 
 CLASSES = {"polyp": 1, "instrument": 2, "large polyp": 3}
 
 
 @pytest.fixture
 def net():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         return nn.Conv2d(3, 1, 3, padding=1).eval()
 
 
 def scores(channels):
     """A network of so many channels, the size of its input."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+    with seeded(1):
         return nn.Conv2d(3, channels, 1).eval()
 
 

@@ -4,6 +4,8 @@ import json
 
 import torch
 
+from palpate.randomness import seeded
+
 MERGES = [("p", "o"), ("po", "l"), ("pol", "y"), ("poly", "p</w>"), ("s", "k"), ("i", "n</w>")]
 MERGES += [("sk", "in</w>")]
 
@@ -66,8 +68,7 @@ def hugging_face(configuration, seed=0):
     """
     from transformers import CLIPSegForImageSegmentation
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = CLIPSegForImageSegmentation(configuration).eval()
         for part in model.decoder.modules():
             if hasattr(part, "reset_parameters"):

@@ -4,6 +4,8 @@ import json
 
 import torch
 
+from palpate.randomness import seeded
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "polyp", "skin", ",", "dark", "##s"]
 WIDTH, DEPTH = 64, 5
 
@@ -19,8 +21,7 @@ def reference(seed=0):
         "intermediate_size": 80,
         "hidden_act": "gelu",
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         vit = ViTModel(
             ViTConfig(**sizes, image_size=32, patch_size=8, layer_norm_eps=1e-6),
             add_pooling_layer=False,

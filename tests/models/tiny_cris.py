@@ -3,6 +3,7 @@
 import torch
 
 from palpate.models.cris import CRIS, CrisConfig
+from palpate.randomness import seeded
 
 SIZES = {"decoder_heads": 4, "size": 64}  # which weights do not tell
 
@@ -26,8 +27,7 @@ def config(vocabulary=60, **changes):
 
 def network(configuration=None, seed=0):
     """In evaluation mode; with biases, gains and statistics that would show if left out."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         net = CRIS(configuration or config()).eval()
         with torch.no_grad():
             for parameter in net.parameters():

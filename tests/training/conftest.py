@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from palpate.randomness import seeded
+
 from ..models import tiny
 
 SIDE = 32
@@ -34,8 +36,7 @@ def model_folder(tmp_path_factory):
         reduce_dim=8,
         decoder_intermediate_size=16,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         net = CLIPSeg(config)
         for table in (m for m in net.modules() if isinstance(m, torch.nn.Embedding)):
             torch.nn.init.normal_(table.weight, std=0.5)

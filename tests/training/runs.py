@@ -3,6 +3,7 @@
 import csv
 
 from safetensors.torch import load_file
+from torch.nn.functional import dropout
 
 from palpate.models import load_model
 from palpate.training import TrainingSettings, train
@@ -31,6 +32,8 @@ def settings(**changes):
 def tune(model_folder, data, validation, out, *, adapter="dense-vl", stop_after=None, **changes):
     """Train an adapter; ``stop_after`` that many steps it is stopped before it is done."""
     model = load_model(model_folder, adapter, width=4)
+    share = changes.pop("dropped", 0.0)
+    model.register_forward_hook(lambda m, _, out: dropout(out, share, m.training))
     augmentation = changes.pop("augmentation", None)
 
     def progress(stage, done, total, note=""):

@@ -64,6 +64,18 @@ def test_stopped_again_and_again_it_still_gets_there(
     equal_runs(tmp_path, whole)
 
 
+def test_what_is_dropped_is_the_same_after_a_stop(model_folder, train_data, val_data, tmp_path):
+    arguments = (model_folder, train_data, val_data)
+    tune(*arguments, tmp_path / "whole", dropped=0.3)
+    torch.manual_seed(1)  # another process starts elsewhere
+    before = torch.get_rng_state()
+    with pytest.raises(Stopped):
+        tune(*arguments, tmp_path / "stopped", dropped=0.3, stop_after=STEPS + 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    tune(*arguments, tmp_path / "stopped", dropped=0.3)
+    equal_runs(tmp_path / "stopped", tmp_path / "whole")
+
+
 KILLED = """
 import os, signal, sys
 import torch

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
 from palpate.models.bert_names import config_of_bert, to_bert_names
@@ -33,6 +32,7 @@ from palpate.models.weights import (
     write_text,
     write_weights,
 )
+from palpate.randomness import seeded
 
 Compat: TypeAlias = Literal["medvlsm"] | None
 
@@ -103,8 +103,7 @@ def assembled(
     """
     config, state, values = read_biomedclip(folder)
     config = _with_decoder(config, decoder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(decoder.seed)
+    with seeded(decoder.seed):
         fresh = CLIPSeg(config).state_dict()
     parts = _pretrained(decoder.pretrained) if decoder.pretrained is not None else {}
     check_keys({k for k in fresh if k.startswith("clip.")}, state, str(folder))

@@ -30,6 +30,7 @@ from palpate.models.weights import (
     write_text,
     write_weights,
 )
+from palpate.randomness import seeded
 
 # Names of the parts of a block: CLIP's, and DINOv2's in transformers 4 and 5.
 _BLOCK = {
@@ -106,8 +107,7 @@ def build_from_dinov2(
     if out.exists() and out.samefile(folder):
         raise FileExistsError(f"{out} holds the backbone itself; choose another folder to write.")
     config = _config(read_json(folder / "config.json"), parts, folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         net = CLIPSeg(config)
     assert isinstance(net.clip.text_model, TextTower)
     _initialise_embeddings(net.clip.text_model, seed)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
 from palpate.code import load_code, said
 from palpate.models.pixel_model import PixelModel
 from palpate.models.request import Request
 from palpate.models.wrapped import Wrapped, wrap
+from palpate.randomness import seeded
 
 _OF_WRAP = inspect.signature(wrap).parameters.keys() - {"module", "name"}
 
@@ -32,8 +32,7 @@ def load_external(request: Request) -> PixelModel:
     request.refuse_adapter()
     request.refuse_tokenizer()
     module, factory = load_code(request.name, "a function that makes a model")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.seed)
+    with seeded(request.seed):
         made = _made(factory, _others(request.options), request.name)
         model = _as_model(_own(made, module), request)
     model.name = request.name

@@ -32,6 +32,7 @@ from palpate.models.weights import (
     read_json,
     read_weights,
 )
+from palpate.randomness import seeded
 
 # Buffers that older versions of transformers saved with the weights.
 _DERIVED = ".position_ids"
@@ -67,8 +68,7 @@ def equipped(model: VLSM, request: Request) -> VLSM:
         side = check_side(options["size"], model.net.patch_size)
         model.preprocessing = replace(model.preprocessing, size=side)
     if request.adapter is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(request.seed)
+        with seeded(request.seed):
             adapt(model.net, request.adapter, init=request.init, width=request.width)
         model.adapter, model.adapter_init = request.adapter, request.init
         model.adapter_width = request.width

@@ -13,6 +13,7 @@ from palpate.models.outputs import Reading
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.wrapped import Wrapped
+from palpate.randomness import seeded
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def load_plain(request: Request) -> Wrapped:
     request.refuse_tokenizer()
     plain, options = NETWORKS[request.name], dict(request.options)
     size = Preprocessing(options.pop("input_size", None))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.seed)
+    with seeded(request.seed):
         net = _make(request.name, plain, options)
     return Wrapped(
         net.requires_grad_(False),

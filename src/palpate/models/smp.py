@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from palpate.hints import did_you_mean
@@ -13,6 +12,7 @@ from palpate.models.outputs import Reading
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.wrapped import Wrapped
+from palpate.randomness import seeded
 
 _PREFIX, _PACKAGE = "smp/", "segmentation_models_pytorch"
 _MULTIPLE = 32  # of an encoder of five stages
@@ -36,8 +36,7 @@ def load_smp(request: Request) -> Wrapped:
     request.refuse_tokenizer()
     options = dict(request.options)
     size = Preprocessing(options.pop("input_size", None))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.seed)
+    with seeded(request.seed):
         net = _make(request.name, options)
     return Wrapped(
         net.requires_grad_(False),

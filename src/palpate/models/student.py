@@ -18,6 +18,7 @@ from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig, VisionConfig
 from palpate.models.directory import copy_description
 from palpate.models.weights import read_json, read_weights, write_text, write_weights
+from palpate.randomness import seeded
 
 _TOWER = "clip.vision_model"
 
@@ -60,8 +61,7 @@ def shrink(teacher: Path, out: Path, size: StudentSize | None = None, *, seed: i
     size = size or StudentSize()
     large = ClipSegConfig.from_hf(read_json(teacher / "config.json"))
     config = _smaller(large, size, _side(teacher, large))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         fresh = CLIPSeg(config).state_dict()
     given = read_weights(teacher)
     kept = {k: v for k, v in given.items() if k in fresh and v.shape == fresh[k].shape}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from palpate.models import VLSM, load_vlsm, write_model
 from palpate.progress import Progress, silent
+from palpate.randomness import seeded
 from palpate.training.batches import AnyData, identity, in_order
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
@@ -28,8 +29,7 @@ class Pupil(nn.Module):
         super().__init__()
         self.student, self.teacher = student, teacher
         small, large = (m.net.config.vision.hidden_size for m in (student, teacher))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             depth = len(student.net.config.extract_layers)
             self.maps = nn.ModuleList(nn.Linear(small, large) for _ in range(depth))
         teacher.requires_grad_(False)

@@ -17,6 +17,7 @@ from torch.optim import AdamW
 
 from palpate.models.weights import write_text
 from palpate.progress import Progress, silent
+from palpate.randomness import seed_for, seeded
 from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
 from palpate.training.schedule import warmup_cosine
@@ -86,24 +87,26 @@ def fit(
         batches = _share(accelerator, data, epoch, settings)
         steps = len(batches)
         model.train()
-        for step, batch in enumerate(batches):
-            rate = _rate(epoch, step, steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["share"]
-            for scale in settings.scales:
-                scaled = {} if scale == 1 else {"scale": scale}
-                with accelerator.autocast():
-                    logits = model(batch.inputs, batch.prompts, **scaled)
-                loss = criterion(logits.float(), batch.masks.float())
-                accelerator.backward(loss)
-                norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
-                _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
-                optimizer.step()
-                optimizer.zero_grad()
-                losses.append(loss.item())
-            best = f"best {judged_by.replace('dsc', 'DSC')} {max(done.best, 0):.3f}"
-            note = f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, {best}"
-            progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
+        # Dropout and its like draw the same in a resumed epoch as in one that was not stopped.
+        with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
+            for step, batch in enumerate(batches):
+                rate = _rate(epoch, step, steps, settings)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["share"]
+                for scale in settings.scales:
+                    scaled = {} if scale == 1 else {"scale": scale}
+                    with accelerator.autocast():
+                        logits = model(batch.inputs, batch.prompts, **scaled)
+                    loss = criterion(logits.float(), batch.masks.float())
+                    accelerator.backward(loss)
+                    norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
+                    _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    losses.append(loss.item())
+                best = f"best {judged_by.replace('dsc', 'DSC')} {max(done.best, 0):.3f}"
+                note = f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, {best}"
+                progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
 
         row = {"epoch": epoch + 1, "learning_rate": rate, "loss": sum(losses) / len(losses)}
         if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:

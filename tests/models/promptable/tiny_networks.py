@@ -2,14 +2,15 @@
 
 import torch
 
+from palpate.randomness import seeded
+
 
 def moved(make):
     """A network that is drawn anew so that whatever goes in still shows where it comes out.
 
     Fresh ones begin as good as zero, which would hide a forgotten box, bias or position.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         net = make().eval()
         with torch.no_grad():
             for parameter in net.parameters():

@@ -20,6 +20,7 @@ from palpate.models.pickled import read_pickled
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
 from palpate.models.tokenizer import FILES, has_tokenizer
 from palpate.models.weights import check_keys, check_shapes, write_text, write_weights
+from palpate.randomness import seeded
 
 # Starts of names that tell a CRIS from other families.
 MARKS = ("backbone.visual.attnpool.", "neck.", "proj.")
@@ -92,8 +93,7 @@ def build_cris(tokenizer: Path, out: Path, config: CrisConfig | None = None, *, 
         ``out``.
     """
     config = config or CrisConfig()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         state = CRIS(config).state_dict()
     return _write(config, state, tokenizer, out)
 

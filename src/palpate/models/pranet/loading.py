@@ -16,6 +16,7 @@ from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.weights import check_keys, check_shapes
 from palpate.models.wrapped import Wrapped
+from palpate.randomness import seeded
 
 _SIZES = tuple(field.name for field in fields(PraNetSize))
 _MARKS = ("resnet.layer1.", "agg1.", "ra4_conv5.")
@@ -76,8 +77,7 @@ def _fresh(options: Mapping[str, Any], seed: int) -> PraNet:
     if "depths" in options:
         options = {**options, "depths": tuple(options["depths"])}
     size = PraNetSize(**options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return PraNet(size)
 
 
