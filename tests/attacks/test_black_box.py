@@ -20,6 +20,8 @@ from palpate.attacks import (
     square,
 )
 from palpate.attacks._bumps import two_bumps
+from palpate.attacks._queries import Answer
+from palpate.attacks.hopskipjump import _Hunt
 from palpate.attacks.losses import bce_dice, margin
 from palpate.attacks.simba import cosine
 from palpate.attacks.square import share_at
@@ -249,6 +251,18 @@ def test_hopskipjump_finds_the_nearest_point_beyond_a_plane(norm, images, withou
     assert (distances >= optimum * (1 - 1e-4)).all()
     assert (distances <= 1.25 * optimum).all()
     assert dice(count(brighter_than(found, ["0", "1"]) > 0, masks)).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("dice_score", "side"), [(0.0, 1), (1.0, -1)], ids=["broken", "whole"])
+def test_probes_that_all_say_the_same_tell_the_way(dice_score, side, images):
+    point = 0.8 * images[:1] + 0.1  # no probe leaves [0, 1]
+    hunt = _Hunt(images[:1], 0.5, False, "l2", -1.0, samples=5, random=generator(0))
+    walk = hunt._normal(point, step=1)
+    probes = next(walk)
+    with pytest.raises(StopIteration) as returned:
+        walk.send([Answer(-dice_score, 0.0, False)] * len(probes))
+    mean = (probes - point).sum(0, keepdim=True)
+    assert_close(side * mean / mean.norm(), returned.value.value / returned.value.value.norm())
 
 
 def test_search_lies_between_noise_and_pgd(net, images, masks):

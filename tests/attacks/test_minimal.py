@@ -20,6 +20,7 @@ from palpate.attacks import (
     pdpgd,
     pgd,
 )
+from palpate.attacks.alma_prox import _penalty
 from palpate.attacks.losses import bce
 from palpate.geometry import norms
 from palpate.overlap import count, dice
@@ -304,6 +305,15 @@ def test_names_the_images_that_come_out_as_nan(attack, net, images, masks):
 
     with pytest.raises(FloatingPointError, match=r"images \[1\]"):
         attack(broken, images, masks)
+
+
+def test_the_multipliers_of_alma_follow_the_slope_of_the_penalty():
+    shape = (1, 1, 8, 8)
+    constraint = torch.linspace(-3, 3, 64).double().view(shape).requires_grad_()
+    penalty, multiplier = (2 * torch.rand(shape, generator=generator(i)).double() for i in (0, 1))
+    value, slope = _penalty(constraint, penalty, multiplier)
+    assert_close(slope, *torch.autograd.grad(value.sum(), constraint))
+    assert (value.sign() == constraint.sign()).all()
 
 
 def test_the_steps_of_pdpgd_fall_to_a_hundredth(net, images):
