@@ -357,6 +357,16 @@ def test_square_paints_stripes_and_squares_of_one_colour(images, masks):
     assert columns[-1] - columns[0] <= 2
 
 
+def test_square_stays_where_it_is_until_something_is_worse(images, masks):
+    first, later = (
+        square(
+            lambda x: x[:, :1] * 0, images, masks, epsilon=0.1, queries=n, generator=generators(4)
+        )
+        for n in (1, 20)
+    )
+    assert torch.equal(first, later)
+
+
 def test_no_query_goes_to_a_point_that_square_knows(images, masks):
     points = []
 

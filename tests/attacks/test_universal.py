@@ -173,6 +173,7 @@ def test_a_pixel_that_black_or_white_cuts_off_has_no_gradient(scene):
     # Where the start is above zero the white image is cut off and only the grey one pulls.
     assert (start == 0.1).any()
     assert (start == -0.1).any()
+    assert max(level.max().item() for level in seen) <= 1  # no model sees more than white
 
 
 class Prompted(nn.Module):
