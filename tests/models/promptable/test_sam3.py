@@ -9,6 +9,7 @@ from palpate.models.examination import examine
 
 from .. import tiny
 from . import tiny_networks
+from .gradients import along
 
 PROMPTS = ["polyp", "a skin polyp"]
 
@@ -49,22 +50,10 @@ def test_answers_like_hugging_face(model, folder, images):
 
 
 def test_the_gradient_of_every_pixel_is_the_true_one(model, images):
-    def loss(points):
-        pixels = model.canvas.put(points, model.mean, model.std)
-        return model.answer(pixels, PROMPTS, (40, 60)).double().square().sum()
-
-    points = images.double().requires_grad_()
-    step = 1e-4 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
-    model.double()
-    try:
-        (gradient,) = torch.autograd.grad(loss(points), points)
-        with torch.no_grad():
-            change = (loss(points + step) - loss(points - step)) / 2
-    finally:
-        model.float()
+    gradient, foretold, change = along(model, images, PROMPTS, length=1e-4)
     assert (gradient != 0).all()
     # Its rotary positions compute in single precision whatever they are given.
-    torch.testing.assert_close(change, (gradient * step).sum(), rtol=1e-2, atol=0)
+    torch.testing.assert_close(change, foretold, rtol=1e-2, atol=0)
 
 
 def test_passes_its_examination(model, images):

@@ -13,6 +13,7 @@ from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 from ..tiny import same
 from . import tiny_networks
+from .gradients import along
 
 NETWORKS = {
     "sam": tiny_networks.sam,
@@ -72,21 +73,9 @@ def test_sam2_as_its_authors_publish_it_is_read_without_its_memory(images, tmp_p
 
 
 def test_a_gradient_reaches_every_pixel_and_is_the_true_one(model, images):
-    def loss(points):
-        pixels = model.canvas.put(points, model.mean, model.std)
-        return model.answer(pixels, PROMPTS, (40, 60)).square().sum()
-
-    points = images.double().requires_grad_()
-    step = 1e-6 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
-    model.double()
-    try:
-        (gradient,) = torch.autograd.grad(loss(points), points)
-        with torch.no_grad():
-            change = (loss(points + step) - loss(points - step)) / 2
-    finally:
-        model.float()
+    gradient, foretold, change = along(model, images, PROMPTS, length=1e-6)
     assert (gradient != 0).all()
-    torch.testing.assert_close(change, (gradient * step).sum(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(change, foretold, rtol=1e-4, atol=0)
 
 
 def test_passes_its_examination(model, images):
