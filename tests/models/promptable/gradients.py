@@ -1,4 +1,4 @@
-"""The gradient of a promptable network with respect to the pixels, beside the change it foretells."""
+"""The gradient of a promptable network at the pixels, beside the change that it foretells."""
 
 import torch
 
