@@ -186,7 +186,7 @@ def _name_of(backbone: Path, build: BuildConfig, seed: int) -> str:
         "backbone": fingerprint(read_weights(backbone)),
         "parts": asdict(build.parts),
         "datasets": build.datasets,
-        "training": asdict(build.training) | {"workers": 0},  # changes no number
+        "training": build.training.decisive,
         "seed": seed,
     }
     digest = sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()

@@ -77,7 +77,7 @@ def fit(
     optimizer = AdamW(
         _groups(model, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    done = load_state(folder, model, optimizer, f"{identity} {_decisive(settings)}")
+    done = load_state(folder, model, optimizer, f"{identity} {settings.decisive}")
     accelerator = _accelerator(settings, folder, done)
     model, optimizer = accelerator.prepare(model, optimizer)
     criterion = criterion or criterion_of(settings)
@@ -163,17 +163,6 @@ def _share(
         processes=accelerator.num_processes,
         process=accelerator.process_index,
     )
-
-
-def _decisive(settings: TrainingSettings) -> dict[str, Any]:
-    """The settings that decide the weights; a resumed training may change the others."""
-    decisive = {k: v for k, v in vars(settings).items() if k not in ("workers", "trackers")}
-    # States that were made before there were these settings stay valid.
-    for name, before in (("tower_rate", 1), ("loss", "dice_bce"), ("scales", (1.0,))):
-        if decisive[name] == before:
-            del decisive[name]
-    # 1 and 1.0 are the same setting.
-    return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
 
 
 def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """How a model is trained."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 Schedule: TypeAlias = Literal["step", "epoch"]
@@ -55,6 +55,17 @@ class TrainingSettings:
     """Threads that read images while the model learns; 0 reads when a batch is needed."""
     trackers: tuple[str, ...] = ()
     """Trackers known to accelerate: tensorboard, wandb, mlflow, ..."""
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide the weights; a resumed training may change the others."""
+        decisive = {k: v for k, v in vars(self).items() if k not in ("workers", "trackers")}
+        # What was trained before there were these settings stays valid.
+        for name, before in (("tower_rate", 1), ("loss", "dice_bce"), ("scales", (1.0,))):
+            if decisive[name] == before:
+                del decisive[name]
+        # 1 and 1.0 are the same setting.
+        return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
 
     def __post_init__(self) -> None:
         for name in (
