@@ -124,6 +124,14 @@ def test_a_base_beside_the_checkpoint_is_found(clipseg, checkpoint):
     assert load_model(checkpoint).name == str(checkpoint / "base")
 
 
+def test_a_folder_called_like_a_model_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = load_model("monai/unet", options={"channels": [4, 8], "strides": [2]})
+    model.learn("all")
+    save_checkpoint(model, tmp_path / "monai" / "unet" / "checkpoint")
+    assert load_model("monai/unet/checkpoint").name == "monai/unet"
+
+
 def test_another_base_is_refused(checkpoint, vocabulary, tmp_path):
     other = tmp_path / "other"
     tiny.hugging_face(tiny.config(vocabulary), seed=1).save_pretrained(other)

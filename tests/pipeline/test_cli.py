@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from palpate.cli import main
+from palpate.cli.recipes import understood
 from palpate.pipeline.config import read_config
 from palpate.pipeline.plan import described
 
@@ -177,6 +178,15 @@ def test_null_means_what_it_means_in_a_recipe(recipe, capsys):
     with pytest.raises(SystemExit, match="no attack 'fsgm'"):
         main(["run", "--config", path, *words])
     assert "as it is, attacked with fsgm" in " ".join(capsys.readouterr().err.split())
+
+
+def test_options_of_models_and_picked_attacks_are_taken_from_the_line(recipe):
+    path = str(recipe(evaluate__attacks={"pgd": {"steps": 3}, "fgsm": {}, "noise": {}}))
+    words = ["--evaluate.attacks", "pgd", "square", "--model.options", "side", "[1, 2]", "a", "x"]
+    (config,) = understood("run", ["--config", path, *words]).values()
+    assert config.evaluate.attacks == {"pgd": {"steps": 3}, "square": {}}
+    assert config.model.options == {"side": [1, 2], "a": "x"}
+    assert finish("run", "--config", path, "--model.options", "side") == 2
 
 
 def test_a_prepared_folder_is_found_by_its_name_below_the_root(data_root, tmp_path, capsys):

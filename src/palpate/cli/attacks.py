@@ -2,7 +2,7 @@
 
 import tyro
 
-from palpate.cli.models import values
+from palpate.cli.mappings import values
 from palpate.pipeline import watching
 
 

@@ -1,12 +1,8 @@
 """``palpate models``: cards of models, and whether one can be attacked."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import tyro
-import yaml
 
-from palpate.hints import yaml_fault
+from palpate.cli.mappings import values
 from palpate.models.adapters import AdapterName
 
 
@@ -47,18 +43,3 @@ def check_model(
 
     if not check_model(name, adapter, values(options), prompts, size):
         raise ValueError(f"{name} is not fit to be attacked; see what failed above.")
-
-
-def values(options: Mapping[str, str] | None) -> dict[str, Any]:
-    """Options of a command line, read as YAML."""
-    return {name: _value(name, text) for name, text in (options or {}).items()}
-
-
-def _value(name: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(
-            f"Expected a value for option {name!r} that YAML can read, got {text!r}: "
-            f"{yaml_fault(error)}."
-        ) from error

@@ -10,6 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from palpate.cli import mappings
+
 NULL = "null"  # as recipes and the documentation call it; tyro says None
 
 _WRONG = 2  # exit status of a command line that cannot be understood
@@ -120,4 +122,5 @@ def _choice_or_null(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
 
 
 _REGISTRY = ConstructorRegistry()
-_REGISTRY.primitive_rule(_choice_or_null)
+for rule in (_choice_or_null, mappings.options, mappings.attacks):
+    _REGISTRY.primitive_rule(rule)

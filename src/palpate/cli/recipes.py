@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import tyro
@@ -14,17 +15,9 @@ from palpate.pipeline.config import RunConfig, read_recipe
 
 def run_recipe(command: str, arguments: list[str]) -> None:
     """``run`` and ``train``: the recipe gives the defaults of every option."""
-    from palpate.pipeline.sweep import in_folders, read_sweep, run_sweep
+    from palpate.pipeline.sweep import in_folders, run_sweep
 
-    recipe, rest = _take_config(arguments)
-    options = tyro.conf.AvoidSubcommands[RunConfig]
-    runs = read_sweep(recipe) if recipe else {"": defaults(command, rest)}
-    configs: dict[str, RunConfig] = {
-        label: parse(options, rest, default=default, prog=f"palpate {command}")
-        for label, default in runs.items()
-    }
-    if recipe is None:
-        configs = {label: named(config) for label, config in configs.items()}
+    configs = understood(command, arguments)
     if command == "train":
         _train(in_folders(configs))
     elif len(configs) == 1:
@@ -36,6 +29,33 @@ def run_recipe(command: str, arguments: list[str]) -> None:
         with watching() as progress:
             page = run_sweep(in_folders(configs), folder, progress)
         print(page)
+
+
+def understood(command: str, arguments: list[str]) -> dict[str, RunConfig]:
+    """The runs that a command line asks for, by what tells them apart in the recipe.
+
+    Raises:
+        FileNotFoundError, ValueError: If the recipe or the words cannot be used.
+    """
+    from palpate.pipeline.sweep import read_sweep
+
+    recipe, rest = _take_config(arguments)
+    options = tyro.conf.AvoidSubcommands[RunConfig]
+    runs = read_sweep(recipe) if recipe else {"": defaults(command, rest)}
+    configs = {
+        label: _as_before(parse(options, rest, default=default, prog=f"palpate {command}"), default)
+        for label, default in runs.items()
+    }
+    if recipe is None:
+        return {label: named(config) for label, config in configs.items()}
+    return configs
+
+
+def _as_before(config: RunConfig, default: RunConfig) -> RunConfig:
+    """With the options of the recipe for the attacks that the command line picks by name."""
+    known = default.evaluate.attacks
+    attacks = {name: known.get(name, given) for name, given in config.evaluate.attacks.items()}
+    return replace(config, evaluate=replace(config.evaluate, attacks=attacks))
 
 
 def make(config: RunConfig) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
+from palpate.models.families import family_by_name
 from palpate.models.pixel_model import PixelModel
 from palpate.models.request import portable
 from palpate.models.weights import (
@@ -83,7 +84,7 @@ def save_checkpoint(
         kept = _names(model)  # what takes no part included: then it depends on no other weights
     state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     card = Card(
-        base=portable(model.name),
+        base=_lasting(model.name),
         base_hash=model.base_hash,
         weights_hash=fingerprint(state),
         threshold=model.threshold,
@@ -140,9 +141,16 @@ def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
     """Where the model under a checkpoint is: as told, as written, or relative to the folder."""
     if base is not None:
         return base
+    if family_by_name(card.base) is not None:
+        return card.base
     local = [Path(card.base), folder / card.base]
     found = [place for place in local if place.is_dir()]
     return found[0] if found else card.base
+
+
+def _lasting(name: str) -> str:
+    """A name that means the same in other folders, and beside a folder of that name."""
+    return portable(name) if family_by_name(name) is None else name
 
 
 def restore(model: PixelModel, card: Card, folder: Path) -> None:

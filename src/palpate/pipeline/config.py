@@ -187,7 +187,8 @@ class EvaluateConfig:
         default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
     )
     """Attacks on image or text by the name they get in the table, with their options; `attack`
-    names the attack itself where it differs from that name."""
+    names the attack itself where it differs from that name. On the command line names alone: with
+    the options of the recipe, or their own defaults."""
     medis: MedisConfig | None = None
     """Also make the tables of MedIS; null for none."""
     epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
