@@ -52,8 +52,8 @@ def pdpgd(
     constraints, chosen anew at every step; at first they are together as heavy as the norm.
 
     The proximal operator is solved for, together with the range of pixels. The published code
-    cuts to that range first and then takes five steps towards the operator, which with
-    L-infinity leave a longer perturbation.
+    cuts to that range first and takes five steps towards the operator: its perturbations were 1
+    to 18 % longer on small networks, and as long with the steps taken to the end.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
