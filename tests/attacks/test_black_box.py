@@ -357,6 +357,21 @@ def test_square_paints_stripes_and_squares_of_one_colour(images, masks):
     assert columns[-1] - columns[0] <= 2
 
 
+def test_squares_shrink_one_proposal_after_another():
+    """The table counts proposals from 0: of 1000, the third is the first of half the size."""
+    points = []
+
+    def watched(x):
+        points.append(x.clone())
+        return x[:, :1] * 0
+
+    grey, mask = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32, dtype=torch.bool)
+    square(watched, grey, mask, epsilon=0.1, queries=1000, generator=generators(1))
+    points = torch.cat(points)  # nothing is ever worse: all differ from the first by a square
+    sides = (points != points[:1]).any(1).any(2).sum(1)[1:9]
+    assert sides.tolist() == [29, 29, 20, 20, 20, 20, 14, 14]
+
+
 def test_square_stays_where_it_is_until_something_is_worse(images, masks):
     first, later = (
         square(

@@ -222,6 +222,36 @@ def test_the_notebooks_formulas(loss, formula, logits, masks):
     assert_close(loss(logits, masks), per_image(formula, logits, masks), rtol=1e-6, atol=1e-8)
 
 
+# What the notebooks give for one map and for PraNet's four: the maps of the test below, in order of
+# NOTEBOOK, run once with their code.
+RUN = {
+    1: (1.427187, 0.225901, 4.433145, 0.933147, 1.554871, 1.771239),
+    4: (5.547153, 0.196944, 1.478868, 0.111109, 1.469206, 1.894786),
+}
+
+
+@pytest.mark.parametrize("maps", RUN)
+def test_the_notebooks_as_they_run(maps):
+    place = torch.arange(4 * 6 * 8.0).view(1, 4, 6, 8)
+    logits = 3 * torch.sin(0.7 * place + 0.1 * place**1.5)
+    mask = torch.zeros(1, 1, 6, 8, dtype=torch.bool)
+    mask[:, :, 1:4, 2:6] = True
+    values = torch.cat([loss(logits[:, :maps], mask) for loss in NOTEBOOK.values()])
+    assert_close(values, torch.tensor(RUN[maps]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_notebooks_mix_stretches_once(logits, masks):
+    """At a wrong 0 or 1 the slope is 1e12: what is added up before it cancels is as published."""
+    value = notebook_mix(logits.requires_grad_(), torch.ones_like(masks)).sum()
+    seen, left = [], [value.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.append(node)
+            left += [parent for parent, _ in node.next_functions]
+    assert sum(node.name() == "AmaxBackward0" for node in seen) == 1
+
+
 def test_the_notebooks_exponential_log_rises_towards_the_truth(masks):
     blur = torch.randn(masks.shape, generator=torch.Generator().manual_seed(0))
     better, worse = (torch.where(masks, 1.0, -1.0) + size * blur for size in (0.1, 0.5))

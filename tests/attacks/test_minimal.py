@@ -20,6 +20,7 @@ from palpate.attacks import (
     pdpgd,
     pgd,
 )
+from palpate.attacks._goal import Goal
 from palpate.attacks.alma_prox import _penalty
 from palpate.attacks.losses import bce
 from palpate.geometry import norms
@@ -345,3 +346,49 @@ def test_asma_is_pulled_back_to_the_clean_image(model, images):
         small(spied, images.double(), masks)
     first, second = points[1] - points[0], points[2] - points[1]
     assert_close(second - first, -2e-5 * first, rtol=1e-4, atol=0)
+
+
+def test_the_first_step_of_asma_takes_the_least(net, images):
+    """As in the authors' code, which looks at the IoU after the step only."""
+    points = []
+
+    def spied(x):
+        points.append(x.detach().clone())
+        return net(x)
+
+    target = (net(images) > 0).roll(2, 3)  # much of it is shown already
+    painted = partial(asma, targeted=True, tau=1.0, steps=2, norm="l2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnbrokenWarning)
+        painted(spied, images, target, step_size=5.0, least_step=1e-3)
+    first, second = norms(points[1] - points[0], "l2"), norms(points[2] - points[1], "l2")
+    assert (first <= 1.001e-3).all()
+    assert (second > 2e-3).any()
+
+
+# Lengths of the perturbation at the first points, by Rony's implementation with the inner steps
+# of its proximal operator run to the end: 12 steps of 0.05 in the setting of the test below.
+PUBLISHED = {
+    "linf": [0.0, 0.041647, 0.070664, 0.089404, 0.101114, 0.108427, 0.113017, 0.115915, 0.117753],
+    "l2": [0.0, 0.004662, 0.010752, 0.01796, 0.02556, 0.032887, 0.039495, 0.04516, 0.049828],
+}
+
+
+@pytest.mark.parametrize(("norm", "published"), PUBLISHED.items(), ids=PUBLISHED)
+def test_pdpgd_walks_as_published(norm, published, monkeypatch):
+    """On a linear model, every pixel a constraint, away from the ends of the pixel range."""
+    place = torch.arange(16.0, dtype=torch.float64).view(1, 1, 4, 4)
+    weights = torch.tensor([1.0, -0.5, 0.25], dtype=torch.float64).view(1, 3, 1, 1)
+    points = []
+
+    def model(x):
+        points.append(x.detach().clone())
+        return 4 * ((x - 0.5) * weights).sum(1, keepdim=True) * (1 + 0.1 * place) + place.cos()
+
+    monkeypatch.setattr(Goal, "cheapest", lambda _, short, *__: torch.ones_like(short).bool())
+    grey = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64)
+    masks = place.cos() > 0
+    with pytest.warns(UnbrokenWarning):
+        pdpgd(model, grey, masks, tau=0.0, steps=12, norm=norm, step_size=0.05)
+    lengths = torch.cat([norms(point - grey, norm) for point in points[: len(published)]])
+    assert_close(lengths, torch.tensor(published, dtype=torch.float64), rtol=0, atol=2e-6)

@@ -48,7 +48,9 @@ def alma_prox(
     Binary form: in place of the difference-of-logits ratio, which takes three classes,
     :math:`c_p` is the logit, signed so that it must become negative, over the image's root mean
     square. Of all pixels only the cheapest that suffice for ``tau`` are constraints, chosen anew
-    at every step; the paper drops the hardest hundredth.
+    at every step; the paper drops the hardest hundredth. A broken constraint pulls with the slope
+    of its penalty; in the authors' code the first term of that slope is :math:`\mu c` instead of
+    :math:`\mu`, so that steps there differ.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.

@@ -45,6 +45,9 @@ def apgd(
     quarters of the steps since the last checkpoint raised the loss, or if neither the step size
     nor the highest loss has changed since then. Every image has a schedule of its own.
 
+    Where the published code and the paper differ this is the paper: the code rounds checkpoints
+    down, halves also at exactly three quarters, and never for the second reason at the first one.
+
     The loss drives the schedule; what comes back is the point of the lowest Dice score. A
     restart costs N + 1 forward and N backward passes, as PGD does. Its starting point is no
     candidate.

@@ -38,11 +38,13 @@ def asma(
     .. math:: \sum_{p : prediction_p \ne target_p} \pm z_p - \|\delta\|_2^2,
 
     where only pixels that do not show the target yet are pushed, and steps grow with the IoU of
-    prediction and target. An image is done when its Dice score with the target reaches ``tau``.
+    prediction and target, after a first one of :math:`\tau_0`. An image is done when its Dice
+    score with the target reaches ``tau``; the published attack runs all of its steps.
 
-    The published code takes the IoU over all images at once; here each has its own. The
-    published steps multiply the gradient as it is, so that they depend on the size of images and
-    on the scale of a model's logits: by default the gradient is divided by its L2 norm.
+    The published steps multiply the gradient as it is, so that they depend on the size of images
+    and on the scale of a model's logits: by default the gradient is divided by its L2 norm. The
+    IoU is that of the foreground of each image by itself, as in the authors' code; a widespread
+    later one averages over classes, and over all images at once.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -94,12 +96,13 @@ class _Paint:
         self, goal: Goal, step_size: float, least_step: float, normalise: bool, max_epsilon: float
     ) -> None:
         self.goal, self.normalise, self.max_epsilon = goal, normalise, max_epsilon
-        self.step_size, self.least_step = step_size, least_step
+        self.step_size, self.least_step, self.is_first = step_size, least_step, True
 
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
         target = masks if self.goal.targeted else ~masks
         shown = logits > self.goal.threshold
-        self.stride = self.step_size * iou(count(shown, target)).to(logits) + self.least_step
+        growth = iou(count(shown, target)).to(logits) * (not self.is_first)
+        self.stride, self.is_first = self.step_size * growth + self.least_step, False
         sign = torch.where(target, 1.0, -1.0).to(logits)
         return (logits * sign * (shown != target)).flatten(1).sum(1)
 

@@ -33,6 +33,8 @@ def dag(
     The gradient of the summed logits of all pixels that are not yet on the attacker's side,
     divided by its norm, is added up until the goal is reached, and an image is done there. With
     ``linf`` the largest value of a step is ``step_size`` and the others keep their proportion.
+    What would leave the range of pixels is dropped at each step; some implementations keep it in
+    the sum.
 
     With one logit a pixel the adversarial class of the paper is the other one. It pushes every
     pixel where a Dice score takes some only: an upper bound of the radius, not a tight one.

@@ -49,7 +49,11 @@ def pdpgd(
 
     Binary form: :math:`c_p` is the logit, signed so that it must become negative, over the
     image's root mean square. Of all pixels only the cheapest that suffice for ``tau`` are
-    constraints, chosen anew at every step.
+    constraints, chosen anew at every step; at first they are together as heavy as the norm.
+
+    The proximal operator is solved for, together with the range of pixels. The published code
+    cuts to that range first and takes five steps towards the operator: its perturbations were 1
+    to 18 % longer on small networks, and as long with the steps taken to the end.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -87,6 +91,7 @@ def pdpgd(
 
 class _Saddle:
     stops = False
+    held: Tensor  # sum of the multipliers of each image
     violated: Tensor  # +1 where a constraint is broken, -1 where it holds, 0 where it is none
 
     def __init__(
@@ -114,9 +119,10 @@ class _Saddle:
         if self.multipliers is None:
             self.multipliers = fresh
         self.multipliers = _DUAL_MEMORY * self.multipliers + (1 - _DUAL_MEMORY) * fresh
-        self.multipliers = self.multipliers * chosen
+        counted = self.multipliers * chosen  # those of the others are remembered, and fade
+        self.held = counted.flatten(1).sum(1)
         self.violated = short.detach().sign() * chosen
-        return -(F.softplus(short) * self.multipliers.to(short)).flatten(1).sum(1)
+        return -(F.softplus(short) * counted.to(short)).flatten(1).sum(1)
 
     def move(
         self,
@@ -126,15 +132,13 @@ class _Saddle:
         reached: Bool[Tensor, " b"],  # noqa: ARG002 - all rules are called alike
     ) -> Images:
         assert self.ratios is not None
-        assert self.multipliers is not None
         stride = self.step_size * _LAST_STEP ** (self.step / self.steps)
+        progress = self.step / max(self.steps - 1, 1)
         self.step += 1
         slope, metric = self._adam(-gradient)
         delta = adversarial - images - stride * slope / metric
-        held = self.multipliers.flatten(1).sum(1)
-        weight = ((1 - held) / held.clamp_min(1e-12)).to(delta) * stride
+        weight = ((1 - self.held) / self.held.clamp_min(1e-12)).to(delta) * stride
         delta = shrink(delta, weight, metric, self.norm, -images, 1 - images)
-        progress = self.step / self.steps
         ascent = _DUAL_STEP + (_LAST_DUAL_STEP - _DUAL_STEP) * progress
         self.ratios = (self.ratios + ascent * self.violated).clamp(_LEAST_RATIO, -_LEAST_RATIO)
         return valid(images, delta, self.max_epsilon, self.norm)

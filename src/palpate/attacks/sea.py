@@ -56,7 +56,10 @@ def sea(
     point is that of the lowest Dice score; equals within a run go by its loss, between runs by
     the number of wrong pixels. (The paper takes pixel accuracy, which a lesion of 1 % of the
     image hardly moves.) The masked margin stands in for the masked spherical loss, see
-    :class:`~palpate.attacks.losses.MaskedMargin`.
+    :class:`~palpate.attacks.losses.MaskedMargin`. The authors' repository has since come to three
+    losses, with a masked cross-entropy weighted by class in place of the balanced and the
+    spherical one, and lets plain cross-entropy drive the schedule of all; here each weighted
+    cross-entropy goes by the plain one, and the other losses by themselves.
 
     A run of N steps costs N + 4 forward and N backward passes, and there are as many runs as
     losses.

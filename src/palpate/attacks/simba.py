@@ -43,7 +43,8 @@ def simba(
 
     Takes the vectors of an orthonormal basis in random order and adds or else subtracts each of
     them where that does harm: lowers the Dice score or, where it is equal, raises the loss. The
-    paper bounds only the number of vectors; here every candidate is brought back to the ball.
+    paper bounds only the number of vectors; here every candidate is brought back to the ball. The
+    published code subtracts first.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. Neither it nor its

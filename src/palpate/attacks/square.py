@@ -48,7 +48,8 @@ def square(
     more damage than an attack that sees the model, the gradient is masked. Each query paints a
     random square anew, and the change stays if it did harm. ``linf`` starts from vertical
     stripes of plus or minus epsilon and paints squares of one colour likewise; ``l2`` starts
-    from a grid of bumps and moves length from one square to another.
+    from a grid of bumps and moves length from one square to another. Squares reach every border,
+    which those of the published code do not.
 
     The paper's objective is the margin of one class. Here a change stays if it lowers the Dice
     score of the image; where the score is equal, which it is while no pixel changes sides, if it
@@ -94,7 +95,7 @@ def square(
             painter,
             epsilon=epsilon,
             norm=norm,
-            sizes=lambda query: share_at(query / queries, share),
+            sizes=lambda query: share_at((query - 1) / queries, share),
             early_stop=early_stop,
             random=random,
         )

@@ -5,6 +5,11 @@ probabilities stretched, per image, to run from 0 to 1. Several then treat those
 logits. PraNet has four such maps; the losses go by their mean, but the structure loss is summed
 over them. A model with one logit per pixel has one. Where a notebook's value is infinite it is held
 at a large number here, and its gradient is zero.
+
+With one map, the pixel that is stretched to exactly 0 or 1 may be on the wrong side. The slope of
+the cross-entropy is 1e12 there, and cancels in the stretching but for rounding: around that pixel
+the signs of a notebook's step are those of rounding errors, other ones on other machines. Steps of
+losses with a cross-entropy in them agree with a notebook's up to the pixels around it.
 """
 
 import torch
@@ -26,19 +31,17 @@ def notebook_structure(logits: Maps, masks: Masks) -> PerImage:
     A legacy argument makes the notebook reduce the cross-entropy to its mean first, so that the
     weights cancel.
     """
-    parts = [_structure_of(_stretched(each[:, None]), masks) for each in logits.unbind(1)]
-    return torch.stack(parts).sum(0)
+    return _structure(_stretched(logits), masks)
 
 
 def notebook_log_cosh_dice(logits: Maps, masks: Masks) -> PerImage:
     """Log-cosh Dice without smoothing: on an empty mask its gradient is exactly zero."""
-    return (1 - _score(_stretched(logits), masks)).cosh().log()
+    return _log_cosh_dice(_mean_map(_stretched(logits)), masks)
 
 
 def notebook_bce_dice(logits: Maps, masks: Masks) -> PerImage:
     """Cross-entropy of the stretched probabilities plus one minus their Dice score."""
-    stretched = _stretched(logits)
-    return _entropy(stretched, masks) + 1 - _score(stretched, masks)
+    return _bce_dice(_mean_map(_stretched(logits)), masks)
 
 
 def notebook_exponential_log(logits: Maps, masks: Masks) -> PerImage:
@@ -47,10 +50,7 @@ def notebook_exponential_log(logits: Maps, masks: Masks) -> PerImage:
     While the cross-entropy is below 1 its value falls as the prediction gets worse, so that an
     attack that ascends it walks towards the ground truth.
     """
-    stretched = _stretched(logits)
-    overlap = (1 - _score(stretched, masks)).clamp_min(_TINY).log()
-    entropy = _entropy(stretched, masks).clamp_min(_TINY).log()
-    return 0.5 * overlap**2 + 0.5 * entropy**2
+    return _exponential_log(_mean_map(_stretched(logits)), masks)
 
 
 def notebook_lovasz_hinge(logits: Maps, masks: Masks) -> PerImage:
@@ -58,9 +58,7 @@ def notebook_lovasz_hinge(logits: Maps, masks: Masks) -> PerImage:
 
     The map goes in without a batch axis, so that each row is taken for an image of its own.
     """
-    right = _stretched(logits) * (2 * masks.to(logits) - 1)
-    rows = hinge(right.flatten(0, 2)[:, None, None], masks.flatten(0, 2)[:, None, None])
-    return rows.view(len(masks), -1).mean(1)
+    return _lovasz_hinge(_mean_map(_stretched(logits)), masks)
 
 
 def notebook_mix(logits: Maps, masks: Masks) -> PerImage:
@@ -68,14 +66,20 @@ def notebook_mix(logits: Maps, masks: Masks) -> PerImage:
 
     Near agreement the exponential-logarithmic part outweighs them and turns the sum round.
     """
-    losses = (
-        notebook_structure,
-        notebook_log_cosh_dice,
-        notebook_bce_dice,
-        notebook_exponential_log,
-        notebook_lovasz_hinge,
-    )
-    parts = [MIX[f.__name__.removeprefix("notebook_")] * f(logits, masks) for f in losses]
+    maps = _stretched(logits)
+    found = _mean_map(maps)  # one for all, as in the notebooks: gradients are added up before it
+    parts = {
+        "structure": _structure(maps, masks),
+        "log_cosh_dice": _log_cosh_dice(found, masks),
+        "bce_dice": _bce_dice(found, masks),
+        "exponential_log": _exponential_log(found, masks),
+        "lovasz_hinge": _lovasz_hinge(found, masks),
+    }
+    return torch.stack([MIX[name] * part for name, part in parts.items()]).sum(0)
+
+
+def _structure(maps: Maps, masks: Masks) -> PerImage:
+    parts = [_structure_of(each[:, None], masks) for each in maps.unbind(1)]
     return torch.stack(parts).sum(0)
 
 
@@ -85,11 +89,36 @@ def _structure_of(stretched: Logits, masks: Masks) -> PerImage:
     return entropy + weighted_iou_loss(stretched.sigmoid(), truth, weights)
 
 
-def _stretched(logits: Maps) -> Logits:
-    """Probabilities, moved and scaled so that each map has one of 0 and one of 1; their mean."""
+def _log_cosh_dice(found: Logits, masks: Masks) -> PerImage:
+    return (1 - _score(found, masks)).cosh().log()
+
+
+def _bce_dice(found: Logits, masks: Masks) -> PerImage:
+    return _entropy(found, masks) + (1 - _score(found, masks))
+
+
+def _exponential_log(found: Logits, masks: Masks) -> PerImage:
+    overlap = (1 - _score(found, masks)).clamp_min(_TINY).log()
+    entropy = _entropy(found, masks).clamp_min(_TINY).log()
+    return 0.5 * overlap**2 + 0.5 * entropy**2
+
+
+def _lovasz_hinge(found: Logits, masks: Masks) -> PerImage:
+    right = found * (2 * masks.to(found) - 1)
+    rows = hinge(right.flatten(0, 2)[:, None, None], masks.flatten(0, 2)[:, None, None])
+    return rows.view(len(masks), -1).mean(1)
+
+
+def _stretched(logits: Maps) -> Maps:
+    """Probabilities, moved and scaled so that each map has one of 0 and one of 1."""
     found = logits.sigmoid()
-    low, high = (end(found, dim=(2, 3), keepdim=True) for end in (torch.amin, torch.amax))
-    return ((found - low) / (high - low + 1e-8)).mean(1, keepdim=True)
+    above = found - found.amin(dim=(2, 3), keepdim=True)
+    span = found.amax(dim=(2, 3), keepdim=True) - found.amin(dim=(2, 3), keepdim=True)
+    return above / (span + 1e-8)
+
+
+def _mean_map(maps: Maps) -> Logits:
+    return torch.stack(maps.unbind(1)).sum(0)[:, None] / maps.shape[1]
 
 
 def _score(found: Tensor, masks: Masks) -> PerImage:
