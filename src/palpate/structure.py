@@ -14,7 +14,8 @@ def structure_loss(logits: Logits, masks: Masks | Logits) -> PerImage:
 
     The loss PraNet is trained with (Fan et al., 2020, https://arxiv.org/abs/2006.11392, after
     Wei et al., 2020, https://arxiv.org/abs/1911.11445). One is added to both sides of the
-    fraction, in pixels.
+    fraction, in pixels. The public code of PraNet means to weight the cross-entropy, too, but asks
+    PyTorch for its mean by a misspelt argument, so that the weights cancel there.
     """
     truth, weights = masks.to(logits), edge_weights(masks, logits)
     pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from palpate.models import DecoderParts, build_from_biomedclip, load_model
-from palpate.models.biomedclip import read_biomedclip
+from palpate.models.biomedclip_names import read_biomedclip
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import BertConfig, ClipSegConfig, VisionConfig
 
@@ -226,3 +226,38 @@ def test_missing_files_are_named(source, towers, tmp_path):
     (folder / "open_clip_pytorch_model.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no open_clip_pytorch_model.bin"):
         load_model(folder)
+
+
+def of_medvlsm(source, folder):
+    """What MedVLSM's training saves: the model of a folder with a decoder that was trained."""
+    from palpate.models.pickled import read_pickled
+
+    trained = load_model(source, options={"compat": "medvlsm"}, seed=5)
+    state = {k: v for k, v in trained.net.state_dict().items() if k.startswith("decoder.")}
+    path = source / "open_clip_pytorch_model.bin"
+    towers = read_pickled(path, family="BiomedCLIP", marks=("visual.trunk.",))
+    state |= {f"biomedclip.{name}": value + 0.01 for name, value in towers.items()}
+    torch.save({"state_dict": {f"net.{k}": v for k, v in state.items()}}, folder / "best.ckpt")
+    return trained, folder / "best.ckpt"
+
+
+def test_a_checkpoint_of_medvlsm_is_read_with_its_own_towers_and_decoder(source, pixels, tmp_path):
+    trained, path = of_medvlsm(source, tmp_path)
+    model = load_model(path, base=source)
+    assert model.net.config == trained.net.config
+    assert not model.fresh
+    ours, theirs = model.net.state_dict(), trained.net.state_dict()
+    decoder = {name for name in theirs if name.startswith("decoder.")}
+    assert all(ours[name].equal(theirs[name]) for name in decoder)
+    moved = ours["clip.visual_projection.weight"] - theirs["clip.visual_projection.weight"]
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.01))
+    assert model(pixels, PROMPTS).isfinite().all()
+
+
+def test_a_checkpoint_of_medvlsm_with_parts_missing_is_refused(source, tmp_path):
+    _, path = of_medvlsm(source, tmp_path)
+    state = torch.load(path)["state_dict"]
+    del state["net.decoder.layers.0.mlp.fc2.bias"]
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"1 tensors are missing \(decoder.layers.0.mlp.fc2.bias"):
+        load_model(path, base=source)

@@ -145,3 +145,18 @@ def test_the_real_tokenizer_reads_prompts(weights_root, tmp_path):
     assert tokens[0, -1] == 49407
     assert tokens[1, -1] == 0
     assert model(torch.rand(2, 3, 64, 64), ["a", "b"]).isfinite().all()
+
+
+def test_medvlsms_prompts_are_filled_up_with_the_token_that_ends_them(folder, images):
+    model = load_model(folder, options={"compat": "medvlsm"})
+    tokens, usual = model.tokens(PROMPTS), load_model(folder).tokens(PROMPTS)
+    assert tokens.shape == (2, model.net.config.context)
+    for row, short in zip(tokens, usual, strict=True):
+        words = short[short != 0]
+        assert row[: len(words)].equal(words)
+        assert row[len(words) :].eq(words[-1]).all()
+    condition = model.condition(PROMPTS)
+    assert condition[:, -model.net.config.context :].eq(1).all()  # all of them are read
+    assert (logits(model, images) - logits(load_model(folder), images)).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="compat 'medvlsm' or None, got 'hf'"):
+        load_model(folder, options={"compat": "hf"})

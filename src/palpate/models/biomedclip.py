@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
-from palpate.models.bert_names import config_of_bert, to_bert_names
+from palpate.models.biomedclip_names import read_biomedclip
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.config import ClipSegConfig
 from palpate.models.pickled import read_pickled
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
-from palpate.models.timm_names import config_of_tower, to_tower_names
 from palpate.models.tokenizer import FILES, WORDPIECE, has_wordpiece
 from palpate.models.weights import (
     check_keys,
@@ -36,13 +36,8 @@ from palpate.randomness import seeded
 
 Compat: TypeAlias = Literal["medvlsm"] | None
 
-WEIGHTS, CONFIG = "open_clip_pytorch_model.bin", "open_clip_config.json"
-# What open_clip calls the kinds that BiomedCLIP is made of, before and since its version 2.23.
-_KINDS = {
-    "pooler": (("hf_pooler_type", "pooler_type"), "cls_last_hidden_state_pooler"),
-    "projection": (("hf_proj_type", "proj"), "mlp"),
-}
-_UNUSED = ("text.transformer.pooler.", "text.transformer.embeddings.position_ids")
+# Starts of names in MedVLSM's own checkpoints, which hold BiomedCLIP and decoder side by side.
+MARKS = ("biomedclip.visual.trunk.", "decoder.film_mul.")
 
 
 @dataclass(frozen=True)
@@ -111,82 +106,28 @@ def assembled(
     return config, fresh | state | parts, _processor(config, values.get("preprocess_cfg") or {})
 
 
-def read_biomedclip(folder: Path) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """The sizes and weights of both towers under our names, and what the configuration says.
+def assembled_from_study(
+    path: Path, folder: Path
+) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
+    """The same of a checkpoint of MedVLSM, whose decoder always reads one block later.
+
+    Args:
+        path: The checkpoint.
+        folder: The BiomedCLIP that it was made of, for configuration and tokenizer.
 
     Raises:
-        FileNotFoundError: If weights or configuration are not there.
-        ValueError: If it is no BiomedCLIP, or tensors are missing or unexpected.
+        FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
     """
-    values = read_json(folder / CONFIG)
-    context = _check(values.get("model_cfg") or {}, folder)
-    state = read_pickled(
-        _weights(folder), family="BiomedCLIP", marks=("visual.trunk.", "text.transformer.")
-    )
-    state = {k: v for k, v in state.items() if not k.startswith(_UNUSED)}
-    try:
-        vision = config_of_tower(state)
-        config = ClipSegConfig(
-            vision=vision,
-            text=replace(config_of_bert(state), context_length=context),
-            projection_dim=len(state["visual.head.proj.weight"]),
-            projection_hidden=len(state["text.proj.0.weight"]),
-            use_complex_transposed_convolution=True,
-            pre_layer_norm=False,
-            decoder_layer_norm_eps=1e-5,  # CLIPSeg's, whose decoder it is
-            extract_layers=tuple(t for t in (3, 6, 9) if t < vision.num_hidden_layers) or (0,),
-        )
-        ours = _renamed(state, config)
-    except KeyError as error:
-        raise ValueError(f"The weights of {folder} lack {error}, which a BiomedCLIP has.") from None
-    return config, ours, values
-
-
-def _renamed(state: Mapping[str, Tensor], config: ClipSegConfig) -> dict[str, Tensor]:
-    """Every tensor under our name.
-
-    Raises:
-        KeyError: If one is missing.
-        ValueError: If one is left over.
-    """
-    rest = dict(state)
-    ours = {
-        "clip.visual_projection.weight": rest.pop("visual.head.proj.weight"),
-        "clip.text_projection.0.weight": rest.pop("text.proj.0.weight"),
-        "clip.text_projection.2.weight": rest.pop("text.proj.2.weight"),
-        "clip.logit_scale": rest.pop("logit_scale"),
-    }
-    ours |= to_tower_names(rest, config.vision)
-    ours |= to_bert_names(rest, config.text.num_hidden_layers)
-    check_keys((), rest, "this BiomedCLIP")
-    return ours
-
-
-def _check(model: Mapping[str, Any], folder: Path) -> int:
-    """The length of a text, in tokens, if the configuration is that of a BiomedCLIP."""
-    text, vision = model.get("text_cfg") or {}, model.get("vision_cfg") or {}
-    for kind, (names, wanted) in _KINDS.items():
-        given = next((text[name] for name in names if name in text), None)
-        if given != wanted:
-            raise ValueError(
-                f"Expected a BiomedCLIP (text {kind} {wanted!r}) in {folder / CONFIG}, got "
-                f"{given!r}."
-            )
-    name = str(vision.get("timm_model_name"))
-    if not name.startswith("vit_"):
-        raise ValueError(
-            f"Expected timm's plain ViT as image tower in {folder / CONFIG}, got {name!r}."
-        )
-    return int(text.get("context_length", 256))
-
-
-def _weights(folder: Path) -> Path:
-    """The file of weights, as safetensors where there is one."""
-    places = [folder / "open_clip_model.safetensors", folder / WEIGHTS]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise FileNotFoundError(f"{folder} has no {WEIGHTS}; fetch it beside {CONFIG}.")
-    return found
+    state = read_pickled(path, family="BiomedCLIP of MedVLSM", marks=MARKS)
+    towers = {k.removeprefix("biomedclip."): v for k, v in state.items() if not _of_decoder(k)}
+    decoder = {k: v for k, v in state.items() if _of_decoder(k)}
+    config, ours, values = read_biomedclip(folder, towers)
+    config = _with_decoder(replace(config, **_sizes(decoder)), DecoderParts(compat="medvlsm"))
+    with torch.device("meta"):
+        wanted = CLIPSeg(config).state_dict()
+    check_keys(wanted, ours | decoder, str(path))
+    check_shapes(wanted, ours | decoder, str(path))
+    return config, ours | decoder, _processor(config, values.get("preprocess_cfg") or {})
 
 
 def _with_decoder(config: ClipSegConfig, decoder: DecoderParts) -> ClipSegConfig:
@@ -211,9 +152,23 @@ def _with_decoder(config: ClipSegConfig, decoder: DecoderParts) -> ClipSegConfig
     return config
 
 
+def _of_decoder(name: str) -> bool:
+    return name.startswith("decoder.")
+
+
+def _sizes(decoder: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the weights of a decoder tell of it, as fields of the configuration."""
+    hidden = decoder.get("decoder.layers.0.mlp.fc1.weight")
+    return {
+        "reduce_dim": len(decoder["decoder.film_mul.weight"]),
+        "use_complex_transposed_convolution": "decoder.transposed_convolution.0.weight" in decoder,
+        **({} if hidden is None else {"decoder_intermediate_size": len(hidden)}),
+    }
+
+
 def _pretrained(source: str | Path) -> dict[str, Tensor]:
     state = read_weights(find_model(source))
-    return {k: v for k, v in state.items() if k.startswith("decoder.")}
+    return {k: v for k, v in state.items() if _of_decoder(k)}
 
 
 def _processor(config: ClipSegConfig, given: Mapping[str, Any]) -> dict[str, Any]:

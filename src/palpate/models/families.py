@@ -15,6 +15,7 @@ from palpate.models.embedded import EMBEDDED
 from palpate.models.external import load_external
 from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
 from palpate.models.load_clipseg import load_clipseg
+from palpate.models.load_published import is_published, load_published
 from palpate.models.pixel_model import PixelModel
 from palpate.models.plain_networks import NETWORKS, load_plain
 from palpate.models.pranet import is_pranet, load_pranet
@@ -84,6 +85,12 @@ FAMILIES: dict[str, Family] = {
         "CLIPSeg in Hugging Face's layout: hub name or folder",
         names=tuple(EMBEDDED),
         reads=lambda place: model_type(place) == "clipseg",
+        adapters=True,
+    ),
+    "clipseg-file": Family(
+        load_published,
+        "CLIPSeg in a file of VLSM-Adapter, MedVLSM or its authors, with option base",
+        reads=is_published,
         adapters=True,
     ),
     "biomedclip": Family(

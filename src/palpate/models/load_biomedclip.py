@@ -4,14 +4,23 @@ from pathlib import Path
 
 import torch
 
-from palpate.models.biomedclip import CONFIG, DecoderParts, assembled
+from palpate.models.biomedclip import (
+    MARKS,
+    DecoderParts,
+    assembled,
+    assembled_from_study,
+)
+from palpate.models.biomedclip_names import CONFIG
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.load_clipseg import OPTIONS, equipped
+from palpate.models.pickled import holds
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.tokenizer import Tokenizer
 from palpate.models.vlsm import VLSM
-from palpate.models.weights import fingerprint
+from palpate.models.weights import find_model, fingerprint
+
+BASE = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 
 _DECODER = {"decoder": "pretrained", "compat": "compat"}
 
@@ -20,26 +29,31 @@ def load_biomedclip(request: Request) -> VLSM:
     """Load BiomedCLIP's towers and put a decoder on them.
 
     Options are those of a CLIPSeg and ``decoder``: a CLIPSeg whose decoder is taken, by default a
-    random one; ``compat``: ``medvlsm`` for the blocks that the published code reads.
+    random one; ``compat``: ``medvlsm`` for the blocks that the published code reads. A checkpoint
+    of MedVLSM has, beside those of a CLIPSeg, ``base``: the BiomedCLIP that it was made of, by
+    default the published one.
 
     Raises:
         FileNotFoundError: If weights, configuration or tokenizer are not there.
         ValueError: If it is no BiomedCLIP, its weights do not fit, or adapter or options make no
             sense.
     """
-    request.check_options((*OPTIONS, *_DECODER))
-    given = {
-        ours: request.options[name] for name, ours in _DECODER.items() if name in request.options
-    }
-    parts = DecoderParts(**given, seed=request.seed)
-    config, state, processor = assembled(request.folder, parts)
+    folder, fresh = request.folder, False
+    if folder.is_file():
+        request.check_options((*OPTIONS, "base"))
+        folder = find_model(request.options.get("base", BASE))
+        config, state, processor = assembled_from_study(request.folder, folder)
+    else:
+        parts = _parts(request)
+        fresh = parts.pretrained is None
+        config, state, processor = assembled(folder, parts)
     with torch.device("meta"):  # the weights come from the file
         net = CLIPSeg(config)
     net.load_state_dict(state, assign=True)
     net.requires_grad_(False)
     model = VLSM(
         net,
-        Tokenizer(request.tokenizer or request.folder, config.text),
+        Tokenizer(request.tokenizer or folder, config.text),
         Preprocessing(
             size=processor["size"]["height"],
             mean=tuple(processor["image_mean"]),
@@ -50,10 +64,18 @@ def load_biomedclip(request: Request) -> VLSM:
         licence="MIT",
         origin=request.name,
     )
-    model.fresh = parts.pretrained is None
+    model.fresh = fresh
     return equipped(model, request)
 
 
 def is_biomedclip(place: Path) -> bool:
-    """Whether a folder has the configuration of an open_clip model."""
-    return (place / CONFIG).is_file()
+    """Whether a folder has the configuration of an open_clip model, or a file is MedVLSM's."""
+    return (place / CONFIG).is_file() or holds(place, MARKS)
+
+
+def _parts(request: Request) -> DecoderParts:
+    request.check_options((*OPTIONS, *_DECODER))
+    given = {
+        ours: request.options[name] for name, ours in _DECODER.items() if name in request.options
+    }
+    return DecoderParts(**given, seed=request.seed)

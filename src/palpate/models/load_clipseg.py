@@ -50,7 +50,41 @@ def load_clipseg(request: Request) -> VLSM:
             sense.
     """
     request.check_options(OPTIONS)
-    return equipped(_load_base(request), request)
+    folder = request.place or find_model(request.name)
+    return equipped(put_together(request, folder, read_weights(folder)), request)
+
+
+def put_together(request: Request, folder: Path, state: dict[str, Tensor], **sizes: Any) -> VLSM:
+    """A CLIPSeg without adapter, nothing of which requires gradient.
+
+    Args:
+        request: Names it.
+        folder: Has its configuration and tokenizer, in Hugging Face's layout.
+        state: Its weights.
+        sizes: Where it differs from the configuration.
+
+    Raises:
+        FileNotFoundError: If there is no configuration.
+        ValueError: If it is not that of a CLIPSeg, or the weights do not fit.
+    """
+    values = read_json(folder / "config.json") | sizes
+    net = _empty_net(values, folder)
+    state = _without_derived(state)
+    source = str(request.place or folder)
+    check_keys(net.state_dict(), state, source)
+    check_shapes(net.state_dict(), state, source)
+    net.load_state_dict(state, assign=True)
+    net.requires_grad_(False)
+    return VLSM(
+        net,
+        Tokenizer(request.tokenizer or folder, net.config.text),
+        _preprocessing(folder, net.config),
+        threshold=values.get("palpate", {}).get("threshold", 0.5),
+        name=request.name,
+        base_hash=fingerprint(state),
+        licence=values.get("palpate", {}).get("licence", _licence(request.name)),
+        origin="comes with palpate" if request.name in EMBEDDED else request.name,
+    )
 
 
 def equipped(model: VLSM, request: Request) -> VLSM:
@@ -74,7 +108,7 @@ def equipped(model: VLSM, request: Request) -> VLSM:
         model.adapter_width = request.width
     if "example" in options or "mask" in options:
         _show(model, options)
-    model.options = request.portable_options("example", "mask", "decoder")
+    model.options = request.portable_options("example", "mask", "decoder", "base")
     return model
 
 
@@ -96,27 +130,6 @@ def as_vlsm(model: PixelModel) -> VLSM:
     if not isinstance(model, VLSM):
         raise ValueError(f"Expected a CLIPSeg, got {model.name}, a {type(model).__name__}.")
     return model
-
-
-def _load_base(request: Request) -> VLSM:
-    folder = request.place or find_model(request.name)
-    values = read_json(folder / "config.json")
-    net = _empty_net(values, folder)
-    state = _without_derived(read_weights(folder))
-    check_keys(net.state_dict(), state, str(folder))
-    check_shapes(net.state_dict(), state, str(folder))
-    net.load_state_dict(state, assign=True)
-    net.requires_grad_(False)
-    return VLSM(
-        net,
-        Tokenizer(request.tokenizer or folder, net.config.text),
-        _preprocessing(folder, net.config),
-        threshold=values.get("palpate", {}).get("threshold", 0.5),
-        name=request.name,
-        base_hash=fingerprint(state),
-        licence=values.get("palpate", {}).get("licence", _licence(request.name)),
-        origin="comes with palpate" if request.name in EMBEDDED else request.name,
-    )
 
 
 def _show(model: VLSM, options: Mapping[str, Any]) -> None:

@@ -39,7 +39,8 @@ def load_model(
         init: ``"identity"``: the adapted model computes what the model computed. ``"paper"``: the
             published initialisation and form.
         width: Bottleneck of the adapters; by default the published one.
-        base: Where the model under a checkpoint is now, if it moved.
+        base: Where the model under a checkpoint is now, if it moved; or the model that a file of
+            another project belongs to.
         tokenizer: Folder of tokenizer files, if the model's own has none.
         revision: Branch, tag or commit on the hub.
         options: Of the family, such as the sizes of a network that is made anew.
@@ -66,7 +67,8 @@ def load_model(
     )
     request = _placed(request, revision)
     if request.place is None or not checkpoints.is_checkpoint(request.place):
-        model = _load(request)
+        given = {} if base is None else {"base": str(base)}
+        model = _load(replace(request, options={**request.options, **given}))
     else:
         model = _load_checkpoint(request, base, revision)
     return model.to(device).eval()

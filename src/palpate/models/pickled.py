@@ -1,5 +1,6 @@
 """Other projects' checkpoints: read without running what is in them, and told apart."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from palpate.models.inert import read_inert
+
 # Where training scripts put the weights inside what they save, and what they prefix names with.
 _WRAPPERS = ("state_dict", "model")
-_PREFIX = "module."
+_PREFIXES = ("module.", "net.")
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 # Starts of names by which the checkpoints of a family are known.
@@ -20,6 +23,8 @@ _FAMILIES = {
     "CLIPSeg (the authors' decoder)": ("film_mul.", "reduces."),
     "BiomedCLIP (open_clip)": ("visual.trunk.", "text.transformer."),
     "OpenAI CLIP": ("visual.conv1.", "transformer.resblocks."),
+    "CLIPSeg in another network": ("clipseg.clip.", "clipseg.decoder."),
+    "BiomedCLIP in another network": ("biomedclip.visual.", "decoder.film_mul."),
     "CRIS": ("backbone.visual.", "neck.f1_v_proj."),
     "PraNet": ("resnet.", "rfb2_1."),
     "DINOv2": ("embeddings.cls_token", "encoder.layer."),
@@ -27,7 +32,7 @@ _FAMILIES = {
 
 
 def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str, Tensor]:
-    """The weights of another project's file, in float32, unwrapped and without ``module.``.
+    """The weights of another project's file, in float32, unwrapped and without prefixes.
 
     Args:
         path: As written by ``torch.save``, or ``.safetensors``.
@@ -38,8 +43,7 @@ def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read without running code, or is of another family.
     """
-    state = _unwrap(_read(path), path)
-    state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
+    state = _bare(_unwrap(_read(path), path))
     if not _has(state, marks):
         raise ValueError(
             f"Expected the weights of a {family} in {path}, got {_guess(state)}. Pass the "
@@ -57,7 +61,7 @@ def holds(path: Path, marks: tuple[str, ...]) -> bool:
         values = _unwrap(_read(path, mapped=is_zipfile(path)), path)
     except ValueError:
         return False
-    return _has({name.removeprefix(_PREFIX): tensor for name, tensor in values.items()}, marks)
+    return _has(_bare(values), marks)
 
 
 def _read(path: Path, *, mapped: bool = False) -> Any:
@@ -66,8 +70,13 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            # Of a newer pickle protocol than PyTorch's own; if it is too new, that is an error.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
+        if (values := _weights_beside_code(path, shapes=mapped)) is not None:
+            return values
         # PyTorch's own text ends in advice to switch this safety off.
         reason = str(error).strip().split("\n")[0][:200]
         raise ValueError(
@@ -75,6 +84,16 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
             "that need code to run are refused; fetch it again, or save its state dict as "
             "safetensors where you trust it."
         ) from None
+
+
+def _weights_beside_code(path: Path, *, shapes: bool) -> dict[str, Tensor] | None:
+    """The state dict of a file that PyTorch refuses as a whole; None if it has none."""
+    if path.suffix == ".safetensors" or not is_zipfile(path):
+        return None
+    try:
+        return _unwrap(read_inert(path, shapes=shapes), path)
+    except Exception:  # a damaged file fails in many ways, and is refused for PyTorch's reason
+        return None
 
 
 def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
@@ -90,6 +109,15 @@ def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
             f"something else for {', '.join(strange[:10])}."
         )
     return dict(values)
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefixes that all names share because of what the network was wrapped in."""
+    bare = dict(state)
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in bare):
+            bare = {name.removeprefix(prefix): tensor for name, tensor in bare.items()}
+    return bare
 
 
 def _has(state: Mapping[str, Tensor], marks: tuple[str, ...]) -> bool:

@@ -24,17 +24,23 @@ class Tokenizer:
             ``vocab.txt``.
         config: The text tower that will read the tokens.
         padding: Token that fills a shorter text up; by default that which ends it, or a BERT's own.
+        full: Fill every text up to the most tokens that the tower takes, not to the longest text.
     """
 
     def __init__(
-        self, folder: Path, config: TextConfig | BertConfig, *, padding: int | None = None
+        self,
+        folder: Path,
+        config: TextConfig | BertConfig,
+        *,
+        padding: int | None = None,
+        full: bool = False,
     ) -> None:
-        self.folder, self.config = folder, config
+        self.folder, self.config, self.full = folder, config, full
         self._padding = config.pad_token_id if isinstance(config, BertConfig) else padding
         self._tokenizer: Any = None
 
     def __call__(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """Tokens of every prompt, padded to the longest of them.
+        """Tokens of every prompt, padded to the longest of them or to the most there can be.
 
         A prompt longer than the tower can take is cut, but keeps its end token.
 
@@ -44,8 +50,8 @@ class Tokenizer:
         """
         rows = self._loaded(list(prompts), truncation=True, max_length=self._context)["input_ids"]
         self._check(rows)
-        longest = max(map(len, rows))
-        return torch.tensor([self._filled(row, longest) for row in rows])
+        length = self._context if self.full else max(map(len, rows))
+        return torch.tensor([self._filled(row, length) for row in rows])
 
     def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
         """What tokens spell, without those that mark start and end."""

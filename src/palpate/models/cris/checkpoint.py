@@ -71,7 +71,7 @@ def convert_cris(checkpoint: Path, tokenizer: Path, out: Path, **changes: Any) -
         checkpoint: See :func:`read_cris`.
         tokenizer: Folder with CLIP's ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``.
         out: Folder to write; it loads with ``load_model``.
-        changes: What weights do not tell: decoder_heads, dropout, size, threshold.
+        changes: What weights do not tell: decoder_heads, dropout, size, threshold, compat.
 
     Returns:
         ``out``.

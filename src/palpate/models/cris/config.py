@@ -9,7 +9,7 @@ from torch import Tensor
 
 FAMILY = "cris"
 # Fields that weights do not tell.
-UNTOLD = ("size", "threshold", "dropout", "decoder_heads")
+UNTOLD = ("size", "threshold", "dropout", "decoder_heads", "compat")
 
 # CLIP's attention heads are this wide everywhere.
 _HEAD = 64
@@ -35,6 +35,9 @@ class CrisConfig:
         dropout: Share of values dropped in the decoder while training.
         size: Side of the square that the network gets, in pixels; a multiple of 32.
         threshold: Probability above which a pixel is foreground.
+        compat: ``"medvlsm"`` where it was trained by MedVLSM (Poudel et al., 2024,
+            https://arxiv.org/abs/2308.07706), whose tokenizer fills prompts up to the whole context
+            with the token that ends them, which the decoder then reads as words.
     """
 
     stages: tuple[int, int, int, int] = (3, 4, 6, 3)
@@ -52,6 +55,7 @@ class CrisConfig:
     dropout: float = 0.2
     size: int = 416
     threshold: float = 0.35
+    compat: str | None = None
 
     def __post_init__(self) -> None:
         if self.text != self.neck[1]:
@@ -66,6 +70,8 @@ class CrisConfig:
             )
         if self.size < 32 or self.size % 32:
             raise ValueError(f"Expected a size that is a multiple of 32 pixels, got {self.size}.")
+        if self.compat not in (None, "medvlsm"):
+            raise ValueError(f"Expected compat 'medvlsm' or None, got {self.compat!r}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"Expected a dropout in [0, 1), got {self.dropout}.")
 
@@ -110,7 +116,7 @@ def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
 
     Args:
         state: Under the original's names.
-        changes: Fields that weights do not tell: decoder_heads, dropout, size, threshold.
+        changes: Fields that weights do not tell, see ``UNTOLD``.
 
     Raises:
         KeyError: If a tensor that tells a size is missing.

@@ -50,7 +50,8 @@ class CrisModel(TextPrompted):
 def load_cris(request: Request) -> CrisModel:
     """Load a model directory that ``convert_cris`` or ``build_cris`` wrote, or a checkpoint file.
 
-    Options are what weights do not tell: ``size``, ``threshold``, ``dropout``, ``decoder_heads``.
+    Options are what weights do not tell: ``size``, ``threshold``, ``dropout``, ``decoder_heads``,
+    ``compat``, see :class:`palpate.models.cris.config.CrisConfig`.
 
     Raises:
         FileNotFoundError: If its weights or tokenizer are not there.
@@ -101,4 +102,7 @@ def _tokenizer(request: Request, config: CrisConfig) -> Tokenizer:
     )
     place = request.folder
     beside = place if place.is_dir() else place.parent
-    return Tokenizer(request.tokenizer or beside, texts, padding=PADDING)
+    folder = request.tokenizer or beside
+    if config.compat == "medvlsm":
+        return Tokenizer(folder, texts, full=True)
+    return Tokenizer(folder, texts, padding=PADDING)

@@ -1,0 +1,55 @@
+"""The decoder of CLIPSeg under our names, as its authors' files (``rd64-uni.pth``) have it.
+
+They hold nothing of CLIP (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+MARKS = ("film_mul.", "reduces.", "blocks.", "trans_conv.")
+
+_BLOCK = {
+    "self_attn.out_proj": "self_attn.out_proj",
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "linear1": "mlp.fc1",
+    "linear2": "mlp.fc2",
+}
+# A layer that the original network has and never calls.
+_IDLE = "reduce."
+
+
+def to_decoder_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every tensor under our name; what belongs to no decoder keeps its own."""
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.startswith("blocks."):
+            _, number, rest = name.split(".", 2)
+            ours |= _of_block(f"decoder.layers.{number}", rest, tensor)
+        elif not name.startswith(_IDLE):
+            ours[f"decoder.{name.replace('trans_conv.', 'transposed_convolution.')}"] = tensor
+    return ours
+
+
+def sizes_of_decoder(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The sizes that the weights have, as fields of Hugging Face's configuration.
+
+    Raises:
+        KeyError: If a tensor that tells a size is missing.
+    """
+    return {
+        "reduce_dim": len(state["film_mul.weight"]),
+        "decoder_intermediate_size": len(state["blocks.0.linear1.weight"]),
+        "use_complex_transposed_convolution": "trans_conv.0.weight" in state,
+    }
+
+
+def _of_block(place: str, rest: str, tensor: Tensor) -> dict[str, Tensor]:
+    if rest.startswith("self_attn.in_proj_"):
+        kind = rest.removeprefix("self_attn.in_proj_")
+        thirds = zip("qkv", tensor.chunk(3), strict=True)
+        return {f"{place}.self_attn.{which}_proj.{kind}": part.clone() for which, part in thirds}
+    layer, _, kind = rest.rpartition(".")
+    return {f"{place}.{_BLOCK.get(layer, layer)}.{kind}": tensor}
