@@ -127,10 +127,19 @@ def test_the_ordinary_attack_is_the_fusion_of_the_lines(lines):
     assert all_lines["success"].any()
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 4}, {"copies": 1}])
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 6}, {"copies": 1}])
 def test_batches_and_copies_change_nothing(settings, lines):
     again = press(**settings)
     assert_frame_equal(timeless(again), timeless(lines), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "largest"), [(1, 3), (5, 3), (6, 6), (100, 18)])
+def test_a_pass_has_no_more_images_than_it_may(batch_size, largest):
+    """Three losses: at least an image with all of them, at most all six."""
+    model, sizes = BlobFinder(), []
+    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    press(model=model, targets=["white"], batch_size=batch_size)
+    assert max(sizes) == largest
 
 
 def test_the_seed_chooses_the_random_targets_and_nothing_else(lines):
@@ -165,7 +174,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, lines):
             raise KilledError
 
     with pytest.raises(KilledError):
-        press(out=tmp_path, batch_size=2, progress=kill)
+        press(out=tmp_path, batch_size=6, progress=kill)
     told = []
 
     def tell(stage, done, total, note=""):
@@ -174,13 +183,13 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, lines):
     again = press(
         model=BlobFinder(),
         out=tmp_path,
-        batch_size=2,
+        batch_size=6,
         progress=tell,
     )
-    assert_frame_equal(timeless(again), timeless(press(batch_size=2)), rtol=1e-4, atol=1e-5)
+    assert_frame_equal(timeless(again), timeless(press(batch_size=6)), rtol=1e-4, atol=1e-5)
     assert told[0][0] > 90 / 3
     assert told[-1] == (90, 90)
-    done = press(out=tmp_path, batch_size=2, progress=lambda *_: pytest.fail("nothing is left"))
+    done = press(out=tmp_path, batch_size=6, progress=lambda *_: pytest.fail("nothing is left"))
     assert_frame_equal(done, again)
     fewer = press(out=tmp_path, targets=["white"], losses=["structure"])
     assert len(fewer) == 6

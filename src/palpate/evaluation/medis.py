@@ -41,7 +41,7 @@ def evaluate_medis(
     copies: int | None = None,
     out: Path | str | None = None,
     seed: int = 0,
-    batch_size: int = 8,
+    batch_size: int = 16,
     limit: int | None = None,
     fingerprint: Fingerprint | None = None,
     workers: int = 0,
@@ -73,7 +73,8 @@ def evaluate_medis(
         copies: Losses at once, see :func:`palpate.attacks.race.race`.
         out: Folder of the lines, where a killed evaluation goes on. None keeps nothing.
         seed: Of the random targets.
-        batch_size: Images at once, each once for every loss; halved where memory runs out.
+        batch_size: Images in a pass, an image counted once for each of its losses; halved where
+            memory runs out.
         limit: Only the first so many samples; targets are chosen from these, too.
         fingerprint: Whatever else the lines depend on.
         workers: Threads that read the next images meanwhile; ``data`` must allow that.
@@ -113,10 +114,11 @@ def evaluate_medis(
         store = LineStore(folder, bench.made_of(data, everything) | dict(fingerprint or {}))
         wanted = [bench.identify(c, t, loss) for c in cases for t in targets for loss in named]
         done = sum(map(store.done, wanted))
-        portions = Portions(batch_size)
+        at_once = max(1, batch_size // (copies or len(named)))
+        portions = Portions(at_once)
         lacking = [
             [i for i in window if bench.misses(store, cases[i], targets)]
-            for window in windows(len(cases), batch_size)
+            for window in windows(len(cases), at_once)
         ]
         for batch in load(data, cases, lacking, device_of(model), workers):
             for target in targets:
