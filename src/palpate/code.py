@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,14 @@ def source_of(thing: object) -> str | None:
     except (OSError, TypeError):
         return None
     return sha256(text.encode()).hexdigest()[:16]
+
+
+def is_installed(thing: type) -> bool:
+    """Whether a class came with Python or a package, so that a version stands for its code."""
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    if file is None:  # built in, or typed into a session
+        return thing.__module__ != "__main__"
+    return any(Path(file).is_relative_to(path) for path in set(sysconfig.get_paths().values()))
 
 
 def said(error: Exception) -> str:

@@ -1,12 +1,20 @@
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 
 import pytest
 import torch
 
 from palpate.attacks import fgsm, pgd
 from palpate.attacks.losses import Tsallis, margin
-from palpate.evaluation.fingerprint import describe, differences, hash_data, hash_weights
+from palpate.evaluation.fingerprint import (
+    describe,
+    describe_model,
+    differences,
+    hash_data,
+    hash_weights,
+)
+from palpate.models import load_model, wrap
 
 from .blobs import BlobFinder, blobs
 
@@ -54,6 +62,53 @@ def test_the_size_images_get_is_in_the_hash_of_the_data():
             self.size = size
 
     assert hash_data(Sized(224), CASES) != hash_data(Sized(352), CASES)
+
+
+def test_how_a_model_prepares_images_and_reads_its_output_tells_it_apart():
+    net = torch.nn.Conv2d(3, 2, 1)
+    described = [
+        describe_model(wrap(net, **options))
+        for options in (
+            {"out": "classes"},
+            {"out": "classes", "classes": {"polyp": 1}},
+            {"out": "classes", "mean": (0.5, 0.5, 0.5)},
+            {"out": "classes", "multiple": 2},
+            {"out": "probabilities", "answer": 1},
+        )
+    ]
+    assert all(a != b for a, b in combinations(described, 2))
+    assert describe_model(wrap(net, out="classes")) == described[0]
+
+
+def test_code_of_ones_own_tells_a_model_apart_and_that_of_a_package_does_not(tmp_path):
+    def made(body):
+        (tmp_path / "mine.py").write_text(f"""
+from torch import nn
+
+class Net(nn.Conv2d):
+    def forward(self, images):
+        return {body}
+
+def make():
+    return Net(3, 1, 1)
+""")
+        return describe_model(load_model(f"{tmp_path / 'mine.py'}:make"))
+
+    plain = made("super().forward(images)")
+    assert made("super().forward(images)") == plain
+    assert made("super().forward(images).round()")["model.code"] != plain["model.code"]
+    assert "model.code" not in describe_model(wrap(torch.nn.Conv2d(3, 1, 1)))
+
+
+def test_functions_that_stand_for_models_are_told_apart():
+    first = describe_model(wrap(lambda images: images.mean(1, keepdim=True)))
+    other = describe_model(wrap(lambda images: images.amax(1, keepdim=True)))
+    assert first["model.code"] != other["model.code"]
+
+
+def test_rows_of_before_models_were_described_go_with_those_of_now():
+    assert not differences({"weights": "a", "model.multiple": "1"}, {"weights": "a"})
+    assert differences({"model.multiple": "1"}, {"model.multiple": "2"})
 
 
 def test_an_attack_is_described_with_all_its_settings():

@@ -15,7 +15,7 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation import distortion, outcome
 from palpate.evaluation.answers import Answer, answer
 from palpate.evaluation.cost import Cost, Metered, MeteredSurrogate, Tally
-from palpate.evaluation.fingerprint import hash_data, hash_weights
+from palpate.evaluation.fingerprint import describe_model, hash_data, hash_weights
 from palpate.evaluation.frozen import std_of
 from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.rows import Identity, Row
@@ -73,6 +73,7 @@ class Bench:
             "protocol": self.protocol.name,
             "precision": self.precision,
             "weights": hash_weights(self.model),
+            **describe_model(self.model),
             "data": hash_data(data, cases),
             "threshold": repr(self.threshold),
             "tolerance": repr(self.tolerance),

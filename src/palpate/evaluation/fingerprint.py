@@ -2,8 +2,9 @@
 
 A fingerprint is a flat mapping of names to text: the hash of the weights, the hash of the data,
 the protocol, every setting that changes a number. Two sets of rows belong together when their
-fingerprints agree on every name that they share; only names that begin with ``attack.`` may be
-missing on one side, so that an attack can be added to rows that exist.
+fingerprints agree on every name that they share. Names that begin with ``attack.`` may be missing
+on one side, so that an attack can be added to rows that exist; so may those that begin with
+``model.``, of which not every model has something to say.
 """
 
 import inspect
@@ -18,12 +19,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from palpate.code import source_of
+from palpate.code import is_installed, source_of
 from palpate.data.sample import Case
 
 Fingerprint: TypeAlias = Mapping[str, str]
 
-_ATTACK = "attack."
+_MAY_LACK = ("attack.", "model.")
+_TRAITS = ("preprocessing", "reading", "multiple")  # of a model, and in none of its tensors
 _PER_ROW = (
     "epsilon",
     "max_epsilon",
@@ -43,7 +45,7 @@ def differences(ours: Fingerprint, theirs: Fingerprint) -> dict[str, tuple[str, 
     return {
         name: pair
         for name, pair in pairs.items()
-        if pair[0] != pair[1] and not (name.startswith(_ATTACK) and "absent" in pair)
+        if pair[0] != pair[1] and not (name.startswith(_MAY_LACK) and "absent" in pair)
     }
 
 
@@ -62,6 +64,21 @@ def hash_weights(model: object) -> str:
         if isinstance(tensor, Tensor):
             digest.update(_raw(tensor))
     return digest.hexdigest()
+
+
+def describe_model(model: object) -> dict[str, str]:
+    """What decides the answers of a model and is in none of its tensors, as far as it is known.
+
+    That is how it prepares images and reads its output, and the source of modules and functions
+    that no installed package has.
+    """
+    traits = {
+        f"model.{name}": repr(getattr(model, name)) for name in _TRAITS if hasattr(model, name)
+    }
+    code = sorted({text for part in _parts(model) if (text := _code_of(part))})
+    if code:
+        traits["model.code"] = blake2b("\n".join(code).encode(), digest_size=16).hexdigest()
+    return traits
 
 
 def hash_data(data: object, cases: Iterable[Case]) -> str:
@@ -92,6 +109,18 @@ def describe(attack: object) -> str:
     source = source_of(function if isinstance(function, FunctionType) else type(function))
     values += [f"source {source}"] if source else []
     return f"{name}({', '.join(values)})"
+
+
+def _parts(model: object) -> list[object]:
+    return list(model.modules()) if isinstance(model, nn.Module) else []
+
+
+def _code_of(part: object) -> str | None:
+    function = getattr(part, "function", None)  # of a module that stands for a function
+    if isinstance(function, FunctionType | partial):
+        return describe(function)
+    kind = type(part)
+    return None if is_installed(kind) else source_of(kind)
 
 
 def _settings(function: Callable[..., Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation import metrics
 from palpate.evaluation.batches import select
 from palpate.evaluation.cost import Metered, Tally
-from palpate.evaluation.fingerprint import describe, hash_data, hash_weights
+from palpate.evaluation.fingerprint import describe, describe_model, hash_data, hash_weights
 from palpate.evaluation.medis_lines import UNTARGETED, Line, LineIdentity, LineStore
 from palpate.evaluation.trials import Trial, check
 from palpate.randomness import choose, generator
@@ -73,6 +73,7 @@ class MedisBench:
         return {
             "protocol": self.protocol,
             "weights": hash_weights(self.model),
+            **describe_model(self.model),
             "data": hash_data(data, cases),
             "untargeted": repr(self.without),
             "targeted": repr(self.towards),

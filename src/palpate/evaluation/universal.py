@@ -11,7 +11,7 @@ from palpate.attacks.universals import Pressed
 from palpate.data import Samples
 from palpate.data.sample import Case, collate
 from palpate.evaluation.batches import list_cases, windows
-from palpate.evaluation.fingerprint import hash_data, hash_weights
+from palpate.evaluation.fingerprint import describe_model, hash_data, hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.types import Segmenter
 
@@ -53,6 +53,7 @@ def fit_universal_on(
     batches = _Batches(data, tuple(map(tuple, windows(len(cases), batch_size))), device_of(model))
     made_of = {
         "weights": hash_weights(model),
+        **describe_model(model),
         "data": hash_data(data, cases),
         "samples": _told(cases),
         "batch_size": str(batch_size),
