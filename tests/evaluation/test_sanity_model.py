@@ -173,3 +173,101 @@ def test_the_model_comes_back_as_it_was(training):
     examine(model, steps=1)
     assert model.training == training
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+class Counting(BlobFinder):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def forward(self, images, prompts):
+        type(self).asked += 1
+        return super().forward(images, prompts)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    monkeypatch.setattr(Counting, "asked", 0)
+    return lambda: Counting.asked
+
+
+def test_an_examination_that_was_kept_is_not_made_again(asked, tmp_path):
+    file = tmp_path / "run" / "examination.json"
+    first = examine(Counting(), out=file)
+    before = asked()
+    assert examine(Counting(), out=file) == first
+    assert asked() == before
+    assert examine(Counting()) == first
+    assert asked() == 2 * before
+
+
+def heavier(model):
+    with torch.no_grad():
+        model.smooth.weight.mul_(1.001)
+    return model
+
+
+def said_to_be_random(model):
+    model.is_random = True
+    return model
+
+
+def with_another_threshold(model):
+    model.threshold_logit = 0.25
+    return model
+
+
+@pytest.mark.parametrize("change", [heavier, said_to_be_random, with_another_threshold])
+def test_another_model_is_examined_anew(change, asked, tmp_path):
+    examine(Counting(), out=tmp_path / "examination.json")
+    before = asked()
+    examine(change(Counting()), out=tmp_path / "examination.json")
+    assert asked() > before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"count": 2}, {"epsilon": 0.1}, {"steps": 9}, {"seed": 1}, {"precision": "bf16"}],
+    ids=lambda other: next(iter(other)),
+)
+def test_under_other_settings_it_is_examined_anew(other, asked, tmp_path):
+    examine(Counting(), out=tmp_path / "examination.json")
+    before = asked()
+    examine(Counting(), out=tmp_path / "examination.json", **other)
+    assert asked() > before
+
+
+def test_on_other_samples_it_is_examined_anew(asked, tmp_path):
+    examine(Counting(), out=tmp_path / "examination.json")
+    before = asked()
+    examine(Counting(), blobs(5)[1:], out=tmp_path / "examination.json")
+    assert asked() > before
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"made_of": {}}', "\udcff"])
+def test_a_damaged_examination_is_made_again(damage, asked, tmp_path):
+    file = tmp_path / "examination.json"
+    first = examine(Counting(), out=file)
+    file.write_text(damage, errors="surrogateescape")
+    before = asked()
+    assert examine(Counting(), out=file) == first
+    assert asked() > before
+    assert examine(Counting(), out=file) == first
+    assert asked() == 2 * before
+
+
+def test_a_check_that_could_not_be_carried_out_is_tried_again(asked, tmp_path):
+    class Failing(Counting):
+        def forward(self, images, prompts):
+            if torch.is_grad_enabled():
+                raise RuntimeError("the machine is tired")
+            return super().forward(images, prompts)
+
+    assert failing(examine(Failing(), out=tmp_path / "examination.json"))
+    assert not (tmp_path / "examination.json").exists()
+
+
+def test_a_function_has_no_weights_to_tell_it_apart_and_is_examined_each_time(tmp_path):
+    model = BlobFinder().eval().requires_grad_(False)
+    examine(lambda images, prompts: model(images, prompts), out=tmp_path / "examination.json")
+    assert not (tmp_path / "examination.json").exists()

@@ -148,6 +148,7 @@ def _examine(
         count=config.evaluate.sanity_samples,
         seed=config.seed,
         precision=config.evaluate.precision,
+        out=folder / "examination.json",
         progress=progress,
     )
     save_card(card, folder / "sanity.json")

@@ -22,8 +22,7 @@ _NOTICEABLE = 1e-3  # of logits; smaller differences come from kernels, not from
 
 def declares_its_stages(subject: Subject) -> Check:
     """Check 13: what looks random or has no gradient is declared to be so."""
-    is_random = declared(subject.bench.model, "is_random", prevailing=True)
-    is_differentiable = declared(subject.bench.model, "is_differentiable", prevailing=False)
+    is_random, is_differentiable = _declarations(subject.bench.model)
     gap, (dead, images) = subject.largest_gap, _without_gradient(subject)
     concealed = (gap > _NOTICEABLE and not is_random) or (
         dead > 0 and is_differentiable is not False
@@ -34,8 +33,7 @@ def declares_its_stages(subject: Subject) -> Check:
         13,
         status,
         f"Logits of the same images differ by up to {gap:.3g}, {dead} of {images} images have no "
-        f"gradient; declared: is_random {_said(is_random)}, "
-        f"is_differentiable {_said(is_differentiable)}.",
+        f"gradient; declared: {declarations(subject.bench.model)}.",
         good="Nothing random and nothing without gradient was found that is not declared. What is "
         "declared needs attacks made for it.",
         doubtful="The model is declared random, but always answered the same: look whether its "
@@ -44,6 +42,12 @@ def declares_its_stages(subject: Subject) -> Check:
         "is_random or is_differentiable on it, and attack it with an average over its randomness "
         "or a substitute for its gradient.",
     )
+
+
+def declarations(model: object) -> str:
+    """What a model says of itself, in words."""
+    is_random, is_differentiable = _declarations(model)
+    return f"is_random {_said(is_random)}, is_differentiable {_said(is_differentiable)}"
 
 
 def declared(model: object, name: str, *, prevailing: bool) -> bool | None:
@@ -59,6 +63,13 @@ def declared(model: object, name: str, *, prevailing: bool) -> bool | None:
         return own
     said = {declared(part, name, prevailing=prevailing) for part in _parts(model)} - {None}
     return None if not said else prevailing if prevailing in said else not prevailing
+
+
+def _declarations(model: object) -> tuple[bool | None, bool | None]:
+    return (
+        declared(model, "is_random", prevailing=True),
+        declared(model, "is_differentiable", prevailing=False),
+    )
 
 
 def _parts(model: object) -> Iterator[object]:

@@ -1,11 +1,13 @@
 """What a model shows when it is examined: does a gradient attack on it mean anything?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from palpate.data import Samples
+from palpate.data.release import release
 from palpate.evaluation.batches import list_cases, load, windows
 from palpate.evaluation.bench import Bench, Precision
 from palpate.evaluation.fingerprint import hash_weights
@@ -13,6 +15,7 @@ from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.sanity import declared, gradients, outcomes, rivals
 from palpate.evaluation.sanity.check import NAMES, Check, conclude
+from palpate.evaluation.sanity.kept import ABANDONED, keep, kept
 from palpate.evaluation.sanity.subject import Subject
 from palpate.progress import Progress, silent
 from palpate.types import Segmenter
@@ -40,6 +43,7 @@ def card_from_model(
     seed: int = 0,
     batch_size: int = 8,
     precision: Precision = "fp32",
+    out: Path | str | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
     """Checks 1, 4, 7 and 9 to 15 of the sanity card, on a few samples.
@@ -56,38 +60,53 @@ def card_from_model(
         seed: Of the random starts.
         batch_size: Images attacked at once; halved by itself where memory runs out.
         precision: Of the model while it is attacked; best that of the rows the card stands under.
+        out: A file to keep the outcome in. A later call on the same weights, samples and settings
+            reads it there; a model that is no module shows no weights and is examined each time.
         progress: Told before each check which one it is.
     """
-    before = hash_weights(model)
-    with frozen(model):
-        checks = None
-        while checks is None:
-            subject = _subject(model, samples, count, epsilon, steps, seed, batch_size, precision)
-            checks = _all_checks(subject, progress)
-            batch_size = max(1, batch_size // 2)
-        left_alone = _left_alone(model, before)
-    return sorted([*checks, left_alone], key=lambda check: check.number)
-
-
-def _subject(
-    model: Segmenter,
-    samples: Samples,
-    count: int,
-    epsilon: float,
-    steps: int,
-    seed: int,
-    batch_size: int,
-    precision: Precision,
-) -> Subject:
     bench = Bench(
         model, threshold_of(model), seed, Protocol("sanity"), precision, tolerance=2.0, tau=0.5
     )
-    cases, device = list_cases(samples), device_of(model)
-    taken = (
-        [i * len(cases) // count for i in range(count)] if count < len(cases) else range(len(cases))
-    )
-    parts = [[taken[i] for i in window] for window in windows(len(taken), batch_size)]
-    return Subject(bench, tuple(load(samples, cases, parts, device)), epsilon, steps)
+    cases = list_cases(samples)
+    taken = _spread(len(cases), count)
+    made_of = bench.made_of(samples, [cases[i] for i in taken], {}) | {
+        "settings": f"epsilon {epsilon!r}, steps {steps}, seed {seed}",
+        "declared": declared.declarations(model),
+        "palpate": release(),
+    }
+    if out is not None and (earlier := kept(made_of, Path(out))):
+        return earlier
+    checks = _examine(bench, samples, taken, (epsilon, steps), batch_size, progress)
+    if out is not None and isinstance(model, nn.Module):
+        keep(checks, made_of, Path(out))
+    return checks
+
+
+def _examine(
+    bench: Bench,
+    samples: Samples,
+    taken: Sequence[int],
+    strength: tuple[float, int],
+    batch_size: int,
+    progress: Progress,
+) -> list[Check]:
+    """All checks of the model of the bench, in batches that memory suffices for."""
+    model, before = bench.model, hash_weights(bench.model)
+    cases, checks = list_cases(samples), None
+    with frozen(model):
+        while checks is None:
+            parts = [[taken[i] for i in window] for window in windows(len(taken), batch_size)]
+            batches = tuple(load(samples, cases, parts, device_of(model)))
+            checks = _all_checks(Subject(bench, batches, *strength), progress)
+            batch_size = max(1, batch_size // 2)
+        checks.append(_left_alone(model, before))
+    return sorted(checks, key=lambda check: check.number)
+
+
+def _spread(available: int, count: int) -> list[int]:
+    """Indices of so many samples at even distances; of all where there are fewer."""
+    count = min(count, available)
+    return [i * available // count for i in range(count)]
 
 
 def _all_checks(subject: Subject, progress: Progress) -> list[Check] | None:
@@ -117,8 +136,7 @@ def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subjec
             number,
             "fail",
             f"{type(error).__name__}: {error}",
-            "The check could not be carried out. An attack that cannot run does no damage, and "
-            "that is no robustness.",
+            ABANDONED,
         )
 
 
