@@ -113,7 +113,7 @@ def test_a_second_call_attacks_nothing_again(finished):
     run(read_config(out / "config.yaml"), lambda stage, *_: stages.append(stage))
     parts = sum(1 for folder in ("rows", "texts", "medis") for _ in (out / folder).glob("part-*"))
     assert parts == len({*_parts(out)})
-    assert "universal" not in stages
+    assert not any(stage.startswith("universal") for stage in stages)
 
 
 def _parts(out):

@@ -34,6 +34,23 @@ def test_what_was_done_before_says_nothing_about_speed(monkeypatch):
     assert said == ["attacks: 500/600", "attacks: 510/600, 0:01:30 left"]
 
 
+def test_a_stage_that_begins_again_is_timed_anew(monkeypatch):
+    twice = [("universal", n, 4) for n in (1, 2, 3, 4, 2, 3, 4)]
+    said = lines(monkeypatch, twice, 60.0)
+    assert said[4:] == ["universal: 2/4", "universal: 3/4, 0:01:00 left", "universal: 4/4"]
+
+
+def test_a_terminal_shows_a_stage_that_begins_again_as_another_bar(monkeypatch):
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=100)
+    monkeypatch.setattr(watch, "Console", lambda **_: terminal)
+    with watch.watching() as tell:
+        for done in (1, 4, 1, 3):
+            tell("universal", done, 4)
+    last = out.getvalue().rpartition("4/4")[2]
+    assert "3/4" in last
+
+
 def test_notes_are_set_off_and_kept_as_they_are(monkeypatch):
     calls = [("attacks", n, 2, "images [0, 1] [b]") for n in (1, 2)]
     said = lines(monkeypatch, calls, 10.0)

@@ -115,9 +115,18 @@ def fit_all(
             seen,
             epsilon=attack.epsilon,
             state=folder / f"{name}.state.safetensors",
-            progress=progress,
+            progress=_about(name, progress),
             **settings,
         )
         fitted.save(folder / f"{name}.safetensors")
         ready |= attack.with_control(name, fitted)
     return ready
+
+
+def _about(name: str, progress: Progress) -> Progress:
+    """Progress that tells fits apart by what is fitted."""
+
+    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{stage} {name}", done, total, note)
+
+    return tell

@@ -41,12 +41,15 @@ def watching() -> Iterator[Progress]:
 class _Bars:
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
+        self.tasks: dict[str, tuple[TaskID, int]] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if stage not in self.tasks:  # what an earlier call left done says nothing about speed
-            self.tasks[stage] = self.bars.add_task(stage, total=total, completed=done, note=note)
-        self.bars.update(self.tasks[stage], completed=done, total=total, note=note)
+        task, before = self.tasks.get(stage, (None, 0))
+        # A bar begins where an earlier call ended: what that did says nothing about speed.
+        if task is None or done < before:
+            task = self.bars.add_task(stage, total=total, completed=done, note=note)
+        self.tasks[stage] = task, done
+        self.bars.update(task, completed=done, total=total, note=note)
 
 
 class _Lines:
@@ -55,11 +58,15 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.began: dict[str, tuple[float, int]] = {}
+        self.done: dict[str, int] = {}
         self.shown: dict[str, tuple[float, int]] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         now, part = time.monotonic(), done * 20 // max(total, 1)
-        since, first = self.began.setdefault(stage, (now, done))
+        if done < self.done.get(stage, inf):  # the first of it, or of another called the same
+            self.began[stage] = now, done
+        self.done[stage] = done
+        since, first = self.began[stage]
         last, before = self.shown.get(stage, (-inf, -1))
         if part == before and now - last < _MINUTE:
             return
