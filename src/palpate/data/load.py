@@ -179,7 +179,8 @@ def data_folder(spec: DatasetSpec, root: str | Path | None = None) -> Path:
             return folder
     raise FileNotFoundError(
         f"Expected {spec.name} in {base / spec.folder} (with images/, masks/ and anns/), which is "
-        f"not there. Pass root=..., or set {ROOT_VARIABLE} to the folder that holds it."
+        f"not there. Pass root=... (or --data.root), or set {ROOT_VARIABLE} to the folder that "
+        "holds it."
     )
 
 

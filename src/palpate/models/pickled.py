@@ -74,6 +74,8 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
             # Of a newer pickle protocol than PyTorch's own; if it is too new, that is an error.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except MemoryError:
+        raise
     except Exception as error:
         if (values := _weights_beside_code(path, shapes=mapped)) is not None:
             return values
@@ -92,6 +94,8 @@ def _weights_beside_code(path: Path, *, shapes: bool) -> dict[str, Tensor] | Non
         return None
     try:
         return _unwrap(read_inert(path, shapes=shapes), path)
+    except MemoryError:  # says nothing about the file
+        raise
     except Exception:  # a damaged file fails in many ways, and is refused for PyTorch's reason
         return None
 
