@@ -44,7 +44,8 @@ def asma(
     The published steps multiply the gradient as it is, so that they depend on the size of images
     and on the scale of a model's logits: by default the gradient is divided by its L2 norm. The
     IoU is that of the foreground of each image by itself, as in the authors' code; a widespread
-    later one averages over classes, and over all images at once.
+    later one averages over classes, and over all images at once. It is taken of the image as it
+    is handed back, in [0, 1], where the authors take it before they clip.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
