@@ -19,6 +19,8 @@ from typing import Any
 
 from palpate.hints import did_you_mean
 
+_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+
 # What stands behind the colon is looked at later: whoever wrote a colon meant code.
 _CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[^/\\:]*)")
 
@@ -86,7 +88,8 @@ def is_installed(thing: type) -> bool:
     file = getattr(sys.modules.get(thing.__module__), "__file__", None)
     if file is None:  # built in, or typed into a session
         return thing.__module__ != "__main__"
-    return any(Path(file).is_relative_to(path) for path in set(sysconfig.get_paths().values()))
+    places = {sysconfig.get_path(name) for name in _INSTALLED}
+    return any(Path(file).is_relative_to(place) for place in places)
 
 
 def said(error: Exception) -> str:

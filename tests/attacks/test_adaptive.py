@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from palpate.attacks import ZeroGradientWarning, bpda, eot, fgsm, pgd
 from palpate.attacks.losses import bce, margin
 from palpate.attacks.stages import BitDepth, GaussianNoise, Jpeg, Median
-from palpate.evaluation.fingerprint import hash_weights
+from palpate.evaluation.describing import hash_weights
 from palpate.evaluation.frozen import threshold_of
 from palpate.randomness import generator
 

@@ -2,18 +2,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 
 from palpate.attacks import fgsm, pgd
 from palpate.attacks.losses import Tsallis, margin
-from palpate.evaluation.fingerprint import (
-    describe,
-    describe_model,
-    differences,
-    hash_data,
-    hash_weights,
-)
+from palpate.evaluation.describing import describe, describe_model, hash_weights
+from palpate.evaluation.fingerprint import differences, hash_data
 from palpate.models import load_model, wrap
 
 from .blobs import BlobFinder, blobs
@@ -97,7 +93,8 @@ def make():
     plain = made("super().forward(images)")
     assert made("super().forward(images)") == plain
     assert made("super().forward(images).round()")["model.code"] != plain["model.code"]
-    assert "model.code" not in describe_model(wrap(torch.nn.Conv2d(3, 1, 1)))
+    of_packages = (torch.nn.Conv2d(3, 1, 1), torch.nn.ReLU())
+    assert len({describe_model(wrap(net))["model.code"] for net in of_packages}) == 1
 
 
 def test_functions_that_stand_for_models_are_told_apart():
@@ -144,3 +141,109 @@ def test_only_attacks_may_be_missing_on_one_side():
 def test_what_a_loss_was_made_with_is_part_of_its_name():
     assert describe(Tsallis()) != describe(Tsallis(first=-3.0))
     assert describe(partial(pgd, loss=Tsallis())) != describe(partial(pgd, loss=Tsallis(last=0.5)))
+
+
+def made(strength):
+    def attack(model, images, masks, *, epsilon):
+        return images + strength * epsilon
+
+    return attack
+
+
+class Held:
+    def __init__(self, strength):
+        self.strength = strength
+
+    def __call__(self, _model, images, _masks, *, epsilon):
+        return images + self.strength * epsilon
+
+    def method(self, _model, images, _masks, *, epsilon):
+        return images - self.strength * epsilon
+
+
+def with_values(values):
+    return partial(pgd, start=values)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (made(1), made(2)),
+        (Held(1), Held(2)),
+        (Held(1).method, Held(2).method),
+        (partial(made, 1), partial(made, 2)),
+        (partial(made(1), parts=[partial(pgd, epsilon=0.1)]),
+         partial(made(1), parts=[partial(pgd, epsilon=0.2)])),
+        (with_values(np.arange(5000)), with_values(np.arange(5000)[::-1])),
+        (with_values({"a": torch.zeros(2000)}), with_values({"a": torch.ones(2000)})),
+        (with_values(replace(CASES[0], key="a")), with_values(replace(CASES[0], key="b"))),
+        (partial(pgd, surrogate=wrap(torch.nn.Identity(), mean=(0.5,) * 3)),
+         partial(pgd, surrogate=wrap(torch.nn.Identity(), mean=(0.4,) * 3))),
+    ],
+    ids=["closure", "object", "method", "position", "inner epsilon", "array", "mapping",
+         "dataclass", "surrogate"],
+)  # fmt: skip
+def test_whatever_an_attack_holds_tells_it_apart(one, other):
+    assert describe(one) != describe(other)
+    assert describe(one) == describe(one)
+    assert "0x" not in describe(one)
+
+
+def test_an_attack_that_holds_itself_is_described_all_the_same():
+    attack = Held(1)
+    attack.strength = attack
+    assert describe(attack) == describe(attack)
+
+
+def test_what_a_model_is_shown_tells_it_apart():
+    plain, shown = (load_model("palpate/tiny") for _ in range(2))
+    shown.show(torch.rand(1, 3, 32, 32))
+    assert hash_weights(plain) == hash_weights(shown)
+    assert describe_model(plain) != describe_model(shown)
+
+
+def test_buffers_that_are_not_saved_tell_a_model_apart():
+    def with_buffer(value):
+        model = BlobFinder()
+        model.register_buffer("noise", torch.full((2,), value), persistent=False)
+        return model
+
+    one, other = with_buffer(0.0), with_buffer(5.0)
+    assert hash_weights(one) == hash_weights(other)
+    assert differences(describe_model(one), describe_model(other)).keys() == {"model.buffers"}
+
+
+def test_a_subclass_with_the_same_weights_is_another_model():
+    class Rounding(BlobFinder):
+        def forward(self, images, prompts):
+            return super().forward(images, prompts).round()
+
+    assert describe_model(Rounding())["model.code"] != describe_model(BlobFinder())["model.code"]
+    plain = describe_model(torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1)))
+    own = type("Own", (torch.nn.Sequential,), {"__module__": __name__})(torch.nn.Conv2d(3, 1, 1))
+    assert plain["model.code"] == describe_model(own)["model.code"]  # without a source to look at
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.preprocessing = function, made(1)
+
+    def forward(self, images):
+        return 100 * self.function(images)
+
+
+class ScaledAgain(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.preprocessing = function, made(1)
+
+    def forward(self, images):
+        return self.function(images)
+
+
+def test_a_module_that_holds_a_function_is_told_by_both():
+    one, other = (describe_model(kind(torch.relu)) for kind in (Scaled, ScaledAgain))
+    assert one != other
+    assert one == describe_model(Scaled(torch.relu))
+    assert "0x" not in str(one)

@@ -90,6 +90,65 @@ def test_a_trained_decoder_survives_being_saved_twice(clipseg, tmp_path, pixels)
     torch.testing.assert_close(logits(again, pixels), logits(model, pixels), rtol=0, atol=0)
 
 
+def learn_in_turn(folder, clipseg, first, then):
+    """Train one part, save, load, train another part, save beside."""
+    model = load_model(clipseg, "dense-vl", width=4)
+    model.learn(first)
+    save_checkpoint(train_a_little(model), folder / "first")
+    model = load_model(folder / "first")
+    model.learn(then)
+    save_checkpoint(train_a_little(model), folder / "second")
+    return model
+
+
+@pytest.mark.parametrize("then", ["adapters", "decoder", "all"])
+@pytest.mark.parametrize("first", ["adapters", "decoder", "all"])
+def test_what_was_trained_before_is_saved_with_what_is_trained_since(
+    first, then, clipseg, tmp_path, pixels
+):
+    model = learn_in_turn(tmp_path, clipseg, first, then)
+    loaded = load_model(tmp_path / "second")
+    torch.testing.assert_close(logits(loaded, pixels), logits(model, pixels), rtol=0, atol=0)
+
+
+def test_a_base_that_computes_something_else_is_refused(checkpoint, clipseg, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(clipseg, other)
+    path = other / "config.json"
+    config = json.loads(path.read_text())
+    config["extract_layers"] = [0, 1, 2]
+    path.write_text(json.dumps(config))
+    (other / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3}))
+    with pytest.raises(ValueError, match=r"something else .*preprocessing.mean was .* and is"):
+        load_model(checkpoint, base=other)
+
+
+def test_a_checkpoint_from_before_traits_were_told_still_loads(checkpoint, trained, pixels):
+    card(checkpoint, traits={})
+    loaded = load_model(checkpoint)
+    torch.testing.assert_close(logits(loaded, pixels), logits(trained, pixels), rtol=0, atol=0)
+
+
+def test_a_checkpoint_may_be_given_another_size(checkpoint, clipseg):
+    assert load_model(checkpoint, options={"size": 64}).preprocessing.size == 64
+
+
+@pytest.mark.parametrize("threshold", [3, 0])
+def test_a_threshold_that_is_no_probability_is_refused(threshold, checkpoint):
+    card(checkpoint, threshold=threshold)
+    with pytest.raises(ValueError, match="threshold between 0 and 1"):
+        load_model(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"base": 5}, "base: "), ({"threshold": "a"}, "threshold: ")]
+)
+def test_a_card_of_other_kinds_of_values_is_damaged(changes, said, checkpoint, unchecked):
+    card(checkpoint, **changes)
+    with pytest.raises(ValueError, match=rf"is damaged: {said}"):
+        load_model(checkpoint)
+
+
 def test_a_checkpoint_can_be_replaced(checkpoint, clipseg, pixels):
     other = train_a_little(load_model(clipseg, "shallow-v", width=4))
     save_checkpoint(other, checkpoint)
@@ -173,7 +232,7 @@ def test_missing_weights_are_named(checkpoint):
         ({"format": 2}, "Expected format 1 .* got 2: it was written by another version"),
         ({"format": None}, "Expected format 1 .* got None"),
         ({"colour": "red"}, r"card .* is damaged: .*unknown \['colour'\]"),
-        ({"adapter": "wide"}, "Expected an adapter of .*got 'wide'"),
+        ({"adapter": "wide"}, "is damaged: adapter: Input should be 'dense-v', "),
         ({"adapter_width": 5}, r"other shapes .*: expected \(.*5.*\), got \(.*4.*\)"),
         ({"adapter": "dense-v"}, "are not expected .*text_model"),
         ({"adapter": "dense-vlc"}, "are missing .*condition_slot"),

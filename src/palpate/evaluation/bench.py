@@ -15,7 +15,8 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation import distortion, outcome
 from palpate.evaluation.answers import Answer, answer
 from palpate.evaluation.cost import Cost, Metered, MeteredSurrogate, Tally
-from palpate.evaluation.fingerprint import describe_model, hash_data, hash_weights
+from palpate.evaluation.describing import describe_model, hash_weights
+from palpate.evaluation.fingerprint import hash_data
 from palpate.evaluation.frozen import std_of
 from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.rows import Identity, Row

@@ -14,8 +14,9 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation.answers import Answer
 from palpate.evaluation.batches import list_cases, load, select, windows
 from palpate.evaluation.bench import Bench, Precision, Result
+from palpate.evaluation.describing import describe
 from palpate.evaluation.examples import ExampleStore
-from palpate.evaluation.fingerprint import Fingerprint, describe
+from palpate.evaluation.fingerprint import Fingerprint
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.protocol import SOUND, Protocol
 from palpate.evaluation.rows import Identity

@@ -18,7 +18,8 @@ from palpate.data.sample import Batch, Case
 from palpate.evaluation import metrics
 from palpate.evaluation.batches import select
 from palpate.evaluation.cost import Metered, Tally
-from palpate.evaluation.fingerprint import describe, describe_model, hash_data, hash_weights
+from palpate.evaluation.describing import describe, describe_model, hash_weights
+from palpate.evaluation.fingerprint import hash_data
 from palpate.evaluation.medis_lines import UNTARGETED, Line, LineIdentity, LineStore
 from palpate.evaluation.trials import Trial, check
 from palpate.randomness import choose, generator

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from palpate.attacks.text import Prompted, PromptSource, TextAttack, View, joint, press_text
 from palpate.data.sample import Batch
-from palpate.evaluation.fingerprint import describe
+from palpate.evaluation.describing import describe
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.trials import Trial, check, no_attack, plan
 from palpate.lexicon import hash_lexicon

@@ -4,17 +4,20 @@ A checkpoint is a folder of two files: ``weights.safetensors`` and ``palpate.jso
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from palpate.flat import flat
 from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
 from palpate.models.families import family_by_name
-from palpate.models.pixel_model import PixelModel
+from palpate.models.pixel_model import PixelModel, check_threshold
 from palpate.models.request import portable
 from palpate.models.weights import (
     check_keys,
@@ -44,6 +47,7 @@ class Card:
         training: The configuration of the training, and what it reached.
         options: Of the family of the model, where its name does not say it all.
         seed: Of the weights it began with, where they were drawn.
+        traits: What decides its answers and is in no tensor, see :attr:`PixelModel.traits`.
         format: Version of the layout of the folder.
     """
 
@@ -57,15 +61,20 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    traits: dict[str, Any] = field(default_factory=dict)
     format: int = _FORMAT
+
+
+_CARDS = TypeAdapter(Card)
 
 
 def save_checkpoint(
     model: PixelModel, folder: Path, training: dict[str, Any] | None = None
 ) -> None:
-    """Write the adapters and whatever else requires gradient; files appear whole or not at all.
+    """Write the adapters and whatever else was trained; files appear whole or not at all.
 
-    With them go all buffers, for batch statistics change in training.
+    That is what requires gradient, and what the checkpoint had that the model was loaded from. With
+    it go all buffers, for batch statistics change in training.
 
     Args:
         model: As returned by ``load_model`` and trained since.
@@ -76,7 +85,7 @@ def save_checkpoint(
         ValueError: If there is nothing to save.
     """
     trained = {name for name, p in model.net.named_parameters() if p.requires_grad}
-    kept = adapter_state(model.net).keys() | trained
+    kept = adapter_state(model.net).keys() | trained | model.restored
     if not kept:
         raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
     kept |= {name for name, _ in model.net.named_buffers()}
@@ -89,6 +98,7 @@ def save_checkpoint(
         weights_hash=fingerprint(state),
         threshold=model.threshold,
         training=training or {},
+        traits=_plain(model.traits),
         **{"adapter": None, **model.set_up},
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +144,12 @@ def read_card(folder: Path) -> Card:
             f"The card {folder / _CARD} is damaged: missing {sorted(missing)}, unknown "
             f"{sorted(unknown)}."
         )
-    return Card(**values)
+    try:
+        card: Card = _CARDS.validate_python(values)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ValueError(f"The card {folder / _CARD} is damaged: {'; '.join(wrong)}.") from None
+    return card
 
 
 def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
@@ -153,15 +168,21 @@ def _lasting(name: str) -> str:
     return portable(name) if family_by_name(name) is None else name
 
 
-def restore(model: PixelModel, card: Card, folder: Path) -> None:
+def restore(model: PixelModel, card: Card, folder: Path, *, as_trained: bool = True) -> None:
     """Put a checkpoint's weights into its adapted base model, after checking both.
 
-    What was trained requires gradient again, so that saving the model anew loses none of it.
+    What was trained requires gradient again, and is saved again, whatever learns from here on.
+
+    Args:
+        model: Changed in place.
+        card: Of the checkpoint.
+        folder: The checkpoint.
+        as_trained: Refuse a model with other traits than the one that was trained.
 
     Raises:
         FileNotFoundError: If the checkpoint's weights are missing.
-        ValueError: If the base model has other weights than the checkpoint was trained on, or the
-            checkpoint's own were changed.
+        ValueError: If the base model has other weights or traits than the checkpoint was trained
+            on, or the checkpoint's own weights were changed.
     """
     state = _read_trained(folder, card)
     own = model.net.state_dict()
@@ -172,12 +193,34 @@ def restore(model: PixelModel, card: Card, folder: Path) -> None:
             f"{card.base_hash[:12]}…, but {model.name} has {model.base_hash[:12]}…. Pass "
             "base=... with the model it belongs to."
         )
+    if as_trained:
+        _check_traits(model, card, folder)
     check_keys(own.keys() & (state.keys() | adapter_state(model.net).keys()), state, str(folder))
     check_shapes(own, state, str(folder))
     model.net.load_state_dict(state, strict=False)
     for name, parameter in model.net.named_parameters():
         parameter.requires_grad_(name in state)
-    model.threshold, model.fresh = card.threshold, False
+    model.threshold, model.fresh = check_threshold(card.threshold), False
+    model.restored, model.started_from = frozenset(state), card.weights_hash
+
+
+def _check_traits(model: PixelModel, card: Card, folder: Path) -> None:
+    """Compare what both tell: a later version may tell more."""
+    before, now = flat(card.traits), flat(_plain(model.traits))
+    told = [k for k in before.keys() & now.keys() if before[k] != now[k]]
+    if told:
+        listed = ", ".join(f"{k} was {before[k]} and is {now[k]}" for k in sorted(told)[:10])
+        raise ValueError(
+            f"The checkpoint {folder} was trained on a model that computes something else than "
+            f"{model.name}: {listed}. Pass base=... with the model it belongs to, or options=... "
+            "if that is what you want."
+        )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As they come back from a file."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(values), default=str))
+    return plain
 
 
 def _read_trained(folder: Path, card: Card) -> dict[str, Tensor]:

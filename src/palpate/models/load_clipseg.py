@@ -105,7 +105,7 @@ def equipped(model: VLSM, request: Request) -> VLSM:
         with seeded(request.seed):
             adapt(model.net, request.adapter, init=request.init, width=request.width)
         model.adapter, model.adapter_init = request.adapter, request.init
-        model.adapter_width = request.width
+        model.adapter_width, model.seed = request.width, request.seed
     if "example" in options or "mask" in options:
         _show(model, options)
     model.options = request.portable_options("example", "mask", "decoder", "base")

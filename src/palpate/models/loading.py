@@ -90,8 +90,8 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
     folder = request.folder
     if request.adapter is not None:
         raise ValueError(
-            f"{folder} is a checkpoint and brings its own adapter; leave adapter out, or load "
-            "its base model to start another."
+            f"{folder} is a checkpoint and brings its own adapter; leave adapter out "
+            "(model.adapter null), or load its base model to start another."
         )
     card = checkpoints.read_card(folder)
     if base is None and is_code(card.base):
@@ -114,7 +114,7 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
         folder,
         revision,
     )
-    checkpoints.restore(model, card, folder)
+    checkpoints.restore(model, card, folder, as_trained=not request.options)
     return model
 
 

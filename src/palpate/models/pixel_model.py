@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -30,6 +31,8 @@ class PixelModel(nn.Module, ABC):
         threshold: A pixel is foreground where its probability exceeds this.
         name: Where the weights came from; ``load_model`` finds the model again by it.
         base_hash: Fingerprint of the weights it was loaded with.
+        restored: Names in ``net`` of what came from a checkpoint of palpate, if it did.
+        started_from: Fingerprint of that checkpoint's weights.
         text_conditioned: Whether the prompt decides what is segmented.
         wants_boxes: Whether it is asked with the box that a :class:`palpate.data.Prompt` has.
         fresh: Whether the weights are random, so that nothing can be said of it before training.
@@ -47,6 +50,8 @@ class PixelModel(nn.Module, ABC):
     threshold: float
     name: str
     base_hash: str
+    restored: frozenset[str] = frozenset()
+    started_from: str = ""
     text_conditioned: bool
     wants_boxes: bool = False
     fresh: bool
@@ -90,6 +95,11 @@ class PixelModel(nn.Module, ABC):
     @abstractmethod
     def set_up(self) -> Mapping[str, Any]:
         """What was made of the loaded model, as fields of a checkpoint's card."""
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """What decides its answers and is in no tensor, as plain values by name."""
+        return {"preprocessing": asdict(self.preprocessing)}
 
     @abstractmethod
     def learners(self, what: Learns) -> list[nn.Parameter]:

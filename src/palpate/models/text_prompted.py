@@ -1,7 +1,8 @@
 """Models that take text and image apart: pixels and prompts in, logits out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -72,6 +73,11 @@ class TextPrompted(PixelModel):
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
         self._texts: dict[str, Tensor] = {}
         self._texts_made_with: tuple[object, ...] = ()
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """Preprocessing, and the sizes of the network."""
+        return {**super().traits, "config": asdict(self.net.config)}
 
     def forward(
         self,

@@ -11,6 +11,7 @@ from palpate.models.clipseg import CLIPSeg
 from palpate.models.example import highlighted
 from palpate.models.pixel_model import Learns
 from palpate.models.text_prompted import TextPrompted
+from palpate.models.weights import fingerprint
 from palpate.types import Images, Masks
 
 
@@ -21,6 +22,7 @@ class VLSM(TextPrompted):
         adapter: What was put into the network by ``load_model``, with ``adapter_init`` and
             ``adapter_width``; None where it has no adapter.
         options: What else ``load_model`` was told, for the card of a checkpoint.
+        seed: That the adapter's first weights were drawn from.
         example: Image that is shown in place of texts; None where texts are read.
     """
 
@@ -30,6 +32,7 @@ class VLSM(TextPrompted):
     adapter_init: AdapterInit = "identity"
     adapter_width: int | None = None
     options: Mapping[str, Any] = {}
+    seed: int = 0
     example: Tensor | None = None
 
     @property
@@ -40,7 +43,14 @@ class VLSM(TextPrompted):
             "adapter_init": self.adapter_init,
             "adapter_width": self.adapter_width,
             **({"options": dict(self.options)} if self.options else {}),
+            **({"seed": self.seed} if self.adapter is not None and self.seed else {}),
         }
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """Also what it is shown in place of prompts."""
+        shown = {} if self.example is None else {"example": fingerprint({"": self.example})}
+        return {**super().traits, **shown}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
         """The adapters alone, with the decoder, or everything."""

@@ -1,6 +1,7 @@
 """Any network as the rest of palpate sees it: pixels and prompts in, logits out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
@@ -131,6 +132,11 @@ class Wrapped(PixelModel):
     def set_up(self) -> Mapping[str, Any]:
         """What the network was made with."""
         return {"options": self.options, "seed": self.seed}
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """Preprocessing, and how the output is read."""
+        return {**super().traits, "reading": asdict(self.reading), "multiple": self.multiple}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
         """Everything, or what is not the image tower."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from palpate.flat import flat
 from palpate.pipeline.config import RunConfig, plain, read_config, write_config
 
 # What may differ between two calls of the same run: it changes no number.
@@ -72,12 +73,6 @@ def _check_same(config: RunConfig, folder: Path) -> None:
         )
 
 
-def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name != "evaluate.attacks":
-            flat |= _settings(value, f"{name}.")
-        elif name not in _FREE:
-            flat[name] = value
-    return flat
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    named = flat(values, whole=("evaluate.attacks",))
+    return {name: value for name, value in named.items() if name not in _FREE}

@@ -10,7 +10,7 @@ from palpate.data import Samples
 from palpate.data.release import release
 from palpate.evaluation.batches import list_cases, load, windows
 from palpate.evaluation.bench import Bench, Precision
-from palpate.evaluation.fingerprint import hash_weights
+from palpate.evaluation.describing import describe_model, hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.protocol import Protocol
 from palpate.evaluation.sanity import declared, gradients, outcomes, rivals
@@ -91,7 +91,7 @@ def _examine(
     progress: Progress,
 ) -> list[Check]:
     """All checks of the model of the bench, in batches that memory suffices for."""
-    model, before = bench.model, hash_weights(bench.model)
+    model, before = bench.model, _state_of(bench.model)
     cases, checks = list_cases(samples), None
     with frozen(model):
         while checks is None:
@@ -140,12 +140,12 @@ def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subjec
         )
 
 
-def _left_alone(model: Segmenter, before: str) -> Check:
+def _left_alone(model: Segmenter, before: tuple[str, ...]) -> Check:
     """Check 12: everything stood in evaluation mode and no weight or buffer changed."""
     if not isinstance(model, nn.Module):
         return Check(12, "not_run", "The model is not a module.", "Its state cannot be seen.")
     learning = [name or "itself" for name, module in model.named_modules() if module.training]
-    changed = hash_weights(model) != before
+    changed = _state_of(model) != before
     return conclude(
         12,
         "fail" if learning or changed else "pass",
@@ -156,3 +156,8 @@ def _left_alone(model: Segmenter, before: str) -> Check:
         bad="The model changed while it was attacked, so that its rows are of different models: "
         "look for batch statistics and caches that learn, or modules that leave evaluation mode.",
     )
+
+
+def _state_of(model: Segmenter) -> tuple[str, ...]:
+    """Of weights, and of buffers whether they are saved or not."""
+    return hash_weights(model), describe_model(model).get("model.buffers", "")
