@@ -135,6 +135,28 @@ def test_more_attacks_are_added_to_the_rows(recipe):
     assert "PGD" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("changes", "trained"),
+    [
+        ({}, "after_mlp"),  # nothing else is said: what had learnt, the adapters, learns on
+        ({"model__adapter": None, "model__learns": "decoder"}, "decoder"),
+    ],
+)
+def test_training_goes_on_from_a_checkpoint(changes, trained, finished, recipe, tmp_path):
+    before = finished[0] / "checkpoint"
+    config = read_config(recipe(model__name=str(before), model__width=None, **changes))
+    page = run(config)
+    assert page.is_file()
+    old, new = load_model(before), load_model(config.folder / "checkpoint")
+    assert new.name == old.name
+    was, now = old.net.state_dict(), new.net.state_dict()
+    moved = [name for name in was if not was[name].equal(now[name])]
+    assert any(trained in name for name in moved)
+    rows = read_rows(config.folder / "baseline")
+    clean = read_rows(finished[0] / "rows").query("attack == 'clean'")
+    assert rows["dsc"].mean() == pytest.approx(clean["dsc"].mean())
+
+
 def test_training_alone_leaves_a_checkpoint(recipe, clipseg):
     config = read_config(recipe())
     folder = train_only(config)

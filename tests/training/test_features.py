@@ -103,6 +103,9 @@ def test_another_image_size_weights_or_precision_compute_it_anew(
     model.base_hash = "other"
     cache_features(model, train_data, cached.folder, precision="bf16")
     assert written(cached.folder) != changed
+    larger = load_data("folder", data_root, split="train", size=2 * SIDE)
+    again = cache_features(model, larger, cached.folder, precision="bf16")
+    assert again[0].masks.shape[-1] == 2 * SIDE
 
 
 def test_an_interrupted_cache_is_computed_anew(model, train_data, cached):

@@ -6,11 +6,12 @@ from safetensors.torch import load_file
 
 from palpate.data import Augmentation
 from palpate.models import ADAPTERS, adapter_state, load_model
+from palpate.training import train
 from palpate.training.batches import shuffled
 from palpate.training.train import TrainingImages
 from palpate.training.validation import score
 
-from .runs import EPOCHS, settings, table, tune
+from .runs import EPOCHS, Stopped, settings, table, tune
 
 
 def test_only_the_adapters_change(model_folder, train_data, val_data, tmp_path):
@@ -122,3 +123,64 @@ def load_card(folder):
     from palpate.models.weights import read_json
 
     return read_json(folder / "palpate.json")
+
+
+def pixel_gradient(model, data):
+    image = data[0].image[None].requires_grad_()
+    model(image, [data[0].prompt]).square().sum().backward()
+    return image.grad
+
+
+def test_bfloat16_in_training_stays_there(model_folder, train_data, val_data, tmp_path):
+    model = tune(model_folder, train_data, val_data, tmp_path, precision="bf16", learning_rate=0.1)
+    same = load_model(model_folder, "dense-vl", width=4)
+    same.load_state_dict(model.state_dict())
+    assert torch.equal(pixel_gradient(model, val_data), pixel_gradient(same, val_data))
+
+
+def test_bfloat16_stays_in_a_training_that_was_stopped(
+    model_folder, train_data, val_data, tmp_path
+):
+    model = load_model(model_folder, "dense-vl", width=4)
+    before = pixel_gradient(model, val_data)
+
+    def stop(stage, done, total, note=""):
+        model.load_state_dict(load_model(model_folder, "dense-vl", width=4).state_dict())
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train(model, train_data, val_data, tmp_path, settings(precision="bf16"), progress=stop)
+    assert torch.equal(pixel_gradient(model.eval(), val_data), before)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_half_precision_without_a_gpu_is_refused(model_folder, train_data, val_data, tmp_path):
+    with pytest.raises(ValueError, match=r"a GPU for precision fp16, got cpu"):
+        tune(model_folder, train_data, val_data, tmp_path, precision="fp16")
+
+
+def test_training_goes_on_from_a_checkpoint_in_another_folder_only(
+    model_folder, train_data, val_data, tmp_path
+):
+    first, second = tmp_path / "first", tmp_path / "second"
+    tune(model_folder, train_data, val_data, first)
+    model = load_model(first)
+    with pytest.raises(ValueError, match="holds a training with other"):
+        train(model, train_data, val_data, first, settings())
+    tune(model_folder, train_data, val_data, second)
+    with pytest.raises(ValueError, match="holds a training with other"):
+        train(model, train_data, val_data, second, settings())
+    train(model, train_data, val_data, tmp_path / "third", settings())
+    items = TrainingImages(val_data)
+    best = [load_model(tmp_path / name) for name in ("first", "third")]
+    reached = [score(each, items, each.threshold_logit, 4)["dsc"] for each in best]
+    assert reached[1] >= reached[0] - 0.05
+
+
+def test_adapters_drawn_from_another_seed_are_another_training(
+    model_folder, train_data, val_data, tmp_path
+):
+    tune(model_folder, train_data, val_data, tmp_path)
+    other = load_model(model_folder, "dense-vl", width=4, seed=5)
+    with pytest.raises(ValueError, match="holds a training with other"):
+        train(other, train_data, val_data, tmp_path, settings())

@@ -23,6 +23,7 @@ from palpate.models import (
     load_model,
 )
 from palpate.models.adapters import AdapterName
+from palpate.models.tokenizer import FILES as WORDS
 from palpate.models.weights import fingerprint, read_weights
 from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
 from palpate.pipeline.fitting import ToFit
@@ -99,7 +100,7 @@ def base_model(config: RunConfig, progress: Progress) -> Path | str:
     backbone, tokenizer = (
         find_weights(p, config.data.root) for p in (build.backbone, build.tokenizer)
     )
-    out = build.cache / _name_of(backbone, build, config.seed)
+    out = build.cache / _name_of(backbone, tokenizer, build, config.seed)
     if (out / "finished").is_file():
         return out
     data, validation = (
@@ -123,11 +124,13 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
         return model
-    model.learn(learns)
+    if learns is not None:
+        model.learn(learns)
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    return load(out, base=base)
+    # A checkpoint that was trained on brings along what it was trained on itself.
+    return load(out, base=None if is_checkpoint(Path(base)) else base)
 
 
 def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:
@@ -140,10 +143,15 @@ def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:
         )
 
 
-def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, Learns]:
-    """Which adapter goes in and what learns: all of it, where there is no place for adapters."""
+def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, Learns | None]:
+    """Which adapter goes in and what learns: all of it, where there is no place for adapters.
+
+    None learns in place of what a checkpoint has trained, where nothing else is said.
+    """
     by_default = wanted.adapter == ModelConfig.adapter
-    if by_default and not is_checkpoint(Path(base)):
+    if by_default and is_checkpoint(Path(base)):
+        return None, wanted.learns
+    if by_default:
         family, _ = find_family(str(base))
         if not FAMILIES[family].adapters:
             return None, wanted.learns or "all"
@@ -180,10 +188,11 @@ def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> Promp
     )
 
 
-def _name_of(backbone: Path, build: BuildConfig, seed: int) -> str:
+def _name_of(backbone: Path, tokenizer: Path, build: BuildConfig, seed: int) -> str:
     """A folder name that only the same ingredients give."""
     made_of = {
         "backbone": fingerprint(read_weights(backbone)),
+        "words": _hash_of_words(tokenizer),
         "parts": asdict(build.parts),
         "datasets": build.datasets,
         "training": build.training.decisive,
@@ -191,3 +200,10 @@ def _name_of(backbone: Path, build: BuildConfig, seed: int) -> str:
     }
     digest = sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
     return f"{backbone.name}-{digest[:10]}"
+
+
+def _hash_of_words(tokenizer: Path) -> str:
+    digest = sha256()
+    for path in (tokenizer / name for name in WORDS):
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()

@@ -170,7 +170,8 @@ def _read(path: Path, row: int) -> Tensor:
 
 
 def _describe(model: VLSM, data: AnyData, precision: Precision) -> str:
-    digest = sha256(f"{model.base_hash} {model.preprocessing} {precision}".encode())
+    made = f"{model.base_hash} {model.preprocessing} {_side(model, data)} {precision}"
+    digest = sha256(made.encode())
     for case in data.cases:
         digest.update(f"{case.dataset} {case.split} {case.image_name} {case.key}".encode())
     return digest.hexdigest()

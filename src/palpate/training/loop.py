@@ -5,14 +5,16 @@ import io
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.distributed import is_initialized
 from torch.optim import AdamW
 
 from palpate.models.weights import write_text
@@ -25,6 +27,7 @@ from palpate.training.settings import TrainingSettings
 from palpate.training.state import Progressed, load_state, save_state
 
 _TOWER = "vision_model."  # of a model that does not say what its own is called
+_PATCHED = ("forward", "_original_forward")  # attributes that Accelerate sets on a model
 
 
 def fit(
@@ -78,51 +81,50 @@ def fit(
         _groups(model, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     done = load_state(folder, model, optimizer, f"{identity} {settings.decisive}")
-    accelerator = _accelerator(settings, folder, done)
-    model, optimizer = accelerator.prepare(model, optimizer)
     criterion = criterion or criterion_of(settings)
+    with _accelerated(model, optimizer, settings, folder, done) as (accelerator, model, optimizer):
+        for epoch in range(done.epoch, settings.epochs):
+            started, losses, rate = time.perf_counter(), [], 0.0
+            batches = _share(accelerator, data, epoch, settings)
+            steps = len(batches)
+            model.train()
+            # Dropout and its like draw the same in a resumed epoch as in one that was not stopped.
+            with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
+                for step, batch in enumerate(batches):
+                    rate = _rate(epoch, step, steps, settings)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate * group["share"]
+                    for scale in settings.scales:
+                        scaled = {} if scale == 1 else {"scale": scale}
+                        with accelerator.autocast():
+                            logits = model(batch.inputs, batch.prompts, **scaled)
+                        loss = criterion(logits.float(), batch.masks.float())
+                        accelerator.backward(loss)
+                        norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
+                        _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
+                        optimizer.step()
+                        optimizer.zero_grad()
+                        losses.append(loss.item())
+                    best = f"best {judged_by.replace('dsc', 'DSC')} {max(done.best, 0):.3f}"
+                    note = f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, {best}"
+                    progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
 
-    for epoch in range(done.epoch, settings.epochs):
-        started, losses, rate = time.perf_counter(), [], 0.0
-        batches = _share(accelerator, data, epoch, settings)
-        steps = len(batches)
-        model.train()
-        # Dropout and its like draw the same in a resumed epoch as in one that was not stopped.
-        with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
-            for step, batch in enumerate(batches):
-                rate = _rate(epoch, step, steps, settings)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["share"]
-                for scale in settings.scales:
-                    scaled = {} if scale == 1 else {"scale": scale}
-                    with accelerator.autocast():
-                        logits = model(batch.inputs, batch.prompts, **scaled)
-                    loss = criterion(logits.float(), batch.masks.float())
-                    accelerator.backward(loss)
-                    norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
-                    _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    losses.append(loss.item())
-                best = f"best {judged_by.replace('dsc', 'DSC')} {max(done.best, 0):.3f}"
-                note = f"epoch {epoch + 1}/{settings.epochs}, loss {losses[-1]:.3f}, {best}"
-                progress(stage, epoch * steps + step + 1, settings.epochs * steps, note)
-
-        row = {"epoch": epoch + 1, "learning_rate": rate, "loss": sum(losses) / len(losses)}
-        if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
-            model.eval()
-            row |= validate(accelerator.unwrap_model(model))
-        row |= {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
-        accelerator.log(row, step=epoch + 1)
-        done.epoch = epoch + 1
-        done.history.append(row)
-        done.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+            row = {"epoch": epoch + 1, "learning_rate": rate, "loss": sum(losses) / len(losses)}
+            if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
+                model.eval()
+                row |= validate(accelerator.unwrap_model(model))
+            row |= {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
+            accelerator.log(row, step=epoch + 1)
+            done.epoch = epoch + 1
+            done.history.append(row)
+            done.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+            if accelerator.is_main_process:
+                _keep(
+                    accelerator.unwrap_model(model), optimizer, done, folder, keep_best, judged_by
+                )
         if accelerator.is_main_process:
-            _keep(accelerator.unwrap_model(model), optimizer, done, folder, keep_best, judged_by)
-    if accelerator.is_main_process:
-        # Again, in case a training that had nothing left to do was stopped just before it.
-        _write_csv(folder / "metrics.csv", done.history)
-    accelerator.end_training()
+            # Again, in case a training that had nothing left to do was stopped just before it.
+            _write_csv(folder / "metrics.csv", done.history)
     return done.history
 
 
@@ -134,14 +136,53 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def _accelerator(settings: TrainingSettings, folder: Path, done: Progressed) -> Accelerator:
-    # Its settings are global, and another training of this process may have used another precision.
-    AcceleratorState._reset_state()
+@contextmanager
+def _accelerated(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    folder: Path,
+    done: Progressed,
+) -> Iterator[tuple[Accelerator, Any, Any]]:
+    """Model and optimizer on their device, in their precision and, in several processes, joined.
+
+    Afterwards the model is as it was, but for where it is and what it has learnt; and whatever the
+    main process wrote is there for all.
+    """
+    # Accelerate puts mixed precision around the forward of the very object that it is given, where
+    # it would stay: attacks would see the gradient of the rounded network.
+    own = {name: vars(model)[name] for name in _PATCHED if name in vars(model)}
+    accelerator = _accelerator(model, settings, folder, done)
+    try:
+        yield accelerator, *accelerator.prepare(model, optimizer)
+        accelerator.wait_for_everyone()
+    finally:
+        for name in _PATCHED:
+            vars(model).pop(name, None)
+        vars(model).update(own)
+        # Not end_training, which leaves the group of processes: another training may follow.
+        for tracker in accelerator.trackers:
+            tracker.finish()
+
+
+def _accelerator(
+    model: nn.Module, settings: TrainingSettings, folder: Path, done: Progressed
+) -> Accelerator:
+    # Its settings are global, and another training of this process may have used other ones.
+    AcceleratorState._reset_state(reset_partial_state=not is_initialized())
     accelerator = Accelerator(
+        cpu=next(model.parameters()).device.type == "cpu",
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
         log_with=list(settings.trackers) or None,
         project_dir=str(folder),
+        # Adapters of the text tower, say, take no part where the prompts' features are kept.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+    if settings.precision == "fp16" and accelerator.scaler is None:
+        raise ValueError(
+            f"Expected a GPU for precision fp16, got {accelerator.device}, where training would "
+            "silently be in fp32. Use bf16 or fp32."
+        )
     flat = {k: v if isinstance(v, int | float | str) else str(v) for k, v in vars(settings).items()}
     accelerator.init_trackers("palpate", flat)
     if accelerator.scaler is not None and done.scaler:

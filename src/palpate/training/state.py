@@ -65,8 +65,8 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: s
     done, tensors = _read(folder / _FILE)
     if done.settings != settings:
         raise ValueError(
-            f"{folder} holds a training with other settings, data or base weights. Choose another "
-            "folder, or delete this one to start anew."
+            f"{folder} holds a training with other settings, data or base weights, or that began "
+            "elsewhere. Choose another folder, or delete this one to start anew."
         )
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -47,10 +47,13 @@ def train(
 ) -> Path:
     """Train the adapters of a model, or whatever of it requires gradient; resumes where it stopped.
 
+    Computes where the model is: on a GPU only if it was loaded there (``device="cuda"``).
+
     Args:
         model: As returned by ``load_model(..., adapter=...)``, or after
             :meth:`palpate.models.PixelModel.learn`. Afterwards it has the weights of the
-            last epoch; load ``out`` for those of the best.
+            last epoch; load ``out`` for those of the best. To go on after a training that has
+            ended, load its checkpoint and train into another folder.
         data: Training samples of one size; :meth:`PromptedDataset.augmented` gives them random
             changes, which the published recipe does without.
         validation: Samples that choose the best epoch.
@@ -73,12 +76,16 @@ def train(
         out,
         keep_best=keep_best,
         identity=(
-            f"train {model.base_hash} {_set_up(model)} {model.threshold} "
-            f"{identity(data, validation)}"
+            f"train {_start(model)} {_set_up(model)} {model.threshold} {identity(data, validation)}"
         ),
         progress=progress,
     )
     return out
+
+
+def _start(model: PixelModel) -> str:
+    """The weights that it was loaded with."""
+    return f"{model.base_hash} {model.started_from}".strip()
 
 
 def _set_up(model: PixelModel) -> str:
