@@ -219,7 +219,9 @@ def test_pickled_code_is_not_run(copy):
 
 
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"There is no directory .*not the name of a"):
+    with pytest.raises(
+        FileNotFoundError, match=r"There is no directory or file .*not the name of a"
+    ):
         load_model(tmp_path / "nothing")
 
 
@@ -266,3 +268,29 @@ def test_the_threshold_of_the_configuration_is_taken(copy):
     model = load_model(copy)
     assert model.threshold == 0.35
     assert torch.tensor(model.threshold_logit).sigmoid().item() == pytest.approx(0.35)
+
+
+def half(path, values):
+    torch.save(values, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (half, "cannot be read as plain tensors"),
+        (lambda path, _: path.write_bytes(b""), "cannot be read as plain tensors"),
+        (lambda path, _: torch.save([Harmful()], path), "cannot be read as plain tensors"),
+        (lambda path, values: torch.save(values, path), "got tensors called a, b"),
+        (
+            lambda path, values: torch.save(
+                {"visual.conv1.weight": values["a"], "transformer.resblocks.0": values["b"]}, path
+            ),
+            "got those of a OpenAI CLIP",
+        ),
+    ],
+)
+def test_a_file_of_no_family_says_what_is_wrong_with_it(write, said, tmp_path):
+    write(tmp_path / "model.pth", {"a": torch.zeros(1000), "b": torch.zeros(1)})
+    with pytest.raises(ValueError, match=said):
+        load_model(tmp_path / "model.pth")

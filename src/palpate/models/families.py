@@ -16,6 +16,7 @@ from palpate.models.external import load_external
 from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
 from palpate.models.load_clipseg import load_clipseg
 from palpate.models.load_published import is_published, load_published
+from palpate.models.pickled import describe_file
 from palpate.models.pixel_model import PixelModel
 from palpate.models.plain_networks import NETWORKS, load_plain
 from palpate.models.pranet import is_pranet, load_pranet
@@ -182,6 +183,6 @@ def _unknown(place: Path) -> str:
             f"'clipseg') or of another family ({', '.join(FAMILIES)}), got model_type {kind!r}."
         )
     return (
-        f"{place} cannot be loaded: its tensors are those of no family that palpate knows "
-        f"({', '.join(FAMILIES)})."
+        f"{place} cannot be loaded: Expected weights that a family of palpate reads from a file "
+        f"({', '.join(FAMILIES)}), got {describe_file(place)}."
     )

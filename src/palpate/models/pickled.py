@@ -64,6 +64,16 @@ def holds(path: Path, marks: tuple[str, ...]) -> bool:
     return _has(_bare(values), marks)
 
 
+def describe_file(path: Path) -> str:
+    """What a file holds, for an error about it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read without running code, or holds no weights.
+    """
+    return _guess(_bare(_unwrap(_read(path, mapped=is_zipfile(path)), path)))
+
+
 def _read(path: Path, *, mapped: bool = False) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
@@ -79,13 +89,18 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
     except Exception as error:
         if (values := _weights_beside_code(path, shapes=mapped)) is not None:
             return values
-        # PyTorch's own text ends in advice to switch this safety off.
-        reason = str(error).strip().split("\n")[0][:200]
         raise ValueError(
-            f"{path} cannot be read as plain tensors ({type(error).__name__}: {reason}). Files "
-            "that need code to run are refused; fetch it again, or save its state dict as "
-            "safetensors where you trust it."
+            f"{path} cannot be read as plain tensors ({_reason(error)}). Files that need code to "
+            "run are refused; fetch it again, or save its state dict as safetensors where you "
+            "trust it."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).strip().split("\n")[0]
+    if "weights_only" in said:  # PyTorch's own text is advice to switch this safety off
+        return f"{type(error).__name__}: it is damaged, no weights at all, or more than that"
+    return f"{type(error).__name__}: {said[:120]}"
 
 
 def _weights_beside_code(path: Path, *, shapes: bool) -> dict[str, Tensor] | None:

@@ -33,7 +33,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
         return folder
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise FileNotFoundError(
-            f"There is no directory {folder}, and it is not the name of a model on the hub "
+            f"There is no directory or file {folder}, and it is not the name of a model on the hub "
             "(owner/name) either."
         )
     from huggingface_hub import snapshot_download
