@@ -149,3 +149,17 @@ def test_names_of_files_are_plain_and_different():
     names = [drawing.slug("panel", name) for name in ("a/b", "a b", "../a b", "ä", "x" * 300)]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z0-9-]{1,70}", name) for name in names)
+
+
+def test_at_a_single_radius_attacks_are_listed_from_the_strongest_up(all_rows):
+    clean_or_8 = (all_rows["attack"] == "clean") | np.isclose(all_rows["epsilon"], 8 / 255)
+    rows = checked(all_rows[clean_or_8])
+    summary = summarise(rows)
+    chart = next(iter(charts_of(rows, summary, choose_focus(summary.scores))))
+    assert (chart.name, chart.title) == ("dsc-by-attack", "DSC at 8/255")
+    part = chart.parts[0][1]
+    axis = drawn(chart.draw, part)
+    points = [line for line in axis.get_lines() if line.get_marker() not in ("None", "")]
+    shown = sorted(part.loc[part["attack"] != "clean", "dsc"])
+    assert [float(point.get_xdata()[0]) for point in points] == pytest.approx(shown)
+    assert len(axis.get_yticklabels()) == len(shown)

@@ -21,6 +21,7 @@ from palpate.reporting.labels import (
     SIZE_MARKS,
     TEXT_COLOURS,
     TEXT_MARKS,
+    attack_label,
     colours,
     epsilon_label,
     marks,
@@ -67,6 +68,22 @@ def dsc_over_epsilon(axis: Axes, scores: pd.DataFrame) -> None:
         beyond = 1.02 + len(attacks) / 2 * _ASIDE
         axis.set_xlim(right=beyond * float(scores["epsilon"].max()))
     _unit_axis(axis, "DSC")
+
+
+def dsc_by_attack(axis: Axes, scores: pd.DataFrame) -> None:
+    """Mean DSC under every attack at the only radius there is, the most damage last."""
+    clean = float(scores.loc[scores["attack"] == "clean", "dsc"].iloc[0])
+    attacked = scores[scores["attack"] != "clean"].sort_values("dsc", kind="stable")
+    names = attacked["attack"].tolist()
+    hues, shapes = colours(_attacks(scores)), marks(_attacks(scores))
+    axis.axvline(clean, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    for place, (_, line) in enumerate(attacked.iterrows()):
+        hue, shape = hues[line["attack"]], shapes[line["attack"]]
+        axis.plot([line["dsc_low"], line["dsc_high"]], [place, place], color=hue, lw=1.5)
+        axis.plot(line["dsc"], place, color=hue, marker=shape, linestyle="none", zorder=3)
+    axis.set_yticks(range(len(names)), [shorten(attack_label(name), 24) for name in names])
+    _dsc_along(axis, len(names))
+    axis.set_xlabel(f"DSC at {epsilon_label(*attacked[['epsilon', 'norm']].iloc[0])}")
 
 
 def dsc_by_size(axis: Axes, sizes: pd.DataFrame) -> None:
@@ -119,12 +136,7 @@ def dsc_by_text(axis: Axes, scores: pd.DataFrame) -> None:
         axis.plot(line["dsc_clean"], place, color=INK, marker="|", markersize=7, linestyle="none")
     condition = scores[["attack", "norm", "epsilon"]].itertuples(index=False, name=None)
     axis.set_yticks(range(len(scores)), [text_label(*each) for each in condition])
-    axis.tick_params(axis="y", labelsize=6.3, pad=2)
-    axis.set_ylim(-0.7, len(scores) - 0.3)
-    axis.set_xlim(0, 1)
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-    axis.set_xlabel("DSC")
-    axis.grid(axis="x")
+    _dsc_along(axis, len(scores))
 
 
 def clean_against_attacked(axis: Axes, rows: pd.DataFrame) -> None:
@@ -242,6 +254,16 @@ def _unit_axis(axis: Axes, label: str) -> None:
     axis.set_ylim(0, 1)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axis.set_ylabel(label)
+
+
+def _dsc_along(axis: Axes, lines: int) -> None:
+    """So many named lines, one above the other, with the DSC along the bottom."""
+    axis.tick_params(axis="y", labelsize=6.3, pad=2)
+    axis.set_ylim(-0.7, lines - 0.3)
+    axis.set_xlim(0, 1)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axis.set_xlabel("DSC")
+    axis.grid(axis="x")
 
 
 def _grouped_places(attacks: list[str]) -> list[float]:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from palpate.reporting import charts, drawing
 from palpate.reporting.focus import Focus
-from palpate.reporting.labels import attack_label, norm_label
+from palpate.reporting.labels import attack_label, epsilon_label, norm_label
 from palpate.reporting.panels import panel
 from palpate.reporting.reading import CONDITION
 from palpate.reporting.strips import Panel, Strip
@@ -47,15 +47,7 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
     attacks = [a for a in of_norm["attack"].unique() if a != "clean"]
     lines = drawing.attack_legend(attacks)
     point = norm_label(focus.attack, focus.norm, focus.epsilon)
-    yield Chart(
-        name="dsc-over-epsilon",
-        title="DSC over ε",
-        caption="Mean DSC over the radius ε; bands are 95 % bootstrap intervals, the dotted line "
-        "is the clean score. Random noise of the same radius is the control.",
-        draw=charts.dsc_over_epsilon,
-        frame=of_norm,
-        legend=lines,
-    )
+    yield _damage(of_norm, lines)
     ends = _of_norm(summary.failures, focus)
     yield Chart(
         name="outcomes",
@@ -97,6 +89,33 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
         draw=charts.damage_over_cost,
         frame=of_norm[of_norm["attack"] != "clean"],
         legend=lines,
+    )
+
+
+def _damage(scores: pd.DataFrame, legend: list[Any]) -> Chart:
+    """What the attacks leave: a curve over ε, or a list where there is one radius only."""
+    attacked = scores[scores["attack"] != "clean"]
+    radii = attacked[["epsilon", "norm"]].drop_duplicates()
+    if len(radii) == 1:
+        return Chart(
+            name="dsc-by-attack",
+            title=f"DSC at {epsilon_label(*radii.iloc[0])}",
+            caption="Mean DSC under each attack, with its 95 % bootstrap interval; the dotted line "
+            "is the clean score. Random noise of the same radius is the control.",
+            draw=charts.dsc_by_attack,
+            frame=scores,
+            legend=[],
+            height=0.75 + 0.15 * int(attacked.groupby("facet").size().max()),
+            share_y=False,
+        )
+    return Chart(
+        name="dsc-over-epsilon",
+        title="DSC over ε",
+        caption="Mean DSC over the radius ε; bands are 95 % bootstrap intervals, the dotted line "
+        "is the clean score. Random noise of the same radius is the control.",
+        draw=charts.dsc_over_epsilon,
+        frame=scores,
+        legend=legend,
     )
 
 
