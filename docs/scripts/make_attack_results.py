@@ -14,6 +14,7 @@ from palpate.attacks import UniversalPerturbation
 from palpate.evaluation import read_rows
 from palpate.evaluation.statistics import Interval, bootstrap_interval, paired_difference
 from palpate.pipeline.fitting import SHUFFLED
+from palpate.reporting import drawing
 from palpate.reporting.labels import attack_label, epsilon_label
 
 ORDER = ("noise", "fgsm", "pgd", "segpgd", "cospgd", "apgd", "sea")
@@ -28,13 +29,15 @@ MEDIS = (
     "medis-fused-targeted", "medis-losses-targeted", "medis-fused-untargeted",
     "medis-losses-untargeted",
 )  # fmt: skip
-FIGURES = {"dsc-over-epsilon": "attacks.png", "dsc-by-text": "texts.png"}
+PERTURBATIONS = "universal.png"
+FIGURES = {"dsc-by-attack": "attacks.png", "dsc-by-text": "texts.png"}
 
 
 def main(strength: Path, universal: Path, elsewhere: Path) -> None:
     for figure, name in FIGURES.items():
         picture = (strength / "figures" / f"{figure}.png").read_bytes()
         (DOCS / "figures" / name).write_bytes(picture)
+    _draw_perturbations(universal, DOCS / "figures" / PERTURBATIONS)
     put_section("attacks", (line for part in _strength(strength) for line in part))
     put_section("universal", (line for part in _universal(universal, elsewhere) for line in part))
 
@@ -47,7 +50,7 @@ def _strength(run: Path) -> Iterator[list[str]]:
         f"`palpate run --config recipes/strength.yaml`. {machine_of(run / 'environment.json')}",
         "",
         _table(run, "main"),
-        f"![DSC over epsilon under every attack](figures/{FIGURES['dsc-over-epsilon']})",
+        f"![DSC under every attack](figures/{FIGURES['dsc-by-attack']})",
         "",
         "### Order",
         "",
@@ -58,9 +61,9 @@ def _strength(run: Path) -> Iterator[list[str]]:
         f"Square more than noise and no more than PGD. {DIFFERENCES}",
         "",
     ]
-    yield ["### Prompts", "", *(_table(run, name) for name in TEXTS)]
+    yield [_table(run, name) for name in TEXTS]
     yield [f"![DSC by attack on the prompt](figures/{FIGURES['dsc-by-text']})", ""]
-    yield ["### MedIS", "", *(_table(run, name) for name in MEDIS)]
+    yield [_table(run, name) for name in MEDIS]
 
 
 def _order(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
@@ -102,11 +105,31 @@ def _universal(run: Path, elsewhere: Path) -> Iterator[list[str]]:
         "",
         f"Mean DSC in percent. {DIFFERENCES} {_fits(run)}",
         "",
+        f"![The perturbations, made visible](figures/{PERTURBATIONS})",
+        "",
+        "The perturbations by name, around mid-grey, stretched so that their radius spans all of "
+        "black to white.",
+        "",
         "### Under other prompts, on other data, with other models",
         "",
         *markdown(pd.DataFrame(list(_carried(elsewhere)))),
         "",
     ]
+
+
+def _draw_perturbations(run: Path, path: Path) -> None:
+    files = [
+        f for f in sorted((run / "universal").glob("*.safetensors")) if ".state." not in f.name
+    ]
+    with drawing.house_style():
+        figure = drawing.new_figure(drawing.PAGE, 0.2 + drawing.PAGE / len(files))
+        for axis, file in zip(figure.subplots(1, len(files)), files, strict=True):
+            fitted = UniversalPerturbation.load(file)
+            shown = 0.5 + fitted.delta / (2 * fitted.epsilon)
+            axis.imshow(shown.clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axis.set_title(file.stem)
+            axis.set_axis_off()
+        figure.savefig(path, dpi=200)
 
 
 def _fits(run: Path) -> str:
