@@ -8,6 +8,7 @@ from palpate.data import Augmentation
 from palpate.models import ADAPTERS, adapter_state, load_model
 from palpate.training import train
 from palpate.training.batches import shuffled
+from palpate.training.loop import _groups
 from palpate.training.train import TrainingImages
 from palpate.training.validation import score
 
@@ -184,3 +185,23 @@ def test_adapters_drawn_from_another_seed_are_another_training(
     other = load_model(model_folder, "dense-vl", width=4, seed=5)
     with pytest.raises(ValueError, match="holds a training with other"):
         train(other, train_data, val_data, tmp_path, settings())
+
+
+def test_only_what_is_pretrained_in_the_tower_learns_slowly(model_folder):
+    model = load_model(model_folder, "dense-vl", width=4)
+    model.learn("all")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = _groups(model, settings(tower_rate=0.1))
+    slow = [names[id(p)] for group in groups if group["share"] == 0.1 for p in group["params"]]
+    fresh = adapter_state(model).keys()
+    assert slow
+    assert all("vision_model." in name for name in slow)
+    assert not fresh & set(slow)
+    assert sum(len(group["params"]) for group in groups) == len(names)
+
+
+def test_a_model_without_a_known_tower_has_none_to_slow_down(train_data, val_data, tmp_path):
+    model = load_model("monai/unet", options={"channels": [4, 8], "strides": [2]})
+    model.learn("all")
+    with pytest.raises(ValueError, match="tower_rate 1 for a model whose image tower is not known"):
+        train(model, train_data, val_data, tmp_path, settings(tower_rate=0.1))

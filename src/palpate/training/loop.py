@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed import is_initialized
 from torch.optim import AdamW
 
+from palpate.models.adapters import adapter_state
 from palpate.models.weights import write_text
 from palpate.progress import Progress, silent
 from palpate.randomness import seed_for, seeded
@@ -210,9 +211,15 @@ def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]
     """What learns, each part with its share of the learning rate."""
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     prefix = getattr(model, "tower", _TOWER)
+    if not prefix and settings.tower_rate != 1:
+        raise ValueError(
+            f"Expected tower_rate 1 for a model whose image tower is not known, got "
+            f"{settings.tower_rate}."
+        )
+    fresh = adapter_state(model).keys()  # what is not pretrained has nothing to forget
+    slow = {name for name, _ in learning if prefix and prefix in name and name not in fresh}
     tower, rest = (
-        [p for name, p in learning if bool(prefix and prefix in name) == wanted]
-        for wanted in (True, False)
+        [p for name, p in learning if (name in slow) == wanted] for wanted in (True, False)
     )
     groups = [{"params": rest, "share": 1.0}, {"params": tower, "share": settings.tower_rate}]
     if settings.tower_rate == 1:
