@@ -108,6 +108,20 @@ def test_a_checkpoint_of_what_learnt_comes_back_with_its_statistics(folder, imag
     assert not torch.equal(moved, load_model(folder).net.neck.aggr[1].running_mean)
 
 
+def test_what_does_not_learn_neither_moves_nor_drops(folder, images):
+    model = load_model(folder)
+    model.net.proj.requires_grad_(True)
+    before = {name: value.clone() for name, value in model.net.state_dict().items()}
+    model.train()
+    model(images, PROMPTS)
+    moved = {k for k, v in model.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved
+    assert all(name.startswith("proj.") for name in moved)
+    assert not model.net.decoder.layers[0].dropout.training
+    model.learn("decoder")
+    assert model.train().net.decoder.layers[0].dropout.training
+
+
 def test_it_learns_and_is_attacked(folder, images):
     masks = torch.zeros(2, 1, 40, 50, dtype=torch.bool)
     masks[:, :, 10:30, 10:30] = True
