@@ -71,6 +71,17 @@ def test_other_images_go_in_at_the_next_multiple(size, seen):
     assert sizes == [seen]
 
 
+def test_other_scales_are_those_that_pranets_authors_train_at(net):
+    model = wrap(net, input_size=352, multiple=32)
+    for scale in (0.1, 0.5, 0.75, 1.0, 1.25, 1.5):
+        side = max(32, int(round(352 * scale / 32) * 32))  # their own formula, but for the least
+        assert model.input_size(500, 600, scale) == (side, side)
+    assert model.input_size(1, 1, 0.75) == (256, 256)
+    free = wrap(net, multiple=32)
+    assert free.input_size(100, 300) == (128, 320)
+    assert free.input_size(100, 300, 0.75) == (64, 224)
+
+
 def test_an_answer_coarser_than_its_input_is_brought_to_its_size(pixels):
     def coarse(pixels):
         return F.avg_pool2d(grey(pixels), 4)
@@ -224,6 +235,47 @@ def test_a_network_that_changes_its_mode_is_named(pixels):
     model = wrap(Wakes()).eval()
     with pytest.raises(RuntimeError, match=r"stay in its mode.*net\.norm|stay in its mode.*norm"):
         model(pixels)
+
+
+def test_it_is_named_whenever_it_is_asked(pixels):
+    model = wrap(Wakes()).eval()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="stay in its mode"):
+            model(pixels)
+        assert not model.net.norm.training
+
+
+class Builds(nn.Module):
+    """Makes its layers when it is asked first, or at every call."""
+
+    def __init__(self, layer, again=False):
+        super().__init__()
+        self.first, self.again = nn.Conv2d(3, 1, 1), again
+        self.layer = layer
+
+    def forward(self, pixels):
+        if self.again or not hasattr(self, "made"):
+            self.made = self.layer()
+        return self.made(self.first(pixels))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_network_that_makes_layers_while_it_is_asked_is_named(again, pixels):
+    model = wrap(Builds(lambda: nn.Conv2d(1, 1, 1), again)).eval()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"all its layers before it is asked, got .*: made\."):
+            model(pixels)
+    assert [name for name, _ in model.net.named_children()] == ["first"]
+
+
+def test_a_network_that_was_called_before_has_its_layers(pixels):
+    net = Builds(lambda: nn.Conv2d(1, 1, 1))
+    net(pixels)
+    assert wrap(net)(pixels).equal(net(pixels))
+    with pytest.raises(RuntimeError, match="all its layers"):
+        net.again = True
+        wrap(net)(pixels)
+    assert wrap(Builds(nn.Identity))(pixels).shape == (2, 1, 32, 32)  # nothing is lost with it
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from palpate.models.outputs import Out, Reading, check_differentiable
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
+from palpate.models.unchanged import unchanged
 from palpate.models.weights import fingerprint
 from palpate.types import Images, Logits
 
@@ -151,7 +152,7 @@ class Wrapped(PixelModel):
             ValueError: If what it returns is not as described, or a prompt names no class.
             FloatingPointError: If it is not finite.
             RuntimeError: If it has no gradient where one is wanted, or the network changed its
-                mode.
+                mode or made layers.
         """
         (values,) = self._maps(images, 1.0)[-1:]
         logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
@@ -173,37 +174,29 @@ class Wrapped(PixelModel):
         return torch.cat([enlarged(self.reading.logits(m, wanted), size) for m in maps], dim=1)
 
     def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
-        """Height and width of what the network gets of such an image, in pixels."""
-        side = self.preprocessing.size
+        """Height and width of what the network gets of such an image, in pixels.
+
+        At another scale than 1 they are the nearest multiples, as PraNet's authors train: three
+        quarters of 352 become 256.
+        """
+        side, multiple = self.preprocessing.size, self.multiple
         sides = (height, width) if side is None else (side, side)
-        if scale != 1:
-            sides = (round(sides[0] * scale), round(sides[1] * scale))
-        return next_multiple(sides[0], self.multiple), next_multiple(sides[1], self.multiple)
+        if scale == 1:
+            return next_multiple(sides[0], multiple), next_multiple(sides[1], multiple)
+        rows, columns = (max(1, round(length * scale / multiple)) for length in sides)
+        return rows * multiple, columns * multiple
 
     def _maps(self, images: Images, scale: float) -> list[Tensor]:
         """What the network returned, checked; the answer last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
         pixels = (resized(images, size) - self.mean) / self.std
-        before = [module.training for module in self.net.modules()]
-        maps = self.reading.maps(self.net(pixels))
-        self._check_mode(before)
+        with unchanged(self.net, self.name):
+            returned = self.net(pixels)
+        maps = self.reading.maps(returned)
         maps[-1] = self.reading.check(maps[-1], len(images), size)
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
         check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
         return maps
-
-    def _check_mode(self, before: Sequence[bool]) -> None:
-        changed = [
-            name or "itself"
-            for (name, module), mode in zip(self.net.named_modules(), before, strict=True)
-            if module.training != mode
-        ]
-        if changed:
-            raise RuntimeError(
-                f"Expected {self.name} to stay in its mode during a forward pass, got modules that "
-                f"went from evaluation to training or back: {', '.join(changed[:10])}. Whoever "
-                "attacks it would meet another model at every step."
-            )
 
 
 class _Called(nn.Module):
