@@ -88,9 +88,14 @@ def test_the_configuration_survives_its_file(net):
         ({"text": 24}, "as wide as the middle of the neck, got 24 and 32"),
         ({"decoder_heads": 5}, "4 and 5 decoder heads divide, got 32"),
         ({"size": 400}, "multiple of 32 pixels, got 400"),
+        ({"size": "64"}, "Expected size to be 1 whole number of at least 1, got '64'"),
+        ({"decoder_heads": 0}, "decoder_heads to be 1 whole number of at least 1, got 0"),
+        ({"decoder_heads": 4.0}, "decoder_heads to be 1 whole number of at least 1, got 4.0"),
+        ({"stages": (1, 2, 1)}, r"stages to be 4 whole numbers of at least 1, got \(1, 2, 1\)"),
+        ({"dropout": "a"}, r"dropout in \[0, 1\), got 'a'"),
     ],
 )
-def test_senseless_sizes_are_refused(changes, message):
+def test_senseless_sizes_are_refused(changes, message, unchecked):
     with pytest.raises(ValueError, match=message):
         tiny_cris.config(**changes)
 

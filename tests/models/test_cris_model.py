@@ -85,13 +85,15 @@ def test_what_learns_is_chosen(what, parts, folder):
     assert learning == parts
 
 
-def test_adapters_are_refused(folder):
+def test_adapters_and_senseless_options_are_refused(folder, unchecked):
     with pytest.raises(ValueError, match="no places for adapters"):
         load_model(folder, "dense-vl")
     with pytest.raises(ValueError, match="is a CRIS and has no places for adapters"):
         load_model(folder).learn("adapters")
     with pytest.raises(ValueError, match="among size, threshold, dropout, decoder_heads"):
         load_model(folder, options={"width": 3})
+    with pytest.raises(ValueError, match="threshold between 0 and 1, got 'a'"):
+        load_model(folder, options={"threshold": "a"})
 
 
 def test_a_checkpoint_of_what_learnt_comes_back_with_its_statistics(folder, images, tmp_path):

@@ -188,7 +188,7 @@ def test_weights_of_another_shape_are_named(copy, state):
 def test_truncated_weights_are_named(copy):
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read as plain"):
         load_model(copy)
 
 
@@ -214,8 +214,45 @@ class Harmful:
 def test_pickled_code_is_not_run(copy):
     (copy / "model.safetensors").unlink()
     (copy / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Harmful()}))
-    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be read as plain") as refused:
         load_model(copy)
+    assert "weights_only" not in str(refused.value)  # PyTorch's advice to run it all the same
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"a": 1}, "Expected tensors by name in .*bin, or under .*, got something else for a"),
+        ([1, 2], "Expected a state dict in .*pytorch_model.bin, got list"),
+        ({1: torch.zeros(1)}, "got something else for 1"),
+    ],
+)
+def test_a_pickle_of_something_else_is_refused(held, message, copy):
+    (copy / "model.safetensors").unlink()
+    torch.save(held, copy / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=message):
+        load_model(copy)
+
+
+def test_weights_of_a_compiled_network_load_equal(copy, state, clipseg):
+    save_file({f"_orig_mod.{k}": v for k, v in state.items()}, copy / "model.safetensors")
+    same_weights(load_model(copy), load_model(clipseg))
+    (copy / "model.safetensors").unlink()
+    torch.save({f"_orig_mod.{k}": v for k, v in state.items()}, copy / "pytorch_model.bin")
+    same_weights(load_model(copy), load_model(clipseg))
+
+
+def test_the_hub_may_be_named_as_open_clip_does(monkeypatch, clipseg):
+    asked = []
+
+    def fetch(name, **_):
+        asked.append(name)
+        return str(clipseg)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert find_model("hf-hub:owner/model") == clipseg
+    assert load_model("hf-hub:owner/model").name == "hf-hub:owner/model"
+    assert set(asked) == {"owner/model"}
 
 
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path):

@@ -263,7 +263,9 @@ class Builds(nn.Module):
 def test_a_network_that_makes_layers_while_it_is_asked_is_named(again, pixels):
     model = wrap(Builds(lambda: nn.Conv2d(1, 1, 1), again)).eval()
     for _ in range(2):
-        with pytest.raises(RuntimeError, match=r"all its layers before it is asked, got .*: made\."):
+        with pytest.raises(
+            RuntimeError, match=r"all its layers before it is asked, got .*: made\."
+        ):
             model(pixels)
     assert [name for name, _ in model.net.named_children()] == ["first"]
 
@@ -272,8 +274,8 @@ def test_a_network_that_was_called_before_has_its_layers(pixels):
     net = Builds(lambda: nn.Conv2d(1, 1, 1))
     net(pixels)
     assert wrap(net)(pixels).equal(net(pixels))
+    net.again = True
     with pytest.raises(RuntimeError, match="all its layers"):
-        net.again = True
         wrap(net)(pixels)
     assert wrap(Builds(nn.Identity))(pixels).shape == (2, 1, 32, 32)  # nothing is lost with it
 

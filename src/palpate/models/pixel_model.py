@@ -163,6 +163,6 @@ def _rest(part: nn.Module) -> None:
 
 def check_threshold(threshold: float) -> float:
     """The threshold, if it is a probability that can be exceeded and missed."""
-    if not 0 < threshold < 1:
-        raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
+    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
+        raise ValueError(f"Expected a threshold between 0 and 1, got {threshold!r}.")
     return threshold
