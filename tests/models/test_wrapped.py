@@ -124,6 +124,28 @@ def test_saturated_probabilities_say_so_and_stay_finite_with_a_gradient(pixels):
     assert gradient[0, 0, 0, 2] == pytest.approx(1 / (0.25 * 0.75))
 
 
+def test_an_underflowing_sigmoid_keeps_the_gradient_of_squared_logits_finite():
+    values = torch.tensor([[[[-120.0, -103, -95, -88, -80, -60, 0, 10, 20]]]], requires_grad=True)
+    model = wrap(lambda _: values.sigmoid(), out="probabilities")
+    with pytest.warns(SaturationWarning):
+        logits = model(torch.rand(1, 3, 1, 9))
+    (gradient,) = torch.autograd.grad(logits.square().sum(), values)
+    assert gradient.isfinite().all()
+    within = slice(5, 8)  # there it is exact
+    torch.testing.assert_close(logits[..., within], values[..., within], rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(gradient[..., within], 2 * values[..., within], rtol=2e-2, atol=0)
+
+
+def test_a_class_may_end_in_a_sign(pixels):
+    net = scores(3)
+    model = wrap(net, classes={"HER2+": 1, "HER2": 2, "(dark) skin": 0})
+    found = model(torch.cat([pixels, pixels[:1]]), ["a HER2+ cell", "HER2", "some (dark) skin."])
+    whole = net(pixels)
+    assert found.equal(torch.stack([whole[0, 1:2], whole[1, 2:3], whole[0, 0:1]]))
+    with pytest.raises(ValueError, match="got none"):
+        model(pixels, ["aHER2+", "HER2"])
+
+
 def test_the_prompt_names_the_class(pixels):
     net = scores(4)
     model = wrap(net, out="classes", classes=CLASSES)
@@ -290,6 +312,20 @@ def test_a_network_that_was_called_before_has_its_layers(pixels):
         ({"stride": 0}, "stride >= 1"),
         ({"std": (1.0, 0.0, 1.0)}, "positive std per channel"),
         ({"classes": {}}, "Expected classes"),
+        (
+            {"classes": {"polyp:1": None}},
+            r"channel of each.*space behind the colon.*got {'polyp:1'",
+        ),
+        ({"classes": {"polyp": "1"}}, "channel of each, 0 the first.*got {'polyp': '1'}"),
+        ({"classes": {"polyp": -1}}, "channel of each, 0 the first.*got {'polyp': -1}"),
+        ({"classes": {1: 1}}, "Expected classes by name.*got {1: 1}"),
+        ({"classes": ["polyp"]}, "Expected classes by name"),
+        ({"input_size": "64"}, "whole number of pixels, got '64'"),
+        ({"input_size": -16, "multiple": 16}, "whole number of pixels, got -16"),
+        ({"mean": (0.5, 0.5)}, "one mean and one positive std per channel"),
+        ({"mean": (0.5, float("nan"), 0.5)}, "one mean and one positive std per channel"),
+        ({"std": (1, "a", 1)}, "one mean and one positive std per channel"),
+        ({"sides": True}, "Expected answer=... with sides"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(options, message, net, unchecked):
@@ -316,6 +352,36 @@ def test_side_maps_are_those_of_the_network_with_the_answer_last(pixels):
     maps = model.side_maps(pixels)
     torch.testing.assert_close(maps, torch.cat([k * grey(pixels) for k in (1, 3, 2)], dim=1))
     assert model(pixels).equal(maps[:, -1:])
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "message"),
+    [
+        (lambda x: with_nan(x), FloatingPointError, r"logits of a side map.*images \[1\]"),
+        (lambda x: grey(x)[:, 0], ValueError, r"side map .*shape \(2, channels, height, width\)"),
+        (lambda x: grey(x)[:1], ValueError, r"side map .*got torch.float32 of shape \(1, 1"),
+        (lambda x: grey(x).long(), ValueError, r"side map of floating-point.*got torch.int64"),
+    ],
+)
+def test_side_maps_that_are_none_are_refused(side, kind, message, pixels):
+    model = wrap(Made(lambda x: [side(x), grey(x)]), answer=-1, sides=True)
+    with pytest.raises(kind, match=message):
+        model.side_maps(pixels)
+    assert model(pixels).shape == (2, 1, 32, 32)  # the answer is one
+
+
+def test_side_maps_may_be_coarser_than_the_answer(pixels):
+    model = wrap(Made(lambda x: [F.avg_pool2d(grey(x), 4), grey(x)]), answer=-1, sides=True)
+    assert model.side_maps(pixels).shape == (2, 2, 32, 32)
+
+
+def test_a_dictionary_does_not_say_what_are_side_maps(pixels):
+    returned = Made(lambda x: {"out": grey(x), "aux": grey(x)})
+    model = wrap(returned, answer="out", sides=True)
+    for ask in (model, model.side_maps):
+        with pytest.raises(TypeError, match=r"dictionary with 'out', 'aux', of which no one knows"):
+            ask(pixels)
+    assert wrap(returned, answer="out").side_maps(pixels).shape == (2, 1, 32, 32)
 
 
 def test_without_side_maps_the_answer_is_the_only_one(net, pixels):

@@ -51,7 +51,8 @@ def wrap(
             :class:`palpate.models.outputs.Reading`.
         classes: Channel by name, where there are several: the prompt says which is wanted.
         answer: Element of the list, tuple or dictionary that the network returns.
-        sides: The other elements of the list are side maps, to be supervised and attacked too.
+        sides: The other elements of the list are side maps, to be supervised and attacked too;
+            ``answer`` says which are the others.
         stride: Pixels of the input per pixel of the answer.
         multiple: Sides of the network's input must be multiples of this; other images are resized
             to the next.
@@ -114,6 +115,11 @@ class Wrapped(PixelModel):
     ) -> None:
         super().__init__()
         _check_sizes(preprocessing, multiple)
+        if sides and reading.answer is None:
+            raise ValueError(
+                "Expected answer=... with sides: which element of the list is the answer, while "
+                "the others are side maps."
+            )
         self.net, self.reading, self.preprocessing = net, reading, preprocessing
         self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
         self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
@@ -149,7 +155,8 @@ class Wrapped(PixelModel):
 
         Raises:
             TypeError: If the network returns no tensor.
-            ValueError: If what it returns is not as described, or a prompt names no class.
+            ValueError: If what it returns is not as described, it fails on an input of this size,
+                or a prompt names no class.
             FloatingPointError: If it is not finite.
             RuntimeError: If it has no gradient where one is wanted, or the network changed its
                 mode or made layers.
@@ -169,9 +176,11 @@ class Wrapped(PixelModel):
             scale: How much larger than usual the network's input shall be.
         """
         wanted = self.reading.channels(prompts, len(images))
-        maps = self._maps(images, scale) if self.sides else self._maps(images, scale)[-1:]
+        *others, answer = self._maps(images, scale)
+        sides = [self.reading.check_side(m, len(images)) for m in others] if self.sides else []
         size = (images.shape[2], images.shape[3])
-        return torch.cat([enlarged(self.reading.logits(m, wanted), size) for m in maps], dim=1)
+        logits = [self.reading.logits(each, wanted) for each in (*sides, answer)]
+        return torch.cat([enlarged(each, size) for each in logits], dim=1)
 
     def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
         """Height and width of what the network gets of such an image, in pixels.
@@ -190,13 +199,30 @@ class Wrapped(PixelModel):
         """What the network returned, checked; the answer last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
         pixels = (resized(images, size) - self.mean) / self.std
-        with unchanged(self.net, self.name):
-            returned = self.net(pixels)
+        returned = self._returned(pixels)
         maps = self.reading.maps(returned)
         maps[-1] = self.reading.check(maps[-1], len(images), size)
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
         check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
         return maps
+
+    def _returned(self, pixels: Tensor) -> object:
+        """Whatever the network makes of normalised pixels."""
+        try:
+            with unchanged(self.net, self.name):
+                returned: object = self.net(pixels)
+        except ValueError as error:  # as of a normalisation that one pixel is left for
+            raise ValueError(
+                f"{self.name} fails on an input of {pixels.shape[2]} x {pixels.shape[3]} pixels: "
+                f"{str(error).rstrip('.')}. If that is too small for it, set a larger input_size."
+            ) from error
+        if self.sides and isinstance(returned, Mapping):
+            raise TypeError(
+                f"Expected {self.name} to return a list or tuple of its answer and side maps, got "
+                f"a dictionary with {', '.join(map(repr, returned))}, of which no one knows what "
+                "are maps. Return a list, or leave sides out."
+            )
+        return returned
 
 
 class _Called(nn.Module):
@@ -222,11 +248,7 @@ def _name_of(module: object) -> str:
 def _check_sizes(given: Preprocessing, multiple: int) -> None:
     if multiple < 1:
         raise ValueError(f"Expected multiple >= 1, got {multiple}.")
-    if given.size is not None and (given.size < 1 or given.size % multiple):
+    if given.size is not None and given.size % multiple:
         raise ValueError(
             f"Expected an input_size that is a multiple of {multiple}, got {given.size}."
-        )
-    if len(given.mean) != len(given.std) or not all(value > 0 for value in given.std):
-        raise ValueError(
-            f"Expected one mean and one positive std per channel, got {given.mean} and {given.std}."
         )
