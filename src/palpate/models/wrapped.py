@@ -174,6 +174,10 @@ class Wrapped(PixelModel):
             images: RGB in [0, 1], of any size.
             prompts: One text per image.
             scale: How much larger than usual the network's input shall be.
+
+        Raises:
+            TypeError, ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, of any of
+                the maps.
         """
         wanted = self.reading.channels(prompts, len(images))
         *others, answer = self._maps(images, scale)
