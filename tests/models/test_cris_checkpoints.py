@@ -87,6 +87,20 @@ def test_a_missing_size_is_named(state, tmp_path):
     refused(less, tmp_path, "lack 'backbone.text_projection', which a CRIS has")
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("backbone.token_embedding.weight", (3,), r"with 2 axes, got shape \(3,\)"),
+        ("decoder.layers.0.ffn.0.weight", (), r"with 2 axes, got shape \(\)"),
+        ("neck.f2_v_proj.0.weight", (3,), r"with 4 axes, got shape \(3,\)"),
+        ("decoder.layers.0.ffn.0.weight", (0, 3), "Expected decoder_hidden to be 1 whole number"),
+    ],
+)
+def test_tensors_that_tell_no_size_are_named(name, shape, message, state, tmp_path, unchecked):
+    wrong = dict(state) | {name: torch.zeros(shape)}
+    refused(wrong, tmp_path, rf"cris\.pth cannot be loaded: .*{message}")
+
+
 OTHERS = {
     "OpenAI CLIP": ("visual.conv1.weight", "transformer.resblocks.0.ln_1.weight"),
     "PraNet": ("resnet.conv1.0.weight", "rfb2_1.branch0.0.weight"),

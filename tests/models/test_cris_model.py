@@ -85,13 +85,15 @@ def test_what_learns_is_chosen(what, parts, folder):
     assert learning == parts
 
 
-def test_adapters_are_refused(folder):
+def test_adapters_and_senseless_options_are_refused(folder, unchecked):
     with pytest.raises(ValueError, match="no places for adapters"):
         load_model(folder, "dense-vl")
     with pytest.raises(ValueError, match="is a CRIS and has no places for adapters"):
         load_model(folder).learn("adapters")
     with pytest.raises(ValueError, match="among size, threshold, dropout, decoder_heads"):
         load_model(folder, options={"width": 3})
+    with pytest.raises(ValueError, match="threshold between 0 and 1, got 'a'"):
+        load_model(folder, options={"threshold": "a"})
 
 
 def test_a_checkpoint_of_what_learnt_comes_back_with_its_statistics(folder, images, tmp_path):
@@ -106,6 +108,20 @@ def test_a_checkpoint_of_what_learnt_comes_back_with_its_statistics(folder, imag
     torch.testing.assert_close(logits(again, images), logits(model, images), rtol=0, atol=0)
     moved = again.net.neck.aggr[1].running_mean
     assert not torch.equal(moved, load_model(folder).net.neck.aggr[1].running_mean)
+
+
+def test_what_does_not_learn_neither_moves_nor_drops(folder, images):
+    model = load_model(folder)
+    model.net.proj.requires_grad_(True)
+    before = {name: value.clone() for name, value in model.net.state_dict().items()}
+    model.train()
+    model(images, PROMPTS)
+    moved = {k for k, v in model.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved
+    assert all(name.startswith("proj.") for name in moved)
+    assert not model.net.decoder.layers[0].dropout.training
+    model.learn("decoder")
+    assert model.train().net.decoder.layers[0].dropout.training
 
 
 def test_it_learns_and_is_attacked(folder, images):

@@ -1,6 +1,7 @@
 """Models of the user's own, by the name of a function or file."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +79,17 @@ def test_a_network_that_the_code_keeps_is_copied(name, file, monkeypatch):
         one.net.weight.zero_()
     assert other.net.weight.all()
     assert load_model(f"mine:{name}").base_hash == other.base_hash
+
+
+def test_an_option_that_is_a_path_goes_to_the_checkpoint_as_text(file, tmp_path):
+    file.write_text(SOURCE + "\ndef from_paths(where, more=()):\n    return bare()\n")
+    options = {"where": tmp_path, "more": [Path("no/such"), {"deep": Path("x")}]}
+    model = load_model(f"{file}:from_paths", options=options)
+    model.learn("all")
+    save_checkpoint(model, tmp_path / "out")
+    again = load_model(tmp_path / "out", base=f"{file}:from_paths")
+    wanted = {"where": str(tmp_path), "more": [str(Path("no/such")), {"deep": "x"}]}
+    assert model.options == again.options == wanted
 
 
 def test_a_seed_means_the_same_weights(file):

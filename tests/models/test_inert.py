@@ -1,12 +1,14 @@
 """Weights out of training files: what is beside them is neither needed nor run."""
 
 import functools
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from palpate.models import inert
 from palpate.models.inert import Inert, read_inert
 from palpate.models.pickled import holds, read_pickled
 
@@ -85,9 +87,24 @@ def test_a_prefix_that_only_some_names_have_is_part_of_them(tmp_path):
     assert set(read_pickled(tmp_path / "w.pth", family="net", marks=("b",))) == {"net.a", "b"}
 
 
-def test_a_file_without_one_index_is_refused(tmp_path):
-    import zipfile
+def test_a_compiled_network_is_the_network(tmp_path):
+    for name in ("_orig_mod.a.w", "module._orig_mod.a.w", "_orig_mod.module.a.w", "a._orig_mod.w"):
+        torch.save({name: torch.ones(1)}, tmp_path / "w.pth")
+        assert holds(tmp_path / "w.pth", ("a.w",))
+        assert set(read_pickled(tmp_path / "w.pth", family="net", marks=("a",))) == {"a.w"}
 
+
+@pytest.mark.parametrize("name", [b"_rebuild_tensor_v2", b"_rebuild_parameter"])
+def test_a_file_cannot_change_what_reads_it(name, tmp_path):
+    state = b"(N}X\x0c\x00\x00\x00__defaults__(K\x01tst"  # None, and an attribute to set
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("w/data.pkl", b"\x80\x02ctorch._utils\n" + name + b"\n" + state + b"b.")
+    read_inert(tmp_path / "w.pth")
+    assert inert._tensor.__defaults__ is None
+    assert inert._parameter.__defaults__ is None
+
+
+def test_a_file_without_one_index_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("readme", "none")
     with pytest.raises(ValueError, match=r"Expected one data.pkl in .*w.pth, got 0"):
@@ -97,8 +114,6 @@ def test_a_file_without_one_index_is_refused(tmp_path):
 
 
 def test_another_byte_order_is_refused(tmp_path):
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("w/data.pkl", b"")
         archive.writestr("w/byteorder", "middle")

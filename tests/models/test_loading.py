@@ -188,7 +188,7 @@ def test_weights_of_another_shape_are_named(copy, state):
 def test_truncated_weights_are_named(copy):
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read as plain"):
         load_model(copy)
 
 
@@ -206,6 +206,55 @@ def test_an_index_without_a_map_is_refused(copy):
         load_model(copy)
 
 
+WRONG_SIZES = [
+    ({"reduce_dim": "abc"}, "reduce_dim to be whole and at least 1, got 'abc'"),
+    ({"extract_layers": 3}, "extract_layers as a list, got 3"),
+    ({"extract_layers": ["a"]}, "extract_layers .* whole and at least 0, got 'a'"),
+    ({"decoder_num_attention_heads": 3}, "width of decoder to be that of 3 heads, got 16"),
+    ({"decoder_num_attention_heads": 0}, "decoder_num_attention_heads to be whole.*got 0"),
+    ({"vision_config": {"patch_size": 0}}, "patch_size to be whole and at least 1, got 0"),
+    ({"vision_config": {"patch_size": 64, "image_size": 32}}, "image_size of at least a patch"),
+    ({"vision_config": {"num_attention_heads": 5}}, "VisionConfig to be that of 5 heads, got 768"),
+    (
+        {"text_config": {"hidden_size": 24, "num_attention_heads": 5}},
+        "TextConfig .* 5 heads, got 24",
+    ),
+    ({"text_config": {"layer_norm_eps": 0}}, "layer_norm_eps above 0, got 0"),
+    ({"vision_config": [1]}, "vision_config with values by name"),
+    ({"palpate": [1]}, "palpate with values by name"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_SIZES)
+def test_sizes_of_which_no_network_can_be_made_are_refused(changes, message, copy, unchecked):
+    rewrite(copy / "config.json", **changes)
+    with pytest.raises(ValueError, match=f"copy cannot be loaded: Expected .*{message}"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("processor", "message"),
+    [
+        (
+            {"image_mean": [0.5, 0.5]},
+            r"an image_mean of three numbers, got \[0.5, 0.5",
+        ),
+        ({"image_mean": 0.5}, "copy to have an image_mean of three numbers, got 0.5"),
+        (
+            {"image_mean": [0.5, "a", 0.5]},
+            "copy cannot be loaded: Expected one mean",
+        ),
+        ({"image_std": [0, 0, 0]}, "copy cannot be loaded: Expected one mean and one positive std"),
+        ({"size": -16}, "copy cannot be loaded: Expected the size .* whole number .*got -16"),
+        ({"size": "abc"}, "image processor of .*copy to give a size in pixels, got 'abc'"),
+    ],
+)
+def test_preprocessing_that_makes_no_sense_is_refused(processor, message, copy, unchecked):
+    (copy / "preprocessor_config.json").write_text(json.dumps(processor))
+    with pytest.raises(ValueError, match=message):
+        load_model(copy)
+
+
 class Harmful:
     def __reduce__(self):
         return pytest.fail, ("the file's code was run",)
@@ -214,8 +263,45 @@ class Harmful:
 def test_pickled_code_is_not_run(copy):
     (copy / "model.safetensors").unlink()
     (copy / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Harmful()}))
-    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be read as plain") as refused:
         load_model(copy)
+    assert "weights_only" not in str(refused.value)  # PyTorch's advice to run it all the same
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"a": 1}, "Expected tensors by name in .*bin, or under .*, got something else for a"),
+        ([1, 2], "Expected a state dict in .*pytorch_model.bin, got list"),
+        ({1: torch.zeros(1)}, "got something else for 1"),
+    ],
+)
+def test_a_pickle_of_something_else_is_refused(held, message, copy):
+    (copy / "model.safetensors").unlink()
+    torch.save(held, copy / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=message):
+        load_model(copy)
+
+
+def test_weights_of_a_compiled_network_load_equal(copy, state, clipseg):
+    save_file({f"_orig_mod.{k}": v for k, v in state.items()}, copy / "model.safetensors")
+    same_weights(load_model(copy), load_model(clipseg))
+    (copy / "model.safetensors").unlink()
+    torch.save({f"_orig_mod.{k}": v for k, v in state.items()}, copy / "pytorch_model.bin")
+    same_weights(load_model(copy), load_model(clipseg))
+
+
+def test_the_hub_may_be_named_as_open_clip_does(monkeypatch, clipseg):
+    asked = []
+
+    def fetch(name, **_):
+        asked.append(name)
+        return str(clipseg)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert find_model("hf-hub:owner/model") == clipseg
+    assert load_model("hf-hub:owner/model").name == "hf-hub:owner/model"
+    assert set(asked) == {"owner/model"}
 
 
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path):

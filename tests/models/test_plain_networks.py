@@ -78,3 +78,16 @@ def test_options_that_make_no_network_are_refused(options, message):
 def test_a_mistyped_name_is_guessed():
     with pytest.raises(FileNotFoundError, match="Did you mean 'monai/unet'"):
         load_model("./monai/unett")
+
+
+def test_an_image_that_is_too_small_for_the_network_is_called_that():
+    model = load_model("monai/unet", options={**SMALL["monai/unet"], "num_res_units": 2})
+    assert model(torch.rand(1, 3, 4, 8), ["polyp"]).shape == (1, 1, 4, 8)
+    with pytest.raises(ValueError, match=r"monai/unet fails on an input of 4 x 4 pixels: .*than 1"):
+        model(torch.rand(1, 3, 3, 4), ["polyp"])
+
+
+@pytest.mark.parametrize("side", ["64", 30.5, 0])
+def test_a_size_that_is_none_is_refused(side, unchecked):
+    with pytest.raises(ValueError, match=f"whole number of pixels, got {side!r}"):
+        load_model("monai/unet", options={**SMALL["monai/unet"], "input_size": side})

@@ -121,6 +121,19 @@ def test_a_fine_tuned_clipseg_of_medvlsm_is_read_whole(
     )
 
 
+@pytest.mark.parametrize(
+    ("bias", "got"), [(None, "got none"), (torch.tensor(1.0), r"got shape \(\)")]
+)
+def test_adapters_without_a_width_are_refused(bias, got, hf, clipseg, tmp_path):
+    state = network(hf, theirs("dense-v"))
+    del state["v_attn_adapters.0.fc1.bias"]
+    torch.save(
+        state | ({} if bias is None else {"v_attn_adapters.0.fc1.bias": bias}), tmp_path / "b.pth"
+    )
+    with pytest.raises(ValueError, match=rf"b\.pth cannot be loaded: .*\.0\.fc1\.bias with.*{got}"):
+        load_model(tmp_path / "b.pth", base=clipseg)
+
+
 def test_what_was_trained_on_goes_to_a_checkpoint_and_back(hf, clipseg, pixels, tmp_path):
     torch.save(network(hf, theirs("dense-vl")), tmp_path / "best.pth")
     model = load_model(tmp_path / "best.pth", options={"base": str(clipseg)})
@@ -226,7 +239,7 @@ def test_a_decoder_of_the_authors_goes_onto_the_base(refined, hf, tokens, pixels
 
 
 def test_a_decoder_with_more_than_ours_is_refused(clipseg, tmp_path):
-    state = authors_decoder(refined=False).state_dict()
+    state = authors_decoder(refined=False, reduce=8).state_dict()
     torch.save(state | {"upsample_proj.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"not expected \(decoder.upsample_proj.weight\)"):
         load_model(tmp_path / "w.pth", base=clipseg)

@@ -71,6 +71,17 @@ def test_other_images_go_in_at_the_next_multiple(size, seen):
     assert sizes == [seen]
 
 
+def test_other_scales_are_those_that_pranets_authors_train_at(net):
+    model = wrap(net, input_size=352, multiple=32)
+    for scale in (0.1, 0.5, 0.75, 1.0, 1.25, 1.5):
+        side = max(32, int(round(352 * scale / 32) * 32))  # their own formula, but for the least
+        assert model.input_size(500, 600, scale) == (side, side)
+    assert model.input_size(1, 1, 0.75) == (256, 256)
+    free = wrap(net, multiple=32)
+    assert free.input_size(100, 300) == (128, 320)
+    assert free.input_size(100, 300, 0.75) == (64, 224)
+
+
 def test_an_answer_coarser_than_its_input_is_brought_to_its_size(pixels):
     def coarse(pixels):
         return F.avg_pool2d(grey(pixels), 4)
@@ -111,6 +122,28 @@ def test_saturated_probabilities_say_so_and_stay_finite_with_a_gradient(pixels):
     (gradient,) = torch.autograd.grad(made.sum(), values)
     assert (gradient > 0).all()
     assert gradient[0, 0, 0, 2] == pytest.approx(1 / (0.25 * 0.75))
+
+
+def test_an_underflowing_sigmoid_keeps_the_gradient_of_squared_logits_finite():
+    values = torch.tensor([[[[-120.0, -103, -95, -88, -80, -60, 0, 10, 20]]]], requires_grad=True)
+    model = wrap(lambda _: values.sigmoid(), out="probabilities")
+    with pytest.warns(SaturationWarning):
+        logits = model(torch.rand(1, 3, 1, 9))
+    (gradient,) = torch.autograd.grad(logits.square().sum(), values)
+    assert gradient.isfinite().all()
+    within = slice(5, 8)  # there it is exact
+    torch.testing.assert_close(logits[..., within], values[..., within], rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(gradient[..., within], 2 * values[..., within], rtol=2e-2, atol=0)
+
+
+def test_a_class_may_end_in_a_sign(pixels):
+    net = scores(3)
+    model = wrap(net, classes={"HER2+": 1, "HER2": 2, "(dark) skin": 0})
+    found = model(torch.cat([pixels, pixels[:1]]), ["a HER2+ cell", "HER2", "some (dark) skin."])
+    whole = net(pixels)
+    assert found.equal(torch.stack([whole[0, 1:2], whole[1, 2:3], whole[0, 0:1]]))
+    with pytest.raises(ValueError, match="got none"):
+        model(pixels, ["aHER2+", "HER2"])
 
 
 def test_the_prompt_names_the_class(pixels):
@@ -226,6 +259,49 @@ def test_a_network_that_changes_its_mode_is_named(pixels):
         model(pixels)
 
 
+def test_it_is_named_whenever_it_is_asked(pixels):
+    model = wrap(Wakes()).eval()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="stay in its mode"):
+            model(pixels)
+        assert not model.net.norm.training
+
+
+class Builds(nn.Module):
+    """Makes its layers when it is asked first, or at every call."""
+
+    def __init__(self, layer, again=False):
+        super().__init__()
+        self.first, self.again = nn.Conv2d(3, 1, 1), again
+        self.layer = layer
+
+    def forward(self, pixels):
+        if self.again or not hasattr(self, "made"):
+            self.made = self.layer()
+        return self.made(self.first(pixels))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_network_that_makes_layers_while_it_is_asked_is_named(again, pixels):
+    model = wrap(Builds(lambda: nn.Conv2d(1, 1, 1), again)).eval()
+    for _ in range(2):
+        with pytest.raises(
+            RuntimeError, match=r"all its layers before it is asked, got .*: made\."
+        ):
+            model(pixels)
+    assert [name for name, _ in model.net.named_children()] == ["first"]
+
+
+def test_a_network_that_was_called_before_has_its_layers(pixels):
+    net = Builds(lambda: nn.Conv2d(1, 1, 1))
+    net(pixels)
+    assert wrap(net)(pixels).equal(net(pixels))
+    net.again = True
+    with pytest.raises(RuntimeError, match="all its layers"):
+        wrap(net)(pixels)
+    assert wrap(Builds(nn.Identity))(pixels).shape == (2, 1, 32, 32)  # nothing is lost with it
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -236,6 +312,20 @@ def test_a_network_that_changes_its_mode_is_named(pixels):
         ({"stride": 0}, "stride >= 1"),
         ({"std": (1.0, 0.0, 1.0)}, "positive std per channel"),
         ({"classes": {}}, "Expected classes"),
+        (
+            {"classes": {"polyp:1": None}},
+            r"channel of each.*space behind the colon.*got {'polyp:1'",
+        ),
+        ({"classes": {"polyp": "1"}}, "channel of each, 0 the first.*got {'polyp': '1'}"),
+        ({"classes": {"polyp": -1}}, "channel of each, 0 the first.*got {'polyp': -1}"),
+        ({"classes": {1: 1}}, "Expected classes by name.*got {1: 1}"),
+        ({"classes": ["polyp"]}, "Expected classes by name"),
+        ({"input_size": "64"}, "whole number of pixels, got '64'"),
+        ({"input_size": -16, "multiple": 16}, "whole number of pixels, got -16"),
+        ({"mean": (0.5, 0.5)}, "one mean and one positive std per channel"),
+        ({"mean": (0.5, float("nan"), 0.5)}, "one mean and one positive std per channel"),
+        ({"std": (1, "a", 1)}, "one mean and one positive std per channel"),
+        ({"sides": True}, "Expected answer=... with sides"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(options, message, net, unchecked):
@@ -262,6 +352,36 @@ def test_side_maps_are_those_of_the_network_with_the_answer_last(pixels):
     maps = model.side_maps(pixels)
     torch.testing.assert_close(maps, torch.cat([k * grey(pixels) for k in (1, 3, 2)], dim=1))
     assert model(pixels).equal(maps[:, -1:])
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "message"),
+    [
+        (lambda x: with_nan(x), FloatingPointError, r"logits of a side map.*images \[1\]"),
+        (lambda x: grey(x)[:, 0], ValueError, r"side map .*shape \(2, channels, height, width\)"),
+        (lambda x: grey(x)[:1], ValueError, r"side map .*got torch.float32 of shape \(1, 1"),
+        (lambda x: grey(x).long(), ValueError, r"side map of floating-point.*got torch.int64"),
+    ],
+)
+def test_side_maps_that_are_none_are_refused(side, kind, message, pixels):
+    model = wrap(Made(lambda x: [side(x), grey(x)]), answer=-1, sides=True)
+    with pytest.raises(kind, match=message):
+        model.side_maps(pixels)
+    assert model(pixels).shape == (2, 1, 32, 32)  # the answer is one
+
+
+def test_side_maps_may_be_coarser_than_the_answer(pixels):
+    model = wrap(Made(lambda x: [F.avg_pool2d(grey(x), 4), grey(x)]), answer=-1, sides=True)
+    assert model.side_maps(pixels).shape == (2, 2, 32, 32)
+
+
+def test_a_dictionary_does_not_say_what_are_side_maps(pixels):
+    returned = Made(lambda x: {"out": grey(x), "aux": grey(x)})
+    model = wrap(returned, answer="out", sides=True)
+    for ask in (model, model.side_maps):
+        with pytest.raises(TypeError, match=r"dictionary with 'out', 'aux', of which no one knows"):
+            ask(pixels)
+    assert wrap(returned, answer="out").side_maps(pixels).shape == (2, 1, 32, 32)
 
 
 def test_without_side_maps_the_answer_is_the_only_one(net, pixels):

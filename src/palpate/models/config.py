@@ -12,6 +12,13 @@ LEGACY_END = 2
 # Fields that Hugging Face's CLIPSeg does not have.
 _OURS = ("pre_layer_norm", "projection_hidden", "decoder_layer_norm_eps")
 _BERT = "bert"
+# Sizes of the decoder.
+_DECODER = (
+    "projection_dim",
+    "reduce_dim",
+    "decoder_num_attention_heads",
+    "decoder_intermediate_size",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,14 @@ class VisionConfig:
     patch_size: int = 32
     hidden_act: str = "quick_gelu"
     layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_tower(self)
+        if self.image_size < self.patch_size:
+            raise ValueError(
+                f"Expected an image_size of at least a patch ({self.patch_size} pixels), got "
+                f"{self.image_size}."
+            )
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,9 @@ class TextConfig:
     layer_norm_eps: float = 1e-5
     eos_token_id: int = 49407
 
+    def __post_init__(self) -> None:
+        _check_tower(self)
+
 
 @dataclass(frozen=True)
 class BertConfig:
@@ -57,6 +75,9 @@ class BertConfig:
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+
+    def __post_init__(self) -> None:
+        _check_tower(self)
 
 
 @dataclass(frozen=True)
@@ -84,6 +105,11 @@ class ClipSegConfig:
 
     def __post_init__(self) -> None:
         depth = self.vision.num_hidden_layers
+        for name in _DECODER:
+            _check_count(name, getattr(self, name))
+        _check_heads("decoder", self.reduce_dim, self.decoder_num_attention_heads)
+        for tap in (*self.extract_layers, self.conditional_layer):
+            _check_count("extract_layers and conditional_layer", tap, least=0)
         if not self.extract_layers or not all(0 <= tap < depth for tap in self.extract_layers):
             raise ValueError(
                 f"Expected extract_layers among the {depth} layers of the image tower, 0 the "
@@ -110,11 +136,14 @@ class ClipSegConfig:
         known = {f.name for f in fields(cls)} - {"vision", "text", *_OURS}
         own = {k: v for k, v in values.items() if k in known and v is not None}
         if "extract_layers" in own:
+            if not isinstance(own["extract_layers"], list | tuple):
+                raise ValueError(
+                    f"Expected extract_layers as a list, got {own['extract_layers']!r}."
+                )
             own["extract_layers"] = tuple(own["extract_layers"])
-        ours = values.get("palpate") or {}
-        text = values.get("text_config") or {}
+        ours, text = _section(values, "palpate"), _section(values, "text_config")
         return cls(
-            vision=_read(VisionConfig, values.get("vision_config") or {}),
+            vision=_read(VisionConfig, _section(values, "vision_config")),
             text=_read_text(text),
             **own | {name: ours[name] for name in _OURS if name in ours},
         )
@@ -134,6 +163,34 @@ class ClipSegConfig:
             "text_config": {"model_type": kind, **text},
             "palpate": {k: v for k, v in ours.items() if v is not None},
         }
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"Expected {name} with values by name, got {found!r}.")
+    return found
+
+
+def _check_tower(part: VisionConfig | TextConfig | BertConfig) -> None:
+    """Refuse sizes of which no tower can be made."""
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if each.type is int:
+            _check_count(each.name, value, least=0 if each.name.endswith("_id") else 1)
+        if each.type is float and not (isinstance(value, int | float) and value > 0):
+            raise ValueError(f"Expected {each.name} above 0, got {value!r}.")
+    _check_heads(type(part).__name__, part.hidden_size, part.num_attention_heads)
+
+
+def _check_count(name: str, value: object, least: int = 1) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"Expected {name} to be whole and at least {least}, got {value!r}.")
+
+
+def _check_heads(part: str, width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(f"Expected the width of {part} to be that of {heads} heads, got {width}.")
 
 
 def _read_text(values: dict[str, Any]) -> TextConfig | BertConfig:

@@ -25,7 +25,7 @@ def to_decoder_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every tensor under our name; what belongs to no decoder keeps its own."""
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        if name.startswith("blocks."):
+        if name.startswith("blocks.") and name.count(".") > 1:
             _, number, rest = name.split(".", 2)
             ours |= _of_block(f"decoder.layers.{number}", rest, tensor)
         elif not name.startswith(_IDLE):

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from palpate.code import load_code, said
 from palpate.models.pixel_model import PixelModel
-from palpate.models.request import Request
+from palpate.models.request import Request, portable
 from palpate.models.wrapped import Wrapped, wrap
 from palpate.randomness import seeded
 
@@ -23,7 +24,8 @@ def load_external(request: Request) -> PixelModel:
     A network that the code has ready is a model, too, and is copied: each call gets one of its own,
     or else training one would change the others. The function gets the options, but for those of
     :func:`palpate.wrap`, and returns a :class:`PixelModel`, or a module or callable, which is
-    wrapped with the latter. ``seed`` seeds torch while it is called.
+    wrapped with the latter. ``seed`` seeds torch while it is called. Of an option that is a path a
+    checkpoint keeps the text, which is what the function gets when that is loaded.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -37,7 +39,7 @@ def load_external(request: Request) -> PixelModel:
         model = _as_model(_own(made, module), request)
     model.name = request.name
     if isinstance(model, Wrapped):
-        model.options, model.origin = dict(request.options), "code of your own"
+        model.options, model.origin = _written(request.options), "code of your own"
         model.seed = request.seed
     model.requires_grad_(False)
     return model
@@ -80,6 +82,15 @@ def _own(made: Any, module: ModuleType) -> Any:
 
 def _others(options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in options.items() if k not in _OF_WRAP}
+
+
+def _written(value: Any) -> Any:
+    """Options as the card of a checkpoint can have them, at whatever depth a path is."""
+    if isinstance(value, PurePath):
+        return portable(str(value))
+    if isinstance(value, Mapping):
+        return {key: _written(each) for key, each in value.items()}
+    return [_written(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:

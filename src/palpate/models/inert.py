@@ -10,6 +10,7 @@ import pickle
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, cast
 from zipfile import ZipFile
@@ -91,7 +92,9 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
-        return _MEANINGS.get((module, name), Inert)
+        known = _MEANINGS.get((module, name), Inert)
+        # Files may set attributes of what they are handed, so our own functions they do not get.
+        return (lambda *given: known(*given)) if isfunction(known) else known
 
     def persistent_load(self, given: Any) -> Tensor:
         kind, dtype, key, _, length = given

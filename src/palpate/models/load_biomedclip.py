@@ -14,7 +14,12 @@ from palpate.models.biomedclip_names import CONFIG
 from palpate.models.clipseg import CLIPSeg
 from palpate.models.load_clipseg import OPTIONS, equipped
 from palpate.models.pickled import holds
-from palpate.models.preprocessing import Preprocessing
+from palpate.models.preprocessing import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Preprocessing,
+    channels_of,
+)
 from palpate.models.request import Request
 from palpate.models.tokenizer import Tokenizer
 from palpate.models.vlsm import VLSM
@@ -55,9 +60,8 @@ def load_biomedclip(request: Request) -> VLSM:
         net,
         Tokenizer(request.tokenizer or folder, config.text),
         Preprocessing(
-            size=processor["size"]["height"],
-            mean=tuple(processor["image_mean"]),
-            std=tuple(processor["image_std"]),
+            processor["size"]["height"],
+            *channels_of(processor, folder, OPENAI_MEAN, OPENAI_STD),
         ),
         name=request.name,
         base_hash=fingerprint(state),

@@ -18,6 +18,7 @@ from palpate.models.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
+    channels_of,
     check_side,
     next_multiple,
 )
@@ -75,14 +76,15 @@ def put_together(request: Request, folder: Path, state: dict[str, Tensor], **siz
     check_shapes(net.state_dict(), state, source)
     net.load_state_dict(state, assign=True)
     net.requires_grad_(False)
+    ours = values.get("palpate") or {}
     return VLSM(
         net,
         Tokenizer(request.tokenizer or folder, net.config.text),
         _preprocessing(folder, net.config),
-        threshold=values.get("palpate", {}).get("threshold", 0.5),
+        threshold=ours.get("threshold", 0.5),
         name=request.name,
         base_hash=fingerprint(state),
-        licence=values.get("palpate", {}).get("licence", _licence(request.name)),
+        licence=ours.get("licence", _licence(request.name)),
         origin="comes with palpate" if request.name in EMBEDDED else request.name,
     )
 
@@ -181,12 +183,11 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
             f"The image processor of {folder} asks for {size} pixels, which patches of {patch} do "
             "not divide."
         )
-    return Preprocessing(
-        size=size,
-        mean=tuple(values.get("image_mean") or IMAGENET_MEAN),
-        std=tuple(values.get("image_std") or IMAGENET_STD),
-        fallback=fallback,
-    )
+    colours = channels_of(values, folder, IMAGENET_MEAN, IMAGENET_STD)
+    try:
+        return Preprocessing(size, *colours, fallback=fallback)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
 
 
 def processor_values(folder: Path) -> dict[str, Any]:
@@ -206,4 +207,9 @@ def _side(size: Any, folder: Path) -> int | None:
                 f"Expected the image processor of {folder} to make squares, got {size}."
             )
         size = sides.pop() if sides else None
-    return int(size) if size else None
+    try:
+        return int(size) if size else None
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"Expected the image processor of {folder} to give a size in pixels, got {size!r}."
+        ) from None

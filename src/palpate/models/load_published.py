@@ -56,7 +56,10 @@ def load_published(request: Request) -> VLSM:
 def _load_study(request: Request, base: Path) -> VLSM:
     path = request.folder
     state = read_pickled(path, family="CLIPSeg", marks=study_names.MARKS)
-    adapter, width = study_names.adapter_of(state)
+    try:
+        adapter, width = study_names.adapter_of(state)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
     if adapter is not None and request.adapter not in (None, adapter):
         raise ValueError(
             f"{path} brings its own adapter {adapter}, got {request.adapter}; leave adapter out."

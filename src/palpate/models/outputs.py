@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -19,6 +20,9 @@ from palpate.types import Logits
 Out: TypeAlias = Literal["logits", "probabilities", "classes"]
 OUTS: tuple[Out, ...] = get_args(Out)
 
+# The smallest probability that is told from zero. Its slope, 1e30, leaves room in single precision
+# for what a loss multiplies it with.
+_LEAST = 1e-30
 # The logit that a label stands for; a probability that is 1 to single precision has 16.6.
 _LABEL = 20.0
 
@@ -50,10 +54,10 @@ class Reading:
             raise ValueError(f"Expected out to be one of {', '.join(OUTS)}, got {self.out!r}.")
         if self.stride < 1:
             raise ValueError(f"Expected stride >= 1, got {self.stride}.")
-        wrong = [name for name in self.classes or {} if not name.strip()]
-        if self.classes is not None and (wrong or not self.classes):
+        if self.classes is not None and not _are_classes(self.classes):
             raise ValueError(
-                f"Expected classes by name, such as {{'polyp': 1}}, got {self.classes}."
+                "Expected classes by name and the channel of each, 0 the first, such as "
+                f"{{'polyp': 1}} (in YAML with a space behind the colon), got {self.classes!r}."
             )
 
     def maps(self, returned: object) -> list[Tensor]:
@@ -106,6 +110,27 @@ class Reading:
         by_prompt = {prompt: _named(prompt, self.classes) for prompt in dict.fromkeys(prompts)}
         return [by_prompt[prompt] for prompt in prompts]
 
+    def check_side(self, values: Tensor, images: int) -> Tensor:
+        """A side map ``(b, channels, rows, columns)`` of any resolution, if it can be one.
+
+        Args:
+            values: As the network returned them.
+            images: How many it got.
+
+        Raises:
+            ValueError: If shape, kind or range are not as described.
+            FloatingPointError: If a value is not finite.
+        """
+        if values.dim() != 4 or len(values) != images or not values.is_floating_point():
+            raise ValueError(
+                f"Expected a side map of floating-point numbers and shape ({images}, channels, "
+                f"height, width), got {values.dtype} of shape {tuple(values.shape)}. If not all "
+                "that the network returns beside its answer are maps, leave sides out."
+            )
+        _check_finite(values, f"{self.out} of a side map")
+        _check_range(values, self.out)
+        return values
+
     def check(self, values: Tensor, images: int, size: tuple[int, int]) -> Tensor:
         """The answer as ``(b, channels, h, w)``, if it can be one.
 
@@ -139,8 +164,20 @@ class Reading:
                 "are out='classes', and have no gradient."
             )
         if values.is_floating_point():
-            _check_values(values, self.out)
+            _check_finite(values, self.out)
+            _check_range(values, self.out)
+            _suspect(values, self.out)
         return values
+
+
+def _are_classes(given: object) -> bool:
+    """Whether these are channels by name."""
+    return (
+        isinstance(given, Mapping)
+        and bool(given)
+        and all(isinstance(name, str) and name.strip() for name in given)
+        and all(isinstance(channel, Integral) and int(channel) >= 0 for channel in given.values())
+    )
 
 
 def _pick(returned: object, answer: int | str) -> tuple[object, list[object]]:
@@ -170,26 +207,34 @@ def _kind(value: object) -> str:
     return f"a {kind} of {len(value)}" if isinstance(value, list | tuple) else f"a {kind}"
 
 
-def _check_values(values: Tensor, out: Out) -> None:
+def _check_finite(values: Tensor, what: str) -> None:
     finite = values.isfinite().flatten(1).all(1)
     if not finite.all():
         broken = (~finite).nonzero().flatten().tolist()
         raise FloatingPointError(
-            f"Expected {out} that are finite, got NaN or infinity for images {broken[:10]} of the "
+            f"Expected {what} that are finite, got NaN or infinity for images {broken[:10]} of the "
             "batch."
         )
+
+
+def _check_range(values: Tensor, out: Out) -> None:
     low, high = values.min().item(), values.max().item()
     if out == "probabilities" and not (low >= 0 and high <= 1):
         raise ValueError(
             f"Expected probabilities in [0, 1], got values in [{low:.3g}, {high:.3g}]; if they are "
             "logits, say out='logits'."
         )
+
+
+def _suspect(values: Tensor, out: Out) -> None:
+    """Warn of logits that look like probabilities."""
+    low, high = values.min().item(), values.max().item()
     if out == "logits" and 0 <= low < 0.1 and 0.5 < high <= 1:
         warnings.warn(
             f"All logits lie in [0, 1] ({low:.3g} to {high:.3g}), as probabilities do; if that is "
             "what they are, say out='probabilities'.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
 
 
@@ -213,9 +258,9 @@ def _against_the_others(scores: Float[Tensor, "b k h w"], channels: Int64[Tensor
 def _of_probabilities(probabilities: Logits) -> Logits:
     """Logits, and none of them infinite; says so where the network has lost its gradient.
 
-    What is exactly 0 or 1 is moved by half the distance to the next number, and its gradient goes
-    on as it would from there: to clamp it would hide a zero. If the network computed it with a
-    sigmoid, its own gradient is zero all the same, hence the warning.
+    What is 1 is moved by half the distance to the next number, what is 0 or next to it to 1e-30,
+    and its gradient goes on as it would from there: to clamp it would hide a zero. If the network
+    computed it with a sigmoid, its own gradient is zero all the same, hence the warning.
     """
     saturated = ((probabilities == 0) | (probabilities == 1)).float().mean().item()
     if saturated > 0:
@@ -226,7 +271,7 @@ def _of_probabilities(probabilities: Logits) -> Logits:
             stacklevel=2,
         )
     info = torch.finfo(probabilities.dtype)
-    inside = probabilities.detach().clamp(info.tiny, 1 - info.eps / 2)
+    inside = probabilities.detach().clamp(_LEAST, 1 - info.eps / 2)
     p = probabilities + (inside - probabilities.detach())
     return p.log() - (-p).log1p()
 
@@ -241,7 +286,8 @@ def _named(prompt: str, classes: Mapping[str, int]) -> int:
     """The class that a prompt names in whole words; of names within names the longest counts."""
     left, found = prompt.lower(), dict[int, str]()
     for name in sorted(classes, key=len, reverse=True):
-        left, times = re.subn(rf"\b{re.escape(name.lower())}\b", "|", left)
+        # Not \b, which wants a letter on one side: names may end in a sign, as HER2+ does.
+        left, times = re.subn(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "|", left)
         if times:
             found.setdefault(classes[name], name)
     if len(found) != 1:

@@ -15,6 +15,7 @@ from palpate.models.inert import read_inert
 # Where training scripts put the weights inside what they save, and what they prefix names with.
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "net.")
+_COMPILED = "_orig_mod."  # torch.compile's, in front of whatever part was compiled
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 # Starts of names by which the checkpoints of a family are known.
@@ -43,7 +44,7 @@ def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read without running code, or is of another family.
     """
-    state = _bare(_unwrap(_read(path), path))
+    state = _bare(read_state(path))
     if not _has(state, marks):
         raise ValueError(
             f"Expected the weights of a {family} in {path}, got {_guess(state)}. Pass the "
@@ -52,13 +53,27 @@ def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
+def read_state(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file by their names, unwrapped; nothing in it is run.
+
+    Args:
+        path: As written by ``torch.save``, or ``.safetensors``.
+        mapped: Leave tensors on the disk, where the file allows it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read without running code, or holds no state dict.
+    """
+    return _unwrap(_read(path, mapped=mapped), path)
+
+
 def holds(path: Path, marks: tuple[str, ...]) -> bool:
     """Whether a file's tensors are called like this; False where it cannot be read safely."""
     if not path.is_file() or path.suffix not in _SUFFIXES:
         return False
     try:
         # Names are enough: where they can, tensors stay on the disk.
-        values = _unwrap(_read(path, mapped=is_zipfile(path)), path)
+        values = read_state(path, mapped=is_zipfile(path))
     except ValueError:
         return False
     return _has(_bare(values), marks)
@@ -121,13 +136,15 @@ def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
             values = values[name]
     if not isinstance(values, Mapping) or not values:
         raise ValueError(f"Expected a state dict in {path}, got {type(values).__name__}.")
-    strange = [str(k) for k, v in values.items() if not isinstance(v, Tensor)]
+    strange = [
+        str(k) for k, v in values.items() if not (isinstance(k, str) and isinstance(v, Tensor))
+    ]
     if strange:
         raise ValueError(
             f"Expected tensors by name in {path}, or under one of {', '.join(_WRAPPERS)}, got "
             f"something else for {', '.join(strange[:10])}."
         )
-    return dict(values)
+    return {name.replace(_COMPILED, ""): tensor for name, tensor in values.items()}
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

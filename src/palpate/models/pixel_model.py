@@ -128,6 +128,22 @@ class PixelModel(nn.Module, ABC):
         for parameter in learning:
             parameter.requires_grad_(True)
 
+    def train(self, mode: bool = True) -> "PixelModel":
+        """Go into training mode, but for what does not learn: that stays in evaluation mode.
+
+        Batch statistics of a frozen encoder would change all the same, and its dropout would make
+        what learns see another encoder at every step than the one it is used with. Whoever changes
+        what learns (:meth:`learn`) calls this again.
+
+        Args:
+            mode: False for evaluation mode, in which everything is.
+        """
+        super().train(mode)
+        if mode:
+            for part in self.children():
+                _rest(part)
+        return self
+
     @property
     def threshold_logit(self) -> float:
         """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
@@ -139,8 +155,24 @@ class PixelModel(nn.Module, ABC):
         return self.mean.device
 
 
+def _rest(part: nn.Module) -> None:
+    """Put into evaluation mode whatever has parameters of which none requires gradient.
+
+    What has none itself, such as dropout, goes with the part of the network that it is in. A frozen
+    layer that learning ones were put into rests alone.
+    """
+    whole, own = list(part.parameters()), list(part.parameters(recurse=False))
+    if whole and not any(p.requires_grad for p in whole):
+        part.eval()
+        return
+    if own and not any(p.requires_grad for p in own):
+        part.training = False
+    for child in part.children():
+        _rest(child)
+
+
 def check_threshold(threshold: float) -> float:
     """The threshold, if it is a probability that can be exceeded and missed."""
-    if not 0 < threshold < 1:
-        raise ValueError(f"Expected a threshold between 0 and 1, got {threshold}.")
+    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
+        raise ValueError(f"Expected a threshold between 0 and 1, got {threshold!r}.")
     return threshold

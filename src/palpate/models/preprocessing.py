@@ -1,7 +1,10 @@
 """What happens to an image before the network: inside the model, differentiably."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
@@ -32,6 +35,31 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     fallback: int = 352
 
+    def __post_init__(self) -> None:
+        for side in (self.size, self.fallback):
+            if side is not None and (not isinstance(side, Integral) or side < 1):
+                raise ValueError(
+                    f"Expected the size of a network's input as a whole number of pixels, got "
+                    f"{side!r}."
+                )
+        numbers = (*self.mean, *self.std)
+        if (
+            len(self.mean) != len(self.std)
+            or not all(map(_is_number, numbers))
+            or not all(deviation > 0 for deviation in self.std)
+        ):
+            raise ValueError(
+                f"Expected one mean and one positive std per channel, got {self.mean} and "
+                f"{self.std}."
+            )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except TypeError:
+        return False
+
 
 def resized(images: Images, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
     """Images at another size (bilinear, antialiased); those that have it are left alone."""
@@ -45,6 +73,30 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+def channels_of(
+    values: Mapping[str, Any], folder: Path, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of red, green and blue as a folder's image processor has them.
+
+    Args:
+        values: What the file of the image processor says.
+        folder: For the message.
+        mean: Where it does not say.
+        std: Likewise.
+
+    Raises:
+        ValueError: If they are not three numbers each.
+    """
+    found = {"mean": values.get("image_mean") or mean, "std": values.get("image_std") or std}
+    for name, given in found.items():
+        if not isinstance(given, list | tuple) or len(given) != 3:
+            raise ValueError(
+                f"Expected the image processor of {folder} to have an image_{name} of three "
+                f"numbers, got {given!r}."
+            )
+    return tuple(found["mean"]), tuple(found["std"])
 
 
 def check_side(side: Any, multiple: int) -> int:

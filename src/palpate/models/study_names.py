@@ -51,7 +51,7 @@ def adapter_of(state: Mapping[str, Tensor]) -> tuple[AdapterName | None, int | N
     """Which adapter a checkpoint has, and the width of its bottleneck; None and None without.
 
     Raises:
-        ValueError: If its adapters are none of those that palpate has.
+        ValueError: If its adapters are none of those that palpate has, or the first is missing.
     """
     lists = {name.split(".")[0] for name in state} & {*_LISTS, _CONDITION.removesuffix(".")}
     if not lists:
@@ -67,7 +67,14 @@ def adapter_of(state: Mapping[str, Tensor]) -> tuple[AdapterName | None, int | N
             f"{', '.join(sorted(lists))}."
         )
     first = "v_attn_adapters" if dense else "vision_extract_adapters"
-    return found, len(state[f"{first}.0.fc1.bias"])
+    bias = state.get(f"{first}.0.fc1.bias")
+    if bias is None or bias.dim() != 1:
+        got = "none" if bias is None else f"shape {tuple(bias.shape)}"
+        raise ValueError(
+            f"Expected {first}.0.fc1.bias with one axis, whose length is the width of the "
+            f"adapters, got {got}."
+        )
+    return found, len(bias)
 
 
 def _adapter_name(name: str, config: ClipSegConfig) -> str | None:

@@ -151,7 +151,9 @@ class TextPrompted(PixelModel):
         """What the decoder is told to look for, one row per prompt.
 
         Each text is encoded once and remembered for as long as the weights that read it stay the
-        same and want no gradient.
+        same and want no gradient. A change of frozen weights through ``.data`` is one that PyTorch
+        keeps no record of, and to look at all of them at every step would cost more than to read
+        the text again: change them under ``torch.no_grad()`` instead.
         """
         if isinstance(prompts, Tensor):
             return self.net.condition(prompts.to(self.device))

@@ -7,25 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from palpate.models.embedded import EMBEDDED
+from palpate.models.pickled import read_state
 
 # The second is how the hub names a variant.
 _PICKLED = "pytorch_model.bin"
 _OPEN_CLIP = "open_clip_pytorch_model.bin"
 _FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)
 _INDEX = "model.safetensors.index.json"  # beside weights in several files
+_HUB = "hf-hub:"
 _NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
     """Where a model is: embedded, a local folder or file, or fetched from the hub into its cache.
 
+    What is on the hub may also be named as open_clip does, with ``hf-hub:`` in front.
+
     Raises:
         FileNotFoundError: If it is none of these.
     """
+    if isinstance(name, str):
+        name = name.removeprefix(_HUB)
     if str(name) in EMBEDDED:
         return _embedded(str(name))
     folder = Path(name)
@@ -84,7 +90,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: If no weights are there.
-        ValueError: If a file is damaged.
+        ValueError: If a file is damaged, holds something else, or wants to run code.
     """
     if (folder / _INDEX).is_file():
         state = {k: v for shard in _shards(folder) for k, v in _read(folder / shard).items()}
@@ -186,11 +192,6 @@ def _shards(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing although the model lists it.") from None
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as weights; fetch it again: {error}.") from error
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing although the model lists it.")
+    return read_state(path)

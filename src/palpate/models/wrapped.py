@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from palpate.models.outputs import Out, Reading, check_differentiable
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
+from palpate.models.unchanged import unchanged
 from palpate.models.weights import fingerprint
 from palpate.types import Images, Logits
 
@@ -51,7 +52,8 @@ def wrap(
             :class:`palpate.models.outputs.Reading`.
         classes: Channel by name, where there are several: the prompt says which is wanted.
         answer: Element of the list, tuple or dictionary that the network returns.
-        sides: The other elements of the list are side maps, to be supervised and attacked too.
+        sides: The other elements of the list are side maps, to be supervised and attacked too;
+            ``answer`` says which are the others.
         stride: Pixels of the input per pixel of the answer.
         multiple: Sides of the network's input must be multiples of this; other images are resized
             to the next.
@@ -114,6 +116,11 @@ class Wrapped(PixelModel):
     ) -> None:
         super().__init__()
         _check_sizes(preprocessing, multiple)
+        if sides and reading.answer is None:
+            raise ValueError(
+                "Expected answer=... with sides: which element of the list is the answer, while "
+                "the others are side maps."
+            )
         self.net, self.reading, self.preprocessing = net, reading, preprocessing
         self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
         self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
@@ -154,10 +161,11 @@ class Wrapped(PixelModel):
 
         Raises:
             TypeError: If the network returns no tensor.
-            ValueError: If what it returns is not as described, or a prompt names no class.
+            ValueError: If what it returns is not as described, it fails on an input of this size,
+                or a prompt names no class.
             FloatingPointError: If it is not finite.
             RuntimeError: If it has no gradient where one is wanted, or the network changed its
-                mode.
+                mode or made layers.
         """
         (values,) = self._maps(images, 1.0)[-1:]
         logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
@@ -172,44 +180,59 @@ class Wrapped(PixelModel):
             images: RGB in [0, 1], of any size.
             prompts: One text per image.
             scale: How much larger than usual the network's input shall be.
+
+        Raises:
+            TypeError, ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, of any of
+                the maps.
         """
         wanted = self.reading.channels(prompts, len(images))
-        maps = self._maps(images, scale) if self.sides else self._maps(images, scale)[-1:]
+        *others, answer = self._maps(images, scale)
+        sides = [self.reading.check_side(m, len(images)) for m in others] if self.sides else []
         size = (images.shape[2], images.shape[3])
-        return torch.cat([enlarged(self.reading.logits(m, wanted), size) for m in maps], dim=1)
+        logits = [self.reading.logits(each, wanted) for each in (*sides, answer)]
+        return torch.cat([enlarged(each, size) for each in logits], dim=1)
 
     def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
-        """Height and width of what the network gets of such an image, in pixels."""
-        side = self.preprocessing.size
+        """Height and width of what the network gets of such an image, in pixels.
+
+        At another scale than 1 they are the nearest multiples, as PraNet's authors train: three
+        quarters of 352 become 256.
+        """
+        side, multiple = self.preprocessing.size, self.multiple
         sides = (height, width) if side is None else (side, side)
-        if scale != 1:
-            sides = (round(sides[0] * scale), round(sides[1] * scale))
-        return next_multiple(sides[0], self.multiple), next_multiple(sides[1], self.multiple)
+        if scale == 1:
+            return next_multiple(sides[0], multiple), next_multiple(sides[1], multiple)
+        rows, columns = (max(1, round(length * scale / multiple)) for length in sides)
+        return rows * multiple, columns * multiple
 
     def _maps(self, images: Images, scale: float) -> list[Tensor]:
         """What the network returned, checked; the answer last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
         pixels = (resized(images, size) - self.mean) / self.std
-        before = [module.training for module in self.net.modules()]
-        maps = self.reading.maps(self.net(pixels))
-        self._check_mode(before)
+        returned = self._returned(pixels)
+        maps = self.reading.maps(returned)
         maps[-1] = self.reading.check(maps[-1], len(images), size)
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
         check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
         return maps
 
-    def _check_mode(self, before: Sequence[bool]) -> None:
-        changed = [
-            name or "itself"
-            for (name, module), mode in zip(self.net.named_modules(), before, strict=True)
-            if module.training != mode
-        ]
-        if changed:
-            raise RuntimeError(
-                f"Expected {self.name} to stay in its mode during a forward pass, got modules that "
-                f"went from evaluation to training or back: {', '.join(changed[:10])}. Whoever "
-                "attacks it would meet another model at every step."
+    def _returned(self, pixels: Tensor) -> object:
+        """Whatever the network makes of normalised pixels."""
+        try:
+            with unchanged(self.net, self.name):
+                returned: object = self.net(pixels)
+        except ValueError as error:  # as of a normalisation that one pixel is left for
+            raise ValueError(
+                f"{self.name} fails on an input of {pixels.shape[2]} x {pixels.shape[3]} pixels: "
+                f"{str(error).rstrip('.')}. If that is too small for it, set a larger input_size."
+            ) from error
+        if self.sides and isinstance(returned, Mapping):
+            raise TypeError(
+                f"Expected {self.name} to return a list or tuple of its answer and side maps, got "
+                f"a dictionary with {', '.join(map(repr, returned))}, of which no one knows what "
+                "are maps. Return a list, or leave sides out."
             )
+        return returned
 
 
 class _Called(nn.Module):
@@ -235,11 +258,7 @@ def _name_of(module: object) -> str:
 def _check_sizes(given: Preprocessing, multiple: int) -> None:
     if multiple < 1:
         raise ValueError(f"Expected multiple >= 1, got {multiple}.")
-    if given.size is not None and (given.size < 1 or given.size % multiple):
+    if given.size is not None and given.size % multiple:
         raise ValueError(
             f"Expected an input_size that is a multiple of {multiple}, got {given.size}."
-        )
-    if len(given.mean) != len(given.std) or not all(value > 0 for value in given.std):
-        raise ValueError(
-            f"Expected one mean and one positive std per channel, got {given.mean} and {given.std}."
         )

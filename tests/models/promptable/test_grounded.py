@@ -10,6 +10,7 @@ from palpate.data import Prompt
 from palpate.models import find_family, load_model, save_checkpoint
 from palpate.models.examination import examine
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from palpate.models.promptable.grounded import Grounding
 
 from ..tiny import same
 from . import tiny_networks
@@ -69,6 +70,21 @@ def test_finds_the_box_and_cuts_out_the_mask_that_hugging_face_would(load, folde
             same(found.scores[row].sigmoid(), score)
             prompt = Prompt("", found.boxes[row].tolist())
             same(logits[row : row + 1], segmenter(images[row : row + 1], [prompt]))
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(("shortest", "longest"), [(800, 1333), (64, 84), (800, 800)])
+def test_the_detector_gets_the_sizes_that_hugging_face_gives_it(shortest, longest):
+    from transformers.image_transforms import get_size_with_aspect_ratio
+
+    ours = Grounding(shortest=shortest, longest=longest)
+    heights = [1, 31, 63, 64, 288, 352, 500, 529, 576, 720, 799, 800, 960, 1024, 1072, 1333, 2000]
+    for height in heights:
+        for width in range(40, 2100, 7):
+            for size in ((height, width), (width, height)):
+                assert ours.size(*size) == get_size_with_aspect_ratio(size, shortest, longest)
+    if shortest == 800:
+        assert ours.size(288, 384) == ((800, 1066) if longest == 1333 else (600, 800))
 
 
 def test_passes_its_examination_and_admits_what_no_gradient_sees(load, images):

@@ -45,6 +45,8 @@ def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]
         config = config_of(state, **changes)
     except KeyError as error:
         raise ValueError(f"The weights of {path} lack {error}, which a CRIS has.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
     check_state(config, state, path)
     return config, state
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 FAMILY = "cris"
@@ -58,6 +59,7 @@ class CrisConfig:
     compat: str | None = None
 
     def __post_init__(self) -> None:
+        _check_counts(self)
         if self.text != self.neck[1]:
             raise ValueError(
                 f"Expected a text encoder as wide as the middle of the neck, got {self.text} and "
@@ -68,12 +70,12 @@ class CrisConfig:
                 f"Expected a text width that 4 and {self.decoder_heads} decoder heads divide, got "
                 f"{self.text}."
             )
-        if self.size < 32 or self.size % 32:
+        if self.size % 32:
             raise ValueError(f"Expected a size that is a multiple of 32 pixels, got {self.size}.")
         if self.compat not in (None, "medvlsm"):
             raise ValueError(f"Expected compat 'medvlsm' or None, got {self.compat!r}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"Expected a dropout in [0, 1), got {self.dropout}.")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise ValueError(f"Expected a dropout in [0, 1), got {self.dropout!r}.")
 
     @property
     def image_heads(self) -> int:
@@ -120,27 +122,49 @@ def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
 
     Raises:
         KeyError: If a tensor that tells a size is missing.
+        ValueError: If one has another number of axes, or the sizes make no sense.
     """
-    vocabulary, text = state["backbone.token_embedding.weight"].shape
-    neck = [state[f"neck.f{level}_v_proj.0.weight"].shape[0] for level in (3, 2, 1)]
+    vocabulary, text = _shape(state, "backbone.token_embedding.weight", 2)
+    neck = [_shape(state, f"neck.f{level}_v_proj.0.weight", 4)[0] for level in (3, 2, 1)]
+    places = _shape(state, "backbone.visual.attnpool.positional_embedding", 2)[0]
     sizes: dict[str, Any] = {
         "stages": tuple(
             _count(state, rf"backbone\.visual\.layer{n}\.(\d+)\.") for n in range(1, 5)
         ),
-        "stem": state["backbone.visual.conv3.weight"].shape[0],
-        "pool_side": round(
-            (len(state["backbone.visual.attnpool.positional_embedding"]) - 1) ** 0.5
-        ),
-        "joint": state["backbone.text_projection"].shape[1],
+        "stem": _shape(state, "backbone.visual.conv3.weight", 4)[0],
+        "pool_side": round(max(0, places - 1) ** 0.5),
+        "joint": _shape(state, "backbone.text_projection", 2)[1],
         "text": text,
         "text_layers": _count(state, r"backbone\.transformer\.resblocks\.(\d+)\."),
         "vocabulary": vocabulary,
-        "context": len(state["backbone.positional_embedding"]),
+        "context": _shape(state, "backbone.positional_embedding", 2)[0],
         "neck": tuple(neck),
         "decoder_layers": _count(state, r"decoder\.layers\.(\d+)\."),
-        "decoder_hidden": len(state["decoder.layers.0.ffn.0.weight"]),
+        "decoder_hidden": _shape(state, "decoder.layers.0.ffn.0.weight", 2)[0],
     }
     return CrisConfig(**(sizes | changes))
+
+
+def _check_counts(config: CrisConfig) -> None:
+    """Refuse sizes that are no whole numbers, or not as many as there should be."""
+    for each in fields(config):
+        if each.name in ("dropout", "threshold", "compat"):
+            continue
+        value, usual = getattr(config, each.name), each.default
+        values, count = (value, len(usual)) if isinstance(usual, tuple) else ((value,), 1)
+        fits = isinstance(values, tuple) and len(values) == count
+        if not fits or not all(isinstance(v, int) and v >= 1 for v in values):
+            raise ValueError(
+                f"Expected {each.name} to be {count} whole number{'s' * (count > 1)} of at least "
+                f"1, got {value!r}."
+            )
+
+
+def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> torch.Size:
+    shape = state[name].shape
+    if len(shape) != axes:
+        raise ValueError(f"Expected {name} with {axes} axes, got shape {tuple(shape)}.")
+    return shape
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

@@ -33,8 +33,6 @@ class CRIS(nn.Module):
     """The network: normalised pixels and tokens in, logits out.
 
     Dropout and batch normalisation make training mode another function than evaluation mode.
-    Batch normalisation whose parameters do not learn stays in evaluation mode, or else a frozen
-    encoder would change all the same.
     """
 
     def __init__(self, config: CrisConfig) -> None:
@@ -96,13 +94,6 @@ class CRIS(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"], condition: Float[Tensor, "b c"]) -> Logits:
         return self.decode(self.features(pixels), condition)
-
-    def train(self, mode: bool = True) -> "CRIS":
-        super().train(mode)
-        for part in self.modules():
-            if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) and not part.weight.requires_grad:
-                part.eval()
-        return self
 
     def _parts(
         self, condition: Float[Tensor, "b c"]

@@ -41,11 +41,19 @@ class Grounding:
             raise ValueError(f"Expected a box_threshold between 0 and 1, got {self.threshold!r}.")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what the detector gets of an image."""
-        scale = self.shortest / min(height, width)
-        if max(height, width) * scale > self.longest:
-            scale = self.longest / max(height, width)
-        return round(height * scale), round(width * scale)
+        """Height and width of what the detector gets of an image, as Hugging Face counts them.
+
+        The shorter side is rounded and the longer one cut off, both in floating-point numbers,
+        whose order of operations decides for some sizes.
+        """
+        short, long = min(height, width), max(height, width)
+        side: float = self.shortest
+        if long / short * side > self.longest:
+            side = self.longest * short / long
+        if short == round(side):
+            return height, width
+        other = int(side * long / short)
+        return (round(side), other) if height <= width else (other, round(side))
 
 
 class Found(NamedTuple):

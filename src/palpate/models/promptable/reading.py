@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from palpate.models.load_clipseg import processor_values
-from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, channels_of
 from palpate.models.weights import check_keys
 
 
@@ -60,13 +60,13 @@ def read_network(folder: Path, kind: Kind) -> Any:
 
 
 def read_preprocessing(folder: Path, kind: Kind, side: int) -> Preprocessing:
-    """Mean and deviation of the folder's image processor, or else the published ones."""
+    """Mean and deviation of the folder's image processor, or else the published ones.
+
+    Raises:
+        ValueError: If they are not three numbers each, or a deviation is not positive.
+    """
     values = processor_values(folder)
-    return Preprocessing(
-        size=side,
-        mean=tuple(values.get("image_mean") or kind.mean),
-        std=tuple(values.get("image_std") or kind.std),
-    )
+    return Preprocessing(side, *channels_of(values, folder, kind.mean, kind.std))
 
 
 def side_of(size: Any, folder: Path) -> int:
