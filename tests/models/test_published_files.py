@@ -239,7 +239,7 @@ def test_a_decoder_of_the_authors_goes_onto_the_base(refined, hf, tokens, pixels
 
 
 def test_a_decoder_with_more_than_ours_is_refused(clipseg, tmp_path):
-    state = authors_decoder(refined=False).state_dict()
+    state = authors_decoder(refined=False, reduce=8).state_dict()
     torch.save(state | {"upsample_proj.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"not expected \(decoder.upsample_proj.weight\)"):
         load_model(tmp_path / "w.pth", base=clipseg)
