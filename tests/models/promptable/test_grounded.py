@@ -141,6 +141,15 @@ def test_a_checkpoint_brings_both(load, images, tmp_path):
     assert load_model(tmp_path)(images, PROMPTS).equal(model(images, PROMPTS))
 
 
+def test_where_the_decoder_learns_the_detector_drops_nothing(load, images):
+    model = load()
+    model.learn("decoder")
+    model.train()
+    assert not any(part.training for part in model.net.detector.modules())
+    with torch.no_grad():
+        assert model(images, PROMPTS).equal(model(images, PROMPTS))
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_makes_no_pair_is_refused(load, folders):
     assert find_family("grounded-sam") == ("grounded-sam", None)
