@@ -12,8 +12,9 @@ from scipy.ndimage import median_filter
 from torch import nn
 from torch.testing import assert_close
 
-from palpate.attacks import ZeroGradientWarning, bpda, eot, fgsm, pgd
+from palpate.attacks import ZeroGradientWarning, bpda, eot, fgsm, medis, pgd, spsa, transfer
 from palpate.attacks.losses import bce, margin
+from palpate.attacks.selection import prompts_of, restrict
 from palpate.attacks.stages import BitDepth, GaussianNoise, Jpeg, Median
 from palpate.evaluation.describing import hash_weights
 from palpate.evaluation.frozen import threshold_of
@@ -239,3 +240,45 @@ def test_works_for_attacks_of_one_step(net, images, masks):
 def test_both_say_what_they_put_in_front_of_a_model():
     assert bpda(torch.round, torch.nn.Identity()).is_differentiable is False
     assert eot(lambda images: images[:, :1], 2).is_random is True
+
+
+class Asked:
+    """Wants a prompt for each image, and remembers them."""
+
+    def __init__(self, net):
+        self.net, self.prompts_seen = net, []
+
+    def __call__(self, images, prompts):
+        if len(prompts) != len(images):
+            raise ValueError(f"{len(images)} images, {len(prompts)} prompts")
+        self.prompts_seen.append(tuple(prompts))
+        return self.net(images)
+
+
+def test_prompts_are_selected_before_the_first_call_and_after_a_selection(net, images):
+    model = Asked(net)
+    mean = eot(partial(model, prompts=list("abcd")), 2)
+    assert list(prompts_of(mean)) == list("abcd")
+    some = restrict(mean, [3, 1, 1], 4)
+    fewer = restrict(some, [0, 2], 3)
+    assert prompts_of(fewer) == ["d", "b"]
+    fewer(images[:2])
+    some(images[:3])
+    assert model.prompts_seen == [("d", "b")] * 2 + [("d", "b", "b")] * 2
+
+
+@pytest.mark.parametrize(
+    "attack", [medis, partial(spsa, epsilon=EPSILON, queries=20, samples=8)], ids=["medis", "spsa"]
+)
+def test_attacks_that_ask_for_an_image_several_times_take_a_mean(attack, net, images, masks):
+    model = partial(Asked(net), prompts=list("abcd"))
+    plain, mean = (
+        attack(asked, images, masks, generator=generator(0)) for asked in (model, eot(model, 2))
+    )
+    assert_close(mean, plain, rtol=0, atol=1e-6)
+
+
+def test_a_surrogate_gets_the_prompts_of_a_random_victim(net, images, masks):
+    victim, surrogate = (partial(Asked(net), prompts=list("abcd")), Asked(net))
+    transfer(eot(victim, 2), images, masks, epsilon=EPSILON, surrogate=surrogate, steps=1)
+    assert surrogate.prompts_seen == [("a", "b", "c", "d")]

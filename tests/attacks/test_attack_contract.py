@@ -78,6 +78,7 @@ CASES = {
     "pgd-stops": (partial(pgd, epsilon=EPSILON, steps=8, early_stop=True), EPSILON, "linf"),
     "medis": (partial(medis, epsilon=EPSILON), EPSILON, "linf"),
     "medis-one-by-one": (partial(medis, epsilon=EPSILON, steps=4, copies=1), EPSILON, "linf"),
+    "medis-tied": (partial(medis, epsilon=EPSILON, within="tied"), EPSILON, "linf"),
     "medis-targeted": (partial(medis, epsilon=EPSILON, targeted=True), EPSILON, "linf"),
     "pgd-tsallis": (partial(pgd, epsilon=EPSILON, steps=5, loss=Tsallis()), EPSILON, "linf"),
     "segpgd": (partial(segpgd, epsilon=EPSILON, steps=6), EPSILON, "linf"),
@@ -161,6 +162,11 @@ CASES = {
     "dag-l2": (partial(dag, tau=LOST, step_size=0.1, norm="l2"), WHOLE, "l2"),
     "square": (partial(square, epsilon=EPSILON, queries=30), EPSILON, "linf"),
     "square-l2": (partial(square, epsilon=LENGTH, queries=30, norm="l2"), LENGTH, "l2"),
+    "square-inside": (
+        partial(square, epsilon=EPSILON, queries=30, within="inside"),
+        EPSILON,
+        "linf",
+    ),
     "square-stops": (
         partial(square, epsilon=EPSILON, queries=30, early_stop=True, share=0.2),
         EPSILON,
@@ -178,6 +184,11 @@ CASES = {
     ),
     "spsa": (partial(spsa, epsilon=EPSILON, queries=70, samples=16), EPSILON, "linf"),
     "spsa-many": (partial(spsa, epsilon=EPSILON, queries=129, samples=64), EPSILON, "linf"),
+    "spsa-border": (
+        partial(spsa, epsilon=EPSILON, queries=70, samples=16, within={"border": 2}),
+        EPSILON,
+        "linf",
+    ),
     "nes-l2": (
         partial(spsa, epsilon=LENGTH, queries=70, samples=16, norm="l2", directions="gaussian"),
         LENGTH,
@@ -189,6 +200,11 @@ CASES = {
         "linf",
     ),
     "simba": (partial(simba, epsilon=EPSILON, queries=60, frequencies=0.5), EPSILON, "linf"),
+    "simba-tied": (
+        partial(simba, epsilon=EPSILON, queries=60, frequencies=0.5, within="tied"),
+        EPSILON,
+        "linf",
+    ),
     "simba-l2": (
         partial(simba, epsilon=LENGTH, queries=30, basis="pixel", norm="l2"),
         LENGTH,

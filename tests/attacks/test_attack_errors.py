@@ -10,6 +10,7 @@ from palpate.attacks import (
     apgd,
     fgsm,
     hopskipjump,
+    medis,
     noise,
     pgd,
     sea,
@@ -160,8 +161,17 @@ def test_rejects_a_loss_that_is_not_one_value_per_image(
 
 @pytest.mark.parametrize(
     "attack",
-    [fgsm, partial(pgd, steps=3), partial(apgd, steps=3), partial(sea, steps=3), transfer],
-    ids=["fgsm", "pgd", "apgd", "sea", "transfer"],
+    [
+        fgsm,
+        partial(pgd, steps=3),
+        partial(apgd, steps=3),
+        partial(sea, steps=3),
+        transfer,
+        partial(square, queries=4),
+        partial(simba, queries=4),
+        partial(spsa, queries=8, samples=2),
+    ],
+    ids=["fgsm", "pgd", "apgd", "sea", "transfer", "square", "simba", "spsa"],
 )
 @pytest.mark.parametrize(
     "loss",
@@ -169,13 +179,53 @@ def test_rejects_a_loss_that_is_not_one_value_per_image(
         lambda z, _: z.mean().expand(len(z)),
         lambda z, y: bce(z, y) / bce(z, y).sum(),
         lambda z, y: bce(z - z.mean(), y),
+        lambda z, y: bce(z, y).max().expand(len(z)),
+        lambda z, y: torch.cat([bce(z, y)[:1], bce(z, y)[1:] + bce(z, y)[:1]]),
+        lambda z, y: torch.cat([bce(z, y)[:-1], bce(z, y)[-2:-1]]),
     ],
-    ids=["mean", "share", "centred"],
+    ids=["mean", "share", "centred", "worst", "all-but-the-first", "the-last"],
 )
 def test_rejects_a_loss_of_one_image_that_depends_on_another(attack, loss, model, images, masks):
     options = {"losses": (loss,)} if getattr(attack, "func", None) is sea else {"loss": loss}
     with pytest.raises(ValueError, match="loss of each image by itself, got one that depends"):
         attack(model, images, masks, epsilon=EPSILON, **options)
+
+
+@pytest.mark.parametrize("losses", [("coupled",), ("bce", "coupled"), ("coupled", "bce")], ids=len)
+def test_rejects_a_coupled_loss_wherever_it_stands_in_a_race(losses, model, images, masks):
+    def coupled(z, y):
+        return bce(z, y).max().expand(len(z))
+
+    losses = [coupled if name == "coupled" else name for name in losses]
+    with pytest.raises(ValueError, match="loss of each image by itself, got one that depends"):
+        medis(model, images, masks, losses=losses)
+
+
+def test_rejects_a_scheduled_loss_whose_comparison_is_coupled(model, images, masks):
+    class Halfway:
+        def __call__(self, logits, masks):
+            return bce(logits, masks).mean().expand(len(logits))
+
+        def at(self, progress, *, targeted=False):
+            del progress, targeted
+            return bce
+
+    with pytest.raises(ValueError, match="loss of each image by itself, got one that depends"):
+        pgd(model, images, masks, epsilon=EPSILON, steps=2, loss=Halfway())
+
+
+@pytest.mark.parametrize("attack", [square, simba], ids=["square", "simba"])
+def test_without_gradients_a_loss_need_not_be_traceable(attack, model, images, masks):
+    def by_hand(logits, masks):
+        return torch.from_numpy(logits.numpy().mean((1, 2, 3)))
+
+    asked = []
+    adversarial = attack(
+        lambda x: asked.append(len(x)) or model(x),
+        images, masks, epsilon=EPSILON, queries=5, loss=by_hand,
+    )  # fmt: skip
+    assert (adversarial != images).any()
+    assert sum(asked) == 5 * len(images)  # the check asks the model nothing
 
 
 def test_a_mean_over_one_image_is_its_own(model, images, masks):

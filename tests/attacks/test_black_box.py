@@ -462,8 +462,28 @@ def test_an_image_that_is_broken_already_comes_back_untouched(net, images, masks
 
 
 def test_a_start_that_is_not_broken_is_no_start(net, images, masks):
-    with pytest.warns(UnbrokenWarning, match="4 of 4 images"):
+    alone = (
+        r"4 of 4 images .* The starts of \[0, 1, 2, 3\] were not broken themselves.* wanted\)\.$"
+    )
+    with pytest.warns(UnbrokenWarning, match=alone):
         hopskipjump(net, images, masks, epsilon=0.5, tau=0.1, queries=50, starts=images * 0.99)
+
+
+def test_bad_starts_and_too_few_queries_are_told_apart(images, masks):
+    starts = torch.zeros_like(images)
+    starts[2] = images[2]
+    said = (
+        r"4 of 4 images .*: \[0, 1, 2, 3\]\. The starts of \[2\] were .* queries the others might"
+    )
+    with pytest.warns(UnbrokenWarning, match=said):
+        hopskipjump(
+            lambda points: points.mean(1, keepdim=True) - 0.1,
+            images,
+            torch.ones_like(masks),
+            epsilon=0.001,
+            queries=6,
+            starts=starts,
+        )
 
 
 @every_optimiser

@@ -14,10 +14,27 @@ from palpate.attacks.medis import losses_by_name
 from palpate.attacks.race import fewest_steps, race
 from palpate.attacks.rules import rules
 from palpate.evaluation import metrics
+from palpate.overlap import count, dice
 
 from .textures import Textures
 
 EPSILON = 10 / 255
+
+
+def test_a_dice_score_on_the_threshold_meets_it_as_everywhere():
+    """In single precision 2 / 10 is more than 0.2."""
+    for true, wrong in ((1, 8), (3, 4), (7, 6), (0, 0), (0, 3)):
+        masks, logits = torch.zeros(2, 1, 1, 30) > 0, torch.full((2, 1, 1, 30), -1.0)
+        masks[0, ..., : true + wrong // 2], logits[0, ..., :true] = True, 1.0
+        logits[0, ..., 20 : 20 + wrong - wrong // 2] = 1.0
+        whole = 2 * true + wrong
+        tau = 2 * true / whole if whole else 1.0
+        predicted = dice(count(logits > 0, masks))
+        for targeted in (False, True):
+            judged = rules(targeted=targeted, epsilon=0.1, criterion="dice", success=tau)
+            won = judged.succeeds(judged.score(logits, masks))
+            assert won.tolist() == (predicted >= tau if targeted else predicted <= tau).tolist()
+            assert won[0]
 
 
 @pytest.fixture

@@ -392,3 +392,55 @@ def test_pdpgd_walks_as_published(norm, published, monkeypatch):
         pdpgd(model, grey, masks, tau=0.0, steps=12, norm=norm, step_size=0.05)
     lengths = torch.cat([norms(point - grey, norm) for point in points[: len(published)]])
     assert_close(lengths, torch.tensor(published, dtype=torch.float64), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("precision", [0.05, 0.2, 1.0])
+@pytest.mark.parametrize("needed", [5, 7, 7.9])
+def test_bisection_tries_the_largest_radius_itself(needed, precision):
+    grey, masks = torch.full((1, 3, 8, 8), 0.5), torch.ones(1, 1, 8, 8, dtype=torch.bool)
+
+    def shift(model, images, masks, *, epsilon):
+        return images - epsilon
+
+    def model(x):
+        return x.mean(1, keepdim=True) - 0.5 + needed / 255
+
+    press = partial(bisection, model, grey, masks, inner=shift, precision=precision)
+    length = norms(press(max_epsilon=8 / 255) - grey, "linf").item()
+    assert needed / 255 <= length * (1 + 1e-5)
+    assert length <= min(8 / 255, (1 + precision) * needed / 255) * (1 + 1e-5)
+    with pytest.warns(UnbrokenWarning):
+        press(max_epsilon=(needed - 0.1) / 255)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("within", ["lattice", ["tied", "lattice"]], ids=str)
+def test_bisection_on_the_lattice_asks_for_no_radius_below_a_grey_level(norm, within, net, images):
+    images = (images * 255).round() / 255
+    asked = []
+
+    def inner(*args, epsilon, norm="linf", within=within, threshold=0.0):
+        asked.append(epsilon)
+        return pgd(*args, epsilon=epsilon, norm=norm, within=within, steps=5, random_start=False)
+
+    grey = torch.full_like(images, 100 / 255)  # a tenth of a grey level from the threshold
+    for model, clean in ((net, images), (lambda x: x.mean(1, keepdim=True) - 99.9 / 255, grey)):
+        asked.clear()
+        adversarial = bisection(model, clean, model(clean) > 0, norm=norm, inner=inner)
+        least = 3**0.5 / 255 if norm == "l2" and "tied" in within else 1 / 255
+        assert min(asked) >= least * (1 - 1e-6)
+        assert torch.equal((adversarial * 255).round() / 255, adversarial)
+        assert (norms(adversarial - clean, norm) >= least * (1 - 1e-4)).all()
+
+
+def test_bisection_on_the_lattice_accepts_the_bound_itself():
+    """The float nearest to k / 255 may be farther than k / 255."""
+    grey = torch.full((1, 3, 8, 8), 200 / 255)
+    masks = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    inner = partial(pgd, steps=3, random_start=False, within="lattice")
+    for level in range(1, 9):
+        adversarial = bisection(
+            lambda x, level=level: x.mean(1, keepdim=True) - (200 - level + 0.5) / 255,
+            grey, masks, inner=inner, max_epsilon=level / 255,
+        )  # fmt: skip
+        assert ((adversarial - grey) * 255).round().unique().tolist() == [-level]

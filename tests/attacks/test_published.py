@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import pgd, probability_loss, published_pgd
+from palpate.attacks import pgd, probability_loss, published_noise, published_pgd
 from palpate.attacks.losses import bce_dice
 
 STD = (0.2, 0.25, 0.4)
@@ -113,3 +113,24 @@ def test_probabilities_for_logits_bound_the_cross_entropy():
 def test_settings_that_cannot_be(changes, message, net, images, masks, without_shape_checks):
     with pytest.raises(ValueError, match=message):
         published_pgd(net, images, masks, **({"epsilon": 0.1, "steps": 2, "std": STD} | changes))
+
+
+@pytest.mark.parametrize("attack", [partial(published_pgd, steps=2), published_noise])
+def test_a_normalised_radius_may_be_larger_than_1(attack, net, images, masks):
+    wide = attack(net, images, masks, epsilon=1.5, std=STD, **large_steps(attack))
+    assert_close((wide - images).abs().amax((0, 2, 3)), 1.5 * SCALE.flatten())
+    with pytest.raises(ValueError, match=r"epsilon <= 1, got 1\.5"):
+        attack(net, images, masks, epsilon=1.5, norm="linf")
+    for senseless in (-0.1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="finite epsilon >= 0, got"):
+            attack(net, images, masks, epsilon=senseless)
+
+
+def large_steps(attack):
+    return {} if attack is published_noise else {"step_size": 1.5}
+
+
+def test_one_step_is_fgsm_only_where_it_is_as_long_as_the_radius(net, images, masks):
+    press = partial(published_pgd, net, images, masks, epsilon=0.3, steps=1, std=STD)
+    assert_close((press(step_size=None) - images).abs().amax((0, 2, 3)), 0.3 * SCALE.flatten())
+    assert_close((press() - images).abs().amax((0, 2, 3)), ALPHA * SCALE.flatten())

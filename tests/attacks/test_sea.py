@@ -59,6 +59,14 @@ def test_a_preset_is_a_number_of_steps_per_loss(preset, steps, model, images, ma
     assert len(counting.backwards) == steps + 14
 
 
+@pytest.mark.parametrize(("steps", "more"), [(1, 2), (3, 2), (4, 4), (9, 4)])
+def test_a_run_too_short_for_three_phases_costs_two_passes_less(steps, more, model, images, masks):
+    counting = Counting(model)
+    sea(counting, images, masks, epsilon=EPSILON, steps=steps, losses=[bce], early_stop=False)
+    assert len(counting.backwards) == steps
+    assert len(counting.forwards) == steps + more
+
+
 @pytest.mark.parametrize("targeted", [False, True])
 def test_is_as_strong_as_each_of_its_runs(targeted, net, images, masks):
     attack = partial(sea, net, images, masks, epsilon=EPSILON, steps=10, targeted=targeted)

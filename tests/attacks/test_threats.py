@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from palpate.attacks import ZeroGradientWarning, apgd, fgsm, noise, pgd, sea
+from palpate.attacks import (
+    ZeroGradientWarning,
+    apgd,
+    fgsm,
+    medis,
+    noise,
+    pgd,
+    sea,
+    simba,
+    spsa,
+    square,
+)
 from palpate.attacks.losses import margin
 from palpate.attacks.threats import (
     CONSTRAINTS,
@@ -54,7 +65,12 @@ ATTACKS = {
     "sea": partial(sea, steps=4),
     "noise": noise,
     "noise-uniform": partial(noise, spread="uniform"),
+    "square": partial(square, queries=6),
+    "simba": partial(simba, queries=6),
+    "simba-pixel": partial(simba, queries=12, basis="pixel"),
+    "spsa": partial(spsa, queries=20, samples=8),
 }
+SEARCHES = {"square": square, "simba": simba, "spsa": partial(spsa, samples=8)}
 
 
 class Blend(nn.Module):
@@ -157,6 +173,82 @@ def test_obeys_the_threat_model_the_ball_and_the_pixel_range(
     inside = norm == "l2" and ("spread" in getattr(attack, "keywords", {}) or greys == 1)
     if not extreme and not (threat.lattice and inside):
         assert (delta != 0).flatten(1).any(1).all()
+
+
+@pytest.mark.filterwarnings("ignore::palpate.attacks.ZeroGradientWarning")
+@pytest.mark.parametrize("greys", [1, 8])
+@pytest.mark.parametrize("extreme", [True, False])
+@pytest.mark.parametrize("within", WITHINS, ids=str)
+def test_medis_obeys_the_threat_model_the_ball_and_the_pixel_range(within, extreme, greys):
+    images, masks = scene(2, extreme=extreme)
+    threat, epsilon = threat_model(within), greys / 255
+    press = partial(medis, Blend(), images, masks, within=within, steps=4, success=0.0)
+    adversarial = press(epsilon=epsilon)
+    delta = adversarial.double() - images.double()
+    assert norms(delta, "linf").max() <= epsilon * (1 + 1e-6) + (1e-7 if threat.lattice else 0)
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    if not extreme:
+        for constraint in threat.constraints:
+            assert_obeys(constraint, delta, masks)
+        assert (delta != 0).flatten(1).any(1).all()
+    if threat.lattice:
+        assert torch.equal((adversarial * 255).round() / 255, adversarial)
+
+
+def test_medis_goes_by_the_places_of_the_truth_where_there_is_a_target():
+    images, masks = scene(2, extreme=False)
+    adversarial = medis(Blend(), images, masks, target="white", within="inside", success=1.0)
+    assert ((adversarial - images)[~masks.expand_as(images)] == 0).all()
+    assert (adversarial != images)[masks.expand_as(images)].any()
+
+
+def test_medis_as_published_knows_no_threat_model(images, masks):
+    stored = (images * 255).round() / 255
+    for within in ("lattice", "inside"):
+        with pytest.raises(ValueError, match="no threat model with faithful=True"):
+            medis(Blend(), stored, masks, faithful=True, within=within)
+
+
+@pytest.mark.parametrize("within", ["lattice", "tied", "inside", ["tied", "lattice"]], ids=str)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("attack", SEARCHES.values(), ids=SEARCHES)
+def test_searches_do_harm_within_a_threat_model(attack, norm, within, net):
+    images, masks = scene(1, extreme=False)
+    masks = (net(images) > 0) ^ (torch.rand(masks.shape, generator=generator(2)) < 0.1)
+    epsilon = EPSILON if norm == "linf" else 2 * LENGTH
+    press = partial(attack, epsilon=epsilon, queries=300, norm=norm, within=within, loss=margin)
+    found = press(net, images, masks, keep="loss", generator=generator(0))
+    control = noise(net, images, masks, epsilon=epsilon, norm=norm, within=within)
+    clean, after, random = (margin(net(x), masks) for x in (images, found, control))
+    assert (after > clean).all()
+    assert (after - clean > 2 * (random - clean).abs()).all()
+
+
+@pytest.mark.parametrize("attack", SEARCHES.values(), ids=SEARCHES)
+def test_searches_do_not_ask_for_more_or_less_within_a_threat_model(attack, net):
+    images, masks = scene(1, extreme=False)
+    for within, mask in (("lattice", masks), ("inside", masks), ("inside", masks & False)):
+        asked = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZeroGradientWarning)
+            attack(
+                lambda x, asked=asked: asked.append(len(x)) or net(x),
+                images, mask, epsilon=EPSILON, queries=11, within=within,
+            )  # fmt: skip
+        assert sum(asked) == 22
+
+
+def test_simba_asks_nothing_about_vectors_that_are_not_free(net):
+    images, masks = scene(1, extreme=False)
+    masks[:], masks[:, :, 4, 5] = False, True
+    seen = []
+    simba(
+        lambda x: seen.append(x.clone()) or net(x),
+        images, masks, epsilon=EPSILON, queries=7, basis="pixel", within="inside",
+    )  # fmt: skip
+    moved = [(point != images).flatten(1).any(1).all() for point in seen[1:]]
+    assert all(moved)
 
 
 @pytest.mark.parametrize("within", WITHINS, ids=str)
@@ -307,7 +399,7 @@ def test_places_stay_with_their_images_when_others_finish(net, images):
         ([3], "name, mapping or list, got 3"),
     ],
 )
-@pytest.mark.parametrize("attack", [fgsm, pgd, apgd, sea, noise])
+@pytest.mark.parametrize("attack", [fgsm, pgd, apgd, sea, noise, square, simba, spsa, medis])
 def test_refuses_what_is_no_threat_model(
     attack, within, message, model, images, masks, without_shape_checks
 ):
@@ -315,14 +407,27 @@ def test_refuses_what_is_no_threat_model(
         attack(model, images, masks, epsilon=EPSILON, within=within)
 
 
-@pytest.mark.parametrize("attack", [fgsm, pgd, apgd, sea, noise])
+@pytest.mark.parametrize("attack", [fgsm, pgd, apgd, sea, noise, square, simba, spsa, medis])
 def test_refuses_a_lattice_that_fits_neither_images_nor_ball(attack, model, images, masks):
     with pytest.raises(ValueError, match="images of whole grey levels"):
         attack(model, images, masks, epsilon=EPSILON, within="lattice")
     stored = (images * 255).round() / 255
-    with pytest.raises(ValueError, match="epsilon of 1 / 255 or more with the 8-bit lattice"):
+    with pytest.raises(ValueError, match="epsilon of 1 / 255 or more with the 8-bit lattice, got"):
         attack(model, stored, masks, epsilon=0.9 / 255, within="lattice")
     assert torch.equal(attack(model, stored, masks, epsilon=0.0, within="lattice"), stored)
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, noise])
+def test_a_grey_level_in_all_channels_is_longer_than_one_in_l2(attack, model, images, masks):
+    stored = (images * 255).round() / 255
+    press = partial(attack, model, stored, masks, norm="l2", within=["tied", "lattice"])
+    for epsilon in (1.0, 1.7):
+        with pytest.raises(ValueError, match=r"sqrt\(3\) / 255 or more with .* and tied channels"):
+            press(epsilon=epsilon / 255)
+    found = press(epsilon=3**0.5 / 255)
+    if attack is not noise:  # which may round to nothing
+        assert ((found != stored).flatten(1).any(1)).all()
+    assert torch.equal(press(epsilon=0.0), stored)
 
 
 class LeftHalf:

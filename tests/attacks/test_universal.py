@@ -15,7 +15,7 @@ from palpate.attacks import (
     pgd,
     universal,
 )
-from palpate.attacks.losses import bce, margin
+from palpate.attacks.losses import Tsallis, bce, margin
 from palpate.attacks.threats import threat_model
 from palpate.geometry import norms
 from palpate.randomness import generator
@@ -241,6 +241,67 @@ def test_a_finished_fit_is_not_repeated_but_can_be_prolonged(scene, tmp_path):
     assert torch.equal(first.delta, again.delta)
     assert calls == []
     assert torch.equal(fit(scene, state=file, epochs=6).delta, fit(scene, epochs=6).delta)
+
+
+class Timed(Tsallis):
+    """Remembers when it was climbed."""
+
+    seen = []  # noqa: RUF012 - the class is frozen
+
+    def at(self, progress, *, targeted=False):
+        self.seen.append(progress)
+        return super().at(progress, targeted=targeted)
+
+
+def test_a_schedule_runs_once_over_all_epochs(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr("palpate.attacks.universals.state._SECONDS", 0.0)
+    Timed.seen.clear()
+    whole = fit(scene, loss=Timed())
+    assert Timed.seen == [step / 16 for step in range(16)]
+
+    def stop(stage, done, total, note=""):
+        if done == 6:
+            raise KilledError
+
+    file = tmp_path / "state.safetensors"
+    with pytest.raises(KilledError):
+        fit(scene, loss=Timed(), state=file, progress=stop)
+    Timed.seen.clear()
+    assert torch.equal(fit(scene, loss=Timed(), state=file).delta, whole.delta)
+    assert Timed.seen == [step / 16 for step in range(6, 16)]
+    with pytest.raises(ValueError, match=r"another fit: they differ in epochs \(6 here, 4 there\)"):
+        fit(scene, loss=Timed(), state=file, epochs=6)
+
+
+@pytest.mark.parametrize(("killed_at", "done"), [(16, "4 epochs"), (9, "2 epochs and 1 batches")])
+def test_refuses_a_state_that_has_gone_further_than_asked(
+    killed_at, done, scene, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("palpate.attacks.universals.state._SECONDS", 0.0)
+
+    def stop(stage, done, total, note=""):
+        if done == killed_at:
+            raise KilledError
+
+    file = tmp_path / "state.safetensors"
+    with pytest.raises(KilledError):
+        fit(scene, state=file, progress=stop)
+    with pytest.raises(ValueError, match=f"a state of at most 2 epochs, .* got {done} in .*state"):
+        fit(scene, state=file, epochs=2)
+
+
+def test_a_coupled_loss_is_refused_though_the_first_batch_has_one_image(scene):
+    (images, masks, _), *_ = batches()
+    samples = [(images[:1], masks[:1], None), (images, masks, None)]
+    for seed in range(4):  # some of them begin with the one image
+        with pytest.raises(ValueError, match="loss of each image by itself"):
+            fit(scene, samples, loss=lambda z, y: bce(z, y).mean().expand(len(z)), seed=seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_has_the_precision_of_the_images(dtype, scene):
+    samples = [(x.to(dtype), y, None) for x, y, _ in batches()]
+    assert fit(scene.to(dtype), samples, epochs=1).delta.dtype == dtype
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """One look at the model and one step up the loss: what all gradient attacks are made of."""
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from palpate.attacks._problem import Problem
+from palpate.attacks._separate import as_one_per_image, refuse_coupled, refuse_coupled_loss
 from palpate.attacks.threats import Threat
 from palpate.types import Images, Loss, Maps, Masks, Norm, PerImage, ScheduledLoss
 
@@ -33,6 +36,7 @@ def look(
     after: str,
     progress: float = 0.0,
     maps: bool = False,
+    first: bool | None = None,
 ) -> View:
     """Run the model once.
 
@@ -43,6 +47,8 @@ def look(
         after: Where the attack stands, for error messages: "after 3 steps".
         maps: Whether the model may return several maps of logits, of which the loss knows.
         progress: The same as a share of all steps, for losses that depend on it.
+        first: Whether to make sure that no image's loss depends on another's; by default at the
+            beginning of an attack by gradients, where ``progress`` is 0.
 
     Raises:
         ValueError: If logits or losses have the wrong shape, or the loss of an image depends on
@@ -55,16 +61,16 @@ def look(
         # Under a name of its own, so that a gradient can end at the logits instead of going on.
         answer = _as_logits(problem.model(point), point, maps)
         logits = answer.view_as(answer)
-        if differentiable and isinstance(problem.loss, ScheduledLoss):
-            now = problem.loss.at(progress, targeted=problem.targeted)
-            climbed = _harm(problem, now, logits)
+        now = problem.loss
+        if differentiable and isinstance(now, ScheduledLoss):
+            now = now.at(progress, targeted=problem.targeted)
+        climbed = harm = _harm(problem, now, logits)
+        if now is not problem.loss:
             harm = _harm(problem, problem.loss, logits.detach())
-        else:
-            climbed = harm = _harm(problem, problem.loss, logits)
     for values in (climbed, harm):
         _refuse_broken("loss", values.isfinite(), values, problem, after)
-    if progress == 0:
-        _refuse_coupled(climbed, logits)
+    if (differentiable and progress == 0) if first is None else first:
+        _refuse_coupled(problem, climbed, harm, logits)
     return View(point, logits.detach(), harm, climbed)
 
 
@@ -153,33 +159,19 @@ def _as_logits(logits: object, images: Tensor, maps: bool) -> Tensor:
 def _harm(problem: Problem, loss: Loss, logits: Maps) -> PerImage:
     # Losses take 0 for the boundary; some weight a pixel by the side of it that it lies on.
     counted = logits - problem.threshold if problem.threshold else logits
-    values = _as_one_per_image(loss(counted, problem.masks), problem.images)
+    values = as_one_per_image(loss(counted, problem.masks), len(problem.images))
+    values = values.to(problem.images.dtype)
     return -values if problem.targeted else values
 
 
-def _as_one_per_image(values: object, images: Images) -> PerImage:
-    count = len(images)
-    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-    if not isinstance(values, Tensor) or shape != (count,):
-        raise ValueError(
-            f"Expected a loss of shape ({count},), one value per image, got {shape}; a mean over "
-            "the batch would couple its images, so reduce over pixels only."
-        )
-    return values.to(images.dtype)
-
-
-def _refuse_coupled(values: PerImage, logits: Maps) -> None:
-    """One value per image may still be one mean over the batch, several times."""
-    if len(values) == 1 or not (values.requires_grad and logits.requires_grad):
+def _refuse_coupled(problem: Problem, climbed: PerImage, harm: PerImage, logits: Maps) -> None:
+    refuse_coupled(climbed, logits)
+    if harm is climbed and climbed.requires_grad:
         return
-    with torch.inference_mode(False), torch.enable_grad():
-        (found,) = torch.autograd.grad(values[0], logits, retain_graph=True, allow_unused=True)
-    # Where a slope is infinite, no share of it is NaN; that is found out elsewhere.
-    if found is not None and bool((found[1:].nan_to_num() != 0).any()):
-        raise ValueError(
-            "Expected a loss of each image by itself, got one that depends on the other images of "
-            "the batch, as a mean over all of them does; reduce over pixels only."
-        )
+    with torch.inference_mode(False):
+        # A clone: what a caller made in inference mode cannot take part in a gradient.
+        problem = replace(problem, masks=problem.masks.clone())
+    refuse_coupled_loss(partial(_harm, problem, problem.loss), logits)
 
 
 def _refuse_broken(

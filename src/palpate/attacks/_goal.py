@@ -73,6 +73,7 @@ class Goal:
         sorted_worth = worth.gather(1, order)
         # Rounded sums must not take in a pixel more than it takes.
         lacking = sorted_worth.cumsum(1) - sorted_worth < quota[:, None] * (1 - 1e-9)
+        lacking &= sorted_worth > 0  # at a Dice score of 0 background pixels are worth nothing
         return torch.zeros_like(lacking).scatter(1, order, lacking).view_as(masks)
 
     def pull(self, logits: Logits, masks: Masks, norm: Norm) -> PerImage:

@@ -92,6 +92,7 @@ class _Answerer:
 
     def __init__(self, problem: Problem, threshold: float, by_loss: bool) -> None:
         self.problem, self.threshold, self.by_loss = problem, threshold, by_loss
+        self.first = True
         images = len(problem.images)
         # Whole rounds, so that a model that holds something per image is asked for all in order.
         self.at_once = images * max(1, _AT_ONCE // images)
@@ -123,7 +124,8 @@ class _Answerer:
 
     def _look(self, rows: list[int], points: Images, after: str) -> list[Answer]:
         part = _part(self.problem, rows)
-        view = look(part, points, differentiable=False, after=after)
+        view = look(part, points, differentiable=False, after=after, first=self.first)
+        self.first = False
         scores = dice(count(view.logits > self.threshold, part.masks)).to(points)
         worst = is_worst(scores, part.masks, targeted=part.targeted)
         rank: Tensor = scores if part.targeted else -scores

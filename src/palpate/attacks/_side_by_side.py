@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from palpate.attacks._separate import as_one_per_image
 from palpate.types import Loss, Maps, Masks, PerImage, ScheduledLoss
 
 
@@ -26,14 +27,15 @@ class SideBySide:
         for place, loss in enumerate(self.losses):
             rows = (self.owners == place).nonzero().flatten().to(logits.device)
             if len(rows):
-                value = _one_per_image(loss(logits[rows], masks[rows]), len(rows))
+                value = as_one_per_image(loss(logits[rows], masks[rows]), len(rows))
                 values = values.index_put((rows,), value.to(values))
         return values
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
         """The same with the losses that change while the attack goes on at one moment of it."""
-        losses = (_at(loss, progress, targeted) for loss in self.losses)
-        return SideBySide(tuple(losses), self.owners)
+        losses = tuple(_at(loss, progress, targeted) for loss in self.losses)
+        changed = any(now is not loss for now, loss in zip(losses, self.losses, strict=True))
+        return SideBySide(losses, self.owners) if changed else self
 
     def select(self, wanted: Bool[Tensor, " b"]) -> "SideBySide":
         """The same for some of the images."""
@@ -47,14 +49,3 @@ def name_of(loss: Loss) -> str:
 
 def _at(loss: Loss, progress: float, targeted: bool) -> Loss:
     return loss.at(progress, targeted=targeted) if isinstance(loss, ScheduledLoss) else loss
-
-
-def _one_per_image(values: object, count: int) -> PerImage:
-    # Asked of each loss by itself: put beside others, a single number would be spread silently.
-    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-    if not isinstance(values, Tensor) or shape != (count,):
-        raise ValueError(
-            f"Expected a loss of shape ({count},), one value per image, got {shape}; a mean over "
-            "the batch would couple its images, so reduce over pixels only."
-        )
-    return values

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from palpate.attacks._draws import one_per_image
-from palpate.attacks.selection import restrict
+from palpate.attacks.selection import prompts_of, restrict
 from palpate.types import Images, Logits, LogitsFn, Randomness
 
 StandIn: TypeAlias = Literal["identity", "smooth"] | Callable[[Images], Images]
@@ -92,7 +92,8 @@ def eot(
             they then depend on the batch.
         generator: One per image, and then an image gets the same random numbers whatever batch it
             is in; or one, from which they are seeded.
-        images: How many images the model will be called with, where ``generator`` is no sequence.
+        images: How many images the model will be called with, where ``generator`` is no sequence;
+            needed with a stage.
 
     Raises:
         ValueError: If there is nothing to average, or nobody says how many images there are.
@@ -100,11 +101,11 @@ def eot(
     if samples < 1:
         raise ValueError(f"Expected samples >= 1, got {samples}.")
     if stage is None:
-        return _Mean(model, samples)
+        return _Mean(model, samples, count=images or 0)
     count = len(generator) if isinstance(generator, Sequence) else images
     if count is None:
         raise ValueError("Expected one generator per image, or images=..., their number, got none.")
-    return _Mean(model, samples, stage, one_per_image(generator, count))
+    return _Mean(model, samples, stage, one_per_image(generator, count), count)
 
 
 class _Mean:
@@ -118,10 +119,16 @@ class _Mean:
         samples: int,
         stage: RandomStage | None = None,
         generators: list[Generator] | None = None,
+        count: int = 0,
     ) -> None:
         self.model, self.samples, self.stage = model, samples, stage
         self.generators = generators or []
-        self._count = len(self.generators)
+        self._count = count  # of the images it is bound to; 0 while nobody has said
+
+    @property
+    def prompts(self) -> Sequence[str] | None:
+        """Those bound to the model, see :func:`palpate.attacks.selection.prompts_of`."""
+        return prompts_of(self.model)
 
     def __call__(self, images: Images) -> Logits:
         self._count = len(images)
@@ -131,9 +138,10 @@ class _Mean:
         return logits / self.samples
 
     def for_images(self, rows: Sequence[int]) -> "_Mean":
-        model = restrict(self.model, rows, self._count)
+        # Before its first call the prompts tell how many images there are.
+        model = restrict(self.model, rows, self._count or len(self.prompts or ()))
         chosen = [self.generators[row] for row in rows] if self.stage else []
-        return _Mean(model, self.samples, self.stage, chosen)
+        return _Mean(model, self.samples, self.stage, chosen, len(rows))
 
     def _draw(self, images: Images) -> Logits:
         if self.stage is None:

@@ -92,7 +92,7 @@ def apgd(
     check_schedule(steps, restarts, None)
     check_keep(keep, ("dice", "loss"), early_stop)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
 
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     best = Best(images)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from palpate.attacks._problem import Problem
 from palpate.attacks._shortest import Shortest, largest_radius, warn_if_unbroken
 from palpate.attacks.losses import margin
 from palpate.attacks.pgd import pgd
+from palpate.attacks.threats import Threat, threat_model
 from palpate.types import (
     Attack,
     Images,
@@ -31,6 +32,8 @@ from palpate.types import (
 
 _STRIDE = 4.0  # factor between two radii while only successes are known
 _LEAST = 2.0**-24  # a radius that single precision no longer adds to a pixel
+_ROUNDING = 1e-6  # of a length
+_STORED = 2e-5  # the same on the 8-bit lattice
 _TRICKLE = 1e-6  # of the mean margin, in the loss: where all is reached, PGD still has a direction
 _STOPPING_PGD = partial(pgd, random_start=False, early_stop=True)
 
@@ -58,8 +61,9 @@ def bisection(
     a quarter of the largest, then a quarter of that until one fails, then the geometric mean of
     both ends. An image is finished when the upper end is at most ``1 + precision`` times the
     lower one: what comes back is then at most that much longer than a radius at which ``inner``
-    failed. From 1 to a radius near 1/255 that takes about ten runs of ``inner``, and each run
-    one forward pass more, which scores what it returned.
+    failed. Where nothing succeeded below it, the last radius is the largest itself. From 1 to a
+    radius near 1/255 that takes about ten runs of ``inner``, and each run one forward pass more,
+    which scores what it returned.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``. If it holds something per image,
@@ -71,7 +75,8 @@ def bisection(
             or above.
         max_epsilon: Largest radius; None for any that pixels allow.
         precision: Finished width of an interval, as a share of its lower end.
-        inner: Any attack with an ``epsilon``; ``norm``, ``targeted``, ``generator`` and
+        inner: Any attack with an ``epsilon``, e.g. ``partial(pgd, within="lattice")``, with which
+            no radius is less than a grey level; ``norm``, ``targeted``, ``generator`` and
             ``threshold`` are passed on to one that names them. By default PGD of 40 steps from
             the clean image that leaves images alone whose Dice score is 0.
         loss: What ``inner`` maximises, if it names a ``loss``; None leaves it its own in
@@ -94,7 +99,9 @@ def bisection(
         UnbrokenWarning: If some image was not broken.
     """
     check_images(images, masks)
-    bound = largest_radius(norm, max_epsilon)
+    bound, threat = largest_radius(norm, max_epsilon), _threat_of(inner)
+    # A stored value is the float nearest to k / 255, and lengths are as inexact.
+    slack = _STORED if threat.lattice else 0.0
     if not precision > 0:
         raise ValueError(f"Expected precision > 0, a share of the radius, got {precision}.")
     goal = Goal(tau, targeted, threshold)
@@ -104,10 +111,11 @@ def bisection(
         loss = _aimed_at(replace(goal, threshold=0.0) if counts else goal)
     run = _Inner(inner, norm, targeted, threshold, generator, len(images), loss)
     problem = Problem(model, images, masks, margin, False, torch.arange(len(images)))
-    shortest = Shortest(images, norm, bound)
+    shortest = Shortest(images, norm, bound * (1 + slack))
     view = _score(problem, images, goal, shortest)
     problem = problem.select(~goal.is_reached(view.logits, problem.masks))
-    ends = _Ends(images, min(bound, math.sqrt(images[0].numel())), precision)
+    largest, least = min(bound, math.sqrt(images[0].numel())), threat.least(images, norm)
+    ends = _Ends(len(images), largest, max(least, _LEAST), precision, _ROUNDING + slack)
     while len(problem.rows):
         radii = ends.next()[problem.rows]
         for radius in sorted(set(radii.tolist())):
@@ -121,26 +129,41 @@ def bisection(
 
 
 class _Ends:
-    """Where each image's radius lies: it failed at ``low`` and succeeded at ``high``."""
+    """Where each image's radius lies: it failed at ``low`` and succeeded at ``high``.
 
-    def __init__(self, images: Images, largest: float, precision: float) -> None:
-        self.low = torch.zeros(len(images), dtype=torch.float64)
+    Before an image ``broke``, ``high`` is the bound, at which nobody has tried yet.
+    """
+
+    def __init__(
+        self, count: int, largest: float, least: float, precision: float, rounding: float
+    ) -> None:
+        self.low = torch.zeros(count, dtype=torch.float64)
         self.high = torch.full_like(self.low, largest)
-        self.precision = precision
+        self.broke = torch.zeros(count, dtype=torch.bool)
+        self.largest, self.least = largest, least
+        self.precision, self.rounding = precision, rounding
 
     def next(self) -> Tensor:
-        return torch.where(self.low > 0, (self.low * self.high).sqrt(), self.high / _STRIDE)
+        inside = torch.where(self.low > 0, (self.low * self.high).sqrt(), self.high / _STRIDE)
+        inside = inside.clamp_min(self.least).minimum(self.high)
+        return torch.where(self._narrow & ~self.broke, self.high, inside)
 
     def narrow(self, rows: Int[Tensor, " k"], radius: float, length: PerImage) -> None:
         """``length`` of the shortest success so far; longer than ``radius``, this run failed."""
         length = length.double().cpu()
-        broke = length <= radius * (1 + 1e-6)
+        broke = length <= radius * (1 + self.rounding)
+        self.broke[rows] |= length.isfinite()
         self.high[rows] = torch.minimum(self.high[rows], length)
         self.low[rows] = torch.where(broke, self.low[rows], radius)
 
     @property
     def finished(self) -> Tensor:
-        return (self.high <= (1 + self.precision) * self.low) | (self.high <= _LEAST)
+        return self._narrow & (self.broke | (self.low >= self.largest))
+
+    @property
+    def _narrow(self) -> Tensor:
+        least = self.least * (1 + self.rounding)
+        return (self.high <= (1 + self.precision) * self.low) | (self.high <= least)
 
 
 class _Inner:
@@ -182,6 +205,14 @@ class _Inner:
                 else self.generator
             )
         return self.attack(problem.model, problem.images, problem.masks, **options)
+
+
+def _threat_of(inner: Attack) -> Threat:
+    """The threat model that an attack was given or has by itself."""
+    within = signature(inner).parameters.get("within")
+    if within is None or within.default is Parameter.empty:
+        return Threat()
+    return threat_model(within.default)
 
 
 def _aimed_at(goal: Goal) -> Loss:

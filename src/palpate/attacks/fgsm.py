@@ -58,7 +58,7 @@ def fgsm(
     check_images(images, masks)
     check_ball(epsilon, norm, images)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     view = look(problem, images, differentiable=True, after="before the step")
     gradient = slope(problem, view, after="before the step")

@@ -63,11 +63,13 @@ def hopskipjump(
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
         queries: Forward passes per image, exactly; fewer only where the clean image is broken
-            already, and with ``early_stop``.
+            already or its start is not, and with ``early_stop``.
         tau: An image is broken at this Dice score or below (targeted: at it or above).
         samples: Queries around the first point; around the n-th, :math:`\sqrt{n}` times as many.
         starts: Broken images to start from, one per image; by default uniform noise, drawn until
-            it is broken. Targeted attacks need them: images that the model answers as wanted.
+            it is broken. Targeted attacks need them: images that the model answers as wanted. An
+            image whose start is not broken itself comes back clean after two queries, and the
+            warning says so.
         norm: Norm in which the distance to the clean image is made small.
         targeted: Search for agreement with ``masks`` instead of disagreement.
         generator: On the CPU; one for the batch, or one per image, and then an image gets the
@@ -106,7 +108,7 @@ def hopskipjump(
     nearest = torch.cat(pursue(problem, walks, queries=queries, threshold=threshold))
     distances = torch.tensor([hunt.distance for hunt in hunts])
     broken = (distances <= epsilon).to(images.device)
-    _warn_of_unbroken(broken, epsilon)
+    _warn_of_unbroken(broken, torch.tensor([hunt.misled for hunt in hunts]), epsilon)
     drawn_back = perturb(images, project(nearest - images, epsilon, norm))
     # What is broken stays as it is: it is near the boundary, where rounding could mend it.
     return torch.where(broken.view(-1, 1, 1, 1), nearest, drawn_back)
@@ -125,6 +127,7 @@ class _Hunt:
     random: Generator
     nearest: Images = field(init=False)  # of what was seen to be broken
     distance: float = field(default=inf, init=False)
+    misled: bool = field(default=False, init=False)  # by a start that is not broken
 
     def __post_init__(self) -> None:
         self.nearest = self.image
@@ -162,6 +165,7 @@ class _Hunt:
     def _first(self, start: Images | None) -> Walk[Images]:
         if start is not None:
             if not (yield from self._is_broken(start)):
+                self.misled = True
                 raise NoQueriesLeftError
             return start
         while True:
@@ -222,15 +226,34 @@ class _Hunt:
         return norms(point - self.image, self.norm).item()
 
 
-def _warn_of_unbroken(broken: Bool[Tensor, " b"], epsilon: float) -> None:
+def _warn_of_unbroken(
+    broken: Bool[Tensor, " b"], misled: Bool[Tensor, " b"], epsilon: float
+) -> None:
     if not broken.all():
-        rows = (~broken).nonzero().flatten().tolist()
+        lost, hopeless = ~broken.cpu(), misled & ~broken.cpu()
+        text = (
+            f"{int(lost.sum())} of {len(broken)} images were not broken within epsilon "
+            f"{epsilon:.4g}: {_places(lost)}."
+        )
+        if hopeless.any():
+            text += (
+                f" The starts of {_places(hopeless)} were not broken themselves, so nothing was "
+                "looked for there: give starts that the model answers wrongly (targeted: as "
+                "wanted)."
+            )
+        if (lost & ~hopeless).any():
+            others = "the others" if hopeless.any() else "they"
+            text += f" With more queries {others} might be; this is no proof of robustness."
         warnings.warn(
-            f"{len(rows)} of {len(broken)} images were not broken within epsilon {epsilon:.4g}: "
-            f"{rows}. With more queries they might be; this is no proof of robustness.",
+            text,
             UnbrokenWarning,
             stacklevel=4,  # this function, the attack, torch's no_grad: then the caller
         )
+
+
+def _places(rows: Bool[Tensor, " b"]) -> list[int]:
+    found: list[int] = rows.nonzero().flatten().tolist()
+    return found
 
 
 def _check_criterion(tau: float, samples: int) -> None:

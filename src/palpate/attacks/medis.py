@@ -12,6 +12,7 @@ from palpate.attacks.losses import MEDIS, NOTEBOOK
 from palpate.attacks.race import fewest_steps, race
 from palpate.attacks.rules import Criterion, rules
 from palpate.attacks.targets import Bank, TargetName, aim_at
+from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.types import Images, LogitsFn, Loss, Masks, Randomness
 
 MEDIS_LOSSES = (
@@ -44,6 +45,7 @@ def medis(
     success: float | None = None,
     copies: int | None = None,
     faithful: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
 ) -> Images:
@@ -77,6 +79,9 @@ def medis(
         copies: Losses at once, see :func:`palpate.attacks.race.race`.
         faithful: Do all as the published notebooks do it, see :mod:`palpate.attacks.rules`. An
             image that succeeds as it is comes back as it is.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`. Its places are those of
+            ``masks``. Not with ``faithful``: the notebooks know of none.
         generator: For random targets; on the CPU, one for the batch or one per image.
         threshold: Logits above it are foreground.
 
@@ -102,6 +107,13 @@ def medis(
             "Expected targeted=True, where the masks are the target, or target=..., where they "
             "are the truth, got both."
         )
+    threat = threat_model(within)
+    threat.check(images, epsilon, "linf")
+    if faithful and not threat.is_bare:
+        raise ValueError(
+            "Expected no threat model with faithful=True, for the notebooks have none, got "
+            f"{within!r}."
+        )
     named = losses_by_name(losses, faithful=faithful)
     judged = rules(
         targeted=targeted or target is not None,
@@ -119,8 +131,9 @@ def medis(
         aims = _aims(target, masks, bank, generator, len(named), faithful)
         skipped = torch.stack([(aim == masks).flatten(1).all(1).cpu() for aim in aims])
     runs = race(
-        model, images, aims, named, judged, skipped=skipped, copies=copies, until_first=True
-    )
+        model, images, aims, named, judged,
+        skipped=skipped, copies=copies, until_first=True, threat=threat, masks=masks,
+    )  # fmt: skip
     stuck = torch.stack([run.flat & ~run.success for run in runs])
     warn_if_flat(stuck.all(0))  # where another loss could move, all is well
     winners = fewest_steps(runs, judged)

@@ -51,7 +51,7 @@ def noise(
     check_images(images, masks)
     check_ball(epsilon, norm, images)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
     if spread == "extreme":
         delta = threat.random_direction(images, masks, epsilon, norm, generator)
         return threat.settle(images, delta, masks, epsilon, norm)

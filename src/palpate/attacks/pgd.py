@@ -91,7 +91,7 @@ def pgd(
     check_ball(epsilon, norm, images)
     check_schedule(steps, restarts, step_size)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
     check_keep(keep, ("dice", "loss", "last"), early_stop)
     if step_size is None:
         step_size = default_step_size(epsilon, steps, norm)

@@ -5,6 +5,7 @@ every switch thrown the same function is :func:`palpate.attacks.pgd`.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Literal
 
 import torch
@@ -45,17 +46,21 @@ def published_pgd(
     generator: Randomness = None,
     threshold: float = 0.0,
 ) -> Images:
-    """Projected gradient descent with the choices of the study; one step of it is its FGSM.
+    """Projected gradient descent with the choices of the study.
+
+    One step of it is its FGSM where that step is as long as the radius: ``steps=1,
+    step_size=None``.
 
     Args:
         model: Maps images to logits ``(b, 1, h, w)``; it normalises by ``std`` itself.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth.
-        epsilon: Radius, in units of the normalised image; of pixel value with ``norm="linf"``.
+        epsilon: Radius, in units of the normalised image, whose values span more than 4; of pixel
+            value with ``norm="linf"``.
         steps: Updates.
         step_size: In the units of ``epsilon``; the study's 2/255 at every radius, or None for one
             that suits the radius, see :func:`palpate.attacks.default_step_size` (all of it, with
-            one step: FGSM).
+            one step).
         norm: ``normalised``: the ball is a cube after division by ``std``, so that each channel
             has a radius of its own in pixels.
         std: Standard deviation of each channel that the model divides by.
@@ -79,7 +84,7 @@ def published_pgd(
         ZeroGradientWarning: If the gradient of an image was zero everywhere at some step.
     """
     check_images(images, masks)
-    check_ball(epsilon, "linf", images)
+    _check_radius(epsilon, norm, images)
     check_schedule(steps, 1, step_size)
     scale = _scale(images, norm, std, equal_channels)
     step = (default_step_size(epsilon, steps, "linf") if step_size is None else step_size) * scale
@@ -146,7 +151,7 @@ def published_noise(
     """
     del model
     check_images(images, masks)
-    check_ball(epsilon, "linf", images)
+    _check_radius(epsilon, norm, images)
     scale = _scale(images, norm, std, equal_channels)
     return _valid(images + epsilon * scale * random_direction(images, "linf", generator), clamp)
 
@@ -162,6 +167,13 @@ def unchanged(
     """No attack: what is left is what storage and new prompts do, the other control it lacks."""
     del model, masks, epsilon, norm
     return images.clone()
+
+
+def _check_radius(epsilon: float, norm: str, images: Images) -> None:
+    if norm != "normalised":
+        check_ball(epsilon, "linf", images)
+    elif not 0 <= epsilon < inf:
+        raise ValueError(f"Expected a finite epsilon >= 0, got {epsilon}.")
 
 
 def _scale(

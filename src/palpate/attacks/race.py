@@ -12,9 +12,11 @@ from palpate.attacks._problem import Problem
 from palpate.attacks._side_by_side import SideBySide
 from palpate.attacks.rules import Rules, Scores
 from palpate.attacks.selection import restrict
+from palpate.attacks.threats import Threat
 from palpate.types import Images, LogitsFn, Loss, Masks
 
 _NEVER = 2**62
+_ANYWHERE = Threat()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def race(
     skipped: Bool[Tensor, "losses b"] | None = None,
     copies: int | None = None,
     until_first: bool = False,
+    threat: Threat = _ANYWHERE,
+    masks: Masks | None = None,
 ) -> list[Run]:
     """Attack with each loss by itself, as many at once as memory allows.
 
@@ -72,6 +76,8 @@ def race(
         copies: Losses at once; None: all. Halved by itself where an accelerator's memory runs out.
         until_first: Leave an image alone as soon as one loss has succeeded on it. Whichever loss
             :func:`fewest_steps` then names is the same, the others may be unfinished.
+        threat: Where and how a perturbation may differ from its image.
+        masks: Whose places the threat model goes by; by default those of the first loss's aims.
 
     Returns:
         One run for each loss, in order.
@@ -83,13 +89,14 @@ def race(
     """
     if skipped is None:
         skipped = torch.zeros(len(losses), len(images), dtype=torch.bool)
+    masks = aims[0] if masks is None else masks
     at_once = copies or len(losses)
     names, runs = list(losses), list[Run]()
     fewest = torch.full((len(images),), _NEVER)
     while len(runs) < len(losses):
         group = slice(len(runs), len(runs) + at_once)
         entrants = {name: losses[name] for name in names[group]}
-        heat = _Heat(model, images, entrants, rules, fewest if until_first else None)
+        heat = _Heat(model, images, entrants, rules, fewest if until_first else None, threat, masks)
         done = _unless_too_much(heat, aims[group], skipped[group])
         if done is None:
             at_once = len(entrants) // 2
@@ -130,6 +137,8 @@ class _Heat:
     losses: Mapping[str, Loss]
     rules: Rules
     fewest: Int[Tensor, " b"] | None  # steps in which an image was done before; None: do not mind
+    threat: Threat
+    masks: Masks
 
     def run(self, aims: Sequence[Masks], skipped: Bool[Tensor, "losses b"]) -> list[Run]:
         count, rules = len(self.images), self.rules
@@ -160,8 +169,10 @@ class _Heat:
                 going &= step < fewest[problem.rows]
             if point < rules.points - 1 and going.any():
                 gradient = slope(problem, view, after=after)
-                record.flat[lanes] |= is_stuck(problem, view, gradient).cpu()
-                here = rules.move(problem.images, here, gradient)
+                masks = self.masks[problem.rows]
+                free = self.threat.project(gradient, masks)
+                record.flat[lanes] |= is_stuck(problem, view, free).cpu()
+                here = rules.move(problem.images, here, gradient, masks, self.threat)
             problem, here = _select(problem, going), here[going.to(here.device)]
             lanes = lanes[going]
         return record.by_loss(list(self.losses), count)

@@ -27,8 +27,9 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from palpate.attacks.threats import Threat
 from palpate.geometry import perturb, project
-from palpate.overlap import Counts, count, dice
+from palpate.overlap import Counts, count
 from palpate.types import Images, Maps, Masks
 
 Criterion: TypeAlias = Literal["miou", "dice"]
@@ -92,7 +93,7 @@ class Rules:
         """How well each prediction agrees with its mask."""
         if self.faithful:
             return _notebook_miou(logits, masks)
-        return _CRITERIA[self.criterion](count(logits > self.threshold, masks)).double()
+        return _CRITERIA[self.criterion](count(logits > self.threshold, masks))
 
     def credit(self, score: Scores) -> Scores:
         """What success is judged by: the score, or by defect 2 twice as much.
@@ -117,8 +118,17 @@ class Rules:
         """More is better for the attacker."""
         return credit if self.targeted else -credit
 
-    def move(self, images: Images, here: Images, gradient: Images) -> Images:
-        """One step up; in the notebooks without a ball, which so many steps do not leave."""
+    def move(
+        self, images: Images, here: Images, gradient: Images, masks: Masks, threat: Threat
+    ) -> Images:
+        """One step up; in the notebooks without a ball, which so many steps do not leave.
+
+        ``masks`` are those whose places a threat model goes by.
+        """
+        if not threat.is_bare:
+            length, epsilon = self.step_size, self.epsilon
+            delta = here - images + threat.step(gradient, masks, length, "linf")
+            return threat.settle(images, delta, masks, epsilon, "linf")
         moved = here + self.step_size * gradient.sign()
         if self.faithful and (self.points - 1) * self.step_size <= self.epsilon:
             return moved.clamp(0.0, 1.0)
@@ -195,4 +205,11 @@ def _miou(counts: Counts) -> Scores:
     return mean
 
 
-_CRITERIA: dict[str, Callable[[Counts], Tensor]] = {"miou": _miou, "dice": dice}
+def _dice(counts: Counts) -> Scores:
+    """DSC, whose single precision would miss a threshold that it meets exactly."""
+    twice = 2 * counts.tp.double()
+    whole = twice + counts.fp + counts.fn
+    return torch.where(whole > 0, twice / whole.clamp_min(1), 1.0)
+
+
+_CRITERIA: dict[str, Callable[[Counts], Scores]] = {"miou": _miou, "dice": _dice}

@@ -61,8 +61,8 @@ def sea(
     spherical one, and lets plain cross-entropy drive the schedule of all; here each weighted
     cross-entropy goes by the plain one, and the other losses by themselves.
 
-    A run of N steps costs N + 4 forward and N backward passes, and there are as many runs as
-    losses.
+    A run of N steps costs N + 4 forward and N backward passes (N + 2 and N where N is 3 or less,
+    for then the first two phases have no step), and there are as many runs as losses.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, see :func:`palpate.attacks.pgd`.
@@ -100,7 +100,7 @@ def sea(
     steps = PRESETS[preset] if steps is None else steps
     check_schedule(steps, 1, None)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
     if not losses:
         raise ValueError("Expected at least one loss, got none.")
 

@@ -14,7 +14,7 @@ from palpate.attacks._draws import one_per_image
 from palpate.attacks._problem import Problem
 from palpate.attacks._queries import NoQueriesLeftError, Walk, pursue
 from palpate.attacks.losses import margin
-from palpate.geometry import perturb, project
+from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 Basis: TypeAlias = Literal["dct", "pixel"]
@@ -34,6 +34,7 @@ def simba(
     norm: Norm = "linf",
     loss: Loss = margin,
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: Literal["dice", "loss"] = "dice",
@@ -62,6 +63,10 @@ def simba(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         loss: What decides between equal Dice scores, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`. A vector is brought
+            within it and made as long as it was; of what is left of it on the 8-bit lattice,
+            the largest values move.
         generator: See :func:`palpate.attacks.square`.
         threshold: See :func:`palpate.attacks.square`.
         keep: See :func:`palpate.attacks.square`.
@@ -82,17 +87,24 @@ def simba(
         reach = epsilon if norm == "l2" else epsilon * sqrt(images[0].numel())
         step_size = reach / sqrt(queries / 2)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
+    threat = threat_model(within)
+    threat.check(images, epsilon, norm)
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     walks = [
         _walk(
             image[None],
-            _vectors(image[None], basis, frequencies, random),
-            step_size=step_size,
+            mask[None],
+            _steps(
+                _vectors(image[None], basis, frequencies, random), mask[None], step_size, threat
+            ),
+            threat,
             epsilon=epsilon,
             norm=norm,
             early_stop=early_stop,
         )
-        for image, random in zip(images, one_per_image(generator, len(images)), strict=True)
+        for image, mask, random in zip(
+            images, masks, one_per_image(generator, len(images)), strict=True
+        )
     ]
     found = pursue(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
     return torch.cat(found)
@@ -107,9 +119,10 @@ def cosine(length: int, frequency: int) -> Float[Tensor, " n"]:
 
 def _walk(
     image: Images,
-    vectors: Iterator[Images],
+    mask: Masks,
+    steps: Iterator[Images],
+    threat: Threat,
     *,
-    step_size: float,
     epsilon: float,
     norm: Norm,
     early_stop: bool,
@@ -117,16 +130,30 @@ def _walk(
     point = image.clone()
     (best,) = yield point
     with suppress(NoQueriesLeftError):
-        for vector in vectors:
-            for step in (step_size * vector, -step_size * vector):
+        for forwards in steps:
+            for step in (forwards, -forwards):
                 if early_stop and best.is_worst:
                     return point
-                candidate = perturb(image, project(point - image + step, epsilon, norm))
+                candidate = threat.settle(image, point - image + step, mask, epsilon, norm)
                 (answer,) = yield candidate
                 if answer > best:
                     point, best = candidate, answer
                     break
     return point
+
+
+def _steps(
+    vectors: Iterator[Images], mask: Masks, step_size: float, threat: Threat
+) -> Iterator[Images]:
+    """The vectors at their length; those of which the threat model leaves nothing are passed."""
+    for vector in vectors:
+        if threat.is_bare:
+            yield step_size * vector
+            continue
+        step = threat.step(vector, mask, step_size, "l2")
+        # A constant image is made of the vectors: if something is left of it, then of one of them.
+        if (step != 0).any() or not (threat.project(torch.ones_like(vector), mask) != 0).any():
+            yield step
 
 
 def _vectors(

@@ -6,14 +6,15 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Generator
 
-from palpate.attacks._ascent import is_flat, warn_if_flat
+from palpate.attacks._ascent import climb, is_flat, warn_if_flat
 from palpate.attacks._checks import check_ball, check_images, check_schedule, check_search
 from palpate.attacks._draws import one_per_image
 from palpate.attacks._problem import Problem
 from palpate.attacks._queries import Answer, NoQueriesLeftError, Walk, pursue
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.pgd import default_step_size
-from palpate.geometry import norms, perturb, project, steepest
+from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
+from palpate.geometry import norms
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 Directions: TypeAlias = Literal["signs", "gaussian"]
@@ -37,6 +38,7 @@ def spsa(
     norm: Norm = "linf",
     loss: Loss = bce_dice,
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: Literal["dice", "loss"] = "dice",
@@ -74,6 +76,9 @@ def spsa(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         loss: Quantity to maximise, one value per image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`. The queries of an estimate keep
+            to its places and patterns, and may lie between the points of the 8-bit lattice.
         generator: See :func:`palpate.attacks.square`.
         threshold: See :func:`palpate.attacks.square`.
         keep: Which iterate an image gets back: that of the lowest Dice score with ``masks``
@@ -97,10 +102,14 @@ def spsa(
     if step_size is None:
         step_size = default_step_size(epsilon, max(1, queries // (samples + 1)), norm)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
+    threat = threat_model(within)
+    threat.check(images, epsilon, norm)
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     walks = [
         _walk(
             image[None],
+            mask[None],
+            threat,
             queries=queries,
             samples=samples,
             directions=directions,
@@ -112,7 +121,9 @@ def spsa(
             early_stop=early_stop,
             random=random,
         )
-        for image, random in zip(images, one_per_image(generator, len(images)), strict=True)
+        for image, mask, random in zip(
+            images, masks, one_per_image(generator, len(images)), strict=True
+        )
     ]
     ends = pursue(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
     found, flat = zip(*ends, strict=True)
@@ -122,6 +133,8 @@ def spsa(
 
 def _walk(
     image: Images,
+    mask: Masks,
+    threat: Threat,
     *,
     queries: int,
     samples: int,
@@ -144,11 +157,15 @@ def _walk(
             # direction stays, so that the budget is used up to the last query.
             pairs = min(samples, queries - 1) // 2
             if pairs > 0:
-                estimate = yield from _estimate(point, pairs, directions, probe, random)
+                estimate = yield from _estimate(
+                    point, mask, threat, pairs, directions, probe, random
+                )
                 was_flat |= bool(is_flat(estimate))
                 carried = momentum * carried + estimate / norms(estimate, "l2").clamp_min(1e-30)
-            delta = point - image + step_size * steepest(carried, norm)
-            point = perturb(image, project(delta, epsilon, norm))
+            point = climb(
+                image, point, carried, mask,
+                step_size=step_size, epsilon=epsilon, norm=norm, threat=threat,
+            )  # fmt: skip
             (answer,) = yield point
             queries -= 2 * max(pairs, 0) + 1
             if best is None or answer > best:
@@ -157,7 +174,13 @@ def _walk(
 
 
 def _estimate(
-    point: Images, pairs: int, directions: Directions, probe: float, random: Generator
+    point: Images,
+    mask: Masks,
+    threat: Threat,
+    pairs: int,
+    directions: Directions,
+    probe: float,
+    random: Generator,
 ) -> Walk[Images]:
     """The gradient at a point, up to a positive factor."""
     estimate = torch.zeros_like(point)
@@ -166,7 +189,8 @@ def _estimate(
         shape = (some, *point.shape[1:])
         drawn = torch.randn(shape, generator=random).to(point)
         offsets = drawn if directions == "gaussian" else torch.where(drawn < 0, -1.0, 1.0)
-        offsets = offsets.to(point)
+        # What pixels do that may not change would be noise in the estimate.
+        offsets = threat.project(offsets.to(point), mask.expand(some, -1, -1, -1))
         around = torch.cat([point + probe * offsets, point - probe * offsets]).clamp(0.0, 1.0)
         answers = yield around
         harms = torch.tensor([answer.harm for answer in answers], dtype=torch.float64)

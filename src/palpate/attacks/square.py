@@ -16,7 +16,8 @@ from palpate.attacks._draws import one_per_image, whole_number
 from palpate.attacks._problem import Problem
 from palpate.attacks._queries import NoQueriesLeftError, Walk, pursue
 from palpate.attacks.losses import margin
-from palpate.geometry import perturb, project, random_direction
+from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
+from palpate.geometry import random_direction
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 KeepPoint: TypeAlias = Literal["dice", "loss"]
@@ -37,6 +38,7 @@ def square(
     norm: Norm = "linf",
     loss: Loss = margin,
     targeted: bool = False,
+    within: Within = ANYWHERE,
     generator: Randomness = None,
     threshold: float = 0.0,
     keep: KeepPoint = "dice",
@@ -66,6 +68,9 @@ def square(
         norm: Norm of the ball. Colour channels and pixels count as one vector per image.
         loss: What decides between equal Dice scores, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`. What is painted is brought
+            within it and made as long as it may be; a square beyond it is a query for nothing.
         generator: On the CPU; one for the batch, or one per image, and then an image gets the
             same random numbers whatever batch it is in. ``None`` uses torch's global one.
         threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
@@ -87,19 +92,25 @@ def square(
     check_search(queries, 1, keep, early_stop)
     if not 0 < share <= 1:
         raise ValueError(f"Expected a share of the image in (0, 1], got {share}.")
+    threat = threat_model(within)
+    threat.check(images, epsilon, norm)
     problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
     painter = _PAINTERS[norm]
     walks = [
         _walk(
             image[None],
+            mask[None],
             painter,
+            threat,
             epsilon=epsilon,
             norm=norm,
             sizes=lambda query: share_at((query - 1) / queries, share),
             early_stop=early_stop,
             random=random,
         )
-        for image, random in zip(images, one_per_image(generator, len(images)), strict=True)
+        for image, mask, random in zip(
+            images, masks, one_per_image(generator, len(images)), strict=True
+        )
     ]
     found = pursue(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
     return torch.cat(found)
@@ -124,7 +135,9 @@ class _Painter:
 
 def _walk(
     image: Images,
+    mask: Masks,
     painter: _Painter,
+    threat: Threat,
     *,
     epsilon: float,
     norm: Norm,
@@ -132,15 +145,18 @@ def _walk(
     early_stop: bool,
     random: Generator,
 ) -> Walk[Images]:
+    def brought_within(delta: Images) -> Images:
+        return threat.settle(image, threat.whole(delta, mask, epsilon, norm), mask, epsilon, norm)
+
     delta = painter.start(image, epsilon, random)
-    point = perturb(image, project(delta, epsilon, norm))
+    point = brought_within(delta)
     (best,) = yield point
     with suppress(NoQueriesLeftError):
         for query in count(1):
             if early_stop and best.is_worst:
                 break
             changed = painter.repaint(image, delta, sizes(query), epsilon, random)
-            candidate = perturb(image, project(changed, epsilon, norm))
+            candidate = brought_within(changed)
             (answer,) = yield candidate
             if answer > best:
                 delta, point, best = changed, candidate, answer

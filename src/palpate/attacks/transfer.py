@@ -102,7 +102,7 @@ def transfer(
     check_schedule(steps, 1, step_size)
     _check_options(momentum, diversity, smallest, kernel, scales)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
     step_size = epsilon / steps if step_size is None else step_size
 
     asked, rows = _asked_alike(surrogate, model), torch.arange(len(images))

@@ -120,3 +120,13 @@ class Halves:
 def test_a_model_that_hides_its_tokens_is_refused(model, pixels, mask, source):
     with pytest.raises(ValueError, match=r"shows its tokens.*got Halves"):
         hotflip(View(Halves(model), pixels, mask), source)
+
+
+def test_a_model_without_special_tokens_is_fine(linear):
+    class Plain(WordSum):
+        special_tokens = frozenset()
+
+    view, source = linear
+    plain = Plain(view.model.vectors, view.model.pixels)
+    view = View(plain, view.images, view.masks, loss=margin, threshold=1e6)
+    assert hotflip(view, source, flips=1)

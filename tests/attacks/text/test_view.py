@@ -117,3 +117,32 @@ def test_answers_that_are_no_numbers_are_refused(model, view):
     broken = model.read(["polyp"]) * torch.nan
     with pytest.raises(FloatingPointError, match="NaN"):
         view.harm(broken)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            lambda z, y: bce_dice(z, y).mean(),
+            r"loss of shape \(4,\), one value per image, got \(\)",
+        ),
+        (lambda z, y: bce_dice(z, y).mean().expand(len(z)), "loss of each image by itself"),
+    ],
+    ids=["mean", "spread"],
+)
+def test_a_loss_must_give_each_text_its_own_value(loss, message, model, pixels, mask):
+    with pytest.raises(ValueError, match=message):
+        View(model, pixels, mask, loss=loss).harm(TEXTS)
+
+
+def test_a_loss_is_checked_once(model, pixels, mask):
+    asked = []
+
+    def counted(logits, masks):
+        asked.append(len(logits))
+        return bce_dice(logits, masks)
+
+    view = View(model, pixels, mask, loss=counted)
+    for _ in range(3):
+        view.harm(TEXTS)
+    assert asked == [4] * 4

@@ -91,7 +91,7 @@ def _gains(
     """First-order growth of the loss for every exchange; minus infinity for those not allowed."""
     table = model.token_vectors.detach()
     gains = gradient @ table.T - (gradient * table[tokens]).sum(1, keepdim=True)
-    special = torch.tensor(sorted(model.special_tokens), device=tokens.device)
+    special = torch.tensor(sorted(model.special_tokens), dtype=torch.long, device=tokens.device)
     gains[:, special] = -torch.inf
     gains[torch.isin(tokens, special)] = -torch.inf
     return gains.scatter(1, tokens[:, None], -torch.inf)

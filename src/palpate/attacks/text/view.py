@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from palpate.attacks._checks import check_images
+from palpate.attacks._separate import as_one_per_image, refuse_coupled_loss
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.text.prompted import Prompted
 from palpate.overlap import binarise, count, dice
@@ -78,6 +79,7 @@ class View:
             )
         self.model, self.images, self.masks = model, images, masks
         self.threshold, self.loss, self.portions = threshold, loss, Portions(at_once)
+        self._checked = False
         with torch.inference_mode(False), torch.no_grad():
             self._encoded = model.encode(images.detach().clone())
 
@@ -85,7 +87,7 @@ class View:
         """What each of the candidates does to the image, without gradient.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there is none, or the loss does not give each its own value.
             FloatingPointError: If a logit or a loss is not finite.
         """
         if not len(candidates):
@@ -143,8 +145,14 @@ class View:
         logits = logits.to(self.images.dtype)
         masks = self.masks.expand(len(logits), -1, -1, -1)
         dsc = dice(count(binarise(logits.detach(), self.threshold), masks)).to(logits)
-        loss = self.loss(logits - self.threshold, masks)
+        loss = self._losses(masks, logits)
+        if len(logits) > 1 and not self._checked:
+            refuse_coupled_loss(partial(self._losses, masks.clone()), logits)
+            self._checked = True
         if not loss.isfinite().all():
             # Carrying on would keep the prompt as it is, which looks like robustness.
             raise FloatingPointError(f"Expected finite losses, got {loss.tolist()}.")
         return Harm(dsc, loss)
+
+    def _losses(self, masks: Masks, logits: Logits) -> PerImage:
+        return as_one_per_image(self.loss(logits - self.threshold, masks), len(logits))

@@ -1,5 +1,6 @@
 """A threat model: constraints that hold together, in a ball, on valid images."""
 
+import math
 from dataclasses import dataclass
 
 from palpate.attacks.threats.channels import shared_range
@@ -8,6 +9,7 @@ from palpate.attacks.threats.lattice import GREYS, is_stored, store, whole_step
 from palpate.geometry import norms, perturb, project, random_direction, random_in_ball, steepest
 from palpate.types import Images, Masks, Norm, Randomness
 
+_SLACK = {"linf": 1e-4, "l2": 1e-6}  # of a grey level: 8 / 255 * 255 may fall short of 8
 _ROUNDS = 8  # of fitting a pattern into a cube; see tests/attacks/test_threat_optimum.py
 
 
@@ -45,17 +47,36 @@ class Threat:
                 "longer such a pattern. Store the attacked images and score them again instead."
             )
 
-    def check(self, images: Images, epsilon: float) -> None:
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is asked but the ball and [0, 1]."""
+        return not (self.constraints or self.lattice)
+
+    def least(self, images: Images, norm: Norm) -> float:
+        """The least radius with another image in reach: on the lattice one grey level, else 0.
+
+        Where channels are tied, a grey level in all of them at once.
+        """
+        if not self.lattice:
+            return 0.0
+        channels = images.shape[1] if self._tied and norm == "l2" else 1
+        return math.sqrt(channels) / GREYS
+
+    def check(self, images: Images, epsilon: float, norm: Norm) -> None:
         """Raise ``ValueError`` where the lattice makes no sense of images or epsilon."""
         if self.lattice and not is_stored(images):
             raise ValueError(
                 "Expected images of whole grey levels (k / 255) with the 8-bit lattice, got "
                 "others; round them before they are attacked: (255 * images).round() / 255."
             )
-        if self.lattice and 0 < epsilon < (1 - 1e-4) / GREYS:
+        if self.lattice and 0 < epsilon < self.least(images, norm) * (1 - _SLACK[norm]):
+            channels = round((self.least(images, norm) * GREYS) ** 2)
+            several = channels > 1
+            least = f"sqrt({channels}) / 255" if several else "1 / 255"
             raise ValueError(
-                f"Expected epsilon of 1 / 255 or more with the 8-bit lattice, got {epsilon:.4g}: "
-                "no other stored image is so near."
+                f"Expected epsilon of {least} or more with the 8-bit lattice"
+                f"{' and tied channels in l2' if several else ''}, got {epsilon:.4g}: no other "
+                "stored image is so near."
             )
 
     def project(self, delta: Images, masks: Masks) -> Images:
@@ -81,6 +102,13 @@ class Threat:
         if not self._keeps_clamped:
             direction = self.project(direction, masks)  # the signs of a wave are not a wave
         return direction
+
+    def whole(self, delta: Images, masks: Masks, epsilon: float, norm: Norm) -> Images:
+        """A perturbation that uses the whole radius, turned into one that also keeps to this.
+
+        Projected only, it would be the shorter the fewer pixels are free.
+        """
+        return epsilon * self.direction(delta, masks, norm) if self.constraints else delta
 
     def confine(self, delta: Images, masks: Masks, epsilon: float, norm: Norm) -> Images:
         """A perturbation near ``delta`` that keeps to all constraints and to the ball."""

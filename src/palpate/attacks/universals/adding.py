@@ -54,7 +54,7 @@ def universal(
     check_images(images, masks)
     check_ball(epsilon, norm, images)
     threat = threat_model(within)
-    threat.check(images, epsilon)
+    threat.check(images, epsilon, norm)
     _check_fit(perturbation, images, norm)
     delta = perturbation.fitted_to(*images.shape[2:]).to(images)
     if shuffled:

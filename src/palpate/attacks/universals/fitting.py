@@ -22,7 +22,7 @@ from palpate.geometry import random_in_ball
 from palpate.portions import Portions
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
-from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage
+from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage, ScheduledLoss
 
 Optimizer: TypeAlias = Literal["sign", "adam"]
 Pressed: TypeAlias = tuple[Tensor, Tensor, Sequence[str] | None]  # images, masks, prompts
@@ -75,7 +75,8 @@ def fit_universal(
             its own pace.
         step_size: Length of one step, for Adam about that. By default a tenth of epsilon.
         epochs: Times that each batch is used.
-        loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
+        loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`. A
+            :class:`~palpate.types.ScheduledLoss` runs its schedule once, over all epochs.
         clip: A loss beyond which an image pulls no longer (targeted: below which), so that
             images that are lost already do not decide the direction; None for no such limit.
         targeted: Descend towards the masks, instead of ascending away from them.
@@ -86,16 +87,18 @@ def fit_universal(
         threshold: Logits above it are foreground; the loss takes it for 0.
         seed: Of the start and of the order of the batches.
         state: File to continue from, if it is there, and to write to after every epoch and every
-            twenty seconds. What comes out is the same as without interruption.
+            twenty seconds. What comes out is the same as without interruption. A finished fit
+            goes on where more epochs are asked for; not with a scheduled loss, whose course
+            depends on how many they are.
         made_of: What to keep beside the settings, e.g. the hashes of model and data.
         progress: Told after each batch.
 
     Returns:
-        The perturbation after the last step, on the CPU, in single precision.
+        The perturbation after the last step, on the CPU, in the precision of the images.
 
     Raises:
         ValueError: If an argument is not as described, batches differ in size, or ``state``
-            belongs to a fit with other settings.
+            belongs to a fit with other settings or has gone beyond ``epochs``.
         FloatingPointError: If a loss or a gradient is not finite.
         RuntimeError: If autograd finds no path from the loss to the pixels.
 
@@ -120,15 +123,20 @@ def fit_universal(
         "batches": repr(len(samples)),
         # Not at its usual value: states from before there was a choice have no such name.
         **({"threshold": repr(threshold)} if threshold else {}),
+        # Under another number of epochs every step of a schedule would have been another.
+        **({"epochs": repr(epochs)} if isinstance(loss, ScheduledLoss) else {}),
         **{f"of.{name}": text for name, text in (made_of or {}).items()},
     }
     log = Log(None if state is None else Path(state), settings)
     fitted = log.read() or _start(samples, epsilon, norm, threat, random_start, seed)
+    _refuse_beyond(fitted, epochs, state)
+    total = epochs * len(samples)
     while fitted.epoch < epochs:
         for index in _order(len(samples), seed, fitted.epoch)[fitted.batch :]:
             images, masks, prompts = samples[index]
             _check_batch(images, masks, fitted.delta, epsilon, norm)
-            gradient, losses = ascent.of(images, masks, prompts, fitted.delta)
+            share = fitted.done(len(samples)) / total
+            gradient, losses = ascent.of(images, masks, prompts, fitted, share)
             gradient = threat.project(gradient, masks[:1])
             if optimizer == "adam":
                 step = adam_step(fitted, gradient, step_size, norm)
@@ -139,7 +147,7 @@ def fit_universal(
             fitted.note(delta, gradient, losses, len(samples))
             log.write(fitted)
             note = f"loss {losses.mean().item():.4f}"
-            progress(_STAGE, fitted.done(len(samples)), epochs * len(samples), note)
+            progress(_STAGE, fitted.done(len(samples)), total, note)
     _warn_if_nothing_moved(fitted)
     history = ", ".join(f"{value:.5g}" for value in fitted.history)
     told = settings | {"epochs": repr(fitted.epoch), "loss_per_epoch": history}
@@ -158,23 +166,39 @@ class _Ascent:
     portions: Portions = field(default_factory=Portions)
 
     def of(
-        self, images: Images, masks: Masks, prompts: Sequence[str] | None, delta: Tensor
+        self,
+        images: Images,
+        masks: Masks,
+        prompts: Sequence[str] | None,
+        fitted: Fitted,
+        progress: float,
     ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:
-        """The mean gradient with respect to ``delta``, and the loss of every image."""
+        """The mean gradient with respect to the perturbation, and the loss of every image."""
         model = self.model if prompts is None else partial(self.model, prompts=prompts)
         rows = torch.arange(len(images))
         problem = Problem(model, images, masks, self.loss, self.targeted, rows, self.threshold)
-        each = self.portions.run(partial(self._pulls, problem, delta), range(len(images)))
+        # In the first epoch every batch is looked at for the first time.
+        pulls = partial(
+            self._pulls, problem, fitted.delta, progress=progress, first=fitted.epoch == 0
+        )
+        each = self.portions.run(pulls, range(len(images)))
         gradients, losses = zip(*each, strict=True)
         return torch.stack(gradients).mean(0, keepdim=True), torch.stack(losses)
 
     def _pulls(
-        self, problem: Problem, delta: Tensor, rows: list[int]
+        self, problem: Problem, delta: Tensor, rows: list[int], *, progress: float, first: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Gradient and loss of each of some images."""
         problem = problem.select(torch.isin(problem.rows, torch.tensor(rows)))
         moved = problem.images + delta.to(problem.images)
-        view = look(problem, moved.clamp(0.0, 1.0), differentiable=True, after="of a fit")
+        view = look(
+            problem,
+            moved.clamp(0.0, 1.0),
+            differentiable=True,
+            after="of a fit",
+            progress=progress,
+            first=first,
+        )
         gradient = slope(problem, view, after="of a fit")
         losses = -view.harm.detach() if self.targeted else view.harm.detach()
         # Beyond the limit an image has no say; nor has a pixel that black or white cuts off.
@@ -236,6 +260,15 @@ def _check(
         raise ValueError(
             "Expected a threat model without the 8-bit lattice, got one with it; apply it when "
             "the perturbation is added: universal(..., within='lattice')."
+        )
+
+
+def _refuse_beyond(fitted: Fitted, epochs: int, state: Path | str | None) -> None:
+    if (fitted.epoch, fitted.batch) > (epochs, 0):
+        done = f"{fitted.epoch} epochs" + (f" and {fitted.batch} batches" if fitted.batch else "")
+        raise ValueError(
+            f"Expected a state of at most {epochs} epochs, those asked for, got {done} in {state}; "
+            "ask for as many or more, or choose another state file."
         )
 
 
