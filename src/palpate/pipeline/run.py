@@ -125,24 +125,19 @@ def _evaluate(
     data = splits.attacked
     with measured("evaluate", folder):
         score_baseline(config, data, progress)
-        rows = press(config, model, splits, progress)
+        press(config, model, splits, progress)
         press_texts(config, model, data, progress)
         press_medis(config, model, data, progress)
     if config.evaluate.sanity_samples:
         with measured("sanity", folder):
-            _examine(config, rows, model, data, folder, progress)
+            _examine(config, model, data, folder, progress)
 
 
 def _examine(
-    config: RunConfig,
-    rows: pd.DataFrame,
-    model: PixelModel,
-    data: PromptedDataset,
-    folder: Path,
-    progress: Progress,
+    config: RunConfig, model: PixelModel, data: PromptedDataset, folder: Path, progress: Progress
 ) -> None:
     card = sanity_card(
-        rows,
+        read_rows(folder / "rows"),  # all there are: the card stands under those of before, too
         model,
         data,
         count=config.evaluate.sanity_samples,
@@ -155,8 +150,8 @@ def _examine(
 
 
 def _rows_in(folder: Path) -> pd.DataFrame | None:
-    """Rows of a part of the run that not every run has."""
-    return read_rows(folder) if folder.is_dir() else None
+    """Rows of a part of the run that not every run has, or has only begun."""
+    return read_rows(folder) if any(folder.glob("part-*.parquet")) else None
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
