@@ -137,7 +137,9 @@ def test_more_attacks_are_added_to_the_rows(recipe):
         check for number in range(17) for check in by_rows if check.number == number
     ]
     page = make_report(config.folder)
-    assert "PGD" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "PGD" in text
+    assert "palpate evaluate --run . --attacks noise pgd --epsilon-255 4" in text
 
 
 def test_training_alone_leaves_a_checkpoint(recipe, clipseg):

@@ -17,6 +17,7 @@ from palpate.pipeline.attacking import named_alone
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
+from palpate.pipeline.evaluations import note_evaluation, read_evaluations
 from palpate.pipeline.folder import open_folder, write_json
 from palpate.pipeline.plan import check_plan
 from palpate.pipeline.pressing import press, press_medis, press_texts, score_baseline
@@ -69,9 +70,23 @@ def evaluate_again(
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
 ) -> Path:
-    """Attack the model of a run folder, with the recipe's attacks or others; rows are added."""
+    """Attack the model of a run folder, with the recipe's attacks or others; rows are added.
+
+    Raises:
+        ValueError: If there are no such attacks, or radii are given in another unit than that of
+            the run's protocol.
+        FileNotFoundError: If the folder is no run.
+    """
     config = replace(config_of(folder), out=folder)
     wanted = config.evaluate
+    if epsilon_255 is not None and wanted.protocol == "paper":
+        raise ValueError(
+            f"Expected no radii in steps of an 8-bit image (--epsilon-255) for {folder}, a run "
+            "under the protocol 'paper', whose radii are in units of the normalised image and stay "
+            "those of its recipe. For others make a run of its own: palpate run --config "
+            f"{folder / 'config.yaml'} --evaluate.epsilon-normalised 0.1 --model.checkpoint "
+            f"{folder / 'checkpoint'} --out ELSEWHERE."
+        )
     if attacks is not None:
         added = dict(map(named_alone, attacks))
         chosen = {name: wanted.attacks.get(name, options) for name, options in added.items()}
@@ -83,6 +98,7 @@ def evaluate_again(
     splits = stages.load_splits(other)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
+        note_evaluation(folder, attacks, epsilon_255)
         _evaluate(other, model, splits, folder, progress)
         return folder / "rows"
 
@@ -101,6 +117,7 @@ def make_report(folder: Path) -> Path:
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
         environment=read_environment(folder),
+        evaluations=read_evaluations(folder),
         title=config.name,
     )
 
