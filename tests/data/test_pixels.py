@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.testing import assert_close
 
-from palpate.data.pixels import read_pair
+from palpate.data.pixels import read_pair, read_soft_mask
 
 from .conftest import noise, rectangle, save
 
@@ -206,3 +206,21 @@ def test_masks_drawn_on_transparent_ground_keep_their_outline(tmp_path):
     drawing = Image.new("RGBA", (2, 1), (255, 255, 255, 255))
     drawing.putpixel((0, 0), (255, 255, 255, 0))
     assert read_mask(tmp_path, drawing).flatten().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "soft"),
+    [
+        ("mask.png", 1, 1.0),
+        ("mask.png", 255, 1.0),
+        ("mask.jpg", 1, 1 / 255),
+        ("mask.jpg", 255, 1.0),
+    ],
+)
+def test_a_one_is_foreground_in_a_lossless_file_and_noise_in_a_lossy_one(
+    name, value, soft, tmp_path
+):
+    picture = save(tmp_path / "image.png", noise((16, 16)))
+    mask = Image.fromarray(np.full((16, 16), value, dtype=np.uint8))
+    values = read_soft_mask(picture, save(tmp_path / name, mask))
+    assert_close(values, torch.full((1, 16, 16), soft))

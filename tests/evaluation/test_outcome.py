@@ -67,7 +67,8 @@ def test_images_are_judged_one_by_one():
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.floats(0, 0.99)
+    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40),
+    st.floats(0, 63 / 64, width=32),  # as scores are; 1 / 3 has another neighbour in double
 )
 def test_a_mode_is_named_exactly_where_the_score_is_lost(pairs, tau):
     prediction, mask = (torch.tensor(v).view(1, 1, 1, -1) for v in zip(*pairs, strict=True))

@@ -204,3 +204,23 @@ def test_names_say_what_was_switched():
 def test_choices_that_do_not_exist(changes, message, without_shape_checks):
     with pytest.raises(ValueError, match=message):
         SOUND.switched(**changes)
+
+
+class Silent(BlobFinder):
+    """Finds nothing anywhere."""
+
+    def forward(self, images, prompts):
+        return super().forward(images, prompts) * 0 - 1
+
+
+def test_an_empty_mask_with_the_noise_of_its_file_is_no_contradiction():
+    """By that truth something is there, and a model that finds nothing misses it."""
+    (sample,) = blobs(1)
+    data = Grey([replace(sample, mask=torch.zeros_like(sample.mask))])
+    data.soft_mask = lambda _: torch.full(sample.mask.shape, 3 / 255)
+    rows = evaluate(Silent(), data, {}, protocol=SOUND.switched(truth="soft"))
+    assert rows["dsc"].tolist() == [0.0]
+    assert rows["failure"].tolist() == ["vanished"]
+    assert rows["mask_area"].tolist() == [0.0]
+    empty = evaluate(Silent(), list(data), {})
+    assert (empty["dsc"].item(), empty["failure"].item()) == (1.0, "none")

@@ -130,3 +130,12 @@ def test_of_parts_that_differ_the_graver_declaration_holds():
     assert declared(parts, "is_differentiable", prevailing=False) is False
     parts[1].is_random = False
     assert ask(parts) is False
+
+
+def test_too_little_memory_is_no_missing_gradient(monkeypatch):
+    def exhausted(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("palpate.evaluation.sanity.declared.count_without", exhausted)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        card_from_model(BlobFinder(), blobs(1), epsilon=32 / 255, steps=1)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from palpate.evaluation.sanity import card_from_model, card_from_rows, sanity_card
+from palpate.evaluation.sanity.rivals import is_white
 
 from .blobs import BlobFinder, blobs
 from .test_sanity_rows import EPSILONS, SOUND, as_frame, row
@@ -150,6 +151,11 @@ def test_a_rival_that_counts_passes_of_its_surrogate_is_not_taken_for_white_box(
 
 def test_without_a_white_box_attack_at_the_same_epsilon_nothing_is_compared():
     assert statuses(table("square", 20, epsilon=EPSILONS[2]))[7] == "not_run"
+
+
+def test_a_name_that_only_begins_like_a_rival_is_none():
+    assert not {7, 8} & set(statuses(table("nesterov", 20, backwards=40.0)))
+    assert is_white(table("nesterov", 20, backwards=40.0)).sum() == 2 * len(KEYS)
 
 
 def test_without_rivals_the_rows_say_nothing_of_them():

@@ -1,3 +1,5 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from palpate.evaluation import RowStore, merge_rows, read_fingerprint, read_rows
+from palpate.evaluation import RowStore, merge_rows, read_fingerprint, read_rows, store
 
 from .sample_row import ROW
 
@@ -85,7 +87,8 @@ def test_an_error_while_writing_leaves_neither_half_a_file_nor_lost_rows(tmp_pat
         patch.setattr(pq, "write_table", lambda _, path: path.write_bytes(b"PAR1 half") and 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.flush()
-    assert [path.name for path in tmp_path.iterdir()] == ["protocol.json"]
+    left = [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    assert left == ["protocol.json"]
     store.flush()
     assert len(read_rows(tmp_path)) == 6
 
@@ -203,3 +206,30 @@ def test_stores_of_different_protocols_do_not_merge(name, tmp_path):
 def test_merging_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one folder"):
         merge_rows([])
+
+
+def test_two_that_claim_a_folder_at_once_both_leave_what_they_add(tmp_path, monkeypatch):
+    """Each reads what is there before the other has written."""
+    reading = store.read_fingerprint
+
+    def slowly(folder):
+        found = reading(folder)
+        time.sleep(0.1)
+        return found
+
+    fill(tmp_path, [])
+    monkeypatch.setattr(store, "read_fingerprint", slowly)
+    names = [f"attack.{number}" for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: store._claim(tmp_path, {**MADE_OF, name: name}), names))
+    assert set(names) <= reading(tmp_path).keys()
+
+
+def test_rows_of_another_version_are_gone_on_with_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "release", lambda: "0.1")
+    fill(tmp_path, ROWS[:2])
+    fill(tmp_path, ROWS[:3])  # the same version says nothing
+    monkeypatch.setattr(store, "release", lambda: "0.2")
+    with pytest.warns(UserWarning, match=r"rows of palpate 0\.1, and those of palpate 0\.2"):
+        fill(tmp_path, ROWS)
+    assert len(read_rows(tmp_path)) == len(ROWS)

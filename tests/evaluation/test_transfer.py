@@ -113,6 +113,15 @@ def test_leaves_models_as_they_were(models):
     assert all(p.requires_grad and p.grad is None for m in models.values() for p in m.parameters())
 
 
+def test_success_counts_the_images_that_were_found_before(models):
+    """As in the main table: what was lost before is no attack's success, and no failure of it."""
+    rows = evaluate(models["alpha"], blobs(4), {})
+    tau = rows["dsc"].sort_values().iloc[1]  # two of four are lost
+    table = matrix({"alpha": models["alpha"]}, tau=tau)
+    assert table["n_eligible"].item() == 2
+    assert table["success"].item() == 1.0
+
+
 def test_refuses_no_models():
     with pytest.raises(ValueError, match="at least one model"):
         transfer_matrix({}, blobs(2))

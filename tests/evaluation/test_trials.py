@@ -101,3 +101,15 @@ def test_slight_excess_is_seen(excess):
     check(moved(0, LINF.epsilon), IMAGES, LINF, KEYS)
     with pytest.raises(ValueError, match="more than epsilon"):
         check(moved(0, LINF.epsilon * (1 + excess)), IMAGES, LINF, KEYS)
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "said"),
+    [
+        ("linf", 8 / 255, "press linf 8/255"),
+        ("l2", 0.5, "press l2 0.5"),
+        ("normalised", 0.03, "press normalised 0.03"),
+    ],
+)
+def test_only_radii_in_linf_are_told_in_steps_of_an_8_bit_image(norm, epsilon, said):
+    assert str(Trial("press", noise, norm, epsilon)) == said

@@ -4,9 +4,12 @@ import pytest
 
 from palpate.cli import main
 from palpate.evaluation import read_rows
+from palpate.pipeline import attacks
 from palpate.pipeline.config import config_from
 from palpate.pipeline.run import run
+from palpate.progress import silent
 
+from .finished import few_rows
 from .test_families import values
 
 # What is pressed here need not be good at anything.
@@ -129,3 +132,16 @@ def test_all_are_listed(capsys, monkeypatch):
     assert "Goodfellow et al., 2015" in printed
     assert "text-hotflip" in printed
     assert ":func:" not in printed
+
+
+def test_success_on_the_terminal_counts_the_images_that_were_found_before(monkeypatch):
+    rows = few_rows()
+    lost = rows["key"].isin(sorted(rows["key"].unique())[:3])
+    rows["dsc_clean"] = rows["dsc_clean"].mask(lost, 0.2)
+    rows["success"] = ~lost & (rows["attack"] == "pgd")
+    monkeypatch.setattr(attacks, "evaluate", lambda *_, **__: rows)
+    monkeypatch.setattr(attacks, "load_model", lambda *_: None)
+    monkeypatch.setattr(attacks, "load_data", lambda *_, **__: [])
+    table = attacks._pressed("pgd", lambda: None, 8 / 255, 6, silent)
+    told = {column.header: list(column.cells) for column in table.columns}
+    assert dict(zip(told["attack"], told["success"], strict=True))["pgd"] == "100 %"

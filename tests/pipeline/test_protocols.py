@@ -89,6 +89,7 @@ def test_a_run_under_the_paper_protocol(values, tmp_path):
     page = run(config_from(values | {"evaluate": evaluate, "out": str(tmp_path / "run")}))
     rows = read_rows(tmp_path / "run" / "rows")
     assert set(rows["protocol"]) == {"paper, seeding=sample"}
+    assert set(read_rows(tmp_path / "run" / "baseline")["protocol"]) == {"paper, seeding=sample"}
     attacked = rows[rows["attack"] != "clean"]
     assert set(attacked["norm"]) == {"normalised"}
     assert set(attacked["epsilon"]) == {0.03, 0.5}

@@ -7,6 +7,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from palpate.evaluation import read_rows
+from palpate.evaluation.sanity import card_from_rows, load_card
 from palpate.models import load_model
 from palpate.pipeline.config import read_config
 from palpate.pipeline.run import evaluate_again, make_report, run, train_only
@@ -131,8 +132,14 @@ def test_more_attacks_are_added_to_the_rows(recipe):
     evaluate_again(config.folder, ("noise", "pgd"), (4.0,))
     rows = read_rows(config.folder / "rows")
     assert rows.groupby(["attack", "epsilon"]).size().tolist() == [5, 5, 5, 5]
+    by_rows = card_from_rows(rows)  # of all there are, and not of the last ones alone
+    assert [check for check in load_card(config.folder / "sanity.json") if check in by_rows] == [
+        check for number in range(17) for check in by_rows if check.number == number
+    ]
     page = make_report(config.folder)
-    assert "PGD" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "PGD" in text
+    assert "palpate evaluate --run . --attacks noise pgd --epsilon-255 4" in text
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,22 @@ def test_what_each_cannot_be(each, message, sweep):
         read_sweep(sweep(each))
 
 
+@pytest.mark.parametrize(
+    "each",
+    [
+        {"seed": [0, 1], "evaluate.protocol": ["sound", "paper"]},
+        {"model.width": [4, 8], "evaluate.switches": [{}, {"storage": "png"}]},
+        {"evaluate.tau": [0.5, 0.2], "evaluate.switches": [{}, {"storage": "png"}]},
+        [{"label": "a"}, {"label": "b", "evaluate.protocol": "paper", "evaluate.split": "val"}],
+    ],
+)
+def test_protocols_do_not_vary_together_with_anything_else(each, sweep):
+    if isinstance(each, list):
+        each = [{"seed": 0, **entry} for entry in each]
+    with pytest.raises(ValueError, match=r"vary the protocol .* or something else, got both \("):
+        read_sweep(sweep(each))
+
+
 def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
     sweep, tmp_path, capsys
 ):

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from palpate.pipeline import watch
@@ -55,6 +56,16 @@ def test_notes_are_set_off_and_kept_as_they_are(monkeypatch):
     calls = [("attacks", n, 2, "images [0, 1] [b]") for n in (1, 2)]
     said = lines(monkeypatch, calls, 10.0)
     assert said == ["attacks: 1/2, images [0, 1] [b]", "attacks: 2/2, images [0, 1] [b]"]
+
+
+@pytest.mark.parametrize("note", ["scan [left].png", "scan [/a].png", "[red]scan.png"])
+def test_a_terminal_shows_notes_as_they_are(note, monkeypatch):
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, color_system=None, width=120)
+    monkeypatch.setattr(watch, "Console", lambda **_: terminal)
+    with watch.watching() as tell:
+        tell("attacks", 3, 6, note)
+    assert note in out.getvalue()
 
 
 def test_a_terminal_gets_a_bar_per_stage(monkeypatch):

@@ -2,6 +2,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from PIL import Image
@@ -98,6 +99,41 @@ def test_legend_of_the_page_tells_shapes_apart(made):
 def test_focus_is_the_strongest_attack_at_the_radius_that_halves(all_rows):
     focus = choose_focus(scores(checked(all_rows)))
     assert focus == Focus("pgd", "linf", 4 / 255)
+
+
+def pressed(rows, attack, step, dsc):
+    """The rows of PGD at one radius, as those of another attack or radius."""
+    some = rows[(rows["attack"] == "pgd") & (rows["epsilon"] == rows["epsilon"].max())]
+    return some.assign(attack=attack, epsilon=step / 255, dsc=dsc)
+
+
+def focus_of(*parts):
+    return choose_focus(scores(checked(pd.concat(parts, ignore_index=True))))
+
+
+def test_an_attack_that_meets_no_other_is_not_the_strongest(kvasir):
+    clean = kvasir[kvasir["attack"] == "clean"]
+    both = [pressed(kvasir, "pgd", 2, 0.3), pressed(kvasir, "sea", 2, 0.31)]
+    weak = pressed(kvasir, "simba", 0.5, 0.86)
+    assert focus_of(clean, *both, weak) == Focus("pgd", "linf", 2 / 255)
+    assert focus_of(clean, both[1], weak) == Focus("sea", "linf", 2 / 255)  # none meets another
+
+
+def test_second_of_many_is_stronger_than_last_of_two(kvasir):
+    clean = kvasir[kvasir["attack"] == "clean"]
+    many = [pressed(kvasir, f"a{i}", 8, 0.2 + 0.02 * i) for i in range(5)]
+    two = [pressed(kvasir, "a0", 4, 0.5), pressed(kvasir, "weak", 4, 0.6)]
+    least = [pressed(kvasir, "a0", 2, 0.7), pressed(kvasir, "a2", 2, 0.6)]
+    shown = focus_of(clean, *many[2:], *two, *least)
+    assert shown.attack == "a2"
+
+
+def test_focus_is_no_condition_that_was_cut_short(kvasir):
+    clean = kvasir[kvasir["attack"] == "clean"]
+    cut = pressed(kvasir, "sea", 8, 0.05).iloc[:1]
+    whole = [pressed(kvasir, "pgd", step, 0.3) for step in (4, 8)]
+    assert focus_of(clean, *whole, cut) == Focus("pgd", "linf", 4 / 255)
+    assert focus_of(clean, cut) == Focus("sea", "linf", 8 / 255)
 
 
 def test_focus_of_noise_alone_is_noise_and_of_nothing_is_none(kvasir):

@@ -222,6 +222,26 @@ def test_what_is_more_than_chance_is_said_in_plain_words(make, kvasir, quick, tm
     assert "comparisons of PGD with the clean images and with noise stand" in text
 
 
+@pytest.mark.parametrize(
+    ("attacks", "said"),
+    [
+        (("pgd",), "comparisons of PGD with the clean images stand"),
+        (("noise",), "comparisons of Random noise with the clean images stand"),
+    ],
+)
+def test_chance_is_told_of_what_was_compared(attacks, said, make, quick, tmp_path):
+    rows = make({"kvasir": (("polyp",), 20, 0.9)}, attacks=attacks, steps=(4, 8))
+    text = Reader(report(rows, tmp_path).read_text(encoding="utf-8")).text
+    assert said in text
+
+
+def test_n_of_the_headline_is_that_of_its_interval(kvasir, quick, tmp_path):
+    fgsm = (kvasir["attack"] == "fgsm") & (kvasir["epsilon"] > 0.03)
+    cut = kvasir[~fgsm | (kvasir["key"] == kvasir["key"].iloc[0])]
+    text = Reader(report(cut, tmp_path).read_text(encoding="utf-8")).text
+    assert re.search(r"PGD takes DSC from \S+ to \S+ on kvasir \(n = 20, 95", text)
+
+
 def test_samples_images_and_groups_are_told_apart(make, quick, tmp_path):
     rows = make({"camus": (("left ventricle", "myocardium"), 6, 0.9)}, steps=(8,))
     text = Reader(report(rows, tmp_path).read_text(encoding="utf-8")).text

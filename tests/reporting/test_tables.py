@@ -11,8 +11,9 @@ import pytest
 from palpate.evaluation import sanity
 from palpate.evaluation.comparison import holm
 from palpate.evaluation.statistics import bootstrap_interval
+from palpate.reporting.gains import gains
 from palpate.reporting.reading import checked
-from palpate.reporting.summary import summarise
+from palpate.reporting.summary import curve_area, summarise
 from palpate.reporting.tables import tally, write_tables
 from palpate.reporting.tail import lower_tail
 from palpate.reporting.typeset import escape_latex, escape_markdown
@@ -213,10 +214,40 @@ def test_prompt_levels_are_told_apart(kvasir, tmp_path):
 HOSTILE = r"a_b & 50% \input{x} $y$ #1 ~^ <b> [z] {"
 
 
+def test_area_counts_every_image_whatever_its_attacked_rows_say_of_the_clean_one(kvasir):
+    """A protocol that draws prompts anew may score the clean image otherwise in another call."""
+    whole = curve_area(checked(kvasir))
+    last = kvasir["epsilon"] == kvasir["epsilon"].max()
+    kvasir.loc[last, "dsc_clean"] -= 1e-3
+    pd.testing.assert_frame_equal(curve_area(checked(kvasir)), whole)
+
+
+def test_without_an_area_there_is_no_table_of_it(kvasir, tmp_path):
+    """Each radius was tried on other images: no curve is known of any."""
+    attacked = kvasir["attack"] != "clean"
+    first = kvasir["key"].isin(sorted(kvasir["key"].unique())[:10])
+    apart = kvasir[~attacked | (first == (kvasir["epsilon"] > 5 / 255))]
+    assert "curve-area" not in write(apart, tmp_path)
+
+
+def test_a_gain_is_told_under_one_protocol_only(kvasir):
+    rows, other = checked(kvasir), checked(kvasir.assign(protocol="paper"))
+    with pytest.raises(ValueError, match=r"protocol of the rows \(sound\), got one under paper"):
+        gains(rows, other)
+
+
 def test_latex_escapes_every_special():
     escaped = escape_latex(HOSTILE)
     bare = re.sub(r"\\text[a-z]+\{\}|\\[&%$#_{}]|\{\[\}", "", escaped)
     assert not set(bare) & set("\\&%$#_{}~^<>[")
+
+
+def test_latex_gets_nothing_that_it_has_no_letter_for():
+    """pdfLaTeX stops at a Cyrillic letter; T1 has no omega and OT1 no thorn."""
+    escaped = escape_latex("p\u043elyp, größe, Łódź, naïve, ω, þ, 胃, \u200b, \x07")
+    assert escaped.isascii()
+    assert escaped.startswith(r"p\texttt{U+043E}lyp, gr{\"o}{\ss}e, {\L}{\'o}d{\'z}, na{\"i}ve")
+    assert escaped.endswith(r"\texttt{U+80C3}, \texttt{U+200B}, \texttt{U+0007}")
 
 
 def test_markdown_cells_cannot_break_the_table_or_link():

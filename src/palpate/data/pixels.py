@@ -76,8 +76,9 @@ def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Te
         check_shapes(picture, drawing, turns)
         with naming(mask):
             values, top = _gray(drawing)
+            is_lossy = drawing.format in LOSSY
         width, height = turned(picture, turns[0]).size if size is None else (size, size)
-    full = 1 if values.max() <= 1 else top
+    full = top if is_lossy or values.max() > 1 else 1  # in a lossy file a 1 is noise
     grey = Image.fromarray((values / full).astype(np.float32))
     grey = turned(grey, turns[1]).resize((width, height), Image.Resampling.NEAREST)
     return torch.from_numpy(np.asarray(grey).copy()).unsqueeze(0)

@@ -24,6 +24,7 @@ class Answer:
     nsd: float
     area: float  # in pixels
     loss: float
+    truth_area: float  # in pixels, of the truth that DSC went by
 
 
 def answer(
@@ -62,6 +63,7 @@ def answer(
             *boundary.boundary_scores(predictions, masks, tolerance),
             counts.area,
             bce(logits, masks),
+            (masks if truth is None else truth).flatten(1).sum(1),
         )
         numbers = torch.stack([column.double().cpu() for column in columns], dim=1).tolist()
     return [Answer(p, *values) for p, values in zip(predictions.cpu(), numbers, strict=True)]

@@ -210,7 +210,8 @@ class Bench:
         area = torch.tensor([int(a.area) for a in answers])
         mask_area = batch.masks.flatten(1).sum(1).cpu()
         succeeded = outcome.success(before, after, self.tau).tolist()
-        failures = outcome.failure_mode(after, area, mask_area, self.tau)
+        truth_area = torch.tensor([a.truth_area for a in answers])
+        failures = outcome.failure_mode(after, area, truth_area, self.tau)
         lengths = _distortions(images, batch.images)
         height, width = images.shape[2:]
         pixels = height * width

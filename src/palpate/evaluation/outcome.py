@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from palpate.types import PerImage
@@ -29,7 +29,10 @@ def success(dice_clean: PerImage, dice: PerImage, tau: float = 0.5) -> Bool[Tens
 
 
 def failure_mode(
-    dice: PerImage, area: Int64[Tensor, " b"], mask_area: Int64[Tensor, " b"], tau: float = 0.5
+    dice: PerImage,
+    area: Int64[Tensor, " b"],
+    mask_area: Int64[Tensor, " b"] | Float[Tensor, " b"],
+    tau: float = 0.5,
 ) -> list[FailureMode]:
     """In what way each segmentation failed; every image has exactly one mode.
 
@@ -42,7 +45,8 @@ def failure_mode(
     Args:
         dice: DSC of the prediction, in [0, 1].
         area: Pixels predicted as foreground.
-        mask_area: Pixels that are foreground in truth.
+        mask_area: Pixels that are foreground in the truth that the DSC goes by; where that has
+            grey values, their sum.
         tau: DSC up to which a segmentation counts as failed.
 
     >>> failure_mode(torch.tensor([0.0, 0.0]), torch.tensor([0, 7]), torch.tensor([9, 0]))

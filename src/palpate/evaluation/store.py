@@ -17,7 +17,9 @@ from uuid import uuid4
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
+from palpate.data.release import release
 from palpate.evaluation.atomic import replacing
 from palpate.evaluation.fingerprint import Fingerprint, describe_differences, differences
 from palpate.evaluation.rows import (
@@ -31,6 +33,7 @@ from palpate.evaluation.rows import (
 )
 
 PROTOCOL_FILE = "protocol.json"
+_MADE_OF, _RELEASE = b"palpate", b"palpate.release"  # of a part, in its metadata
 
 
 class DamagedPartError(ValueError):
@@ -48,7 +51,8 @@ class RowStore:
         flush_rows: Rows held in memory before they are written.
         flush_seconds: Seconds after which rows are written however few they are.
 
-    A part that cannot be read is renamed with a warning, and its rows count as missing.
+    A part that cannot be read is renamed with a warning, and its rows count as missing. Rows of
+    another version of palpate are gone on with, with a warning.
 
     Raises:
         ValueError: If the folder holds rows with another fingerprint, or of another format.
@@ -68,6 +72,7 @@ class RowStore:
         _make_writable(self.folder)
         self.fingerprint = _claim(self.folder, fingerprint)
         _set_damaged_parts_aside(self.folder)
+        _warn_of_other_releases(self.folder)
         self._held: list[Row] = []
         self._done = {i for table in _tables(self.folder) for i in identities(table)}
         self._flushed_at = time.monotonic()
@@ -173,6 +178,12 @@ def _make_writable(folder: Path) -> None:
 
 def _claim(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
     """Write the fingerprint, or check it against the one that is there."""
+    # Another process may do so at the same time, and what it adds must not be lost.
+    with FileLock(folder / f".{PROTOCOL_FILE}.lock"):
+        return _claimed(folder, fingerprint)
+
+
+def _claimed(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
     path = folder / PROTOCOL_FILE
     stored = read_fingerprint(folder) if path.exists() else {}
     if not stored and any(_parts(folder)):
@@ -200,6 +211,22 @@ def _set_damaged_parts_aside(folder: Path) -> None:
         except DamagedPartError as error:
             path.replace(path.with_name(f"{path.name}.damaged"))
             warnings.warn(f"{error} This was done now.", stacklevel=3)
+
+
+def _warn_of_other_releases(folder: Path) -> None:
+    """Say that rows of another version of palpate are gone on with; older ones do not tell theirs.
+
+    A version alone is no reason to refuse them: most change no number.
+    """
+    metadata = (pq.read_schema(path).metadata or {} for path in _parts(folder))
+    made_by = {found[_RELEASE].decode() for found in metadata if _RELEASE in found}
+    if others := sorted(made_by - {release()}):
+        warnings.warn(
+            f"{folder} holds rows of palpate {', '.join(others)}, and those of palpate {release()} "
+            "are added to them. Look in CHANGELOG.md whether numbers changed in between; if so, "
+            "choose another --out or delete that folder.",
+            stacklevel=3,
+        )
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -238,10 +265,11 @@ def _read_part(path: Path) -> pa.Table:
     return table
 
 
-def _as_metadata(fingerprint: Fingerprint) -> dict[str, str]:
-    return {"palpate": json.dumps(fingerprint, sort_keys=True)}
+def _as_metadata(fingerprint: Fingerprint) -> dict[bytes, bytes]:
+    described = json.dumps(fingerprint, sort_keys=True)
+    return {_MADE_OF: described.encode(), _RELEASE: release().encode()}
 
 
 def _from_metadata(table: pa.Table) -> dict[str, str]:
-    found: dict[str, str] = json.loads((table.schema.metadata or {}).get(b"palpate", b"{}"))
+    found: dict[str, str] = json.loads((table.schema.metadata or {}).get(_MADE_OF, b"{}"))
     return found

@@ -28,6 +28,19 @@ def area_under_curve(epsilons: object, dice: object) -> Array:
     return np.asarray(trapezoid(curves, radii, axis=-1) / radii[-1])
 
 
+def success_rate(rows: pd.DataFrame, tau: float = 0.5) -> float:
+    """Share of successes among the images whose clean prediction had not failed.
+
+    What was lost before is no attack's success; NaN where all was. See
+    :func:`palpate.evaluation.outcome.success`.
+
+    Args:
+        rows: Of one condition.
+        tau: DSC down from which a prediction has failed.
+    """
+    return float(rows.loc[rows["dsc_clean"] > tau, "success"].mean())
+
+
 def epsilon_at_half(epsilons: object, dice: object, level: float | None = None) -> float:
     """Smallest epsilon at which a curve has fallen to half of its clean value.
 

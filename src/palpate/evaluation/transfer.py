@@ -14,6 +14,7 @@ from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.frozen import frozen
 from palpate.evaluation.rows import CLEAN
 from palpate.evaluation.statistics import bootstrap_interval
+from palpate.evaluation.summaries import success_rate
 from palpate.types import Attack, Segmenter
 
 _BY = ["surrogate", "victim", "norm", "epsilon"]
@@ -27,6 +28,7 @@ def transfer_matrix(
     epsilons: Sequence[float] | None = None,
     out: Path | str | None = None,
     seed: int = 0,
+    tau: float = 0.5,
     **settings: Any,
 ) -> pd.DataFrame:
     """Every model attacked by way of every model, itself included.
@@ -43,12 +45,14 @@ def transfer_matrix(
         epsilons: Radii of the ball in units of pixel value, unless the attack has one bound.
         out: Folder with one folder of rows per victim. None keeps nothing but the table.
         seed: Of everything random, the bootstrap included.
-        settings: Handed on to :func:`evaluate`: ``batch_size``, ``limit``, ``tau``, ....
+        tau: An attack succeeds where it takes an image from above this DSC to it or below.
+        settings: Handed on to :func:`evaluate`: ``batch_size``, ``limit``, ....
 
     Returns:
         One row per surrogate, victim and epsilon, in the order of ``models``: number of samples
         ``n``, mean ``dsc_clean``, mean ``dsc`` with ``low`` and ``high``, its 95 % interval over
-        groups, mean ``drop``, the rate of ``success``, and passes through the surrogate for each
+        groups, mean ``drop``, the rate of ``success`` over the ``n_eligible`` samples whose clean
+        prediction had not failed, and passes through the surrogate for each
         image, ``forwards`` and ``backwards``. ``pivot(index="surrogate",
         columns="victim", values="dsc")`` of one epsilon is the matrix.
 
@@ -70,13 +74,14 @@ def transfer_matrix(
                 epsilons=epsilons,
                 out=None if out is None else Path(out) / victim,
                 seed=seed,
+                tau=tau,
                 **settings,
             )
             tables.append(rows[rows["attack"] != CLEAN].assign(victim=victim))
     rows = pd.concat(tables, ignore_index=True)
     names = {_via(name): name for name in models}
     rows = rows.assign(surrogate=rows["attack"].map(names))
-    table = pd.DataFrame([_cell(cell, seed) for _, cell in rows.groupby(_BY, sort=False)])
+    table = pd.DataFrame([_cell(cell, seed, tau) for _, cell in rows.groupby(_BY, sort=False)])
     order = {name: place for place, name in enumerate(models)}
     return table.sort_values(
         _BY, key=lambda column: column.map(order) if column.name in _BY[:2] else column
@@ -87,7 +92,7 @@ def _via(surrogate: str) -> str:
     return f"from {surrogate}"
 
 
-def _cell(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
+def _cell(rows: pd.DataFrame, seed: int, tau: float) -> dict[str, Any]:
     interval = bootstrap_interval(rows["dsc"], rows["group"], seed=seed)
     return {
         **{name: rows[name].iloc[0] for name in _BY},
@@ -97,7 +102,8 @@ def _cell(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
         "low": interval.low,
         "high": interval.high,
         "drop": (rows["dsc_clean"] - rows["dsc"]).mean(),
-        "success": rows["success"].mean(),
+        "n_eligible": int((rows["dsc_clean"] > tau).sum()),
+        "success": success_rate(rows, tau),
         "forwards": rows["forwards"].mean(),
         "backwards": rows["backwards"].mean(),
     }

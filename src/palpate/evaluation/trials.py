@@ -37,7 +37,8 @@ class Trial:
     def __str__(self) -> str:
         if self.minimal:
             return f"{self.name} {self.norm} smallest"
-        strength = f"{self.epsilon:g}" if self.norm == "l2" else f"{self.epsilon * 255:g}/255"
+        # Only radii in L-infinity are steps of an 8-bit image.
+        strength = f"{self.epsilon * 255:g}/255" if self.norm == "linf" else f"{self.epsilon:g}"
         return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
 
     def with_surrogate(self, change: Callable[[Surrogate], Surrogate]) -> "Trial":

@@ -16,6 +16,7 @@ from palpate.attacks.text import TEXT_ATTACKS
 from palpate.data import load_data
 from palpate.evaluation import evaluate
 from palpate.evaluation.examination import examine_attack
+from palpate.evaluation.summaries import success_rate
 from palpate.evaluation.trials import plan
 from palpate.models import load_model
 from palpate.pipeline.attacking import attacks_of, named_alone
@@ -89,7 +90,7 @@ def _pressed(name: str, attack: Attack, epsilon: float, samples: int, progress: 
         title=f"{_MODEL} on {len(data)} samples of {_DATA}", title_justify="left", box=SIMPLE_HEAD,
     )  # fmt: skip
     for label, some in rows.groupby("attack", sort=False):
-        success = some["success"].mean()
+        success = success_rate(some)
         table.add_row(
             escape(str(label)),
             f"{some['dsc'].mean():.3f}",

@@ -1,10 +1,11 @@
 """Finished runs side by side, in one report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from palpate.evaluation import read_examples, read_rows
-from palpate.evaluation.sanity import Check, load_card
+from palpate.evaluation.sanity import Check, load_card, sanity_card
 from palpate.pipeline.config import plain
 from palpate.pipeline.run import config_of, read_environment
 from palpate.reporting.compare import compare
@@ -30,17 +31,36 @@ def compare_runs(runs: Sequence[Path], out: Path) -> Path:
         {name: read_rows(run / "rows") for name, run in folders.items()},
         out,
         examples={name: read_examples(run / "examples") for name, run in folders.items()},
-        sanity=cards(runs),
+        sanity=cards(folders),
         config={name: plain(config) for name, config in zip(folders, configs, strict=True)},
         environment=read_environment(runs[0]) if runs else None,
         title=" and ".join(folders),
     )
 
 
-def cards(runs: Sequence[Path]) -> list[Check]:
-    """The sanity cards of runs that have one, one after the other."""
-    paths = [run / "sanity.json" for run in runs]
-    return [check for path in paths if path.is_file() for check in load_card(path)]
+def cards(runs: Mapping[str, Path]) -> list[Check]:
+    """The sanity cards of runs, one after the other, each check with the names of its runs.
+
+    Of a run without a card they are what its rows tell.
+
+    Args:
+        runs: Run folders by the names that readers know them by.
+    """
+    whose: dict[Check, list[str]] = {}
+    for name, run in runs.items():
+        for check in _card(run):
+            whose.setdefault(check, []).append(name)
+    return [
+        check
+        if len(names) == len(runs)  # of all alike
+        else replace(check, measured=f"{', '.join(names)}: {check.measured}")
+        for check, names in whose.items()
+    ]
+
+
+def _card(run: Path) -> list[Check]:
+    path = run / "sanity.json"
+    return load_card(path) if path.is_file() else sanity_card(read_rows(run / "rows"))
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

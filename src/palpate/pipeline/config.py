@@ -14,6 +14,7 @@ from palpate.data import DATASETS, PAIRS, Augmentation
 from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.hugging_face import parse_name
 from palpate.data.splits import POOLS, PROTOCOLS, members
+from palpate.evaluation.atomic import replacing
 from palpate.evaluation.medis_lines import UNTARGETED
 from palpate.hints import did_you_mean, yaml_fault
 from palpate.models import Learns
@@ -344,8 +345,9 @@ def plain(config: RunConfig) -> dict[str, Any]:
 
 
 def write_config(config: RunConfig, path: Path) -> None:
-    """Write the resolved configuration; it reads back as the same run."""
-    path.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+    """Write the resolved configuration, whole or not at all; it reads back as the same run."""
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
 
 
 def _check_data_set(key: str, name: str | None) -> None:

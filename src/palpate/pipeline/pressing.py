@@ -110,6 +110,7 @@ def score_baseline(
         seed=config.seed,
         batch_size=config.evaluate.batch_size,
         workers=config.evaluate.workers,
+        protocol=config.evaluate.choices.protocol,  # or the gain would be that of the protocol
         tolerance=config.evaluate.tolerance,
         tau=config.evaluate.tau,
         progress=progress,

@@ -17,6 +17,7 @@ from palpate.pipeline.attacking import named_alone
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
+from palpate.pipeline.evaluations import note_evaluation, read_evaluations
 from palpate.pipeline.folder import open_folder, write_json
 from palpate.pipeline.plan import check_plan
 from palpate.pipeline.pressing import press, press_medis, press_texts, score_baseline
@@ -69,9 +70,23 @@ def evaluate_again(
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
 ) -> Path:
-    """Attack the model of a run folder, with the recipe's attacks or others; rows are added."""
+    """Attack the model of a run folder, with the recipe's attacks or others; rows are added.
+
+    Raises:
+        ValueError: If there are no such attacks, or radii are given in another unit than that of
+            the run's protocol.
+        FileNotFoundError: If the folder is no run.
+    """
     config = replace(config_of(folder), out=folder)
     wanted = config.evaluate
+    if epsilon_255 is not None and wanted.protocol == "paper":
+        raise ValueError(
+            f"Expected no radii in steps of an 8-bit image (--epsilon-255) for {folder}, a run "
+            "under the protocol 'paper', whose radii are in units of the normalised image and stay "
+            "those of its recipe. For others make a run of its own: palpate run --config "
+            f"{folder / 'config.yaml'} --evaluate.epsilon-normalised 0.1 --model.checkpoint "
+            f"{folder / 'checkpoint'} --out ELSEWHERE."
+        )
     if attacks is not None:
         added = dict(map(named_alone, attacks))
         chosen = {name: wanted.attacks.get(name, options) for name, options in added.items()}
@@ -83,6 +98,7 @@ def evaluate_again(
     splits = stages.load_splits(other)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
+        note_evaluation(folder, attacks, epsilon_255)
         _evaluate(other, model, splits, folder, progress)
         return folder / "rows"
 
@@ -101,6 +117,7 @@ def make_report(folder: Path) -> Path:
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
         environment=read_environment(folder),
+        evaluations=read_evaluations(folder),
         title=config.name,
     )
 
@@ -125,24 +142,19 @@ def _evaluate(
     data = splits.attacked
     with measured("evaluate", folder):
         score_baseline(config, data, progress)
-        rows = press(config, model, splits, progress)
+        press(config, model, splits, progress)
         press_texts(config, model, data, progress)
         press_medis(config, model, data, progress)
     if config.evaluate.sanity_samples:
         with measured("sanity", folder):
-            _examine(config, rows, model, data, folder, progress)
+            _examine(config, model, data, folder, progress)
 
 
 def _examine(
-    config: RunConfig,
-    rows: pd.DataFrame,
-    model: PixelModel,
-    data: PromptedDataset,
-    folder: Path,
-    progress: Progress,
+    config: RunConfig, model: PixelModel, data: PromptedDataset, folder: Path, progress: Progress
 ) -> None:
     card = sanity_card(
-        rows,
+        read_rows(folder / "rows"),  # all there are: the card stands under those of before, too
         model,
         data,
         count=config.evaluate.sanity_samples,
@@ -155,8 +167,8 @@ def _examine(
 
 
 def _rows_in(folder: Path) -> pd.DataFrame | None:
-    """Rows of a part of the run that not every run has."""
-    return read_rows(folder) if folder.is_dir() else None
+    """Rows of a part of the run that not every run has, or has only begun."""
+    return read_rows(folder) if any(folder.glob("part-*.parquet")) else None
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:

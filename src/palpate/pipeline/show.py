@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from palpate.evaluation.sanity import Check, load_card
-from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.table import Table as Printed
 from palpate.reporting.table import percent_interval
 
@@ -27,11 +27,14 @@ def show_scores(folder: Path) -> None:
         for _, line in pd.read_csv(gained).iterrows():
             console.print(
                 f"{line['facet']}: clean DSC {percent_interval(line, 'dsc_frozen')} as it came, "
-                f"{percent_interval(line, 'dsc_tuned')} after fine-tuning (n = {line['n']})."
+                f"{percent_interval(line, 'dsc_tuned')} after fine-tuning (n = {line['n']}).",
+                markup=False,
             )
-    scores = pd.read_csv(folder / "tables" / "main.csv", keep_default_na=False)
-    for facet, part in scores.groupby("facet", sort=False):
-        console.print(_scores(str(facet), part[part["attack"] != "clean"]))
+    mains = (folder / "tables").glob("main*.csv")  # one for each norm
+    for path in sorted(mains, key=lambda path: (len(path.name), path.name)):
+        scores = pd.read_csv(path, keep_default_na=False)
+        for facet, part in scores.groupby("facet", sort=False):
+            console.print(_scores(str(facet), part[part["attack"] != "clean"]))
     if (folder / "sanity.json").is_file():
         for doubt in _doubts(load_card(folder / "sanity.json")):
             console.print(doubt, markup=False)
@@ -57,13 +60,20 @@ def _scores(facet: str, scores: pd.DataFrame) -> Table:
     pairs = zip(scores["epsilon"], scores["norm"], strict=True)
     radii = sorted(set(pairs))  # what a radius is in depends on the norm
     columns = ("", *(epsilon_label(*radius) for radius in radii))
-    table = Table(
-        *columns, title=f"DSC under attack: {facet}", title_justify="left", box=SIMPLE_HEAD
-    )
+    title = escape(f"DSC under attack: {facet}{_other_norms(scores)}")
+    table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
     for attack, part in scores.groupby("attack", sort=False):
         cells = {(line["epsilon"], line["norm"]): _stacked(line) for _, line in part.iterrows()}
-        table.add_row(attack_label(str(attack)), *(cells.get(radius, "–") for radius in radii))
+        table.add_row(
+            escape(attack_label(str(attack))), *(cells.get(radius, "–") for radius in radii)
+        )
     return table
+
+
+def _other_norms(scores: pd.DataFrame) -> str:
+    """Which norm the radii are of, where it is not L-infinity."""
+    norms = sorted({str(norm) for norm in scores["norm"]} - {"linf", ""})
+    return f" ({', '.join(map(norm_name, norms))})" if norms else ""
 
 
 def _doubts(card: Sequence[Check]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from palpate.pipeline.run import read_environment, run
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.compare import compare
-from palpate.reporting.reading import CONDITION, IMAGE
+from palpate.reporting.reading import CONDITION, IMAGE, SAMPLE
 
 EACH, LABEL = "each", "label"
 
@@ -28,8 +28,8 @@ def read_sweep(path: Path) -> dict[str, RunConfig]:
 
     Raises:
         FileNotFoundError: If there is no such recipe.
-        ValueError: If ``each`` is neither lists by setting nor a list of settings, or a run is
-            not right.
+        ValueError: If ``each`` is neither lists by setting nor a list of settings, a run is not
+            right, or protocols vary together with what they cannot be told apart from.
     """
     values = read_values(path)
     runs: dict[str, RunConfig] = {}
@@ -38,7 +38,32 @@ def read_sweep(path: Path) -> dict[str, RunConfig]:
         if label in runs:
             raise ValueError(f"Expected runs of {EACH!r} in {path} that differ, got {label} twice.")
         runs[label] = recipe_from(_with(values, changes), RunConfig, str(path))
+    _refuse_protocols_among_others(runs, path)
     return runs
+
+
+def _refuse_protocols_among_others(runs: Mapping[str, RunConfig], path: Path) -> None:
+    """A common report compares protocols on one model and the same images, or none of them."""
+    protocols = [config.evaluate.choices.protocol.name for config in runs.values()]
+    if len(set(protocols)) < 2:
+        return
+    first = next(iter(runs.values()))
+    others = [label for label, config in runs.items() if not _same_training(config, first)]
+    others += [
+        label for label, config in runs.items() if config.evaluate.split != first.evaluate.split
+    ]
+    if protocols.count(protocols[0]) > 1:
+        others += [
+            label for label, name in zip(runs, protocols, strict=True) if name == protocols[0]
+        ]
+    if others:
+        raise ValueError(
+            f"Expected runs of {EACH!r} in {path} that vary the protocol (evaluate.protocol, "
+            f"evaluate.switches) or something else, got both ({', '.join(dict.fromkeys(others))}): "
+            "what a protocol is worth is told on one model and the same images. Write a recipe for "
+            "each model, data set or seed with the protocols under `each`, or one for each "
+            "protocol."
+        )
 
 
 def in_folders(configs: Mapping[str, RunConfig]) -> dict[str, RunConfig]:
@@ -97,6 +122,7 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
     """The common report of finished runs.
 
     Runs that did the same to the same images are compared with the first; others make one table.
+    Runs of several seeds are no one table and always compared.
     """
     first = next(iter(configs.values()))
     protocols = [config.evaluate.choices.protocol.name for config in configs.values()]
@@ -104,31 +130,51 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
     same = [label for label, name in zip(rows, protocols, strict=True) if name == protocols[0]]
     others = {label: some for label, some in rows.items() if label not in same}
     together = pd.concat([rows[label] for label in same], ignore_index=True)
-    if not others and together.duplicated([*IMAGE, *CONDITION]).any():
-        return compare(_met_first(rows), folder, **_about(configs, same, folder))
+    repeated = together.duplicated([*IMAGE, *CONDITION]).any()
+    if not others and (repeated or (together.groupby("dataset")["seed"].nunique() > 1).any()):
+        names = {label: _name(label, configs) for label in rows}
+        leader = _leader(rows)
+        order = rows if leader is None else {leader: rows[leader], **rows}
+        named = {names[label]: some for label, some in order.items()}
+        about = _about(configs, names, folder)
+        return compare(named, folder, paired=leader is not None, **about)
     return report(
         together,
         folder,
         variants=others,
         examples=read_examples(first.folder / "examples"),
-        **_about(configs, same, folder),
+        **_about(configs, {label: label for label in same}, folder),
     )
 
 
-def _met_first(rows: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The runs, led by the first that did to an image what another did to it, too."""
-    columns = [*IMAGE, *CONDITION]
-    everywhere = pd.concat([some[columns] for some in rows.values()], ignore_index=True)
-    shared = everywhere[everywhere.duplicated()]
-    leader = next(label for label, some in rows.items() if len(some.merge(shared, on=columns)))
-    return {leader: rows[leader], **rows}
+def _name(label: str, configs: Mapping[str, RunConfig]) -> str:
+    """A run for readers: its label, and its seed where seeds are what differs."""
+    seed = f"seed {configs[label].seed}"
+    if len({config.seed for config in configs.values()}) < 2 or seed in label:
+        return label
+    return seed if label == str(configs[label].seed) else f"{label}, {seed}"
 
 
-def _about(configs: Mapping[str, RunConfig], same: Sequence[str], folder: Path) -> dict[str, Any]:
-    """What a report says of how it came about."""
+def _leader(rows: Mapping[str, pd.DataFrame]) -> str | None:
+    """The first run that did to an image what another did to it, too."""
+    for image in (IMAGE, SAMPLE):  # with the same prompt if there are such runs
+        columns = [*image, *CONDITION]
+        each = [some[columns].drop_duplicates() for some in rows.values()]
+        everywhere = pd.concat(each, ignore_index=True)
+        shared = everywhere[everywhere.duplicated()].drop_duplicates()
+        for label, some in rows.items():
+            if len(some.merge(shared, on=columns)):
+                return label
+    return None
+
+
+def _about(
+    configs: Mapping[str, RunConfig], names: Mapping[str, str], folder: Path
+) -> dict[str, Any]:
+    """What a report says of how it came about; ``names`` are those of the runs it is about."""
     first = next(iter(configs.values()))
     return {
-        "sanity": cards([configs[label].folder for label in same]),
+        "sanity": cards({name: configs[label].folder for label, name in names.items()}),
         "config": plain(first),
         "environment": read_environment(first.folder),
         "title": folder.name,

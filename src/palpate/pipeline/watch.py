@@ -30,9 +30,9 @@ def watching() -> Iterator[Progress]:
         yield _Lines(console)
         return
     columns = (
-        TextColumn("[bold]{task.description:<11}"), BarColumn(bar_width=28),
+        TextColumn("{task.description:<11}", style="bold", markup=False), BarColumn(bar_width=28),
         MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),  # may name files
     )  # fmt: skip
     with Bars(*columns, console=console) as bars:
         yield _Bars(bars)

@@ -10,7 +10,7 @@ import pandas as pd
 from palpate.evaluation.comparison import holm, paired_test
 from palpate.evaluation.examples import Example
 from palpate.evaluation.statistics import bootstrap_interval, paired_difference
-from palpate.reporting.reading import CONDITION, checked, of_fixed_radius
+from palpate.reporting.reading import CONDITION, OF, RUN, SAMPLE, checked, of_fixed_radius
 from palpate.reporting.report import report
 from palpate.reporting.summary import spread
 from palpate.reporting.table import (
@@ -24,9 +24,8 @@ from palpate.reporting.table import (
     provenance,
 )
 
-RUN: Final = "Run"
+_RUN: Final = "Run"
 _WHERE: Final = ["dataset", "structure", *CONDITION]
-_SAMPLE: Final = ["dataset", "structure", "key"]  # each run may have worded its prompt otherwise
 
 
 def compare(
@@ -34,6 +33,7 @@ def compare(
     out: Path | str,
     *,
     examples: Mapping[str, Iterable[Example]] | None = None,
+    paired: bool = True,
     **shown: Any,
 ) -> Path:
     """Write a report in which every run stands beside the others, with paired differences.
@@ -42,6 +42,7 @@ def compare(
         runs: Rows of each, by a name for readers; the others are compared with the first.
         out: As for :func:`palpate.reporting.report`.
         examples: Stored examples of each run.
+        paired: Whether to tell the differences from the first; not where the runs share no image.
         shown: What else the report shows, see there.
 
     Returns:
@@ -53,7 +54,7 @@ def compare(
     """
     if len(runs) < 2:
         raise ValueError(f"Expected two or more runs to compare, got {', '.join(runs) or 'none'}.")
-    named = [rows.assign(dataset=_beside(rows["dataset"], run)) for run, rows in runs.items()]
+    named = [_named(run, rows) for run, rows in runs.items()]
     pictures = [
         replace(each, row=replace(each.row, dataset=f"{each.row.dataset}, {run}"))
         for run, some in (examples or {}).items()
@@ -63,7 +64,7 @@ def compare(
         pd.concat(named, ignore_index=True),
         out,
         examples=pictures,
-        further=[compared(runs)],
+        further=[compared(runs)] if paired else [],
         **shown,
     )
 
@@ -71,10 +72,11 @@ def compare(
 def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
     """The table of paired differences between the first run and each other one.
 
-    Samples are paired by data set, structure and key, whatever their prompts. Conditions that
-    only one run knows are left out.
+    Samples are paired by data set, structure and key, whatever their prompts; where both runs
+    took several prompts of a sample, by prompt level, too. Conditions that only one run knows are
+    left out.
     """
-    first, *others = ((run, of_fixed_radius(checked(rows))) for run, rows in runs.items())
+    first, *others = [(run, of_fixed_radius(checked(rows))) for run, rows in runs.items()]
     numbers = pd.DataFrame([line for other in others for line in _lines(first, other)])
     if numbers.empty:
         raise ValueError(
@@ -82,8 +84,9 @@ def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
             "share no image and condition. Compare runs on one split with the same attacks."
         )
     numbers["p_holm"] = holm(numbers["p"])
+    seeds = pd.concat([rows["seed"] for _, rows in (first, *others)])
     shown = labelled(numbers)
-    shown.insert(1, RUN, numbers["run"])
+    shown.insert(1, _RUN, numbers["run"])
     shown["n"] = numbers["n"].astype(str)
     for name, label in (
         ("dsc", "DSC"), ("dsc_first", f"DSC, {first[0]}"), ("difference", "Difference"),
@@ -96,25 +99,22 @@ def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
         caption=(
             f"DSC in percent of each run and of {first[0]} on the images that both have, and the "
             "paired difference in points (positive: the run is better). Two-sided Wilcoxon "
-            f"signed-rank test on group means, p adjusted by Holm over all lines. "
-            f"{provenance(first[1])}"
+            "signed-rank test on group means, p adjusted by Holm over all lines. "
+            f"{provenance(first[1], seeds)}"
         ),
         numbers=numbers,
         shown=shown,
-        group_columns=(DATA, RUN, ATTACK),
-        text_columns=(DATA, RUN, ATTACK, RADIUS),
+        group_columns=(DATA, _RUN, ATTACK),
+        text_columns=(DATA, _RUN, ATTACK, RADIUS),
     )
 
 
 def _lines(
     first: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame]
 ) -> Iterator[dict[str, object]]:
-    columns = [*_SAMPLE, *CONDITION, "dsc"]
-    both = _one_each(*other).merge(
-        _one_each(*first)[columns],
-        on=columns[:-1],
-        suffixes=("", "_first"),
-        validate="one_to_one",
+    on = _matching(first, other)
+    both = other[1].merge(
+        first[1][[*on, "dsc"]], on=on, suffixes=("", "_first"), validate="one_to_one"
     )
     for where, some in both.groupby(_WHERE, sort=False):
         groups = some["group"].astype(str)
@@ -127,14 +127,21 @@ def _lines(
         yield line | spread("difference", paired_difference(some["dsc_first"], some["dsc"], groups))
 
 
-def _one_each(run: str, rows: pd.DataFrame) -> pd.DataFrame:
-    if rows.duplicated([*_SAMPLE, *CONDITION]).any():
+def _matching(first: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame]) -> list[str]:
+    """The columns by which each row of a run has at most one of the other to stand beside."""
+    on = [*SAMPLE, *CONDITION]
+    several = [run for run, rows in (first, other) if rows.duplicated(on).any()]
+    if len(several) == 1:
         raise ValueError(
-            f"Expected one prompt per sample in a comparison, got several in run {run}; make a run "
-            "with one prompt level."
+            f"Expected one prompt per sample in a comparison, got several in run {several[0]}; "
+            "make a run with one prompt level."
         )
-    return rows
+    return [*on, "prompt_level"] if several else on
 
 
-def _beside(names: pd.Series, run: str) -> pd.Series:
-    return names.astype(str) + f", {run}"
+def _named(run: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a run with its name in that of their data, so that it stands by itself."""
+    named = rows.copy()
+    named[RUN], named[OF] = run, rows["dataset"]
+    named["dataset"] = rows["dataset"].astype(str) + f", {run}"
+    return named

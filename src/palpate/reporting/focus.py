@@ -19,19 +19,40 @@ class Focus:
 def choose_focus(scores: pd.DataFrame) -> Focus | None:
     """The strongest attack, at the smallest radius that halves the clean DSC.
 
-    Strongest is what has the lowest DSC in most places where attacks meet. Where no radius halves
-    the DSC, averaged over data sets and structures, the largest is taken. None without attacks.
+    Strongest is what has the lowest DSC in most places where two or more attacks meet; where none
+    meet, the lowest DSC of all. Where no radius halves the DSC, averaged over data sets and
+    structures, the largest is taken. None without attacks.
     """
     attacks = scores[scores["attack"] != "clean"]
     real = attacks[attacks["attack"] != CONTROL]
     real = attacks if real.empty else real
     if real.empty:
         return None
-    places = real.groupby(["facet", "norm", "epsilon"])["dsc"].rank()
-    ranked = real.assign(place=places).groupby(["attack", "norm"], sort=False)[["place", "dsc"]]
-    attack, norm = ranked.mean().sort_values(["place", "dsc"], kind="stable").index[0]
+    real = _complete(real)
+    ranked = real.assign(place=_places(real)).groupby(["attack", "norm"], sort=False)
+    attack, norm = (
+        ranked[["place", "dsc"]].mean().sort_values(["place", "dsc"], kind="stable").index[0]
+    )
     some = real[(real["attack"] == attack) & (real["norm"] == norm)]
     means = some.groupby("epsilon")["dsc"].mean()
     halving = means[means < scores.loc[scores["attack"] == "clean", "dsc"].mean() / 2]
     epsilon = halving.index.min() if len(halving) else means.index.max()
     return Focus(str(attack), str(norm), float(epsilon))
+
+
+def _complete(scores: pd.DataFrame) -> pd.DataFrame:
+    """The conditions that cover every image that any does; all of them where none does."""
+    wanted = scores.groupby("facet")["n"].max()
+    is_short = scores["n"] < scores["facet"].map(wanted)
+    condition = [scores[name] for name in ("attack", "norm", "epsilon")]
+    cut = is_short.groupby(condition).transform("any")
+    covered = scores.groupby(condition)["facet"].transform("nunique")
+    whole = scores[~cut & (covered == covered[~cut].max())]
+    return scores if whole.empty else whole
+
+
+def _places(scores: pd.DataFrame) -> pd.Series:
+    """0 for the lowest DSC in a place and 1 for the highest; NaN where an attack is alone."""
+    there = scores.groupby(["facet", "norm", "epsilon"])["dsc"]
+    others = there.transform("size") - 1
+    return (there.rank() - 1) / others.where(others > 0)

@@ -17,7 +17,17 @@ def gains(rows: pd.DataFrame, baseline: pd.DataFrame) -> Table:
     Args:
         rows: Of the fine-tuned model, checked.
         baseline: Of the model without its adapter, checked; only its clean rows count.
+
+    Raises:
+        ValueError: If they were scored under different protocols, or share no image and prompt.
     """
+    ours, theirs = rows["protocol"].iloc[0], baseline["protocol"].iloc[0]
+    if ours != theirs:
+        raise ValueError(
+            f"Expected a baseline scored under the protocol of the rows ({ours}), got one under "
+            f"{theirs}: the gain would be that of the protocol, too. Delete the baseline (the "
+            "folder baseline/ of a run) and score it again; `palpate run` does."
+        )
     numbers = pd.DataFrame(list(_lines(_clean(rows), _clean(baseline))))
     shown = pd.DataFrame({DATA: numbers["facet"], "n": numbers["n"].astype(str)})
     for name, label in _COLUMNS.items():

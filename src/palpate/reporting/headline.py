@@ -1,8 +1,10 @@
 """What the numbers say, in sentences: each is made of a summary, so none can say more than it."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, isclose
+from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
@@ -44,8 +46,20 @@ def findings(scores: pd.DataFrame, focus: Focus | None) -> list[Finding]:
     return [_finding(str(name), part, focus) for name, part in scores.groupby("facet", sort=False)]
 
 
-def headline(found: list[Finding], focus: Focus | None, radii: pd.DataFrame | None = None) -> str:
-    """The first sentence of the report; ``radii`` speak where nothing has a stated radius."""
+def headline(
+    found: list[Finding],
+    focus: Focus | None,
+    radii: pd.DataFrame | None = None,
+    runs: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """The first sentence of the report.
+
+    Args:
+        found: What was found in each data set and structure.
+        focus: The condition that the sentence is about.
+        radii: Speak where nothing has a stated radius.
+        runs: Whose a data set and structure is, where those of several runs stand together.
+    """
     if focus is None and radii is not None and not radii.empty:
         clean = _range([f.clean.mean for f in found])
         return f"Clean DSC is {clean}. {_on_radii(radii)}"
@@ -56,11 +70,9 @@ def headline(found: list[Finding], focus: Focus | None, radii: pd.DataFrame | No
     radius = _radius(focus)
     before = _range([f.clean.mean for f, _ in hit])
     after = _range([attacked.mean for _, attacked in hit])
-    where = (
-        f" across {len(hit)} data sets and structures" if len(hit) > 1 else f" on {hit[0][0].facet}"
-    )
+    where = _where([f.facet for f, _ in hit], runs)
     sentence = (
-        f"At {radius}, {attack_label(focus.attack)} takes DSC from {before} to {after}{where}"
+        f"At {radius}, {attack_label(focus.attack)} takes DSC from {before} to {after} {where}"
     )
     if len(hit) == 1:
         sentence += f" (n = {hit[0][0].n}, 95 % CI {_interval(hit[0][1])})"
@@ -98,8 +110,25 @@ def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> Finding:
     if focus is not None:
         attacked = next(_scores(part[_is(part, focus)]), None)
         noise = next(_scores(part[_is(part, Focus(CONTROL, focus.norm, focus.epsilon))]), None)
-    n = part[part["attack"] != "clean"]["n"].min() if attacked else part["n"].max()
+    n = part[_is(part, focus)]["n"].min() if attacked and focus else part["n"].max()
     return Finding(name, int(n), clean, attacked, noise)
+
+
+def _where(facets: list[str], runs: Mapping[str, str]) -> str:
+    """What the sentence is about; the same data in two runs are not two data sets.
+
+    >>> _where(["kvasir"], {})
+    'on kvasir'
+    >>> _where(["kvasir, a", "kvasir, b"], {"kvasir, a": "a", "kvasir, b": "b"})
+    'across 2 runs'
+    """
+    if len(facets) == 1:
+        return f"on {facets[0]}"
+    held = Counter(runs[facet] for facet in facets if facet in runs)
+    several = max(held.values(), default=len(facets))
+    data = f"{several} data sets and structures" if several > 1 else ""
+    among = f"{len(held)} runs" if len(held) > 1 else ""
+    return f"across {' of '.join(filter(None, (among, data)))}"
 
 
 def _scores(part: pd.DataFrame) -> Iterator[Score]:
@@ -198,7 +227,9 @@ def _on_chance(tests: pd.DataFrame, together: int) -> str:
     """In plain words; ``together`` is how many tests Holm's correction covers."""
     total, clear = len(tests), int((tests["p_holm"] < _CLEAR).sum())
     few = int(tests["groups"].min())
-    what = f"{attack_label(tests['attack'].iloc[0])} with the clean images and with noise"
+    against = {"clean": "the clean images", CONTROL: "noise"}
+    others = [f"with {words}" for key, words in against.items() if (tests["against"] == key).any()]
+    what = f"{attack_label(tests['attack'].iloc[0])} {' and '.join(others)}"
     how = f"p < {_CLEAR:g} in a paired Wilcoxon test after Holm's correction"
     if clear == total:
         return f"Hardly: each of {total} comparisons of {what} stands out from chance ({how})."

@@ -112,6 +112,15 @@ def length_label(length: float, norm: str) -> str:
     return epsilon_label(float(f"{length * unit:.3g}") / unit, norm)
 
 
+def norm_name(norm: str) -> str:
+    """A norm as readers know it.
+
+    >>> norm_name("l2")
+    'L2'
+    """
+    return _NORMS.get(norm, norm)
+
+
 def norm_label(attack: str, norm: str, epsilon: float) -> str:
     """Attack and radius in one phrase; the norm is said where it is not L-infinity.
 
@@ -120,7 +129,7 @@ def norm_label(attack: str, norm: str, epsilon: float) -> str:
     """
     if attack == "clean":
         return attack_label(attack)
-    prefix = "" if norm in ("linf", "") else f"{_NORMS.get(norm, norm)} "
+    prefix = "" if norm in ("linf", "") else f"{norm_name(norm)} "
     return f"{attack_label(attack)} at {prefix}{epsilon_label(epsilon, norm)}"
 
 

@@ -59,7 +59,8 @@ def all_tables(
         return
     yield _tests(rows, summary.tests)
     yield _failures(rows, summary)
-    yield _curve_area(rows)
+    if not (areas := curve_area(rows)).empty:
+        yield _curve_area(rows, areas)
     for name, column, title, frame in (
         ("size", "size", "DSC by size of the mask", summary.sizes),
         ("prompt", "prompt_level", "DSC by prompt level", by_prompt(rows)),
@@ -123,8 +124,7 @@ def _failures(rows: pd.DataFrame, summary: Summary) -> Table:
     )
 
 
-def _curve_area(rows: pd.DataFrame) -> Table:
-    numbers = curve_area(rows)
+def _curve_area(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
     shown = labelled(numbers).rename(columns={RADIUS: "up to ε"})
     shown["n"] = numbers["n"].astype(str)
     shown["Area"] = [percent_interval(line, "area") for _, line in numbers.iterrows()]

@@ -10,8 +10,9 @@ from palpate.reporting.table import ATTACK, DATA, Table, percent_interval, prove
 
 def main_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
     """One table per norm, each with the clean scores; only those where nothing was attacked."""
+    seeds = rows.groupby("facet")["seed"].first()
     numbers = scores.assign(
-        protocol=rows["protocol"].iloc[0], seed=rows["seed"].iloc[0], level="95 %"
+        protocol=rows["protocol"].iloc[0], seed=scores["facet"].map(seeds), level="95 %"
     )
     norms = [norm for norm in scores["norm"].unique() if norm]
     for norm in norms or [""]:

@@ -20,7 +20,7 @@ from palpate.reporting.focus import Focus
 from palpate.reporting.gallery import Gallery
 from palpate.reporting.headline import Finding
 from palpate.reporting.labels import AFTER, BEFORE, attack_label, colours, epsilon_label, norm_label
-from palpate.reporting.reading import IMAGE, gaps, records
+from palpate.reporting.reading import IMAGE, OF, RUN, SAMPLE, gaps, listed, records
 from palpate.reporting.table import Table
 from palpate.reporting.tables import tally
 
@@ -45,6 +45,7 @@ class Content:
     sanity: Sequence[Check]
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: Sequence[str] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,8 +88,12 @@ def render(content: Content) -> str:
         statuses=_STATUS,
         config=_as_yaml(content.config),
         environment=_as_yaml(content.environment),
-        command=str(content.environment.get("command") or "palpate run --config config.yaml"),
+        command="\n".join([_command(content), *content.evaluations]),
     )
+
+
+def _command(content: Content) -> str:
+    return str(content.environment.get("command") or "palpate run --config config.yaml")
 
 
 def _packaged(environment: jinja2.Environment, name: str) -> Markup:
@@ -127,17 +132,23 @@ def _conditions(scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _provenance(rows: pd.DataFrame) -> dict[str, str]:
-    first = rows.iloc[0]
-    images = rows.drop_duplicates(["dataset", "image_name"])
+    """What the page says of its rows; what several runs pressed counts once."""
+    first, runs = rows.iloc[0], 1
+    samples = rows.drop_duplicates(IMAGE)
+    if RUN in rows.columns:
+        runs = rows[RUN].nunique()
+        # Each run calls the data its own and may have worded its prompts otherwise.
+        samples = samples.assign(dataset=samples[OF]).drop_duplicates(SAMPLE)
+    images = samples.drop_duplicates(["dataset", "image_name"])
     return {
         "protocol": str(first["protocol"]),
-        "seed": str(first["seed"]),
-        "split": ", ".join(sorted(map(str, rows["split"].unique()))),
-        "samples": _samples(len(rows.drop_duplicates(IMAGE)), len(images)),
+        "seed": listed(rows["seed"]),
+        "split": listed(rows["split"]),
+        "samples": _samples(len(samples), len(images)) + (f" in {runs} runs" if runs > 1 else ""),
         "groups": _groups(int(images.groupby("dataset")["group"].nunique().sum()), len(images)),
         "rows": f"{len(rows):,}",
-        "prompts": ", ".join(sorted(map(str, rows["prompt_level"].unique()))),
-        "empty masks": str(int((rows.drop_duplicates(IMAGE)["mask_area"] == 0).sum())),
+        "prompts": listed(rows["prompt_level"]),
+        "empty masks": str(int((samples["mask_area"] == 0).sum())),
     }
 
 

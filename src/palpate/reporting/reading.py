@@ -10,6 +10,8 @@ from palpate.reporting.labels import attack_rank, norm_label
 
 IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
 CONDITION: Final = ["attack", "norm", "epsilon"]
+SAMPLE: Final = ["dataset", "structure", "key"]  # whatever its prompt
+RUN, OF = "run", "run_dataset"  # of rows of several runs: whose each is, and the data as they are
 REQUIRED: Final = (
     *IMAGE, "split", "image_name", "group", *CONDITION, "seed", "protocol", "dsc", "iou",
     "dsc_clean", "mask_area", "success", "failure", "forwards", "backwards", "seconds",
@@ -30,7 +32,7 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: If there are no rows or no clean ones, columns are missing, a score is not a
             number in [0, 1], a condition occurs twice for one image, or the rows come from runs
-            that must not be averaged together (protocol, seed, or split of one data set).
+            that must not be averaged together (protocol; seed or split of one data set).
     """
     if rows.empty:
         raise ValueError("Expected rows to report, got none; run the evaluation first.")
@@ -93,6 +95,15 @@ def conditions(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.
         yield (str(attack), str(norm), float(str(epsilon))), part
 
 
+def listed(values: pd.Series) -> str:
+    """Each value once, in order, for readers.
+
+    >>> listed(pd.Series([1, 0, 1]))
+    '0, 1'
+    """
+    return ", ".join(map(str, sorted(values.unique())))
+
+
 def paired(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
     """Rows beside the control's DSC on the same image and prompt, as column ``dsc_control``."""
     values = control[[*IMAGE, "dsc"]].rename(columns={"dsc": "dsc_control"})
@@ -115,17 +126,21 @@ def gaps(rows: pd.DataFrame) -> list[str]:
 
 
 def _refuse_mixtures(rows: pd.DataFrame) -> None:
-    for column in ("protocol", "seed"):
-        values = sorted(map(str, rows[column].unique()))
-        if len(values) > 1:
+    protocols = sorted(map(str, rows["protocol"].unique()))
+    if len(protocols) > 1:
+        raise ValueError(
+            f"Expected rows of one protocol, got {', '.join(protocols)}; numbers made under "
+            f"different conditions are not averaged together. Report each run by itself."
+        )
+    for dataset, part in rows.groupby("dataset"):
+        if part["seed"].nunique() > 1:
             raise ValueError(
-                f"Expected rows of one {column}, got {', '.join(values)}; numbers made under "
-                f"different conditions are not averaged together. Report each run by itself."
+                f"Expected rows of one seed, got {listed(part['seed'])} of {dataset}; numbers made "
+                "under different conditions are not averaged together. Report each run by itself."
             )
-    for dataset, splits in rows.groupby("dataset")["split"].unique().items():
-        if len(splits) > 1:
+        if part["split"].nunique() > 1:
             raise ValueError(
-                f"Expected one split of {dataset}, got {', '.join(sorted(map(str, splits)))}; "
+                f"Expected one split of {dataset}, got {listed(part['split'])}; "
                 f"report each split by itself."
             )
 

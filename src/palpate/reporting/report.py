@@ -15,7 +15,7 @@ from palpate.reporting.headline import findings, headline, meanings
 from palpate.reporting.labels import CONTROL
 from palpate.reporting.medis_tables import medis_tables
 from palpate.reporting.page import Content, write_page
-from palpate.reporting.reading import checked, of_fixed_radius
+from palpate.reporting.reading import RUN, checked, of_fixed_radius
 from palpate.reporting.strips import Panel, Strip, strips
 from palpate.reporting.summary import summarise
 from palpate.reporting.table import Table
@@ -35,6 +35,7 @@ def report(
     sanity: Sequence[Check] | None = None,
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
+    evaluations: Sequence[str] = (),
     notes: Mapping[str, str] | None = None,
     further: Sequence[Table] = (),
     title: str = "How a segmentation model gives way",
@@ -54,6 +55,7 @@ def report(
         sanity: The sanity card; without, what can be checked from the rows alone.
         config: Resolved configuration of the run, shown as it is.
         environment: Versions, hashes and, as ``command``, the line that repeats the run.
+        evaluations: Lines that add to what this one makes, in order.
         notes: Licence and citation of each data set, by its name.
         further: Tables that the rows do not hold.
         title: Heading of the page.
@@ -83,7 +85,7 @@ def report(
     found = findings(summary.scores, focus)
     content = Content(
         title=title,
-        headline=headline(found, focus, summary.radii),
+        headline=headline(found, focus, summary.radii, _runs(everything)),
         rows=rows,
         scores=summary.scores,
         focus=focus,
@@ -104,9 +106,15 @@ def report(
         sanity=card,
         config=config or {},
         environment=environment or {},
+        evaluations=evaluations,
         notes=notes or {},
     )
     return write_page(content, out / "report" / "index.html")
+
+
+def _runs(rows: pd.DataFrame) -> dict[str, str]:
+    """Whose each data set and structure is, where the rows of several runs stand together."""
+    return dict(zip(rows["facet"], rows[RUN], strict=True)) if RUN in rows.columns else {}
 
 
 def _of_medis(lines: pd.DataFrame | None) -> Sequence[Table]:

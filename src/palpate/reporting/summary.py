@@ -122,14 +122,19 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
     The area is taken per image, over the images that were attacked at every radius, so that its
     interval is that of any other score.
     """
-    lines = []
+    lines, clean = [], rows[rows["attack"] == "clean"].set_index(IMAGE)["dsc"]
     for where, part in attacked(rows).groupby([*WHERE, "attack", "norm"], sort=False):
-        curves = part.pivot(index=[*IMAGE, "group", "dsc_clean"], columns="epsilon", values="dsc")
-        curves = curves.drop(columns=0.0, errors="ignore").dropna()
-        if curves.empty or not len(curves.columns):
+        curves = part.pivot(index=[*IMAGE, "group"], columns="epsilon", values="dsc")
+        curves = curves.drop(columns=0.0, errors="ignore")
+        # Of the clean row: an attacked row that was made in another call may say another one,
+        # where a protocol draws prompts anew.
+        start = clean.reindex(curves.reset_index("group").index).to_numpy()
+        known = curves.notna().all(axis=1).to_numpy() & ~np.isnan(start)
+        if not known.any() or not len(curves.columns):
             continue
+        curves, start = curves[known], start[known]
         radii = [0.0, *curves.columns.astype(float)]
-        values = np.column_stack([curves.index.get_level_values("dsc_clean"), curves])
+        values = np.column_stack([start, curves])
         groups = curves.index.get_level_values("group")
         interval = bootstrap_interval(
             area_under_curve(radii, values), groups.astype(str).to_numpy()

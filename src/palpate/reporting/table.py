@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from palpate.reporting.labels import attack_label, epsilon_label
-from palpate.reporting.reading import IMAGE
+from palpate.reporting.reading import IMAGE, listed
 
 DATA: Final = "Data"
 ATTACK: Final = "Attack"
@@ -30,14 +30,19 @@ class Table:
     text_columns: tuple[str, ...] = (DATA, ATTACK, RADIUS)
 
 
-def provenance(rows: pd.DataFrame) -> str:
-    """Protocol, split, seed and number of images, which belong under every table and figure."""
+def provenance(rows: pd.DataFrame, seeds: pd.Series | None = None) -> str:
+    """Protocol, split, seed and number of images, which belong under every table and figure.
+
+    Args:
+        rows: What is shown.
+        seeds: Those of all that is shown, where that is more than the rows.
+    """
     first = rows.iloc[0]
     counts = rows.drop_duplicates(IMAGE).groupby("facet", sort=False).size()
     images = ", ".join(f"{name} {count}" for name, count in counts.items())
-    splits = ", ".join(sorted(map(str, rows["split"].unique())))
     return (
-        f"Protocol {first['protocol']}, split {splits}, seed {first['seed']}; n: {images}. "
+        f"Protocol {first['protocol']}, split {listed(rows['split'])}, seed "
+        f"{listed(rows['seed'] if seeds is None else seeds)}; n: {images}. "
         "In brackets, the 95 % bootstrap interval over patients where known, otherwise over images."
     )
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -15,6 +16,16 @@ from palpate.reporting.layouts import all_tables
 from palpate.reporting.summary import Summary
 from palpate.reporting.table import Table
 from palpate.reporting.typeset import latex, markdown
+
+# Every table that a report may write, so that those of an earlier one can be told from the
+# files of somebody else.
+NAMES: Final = (
+    "main", "main-l2", "main-normalised", "baseline", "published", "artefacts", "radius", "tests",
+    "failures", "curve-area", "size", "prompt", "worst-decile", "quality", "compare", "texts",
+    "sensitivity", "text-examples", "medis-fused-targeted", "medis-losses-targeted",
+    "medis-fused-untargeted", "medis-losses-untargeted",
+)  # fmt: skip
+_FORMATS: Final = (".csv", ".md", ".tex")
 
 
 def write_tables(
@@ -32,7 +43,8 @@ def write_tables(
     Args:
         rows: As :func:`palpate.reporting.reading.checked` returns them.
         summary: Of these rows.
-        folder: Made if missing; files of the same name are replaced.
+        folder: Made if missing. Tables of an earlier report are replaced, or removed where they
+            are not made any more.
         sanity: The card of the run, whose outcome stands under every table.
         baseline: Checked rows of the model without its adapter, for a table of what it brought.
         variants: Checked rows under the protocol with one choice made otherwise, by that choice.
@@ -47,6 +59,7 @@ def write_tables(
         for table in (*all_tables(rows, summary, baseline, variants), *further)
     ]
     write(tables, folder)
+    _remove_others(tables, Path(folder))
     return tables
 
 
@@ -59,6 +72,13 @@ def write(tables: Iterable[Table], folder: Path | str) -> None:
         table.numbers.to_csv(path.with_suffix(".csv"), index=False)
         path.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
         path.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
+
+
+def _remove_others(tables: Iterable[Table], folder: Path) -> None:
+    """Take away the tables of an earlier report that would be read as those of this one."""
+    for name in set(NAMES) - {table.name for table in tables}:
+        for ending in _FORMATS:
+            (folder / name).with_suffix(ending).unlink(missing_ok=True)
 
 
 def tally(sanity: Sequence[Check]) -> str:

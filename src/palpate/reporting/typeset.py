@@ -1,6 +1,7 @@
 """A table as Markdown and as LaTeX; whatever a name contains, it stays text."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -32,7 +33,28 @@ _LATEX: Final = {
     "×": r"$\times$",
     "≤": r"$\leq$",
     "…": r"\ldots{}",
+    "—": "---",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "°": r"$^\circ$",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "ß": r"{\ss}",
+    "æ": r"{\ae}",
+    "Æ": r"{\AE}",
+    "œ": r"{\oe}",
+    "Œ": r"{\OE}",
+    "ø": r"{\o}",
+    "Ø": r"{\O}",
+    "ł": r"{\l}",
+    "Ł": r"{\L}",
 }
+_ACCENTS: Final = {
+    "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u ",
+    "\u0307": ".", "\u0308": '"', "\u030a": "r ", "\u030b": "H ", "\u030c": "v ", "\u0327": "c ",
+}  # fmt: skip
 _MARKDOWN: Final = re.compile(r"([\\`*_<>|~#]|\](?=[(\[:]))")  # brackets only where a link begins
 _LONG: Final = 40  # lines; beyond, the table runs over several pages
 _WIDE: Final = 8  # columns; beyond, the table is set smaller and across both columns of a page
@@ -102,7 +124,24 @@ def escape_latex(text: str) -> str:
     >>> print(escape_latex("5 % of a_b & {c}"))
     5 \% of a\_b \& \{c\}
     """
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    composed = unicodedata.normalize("NFC", " ".join(text.split()))
+    return "".join(map(_latex_sign, composed))
+
+
+def _latex_sign(sign: str) -> str:
+    r"""A sign in what every LaTeX knows: accents as commands, letters of other scripts by number.
+
+    >>> print(_latex_sign("é"), _latex_sign("\u0430"))  # the second only looks like an a
+    {\'e} \texttt{U+0430}
+    """
+    if sign in _LATEX or (sign.isascii() and sign.isprintable()):
+        return _LATEX.get(sign, sign)
+    letter, *accents = list(unicodedata.normalize("NFD", sign))
+    if not (accents and letter.isascii() and _ACCENTS.keys() >= set(accents)):
+        return f"\\texttt{{U+{ord(sign):04X}}}"
+    for accent in accents:
+        letter = f"{{\\{_ACCENTS[accent]}{letter}}}"
+    return letter
 
 
 def escape_markdown(text: str) -> str:

@@ -10,6 +10,7 @@ Who declares nothing leaves it to its parts; who declares something speaks for i
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
 from palpate.attacks import LOSSES
@@ -84,6 +85,8 @@ def _without_gradient(subject: Subject) -> tuple[int, int]:
     try:
         # By the margin: where only a sigmoid is saturated, no stage of the model lacks a gradient.
         return count_without(subject, LOSSES["margin"]), images
+    except torch.cuda.OutOfMemoryError:
+        raise  # a RuntimeError, too, and says nothing about the model
     except RuntimeError:
         return images, images
 

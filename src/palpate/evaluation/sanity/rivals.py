@@ -1,5 +1,6 @@
 """Attacks that know less of the model and must not do more: checks 7 and 8 of the sanity card."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,22 +30,27 @@ def finds_no_more_by_search(subject: Subject) -> Check:
 def rivals_in(rows: pd.DataFrame) -> list[Check]:
     """Checks 7 and 8 by the rows of such attacks, where there are any.
 
-    Attacks are known by how their names begin: ``square``, ``spsa``, ``nes``, ``simba`` or
-    ``hopskipjump``, and ``transfer``. All others that used the model's gradient are white-box.
+    Attacks are known by their names: ``square``, ``spsa``, ``nes``, ``simba`` or ``hopskipjump``,
+    and ``transfer``, each by itself or with more behind a hyphen (``spsa-500``). All others that
+    used the model's gradient are white-box.
     """
     attacked = rows[rows["attack"] != CLEAN]
-    names, white = attacked["attack"], attacked[is_white(attacked)]
+    white = attacked[is_white(attacked)]
     return [
-        _compare(kind, attacked[names.str.startswith(kind.names)], white)
+        _compare(kind, attacked[of_kind], white)
         for kind in (_BLACK, _TRANSFERRED)
-        if names.str.startswith(kind.names).any()
+        if (of_kind := _is_one_of(attacked["attack"], kind.names)).any()
     ]
 
 
 def is_white(rows: pd.DataFrame) -> pd.Series:
     """Which rows are of attacks that used the gradient of the model itself."""
-    elsewhere = rows["attack"].str.startswith((*BLACK_BOX, *TRANSFERRED))
-    return (rows["backwards"] > 0) & ~elsewhere
+    return (rows["backwards"] > 0) & ~_is_one_of(rows["attack"], (*BLACK_BOX, *TRANSFERRED))
+
+
+def _is_one_of(names: pd.Series, kinds: Sequence[str]) -> pd.Series:
+    # The hyphen keeps "nesterov" from being a "nes".
+    return names.isin(kinds) | names.str.startswith(tuple(f"{kind}-" for kind in kinds))
 
 
 @dataclass(frozen=True)
