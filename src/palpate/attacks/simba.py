@@ -146,13 +146,12 @@ def _steps(
     vectors: Iterator[Images], mask: Masks, step_size: float, threat: Threat
 ) -> Iterator[Images]:
     """The vectors at their length; those of which the threat model leaves nothing are passed."""
+    passed = 0
     for vector in vectors:
-        if threat.is_bare:
-            yield step_size * vector
-            continue
-        step = threat.step(vector, mask, step_size, "l2")
-        # A constant image is made of the vectors: if something is left of it, then of one of them.
-        if (step != 0).any() or not (threat.project(torch.ones_like(vector), mask) != 0).any():
+        step = step_size * vector if threat.is_bare else threat.step(vector, mask, step_size, "l2")
+        # There are no more vectors than values: if nothing is left of so many, then of none.
+        passed = 0 if (step != 0).any() else passed + 1
+        if passed == 0 or passed > vector.numel() or step_size == 0:
             yield step
 
 
