@@ -163,7 +163,7 @@ CASES = {
     "square": (partial(square, epsilon=EPSILON, queries=30), EPSILON, "linf"),
     "square-l2": (partial(square, epsilon=LENGTH, queries=30, norm="l2"), LENGTH, "l2"),
     "square-inside": (
-        partial(square, epsilon=EPSILON, queries=30, within="inside"),
+        partial(square, epsilon=EPSILON, queries=60, within="inside"),
         EPSILON,
         "linf",
     ),
