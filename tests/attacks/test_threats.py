@@ -169,9 +169,11 @@ def test_obeys_the_threat_model_the_ball_and_the_pixel_range(
         assert torch.equal(levels / 255, adversarial)
         assert torch.equal(levels.byte().float() / 255, adversarial)
     # Between black and white there is always room to move, but a random point of an L2 ball of
-    # one grey level may be nearest to no other stored image.
-    inside = norm == "l2" and ("spread" in getattr(attack, "keywords", {}) or greys == 1)
-    if not extreme and not (threat.lattice and inside):
+    # one grey level may be nearest to no other stored image, and a search of a few queries
+    # need not have found one that does harm.
+    keywords = getattr(attack, "keywords", {})
+    inside = norm == "l2" and ("spread" in keywords or greys == 1)
+    if not extreme and "queries" not in keywords and not (threat.lattice and inside):
         assert (delta != 0).flatten(1).any(1).all()
 
 
