@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from palpate.evaluation.examples import Example
-from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.pictures import data_uri, svg_path
 from palpate.reporting.strips import Panel, Strip, magnification, magnified
 
@@ -75,7 +75,7 @@ def thumbnails(panels: dict[Panel, list[Strip]]) -> dict[tuple[str, str], str]:
 def _gallery(panel: Panel, some: list[Strip], stored: int, first: bool) -> Gallery:
     facet, attack, norm = panel
     factor = magnification(some)
-    name = attack_label(attack) + ("" if norm == "linf" else f" ({norm.upper()})")
+    name = attack_label(attack) + ("" if norm == "linf" else f" ({norm_name(norm)})")
     return Gallery(facet, name, factor, tuple(_sample(s, factor) for s in some), stored, first)
 
 

@@ -10,7 +10,14 @@ from typing import Final
 import pandas as pd
 
 from palpate.reporting.focus import Focus
-from palpate.reporting.labels import CONTROL, attack_label, epsilon_label, length_label
+from palpate.reporting.labels import (
+    CONTROL,
+    attack_label,
+    epsilon_label,
+    length_label,
+    norm_name,
+    radius_label,
+)
 from palpate.reporting.summary import Summary
 
 _CLEAR: Final = 0.05  # p below which a difference is taken for more than chance
@@ -67,7 +74,7 @@ def headline(
         clean = _range([f.clean.mean for f in found])
         return f"Clean DSC is {clean}. Nothing was attacked, so nothing is known about robustness."
     hit = [(f, f.attacked) for f in found if f.attacked is not None]
-    radius = _radius(focus)
+    radius = radius_label(focus.norm, focus.epsilon)
     before = _range([f.clean.mean for f, _ in hit])
     after = _range([attacked.mean for _, attacked in hit])
     where = _where([f.facet for f, _ in hit], runs)
@@ -157,8 +164,8 @@ def _on_size(focus: Focus) -> str:
         "which nobody sees" if steps <= 2 else "hard to see" if steps <= 8 else "visible as grain"
     )
     return (
-        f"At {_radius(focus)} no pixel value moves by more than {steps:.3g} of the 255 steps of "
-        f"an 8-bit image, {seen}."
+        f"At {radius_label(focus.norm, focus.epsilon)} no pixel value moves by more than "
+        f"{steps:.3g} of the 255 steps of an 8-bit image, {seen}."
     )
 
 
@@ -184,7 +191,7 @@ def _on_radii(radii: pd.DataFrame) -> str:
     who, norm = attack_label(smallest["attack"]), str(smallest["norm"])
     if not smallest["radius"] < inf:
         return f"{who} broke fewer than half of the images, within any radius it was allowed."
-    prefix = "" if norm == "linf" else f"{norm.upper()} "
+    prefix = "" if norm == "linf" else f"{norm_name(norm)} "
     length = length_label(float(smallest["radius"]), norm)
     return (
         f"{who} breaks half of {smallest['n']} images of {smallest['facet']} within a radius of "
@@ -249,11 +256,6 @@ def _on_cost(line: pd.DataFrame) -> str:
         f"{line['forwards'].mean():.3g} forward and {line['backwards'].mean():.3g} backward passes "
         f"per image, {line['seconds'].mean():.2g} s on the machine that ran it."
     )
-
-
-def _radius(focus: Focus) -> str:
-    prefix = {"linf": "", "l2": "L2 "}.get(focus.norm, f"{focus.norm} ")
-    return prefix + epsilon_label(focus.epsilon, focus.norm)
 
 
 def _range(values: list[float]) -> str:

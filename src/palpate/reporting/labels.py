@@ -121,6 +121,18 @@ def norm_name(norm: str) -> str:
     return _NORMS.get(norm, norm)
 
 
+def radius_label(norm: str, epsilon: float) -> str:
+    """Radius of a ball; its norm is said where it is not L-infinity.
+
+    >>> radius_label("linf", 2 / 255), radius_label("l2", 0.5), radius_label("normalised", 0.1)
+    ('2/255', 'L2 0.5', '0.1 (normalised)')
+    """
+    length = epsilon_label(epsilon, norm)
+    if norm in ("linf", ""):
+        return length
+    return f"{length} ({norm})" if norm == "normalised" else f"{norm_name(norm)} {length}"
+
+
 def norm_label(attack: str, norm: str, epsilon: float) -> str:
     """Attack and radius in one phrase; the norm is said where it is not L-infinity.
 
@@ -129,8 +141,7 @@ def norm_label(attack: str, norm: str, epsilon: float) -> str:
     """
     if attack == "clean":
         return attack_label(attack)
-    prefix = "" if norm in ("linf", "") else f"{norm_name(norm)} "
-    return f"{attack_label(attack)} at {prefix}{epsilon_label(epsilon, norm)}"
+    return f"{attack_label(attack)} at {radius_label(norm, epsilon)}"
 
 
 def text_label(attack: str, norm: str, epsilon: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.table import ATTACK, DATA, Table, percent_interval, provenance
 
 
@@ -20,7 +20,7 @@ def main_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
         other = norm not in ("linf", "")
         yield Table(
             name=f"main-{norm}" if other else "main",
-            title="DSC and IoU under attack" + (f" ({norm.upper()})" if other else ""),
+            title="DSC and IoU under attack" + (f" ({norm_name(norm)})" if other else ""),
             caption=(
                 "DSC and IoU in percent, mean over images, without attack and under each attack "
                 "of radius ε. Passes are forward + backward passes of the attack per image, "
