@@ -410,7 +410,7 @@ def test_refuses_what_is_no_threat_model(
         attack(model, images, masks, epsilon=EPSILON, within=within)
 
 
-@pytest.mark.parametrize("attack", [fgsm, pgd, apgd, sea, noise, square, simba, spsa, medis])
+@pytest.mark.parametrize("attack", [*ATTACKS.values(), medis], ids=[*ATTACKS, "medis"])
 def test_refuses_a_lattice_that_fits_neither_images_nor_ball(attack, model, images, masks):
     with pytest.raises(ValueError, match="images of whole grey levels"):
         attack(model, images, masks, epsilon=EPSILON, within="lattice")
