@@ -8,14 +8,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from results_page import machine_of, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
-from palpate.evaluation.statistics import paired_difference
+from palpate.evaluation.statistics import Interval, paired_difference
 from palpate.reporting.labels import epsilon_label
 
 SAMPLE = ["dataset", "structure", "key", "prompt_level", "epsilon", "group"]
 FIRST, LAST = "as-it-is", "all of these"
+WORDS = {
+    "weaker": "PGD is weaker than FGSM",
+    "stronger": "PGD is stronger than FGSM",
+    "not told apart": "PGD and FGSM are not told apart",
+}
 INTERVALS = (
     "In brackets, 95 % bootstrap intervals over patients where known, otherwise over images."
 )
@@ -26,11 +32,11 @@ def main(table_1: Path, artefacts: list[Path]) -> None:
 
 
 def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
+    commands = [_command("paper-table1", table_1), *(_command("artefacts", f) for f in artefacts)]
     yield [
         "## The published procedure, and what each of its choices is worth",
         "",
-        "`palpate run --config recipes/paper-table1.yaml` and, once for each data set, "
-        f"`recipes/artefacts.yaml`. {machine_of(next(table_1.glob('*/environment.json')))}",
+        f"{'; '.join(commands)}. {machine_of(next(table_1.glob('*/environment.json')))}",
         "",
         _table(table_1, "published"),
         "",
@@ -38,6 +44,8 @@ def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
     runs = {folder.name: _rows(folder) for folder in artefacts}
     yield [
         "### Is PGD weaker than FGSM?",
+        "",
+        *(line for name, choices in runs.items() for line in _answers(name, choices)),
         "",
         *markdown(pd.DataFrame(list(_pgd_beside_fgsm(runs)))),
         "",
@@ -55,6 +63,20 @@ def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
         yield [_table(folder, "artefacts"), ""]
 
 
+def _command(recipe: str, folder: Path) -> str:
+    """What made the runs in a folder: the recipe, and what was said beside it."""
+    path = next(folder.glob("*/config.yaml"))
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data = config["data"]
+    words = [f"palpate run --config recipes/{recipe}.yaml"]
+    if data["test_limit"] is not None:
+        words.append(f"--data.test-limit {data['test_limit']}")
+    if folder.name != recipe:
+        words.append(f"--data.name {data['name']} --data.prompt {data['prompt']}")
+        words.append(f"--model.name {config['model']['name']} --out runs/{folder.name}")
+    return f"`{' '.join(words)}`"
+
+
 def _rows(folder: Path) -> dict[str, pd.DataFrame]:
     """The rows of a sweep by choice, the procedure itself first."""
     labels = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
@@ -64,33 +86,63 @@ def _rows(folder: Path) -> dict[str, pd.DataFrame]:
     return {label: read_rows(folder / label / "rows") for label in order}
 
 
+def _answers(name: str, choices: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """Which of two attacks is the weaker one by the procedure, and which choices say otherwise."""
+    found = {choice: _pgd_minus_fgsm(rows) for choice, rows in choices.items()}
+    for radius, published in found[FIRST].items():
+        verdicts = {choice: _verdict(of[radius]) for choice, of in found.items()}
+        alone = {c: v for c, v in verdicts.items() if c not in (FIRST, LAST)}
+        other = [f"`{c}` ({v})" for c, v in alone.items() if v != _verdict(published)]
+        yield (
+            f"- {name}, \u03b5 {radius}: {WORDS[verdicts[FIRST]]} by the published procedure. Of "
+            f"the {len(alone)} choices, made soundly one at a time, {', '.join(other) or 'none'} "
+            f"{'say' if len(other) > 1 else 'says'} otherwise; {WORDS[verdicts[LAST]]} with all "
+            "of them."
+        )
+
+
+def _verdict(difference: Interval) -> str:
+    if difference.low > 0:
+        return "weaker"
+    return "stronger" if difference.high < 0 else "not told apart"
+
+
 def _pgd_beside_fgsm(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Iterator[dict[str, str]]:
     for name, choices in runs.items():
         for choice, rows in choices.items():
-            pgd, fgsm = (
-                rows.loc[rows["attack"] == attack, [*SAMPLE, "dsc"]] for attack in ("pgd", "fgsm")
-            )
-            both = fgsm.merge(pgd, on=SAMPLE, validate="one_to_one", suffixes=("_fgsm", "_pgd"))
-            yield {"Runs": name, "Choice": choice} | _by_radius(both, "dsc_fgsm", "dsc_pgd")
+            yield {"Runs": name, "Choice": choice} | _cells(_pgd_minus_fgsm(rows))
+
+
+def _pgd_minus_fgsm(rows: pd.DataFrame) -> dict[str, Interval]:
+    pgd, fgsm = (rows.loc[rows["attack"] == a, [*SAMPLE, "dsc"]] for a in ("pgd", "fgsm"))
+    both = fgsm.merge(pgd, on=SAMPLE, validate="one_to_one", suffixes=("_fgsm", "_pgd"))
+    return _by_radius(both, "dsc_fgsm", "dsc_pgd")
 
 
 def _losses(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Iterator[dict[str, str]]:
     for name, choices in runs.items():
         for choice, rows in choices.items():
             pgd = rows[rows["attack"] == "pgd"]
-            yield {"Runs": name, "Choice": choice} | _by_radius(pgd, "dsc_clean", "dsc")
+            yield {"Runs": name, "Choice": choice} | _cells(_by_radius(pgd, "dsc_clean", "dsc"))
 
 
-def _by_radius(rows: pd.DataFrame, before: str, after: str) -> dict[str, str]:
-    cells = {}
-    for epsilon, some in rows.groupby("epsilon"):
-        lost = paired_difference(some[before], some[after], some["group"])
-        mean, low, high = (
-            f"{round(100 * v, 1) or 0.0:.1f}" for v in (lost.mean, lost.low, lost.high)
+def _by_radius(rows: pd.DataFrame, before: str, after: str) -> dict[str, Interval]:
+    return {
+        epsilon_label(float(str(epsilon)), "normalised"): paired_difference(
+            some[before], some[after], some["group"]
         )
-        label = epsilon_label(float(str(epsilon)), "normalised")
-        cells[label] = f"{mean} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")
-    return cells
+        for epsilon, some in rows.groupby("epsilon")
+    }
+
+
+def _cells(differences: Mapping[str, Interval]) -> dict[str, str]:
+    return {radius: _in_points(difference) for radius, difference in differences.items()}
+
+
+def _in_points(difference: Interval) -> str:
+    values = (difference.mean, difference.low, difference.high)
+    mean, low, high = (f"{round(100 * value, 1) or 0.0:.1f}" for value in values)
+    return f"{mean} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")
 
 
 def _table(folder: Path, name: str) -> str:

@@ -17,6 +17,7 @@ from palpate.reporting.labels import (
     length_label,
     norm_name,
     radius_label,
+    seconds_label,
 )
 from palpate.reporting.summary import Summary
 
@@ -254,7 +255,7 @@ def _on_chance(tests: pd.DataFrame, together: int) -> str:
 def _on_cost(line: pd.DataFrame) -> str:
     return (
         f"{line['forwards'].mean():.3g} forward and {line['backwards'].mean():.3g} backward passes "
-        f"per image, {line['seconds'].mean():.2g} s on the machine that ran it."
+        f"per image, {seconds_label(line['seconds'].mean())} s on the machine that ran it."
     )
 
 

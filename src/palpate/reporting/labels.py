@@ -1,5 +1,6 @@
 """What things are called and which colour they have, the same in every table, figure and page."""
 
+from math import isnan
 from typing import Final
 
 CONTROL: Final = "noise"
@@ -142,6 +143,15 @@ def norm_label(attack: str, norm: str, epsilon: float) -> str:
     if attack == "clean":
         return attack_label(attack)
     return f"{attack_label(attack)} at {radius_label(norm, epsilon)}"
+
+
+def seconds_label(seconds: float) -> str:
+    """A duration in seconds to two digits, for tables.
+
+    >>> seconds_label(103.5), seconds_label(0.00384)
+    ('100', '0.0038')
+    """
+    return "–" if isnan(seconds) else f"{float(f'{seconds:.2g}'):g}"
 
 
 def text_label(attack: str, norm: str, epsilon: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.reporting.labels import attack_label, epsilon_label, norm_name
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name, seconds_label
 from palpate.reporting.table import ATTACK, DATA, Table, percent_interval, provenance
 
 
@@ -54,7 +54,7 @@ def _main_lines(scores: pd.DataFrame, norm: str) -> Iterator[dict[str, str]]:
                         for r in radii
                     },
                     "Passes": f"{some['forwards'].mean():.3g} + {some['backwards'].mean():.3g}",
-                    "s": f"{some['seconds'].mean():.2g}",
+                    "s": seconds_label(some["seconds"].mean()),
                 }
 
 

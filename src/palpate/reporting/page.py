@@ -19,7 +19,15 @@ from palpate.reporting.figures import Chart
 from palpate.reporting.focus import Focus
 from palpate.reporting.gallery import Gallery
 from palpate.reporting.headline import Finding
-from palpate.reporting.labels import AFTER, BEFORE, attack_label, colours, epsilon_label, norm_label
+from palpate.reporting.labels import (
+    AFTER,
+    BEFORE,
+    attack_label,
+    colours,
+    epsilon_label,
+    norm_label,
+    seconds_label,
+)
 from palpate.reporting.reading import IMAGE, OF, RUN, SAMPLE, gaps, listed, records
 from palpate.reporting.table import Table
 from palpate.reporting.tables import tally
@@ -65,7 +73,7 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"two": _two, "percent": _percent, "significant": _significant}
+    environment.filters |= {"two": _two, "percent": _percent, "seconds": seconds_label}
     style, script = (_packaged(environment, name) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         content=content,
@@ -196,7 +204,3 @@ def _two(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{100 * value:.0f} %"
-
-
-def _significant(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.2g}"

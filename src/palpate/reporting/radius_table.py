@@ -4,7 +4,7 @@ from math import isinf
 
 import pandas as pd
 
-from palpate.reporting.labels import epsilon_label, length_label
+from palpate.reporting.labels import epsilon_label, length_label, seconds_label
 from palpate.reporting.table import ATTACK, DATA, Table, labelled, percent_interval, provenance
 
 
@@ -20,7 +20,7 @@ def radius_table(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
     shown["Passes"] = [
         f"{line['forwards']:.3g} + {line['backwards']:.3g}" for _, line in numbers.iterrows()
     ]
-    shown["s"] = numbers["seconds"].map(lambda seconds: f"{seconds:.2g}")
+    shown["s"] = numbers["seconds"].map(seconds_label)
     lost = int(numbers["lost"].max())
     return Table(
         name="radius",

@@ -8,7 +8,7 @@ import pandas as pd
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.evaluation.sensitivity import BEST, WORST, prompt_sensitivity
 from palpate.evaluation.statistics import bootstrap_interval
-from palpate.reporting.labels import ADVERSARIAL, BENIGN, UNKNOWN, text_label
+from palpate.reporting.labels import ADVERSARIAL, BENIGN, UNKNOWN, seconds_label, text_label
 from palpate.reporting.reading import attacked, conditions, facets
 from palpate.reporting.summary import spread
 from palpate.reporting.table import ATTACK, DATA, Table, percent_interval, provenance
@@ -87,7 +87,7 @@ def _scores(rows: pd.DataFrame) -> Table:
         shown[label] = [percent_interval(line, name) for _, line in numbers.iterrows()]
     passes = zip(numbers["forwards"], numbers["backwards"], strict=True)
     shown["Texts"] = [f"{forwards:.3g} + {backwards:.3g}" for forwards, backwards in passes]
-    shown["s"] = [f"{seconds:.2g}" for seconds in numbers["seconds"]]
+    shown["s"] = numbers["seconds"].map(seconds_label)
     return Table(
         name="texts",
         title="Other words for the same image",
