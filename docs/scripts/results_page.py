@@ -22,8 +22,15 @@ def put_section(name: str, lines: Iterable[str]) -> None:
     found = dict(_read())
     found[name] = "\n".join(lines).strip()
     parts = [f"<!-- {key} -->\n\n{found[key]}\n" for key in SECTIONS if key in found]
-    PAGE.write_text("\n".join([_INTRODUCTION, *parts]), encoding="utf-8")
+    PAGE.write_text("\n".join([_INTRODUCTION, _contents(parts), *parts]), encoding="utf-8")
     print(PAGE)
+
+
+def _contents(parts: Iterable[str]) -> str:
+    """Links to the sections, by the anchors that a heading gets."""
+    headings = re.findall(r"^## (.+)$", "".join(parts), flags=re.MULTILINE)
+    anchors = (re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings)
+    return "".join(f"- [{h}](#{a})\n" for h, a in zip(headings, anchors, strict=True))
 
 
 def _read() -> list[tuple[str, str]]:
