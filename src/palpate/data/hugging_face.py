@@ -20,9 +20,10 @@ from palpate.data.annotations import check_split
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.optional import needed
 from palpate.data.own import OwnEntry, check_pixels, dataset_of, texts_of
+from palpate.data.patients import patient_or_name
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy
-from palpate.data.sets import always, itself
+from palpate.data.sets import always
 from palpate.hints import did_you_mean
 
 PREFIX = "hf:"
@@ -96,7 +97,9 @@ def from_hugging_face(
     entries = _entries(table, columns, text, options.get("label"))
     if check:
         check_pixels(entries)
-    spec = DatasetSpec(_short(str(name)), "", partial(always, structure), itself, mirrors=mirrors)
+    spec = DatasetSpec(
+        _short(str(name)), "", partial(always, structure), patient_or_name, mirrors=mirrors
+    )
     return dataset_of(entries, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
 
 

@@ -283,12 +283,16 @@ def own_pairs(root, images="images", masks="masks", ending=""):
 
 
 @pytest.mark.parametrize(
-    ("images", "masks", "ending"),
-    [("images", "masks", ""), ("images", "masks", "_Segmentation"), ("all", "all", "_mask")],
+    ("images", "masks", "ending", "told"),
+    [
+        ("images", "masks", "", {"group": r"patient\d+"}),
+        ("images", "masks", "_Segmentation", {}),  # the names say it
+        ("all", "all", "_mask", {"group": r"(patient\d+) "}),
+    ],
 )
-def test_pairs_are_found_by_name_with_groups_as_told(images, masks, ending, tmp_path):
+def test_pairs_are_found_by_name_with_groups_as_told(images, masks, ending, told, tmp_path):
     own_pairs(tmp_path / "source", images, masks, ending)
-    options = {"structure": "liver tumour", "group": r"patient\d+"}
+    options = {"structure": "liver tumour", **told}
     folder = prepare("pairs", tmp_path / "source", tmp_path / "out", options=options, workers=1)
     entries = entries_of(folder).values()
     assert len(entries) == 8

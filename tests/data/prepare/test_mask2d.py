@@ -130,6 +130,14 @@ def test_patterns_say_which_files_belong_together(tmp_path):
         found(tmp_path, images="{case}.nii")
 
 
+def test_frames_of_a_patient_are_of_one_group(tmp_path):
+    for frame in ("frame01", "frame12"):
+        name = f"patient001/patient001_{frame}"
+        write_case(tmp_path, f"{name}.nii.gz", f"{name}_gt.nii.gz")
+    assert {item.group for item in found(tmp_path)} == {"patient001"}
+    assert len({item.image_name for item in found(tmp_path)}) > 1
+
+
 def test_patients_by_a_pattern_and_splits_by_folders(tmp_path):
     for n, split in enumerate(("train", "test")):
         write_case(tmp_path, f"{split}/images/p{n}_a.nii", f"{split}/masks/p{n}_a.nii")

@@ -22,7 +22,8 @@ said by two patterns. Options:
 ``structure``
     What a segmentation of a single value outlines.
 ``group``
-    Regular expression for the patient's part of the name of a case.
+    Regular expression for the patient's part of the name of a case; by default a number behind
+    ``patient``, ``subject``, ``sub``, ``pat`` or ``case``, else all of it.
 
 Patients of DICOM files get running numbers; of their elements only pixels, geometry, window and
 modality are used. Nothing is resampled.
