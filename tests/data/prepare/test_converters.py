@@ -282,6 +282,17 @@ def own_pairs(root, images="images", masks="masks", ending=""):
         save(root, f"{masks}/patient{number // 2} {number}{ending}.png", outline(1, 1, 9, 9))
 
 
+def test_a_second_set_of_ones_own_does_not_take_the_place_of_the_first(tmp_path):
+    options = {"structure": "liver tumour"}
+    own_pairs(tmp_path / "one")
+    folder = prepare("pairs", tmp_path / "one", tmp_path / "out", options=options, workers=1)
+    for path in sorted((tmp_path / "one").glob("*/*")):
+        path.rename(path.with_name(f"other {path.name}"))
+    with pytest.raises(ValueError, match=r"none of its 8 masks\. Choose another --out"):
+        prepare("pairs", tmp_path / "one", tmp_path / "out", options=options, workers=1)
+    assert len(list((folder / "images").iterdir())) == 8
+
+
 @pytest.mark.parametrize(
     ("images", "masks", "ending", "told"),
     [
