@@ -30,6 +30,7 @@ modality are used. Nothing is resampled.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -88,10 +89,12 @@ def find(source: Source, **options: str) -> list[Item]:
     window_from(wanted["window"])
     names = _names_of_labels(source, wanted["labels"])
     cases = find_cases(source, wanted["images"], wanted["masks"], wanted["group"])
-    items, problems = list[Item](), list[str]()
+    items, problems, bare = list[Item](), list[str](), list[str]()
     for case in cases:
         try:
-            items += _items(source, case, wanted, names)
+            shown = list(_items(source, case, wanted, names))
+            items += shown
+            bare += [] if shown else [case.name]
         except (ValueError, OSError) as error:
             problems.append(f"{case.name}: {error}")
     refuse(problems, "Expected volumes with segmentations on their grid")
@@ -99,6 +102,12 @@ def find(source: Source, **options: str) -> list[Item]:
         raise ValueError(
             f"Expected foreground in the segmentations of {source.path}, found none in "
             f"{len(cases)} cases. Choose slices by index, or give other segmentations."
+        )
+    if bare:
+        warnings.warn(
+            f"{len(bare)} of {len(cases)} segmentations have no foreground, such as that of "
+            f"{bare[0]}; these cases are left out, for every rule but index-N chooses by it.",
+            stacklevel=3,
         )
     return items
 
@@ -207,7 +216,10 @@ def _shades(source: Source, case: CaseFiles, window: str) -> NDArray[Any]:
     image = _image(source, case)
     if image.voxels.ndim == 4:
         return image.voxels
-    return greys(image.voxels, window_from(window), image.window, inverted=image.inverted)
+    try:
+        return greys(image.voxels, window_from(window), image.window, inverted=image.inverted)
+    except ValueError as error:
+        raise ValueError(f"{image.name}: {error}.") from error
 
 
 def _volume(source: Source, names: tuple[str, ...], dicom: bool) -> Volume:
