@@ -135,8 +135,8 @@ def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
 
 def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
     """Black on transparent looks like a mask in a viewer, and is black on black here."""
-    lowest, highest = drawing.convert("RGBA").getextrema()[3]
-    if lowest != highest:
+    opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
+    if opacity.min() != opacity.max():
         raise ValueError(
             "expected a mask in white on black, got black whose shape is in the transparency "
             "alone. Export it without transparency"
