@@ -10,7 +10,7 @@ import palpate
 STAGES = ("data", "models", "training", "attacks", "evaluation", "reporting")
 SHARED = {
     "types", "geometry", "randomness", "overlap", "progress", "hints", "places", "lexicon",
-    "structure", "portions", "code", "flat",
+    "structure", "portions", "code", "flat", "strict_yaml",
 }  # fmt: skip
 TOP = {"cli", "pipeline", "__init__", "__main__"}
 # Numbers and attacks must hold for any model on any data.

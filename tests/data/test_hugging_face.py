@@ -106,6 +106,27 @@ def test_one_text_for_all_from_the_name(tmp_path):
         load_data(f"hf:{tmp_path / 'bare'}")
 
 
+def test_a_table_without_splits_is_not_learnt_from_and_tested_on(tmp_path):
+    table(text=["a"] * 3).save_to_disk(tmp_path / "whole")
+    assert len(load_data(f"hf:{tmp_path / 'whole'}", split="test")) == 3
+    with pytest.raises(ValueError, match=r"'train' in .*one table.*counts as 'test' alone"):
+        load_data(f"hf:{tmp_path / 'whole'}", split="train")
+    values = {"image": [noise(SIZE)], "mask": [rectangle(SIZE)], "text": ["a"]}
+    features = table(1, text=["a"]).features
+    part = datasets.Dataset.from_dict(values, features=features, split="train[:50%]")
+    part.save_to_disk(tmp_path / "part")
+    assert len(load_data(f"hf:{tmp_path / 'part'}", split="train")) == 1
+    with pytest.raises(ValueError, match="counts as 'train' alone"):
+        load_data(f"hf:{tmp_path / 'part'}", split="test")
+
+
+def test_no_rows_are_no_data():
+    with pytest.raises(ValueError, match=r"at least one row in split 'test' .*got none"):
+        from_hugging_face(table(2, text=["a"] * 2).select([]))
+    with pytest.raises(ValueError, match="limit >= 1, got -1"):
+        from_hugging_face(table(2, text=["a"] * 2), limit=-1)
+
+
 def test_one_value_of_a_label_map_counts():
     labels = np.zeros((8, 12), dtype=np.uint8)
     labels[0, :3], labels[1, :5] = 1, 2

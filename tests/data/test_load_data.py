@@ -1,6 +1,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -316,6 +317,13 @@ def test_warns_where_the_turn_of_a_mask_is_a_guess(data_folder):
     save(data_folder.path / "masks" / "square.jpg", rectangle((8, 8)))
     with pytest.warns(UserWarning, match=r"1 images have an EXIF orientation .*masks/square\.jpg"):
         load(data_folder)
+
+
+def test_warns_of_16_bit_images_that_use_few_of_them(data_folder):
+    scan = np.arange(96, dtype=np.uint16).reshape(8, 12) * 43  # 12 bits
+    save(data_folder.path / "images" / "a.png", Image.fromarray(scan))
+    with pytest.warns(UserWarning, match=r"1 images of 16 bits .*a\.png \(up to 4085\); 65535"):
+        load_data("folder", data_folder.write().path)
 
 
 def test_does_not_warn_where_the_sizes_tell_how_to_turn_a_mask(data_folder):

@@ -29,6 +29,26 @@ def test_every_pair_is_in_one_split(folders):
     assert sorted(names(*parts)) == [f"{number}.jpg" for number in range(10)]
 
 
+def test_patients_in_names_stay_in_one_split(tmp_path):
+    for number in range(12):
+        save(tmp_path / "images" / f"patient{number // 3}_{number}.png", noise(SIZE, number))
+        save(tmp_path / "masks" / f"patient{number // 3}_{number}.png", rectangle(SIZE))
+    folders = tmp_path / "images", tmp_path / "masks"
+    parts = [load_pairs(*folders, prompt="polyp", split=s) for s in ("train", "val", "test")]
+    owners = [{case.group for case in part.cases} for part in parts]
+    assert [len(part) for part in parts] == [6, 3, 3]
+    assert set.union(*owners) == {f"patient{n}" for n in range(4)}
+    assert sum(map(len, owners)) == 4
+
+
+def test_too_few_patients_to_divide_are_told(tmp_path):
+    for number in range(3):
+        save(tmp_path / "images" / f"case1_{number}.png", noise(SIZE, number))
+        save(tmp_path / "masks" / f"case1_{number}.png", rectangle(SIZE))
+    with pytest.warns(UserWarning, match=r"all images are of case1, too few .* one by one"):
+        assert len(load_pairs(tmp_path / "images", tmp_path / "masks", prompt="polyp")) == 1
+
+
 def test_the_seed_deals_out(folders):
     first, again, other = (load_pairs(*folders, prompt="polyp", seed=s) for s in (0, 0, 1))
     assert names(first) == names(again) != names(other)
@@ -128,3 +148,5 @@ def test_folder_prompt_and_split_are_checked(folders, tmp_path):
         load_pairs(*folders, prompt=" ")
     with pytest.raises(ValueError, match="Expected a split"):
         load_pairs(*folders, prompt="x", split="dev")
+    with pytest.raises(ValueError, match="limit >= 1, got -1"):
+        load_pairs(*folders, prompt="x", limit=-1)

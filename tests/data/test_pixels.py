@@ -202,6 +202,15 @@ def test_masks_in_colour_count_by_luminance(tmp_path):
     assert read_mask(tmp_path, drawing).flatten().tolist() == [False, True, True]
 
 
+def test_a_mask_that_is_in_the_transparency_alone_is_not_read_as_empty(tmp_path):
+    black = Image.new("L", SIZE)
+    drawn = Image.merge("RGBA", [black, black, black, rectangle(SIZE)])
+    with pytest.raises(ValueError, match=r"black whose shape is in the transparency alone"):
+        read_mask(tmp_path, drawn)
+    empty = Image.merge("RGBA", [black, black, black, Image.new("L", SIZE, 255)])
+    assert not read_mask(tmp_path, empty).any()
+
+
 def test_masks_drawn_on_transparent_ground_keep_their_outline(tmp_path):
     drawing = Image.new("RGBA", (2, 1), (255, 255, 255, 255))
     drawing.putpixel((0, 0), (255, 255, 255, 0))

@@ -1,7 +1,9 @@
 """The command line as a user types it."""
 
+import io
 import json
 import shutil
+import sys
 
 import pytest
 from PIL import Image
@@ -34,11 +36,10 @@ def test_every_command_knows_help(command, capsys):
     assert "usage" in capsys.readouterr().out
 
 
-def test_unknown_command_lists_the_known_ones():
-    with pytest.raises(
-        SystemExit, match=rf"{', '.join(COMMANDS)}, got 'evalute'.*mean .evaluate.\?"
-    ):
-        main(["evalute"])
+def test_unknown_command_lists_the_known_ones(capsys):
+    assert finish("evalute") == 2
+    said = capsys.readouterr().err
+    assert f"{', '.join(COMMANDS)}, got 'evalute'. Did you mean 'evaluate'?" in said
 
 
 def test_a_run_from_the_shell(recipe, tmp_path):
@@ -49,6 +50,25 @@ def test_a_run_from_the_shell(recipe, tmp_path):
     assert done.stdout.strip() == str(tmp_path / "run" / "report" / "index.html")
     assert "attacks: 10/10" in done.stderr
     assert "epsilon_255:\n  - 4" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_sign_without_a_letter_for_it_costs_no_result(data_root, monkeypatch):
+    kept = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(kept, encoding="cp1252"))
+    assert finish("data", "check", "folder", "--root", str(data_root)) == 0
+    sys.stdout.flush()
+    assert b"Passed" in kept.getvalue()
+
+
+def test_whoever_reads_may_stop_reading(tmp_path, monkeypatch, capsys):
+    def stopped(arguments):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("palpate.cli._dispatch", stopped)
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        assert finish("models") == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_errors_are_one_message(tmp_path):
@@ -75,6 +95,8 @@ def test_data_check_counts_every_split(data_root, capsys, tmp_path):
 def test_data_check_of_no_set(tmp_path, capsys):
     assert finish("data", "check", "kvasir", "--root", str(tmp_path)) == 2
     assert "palpate: Expected kvasir in" in capsys.readouterr().err
+    assert finish("data", "check") == 2  # and not: passed, no errors
+    assert "palpate: Expected a data set to check" in capsys.readouterr().err
 
 
 @pytest.fixture

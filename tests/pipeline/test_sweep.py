@@ -35,6 +35,37 @@ def test_a_list_of_settings_keeps_together_what_belongs_together(sweep):
     assert runs["b"].data.prompt == "random"
 
 
+def test_labels_of_empty_values_are_folders_of_their_own(sweep, tmp_path):
+    runs = in_folders(read_sweep(sweep({"data.override_prompt": ["", "a polyp", "x" * 300]})))
+    assert list(runs) == ["empty", "a-polyp", "x" * 120]
+    assert {config.folder.parent for config in runs.values()} == {tmp_path / "runs"}
+    assert list(read_sweep(sweep([{"label": 7, "seed": 1}]))) == ["7"]
+
+
+def test_what_is_said_twice_is_refused(sweep):
+    path = sweep({"seed": [0, 1]})
+    path.write_text(path.read_text() + "\nseed: 3\nseed: 4\n")
+    with pytest.raises(ValueError, match=r"line \d+, column 1: 'seed' is there twice, in line"):
+        read_sweep(path)
+
+
+def test_options_do_not_undo_what_tells_runs_apart(sweep, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--config", str(sweep({"seed": [0, 1]})), "--seed", "5"])
+    assert "with these 0 and 1 are the same" in capsys.readouterr().err
+
+
+def test_prompts_that_were_swept_are_compared_image_by_image(sweep, tmp_path):
+    evaluate = {"attacks": {"noise": {}}, "epsilon_255": [8], "sanity_samples": 0, "examples": 0}
+    each = [{"data.prompt": prompt, "model.adapter": None} for prompt in ("p1", "all")]
+    each = [{"label": e["data.prompt"], **e} for e in each]
+    main(["run", "--config", str(sweep(each, evaluate=evaluate))])
+    numbers = pd.read_csv(tmp_path / "runs" / "tables" / "compare.csv")
+    assert (set(numbers["first"]), set(numbers["run"])) == ({"p1"}, {"all"})
+    assert set(numbers["n"]) == {len(read_rows(tmp_path / "runs" / "p1" / "rows")) // 2}
+    assert (numbers.loc[numbers["attack"] == "clean", "difference"] == 0).all()
+
+
 def test_a_recipe_without_each_is_one_run_in_its_own_folder(recipe, tmp_path):
     runs = read_sweep(recipe())
     assert list(runs) == [""]
@@ -63,6 +94,11 @@ def test_runs_that_differ_only_under_attack_share_a_checkpoint(sweep):
         ([], "list values for settings"),
         ({"seed": [1, 1]}, "that differ, got 1 twice"),
         ({"seeds": [1]}, r"seeds: there is no such setting.*seed"),
+        ({1: [2]}, "to name settings such as data.name, got 1"),
+        ({"name.first": ["a"]}, r"settings below 'name' .* sets 'name\.first', got "),
+        ([{"label": "a/b", "seed": 1}], "'label' in 'each' .* name of a folder, got 'a/b'"),
+        ([{"label": "..", "seed": 1}], "name of a folder, got '..'"),
+        ([{"label": None, "seed": 1}], "name of a folder, got None"),
     ],
 )
 def test_what_each_cannot_be(each, message, sweep):

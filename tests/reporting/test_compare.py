@@ -61,6 +61,23 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     elsewhere = make_rows({"isic": (("skin lesion",), 20, 0.9)})
     with pytest.raises(ValueError, match="got plain, isic, which share no image"):
         compare({"plain": runs["plain"], "isic": elsewhere}, tmp_path)
-    twice = pd.concat([runs["plain"], runs["plain"].assign(prompt="again", prompt_level="p1")])
-    with pytest.raises(ValueError, match="one prompt per sample in a comparison, got several"):
-        compared({"plain": runs["plain"], "twice": twice})
+
+
+def asked_with_all(rows, *levels):
+    """The rows as of ``prompt: all``, whose keys end in the level."""
+    return pd.concat(
+        [rows.assign(key=rows["key"] + f"#{p}", prompt=p, prompt_level=p) for p in levels]
+    )
+
+
+def test_a_run_with_one_prompt_is_paired_by_level_with_one_that_took_all(runs):
+    one = runs["plain"].assign(prompt_level="p1")
+    every = asked_with_all(runs["tuned"], "p1", "p2")
+    for pair in ({"one": one, "all": every}, {"all": every, "one": one}):
+        table = compared(pair)
+        assert set(table.numbers["n"]) == {20}
+        assert "prompts of the same level" in table.caption
+    alike = compared({"one": one, "other": runs["tuned"]})
+    assert "same level" not in alike.caption
+    with pytest.raises(ValueError, match=r"share no image and condition.*one of their levels"):
+        compared({"one": one, "all": asked_with_all(runs["tuned"], "p2", "p3")})

@@ -1,14 +1,16 @@
 """The command line: every command is a dataclass of its options, or a function, of a few lines."""
 
+import io
+import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 
 import tyro
 
 from palpate.cli import attacks, data, finished, models, recipes
 from palpate.cli.demo import Demo
 from palpate.cli.parsing import UsageError, later, parse
+from palpate.data.release import release
 from palpate.hints import did_you_mean
 
 _WHOLE: dict[str, Callable[..., Callable[[], None]]] = {
@@ -23,6 +25,8 @@ _COMMANDS = (
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
     "models", "attacks",
 )  # fmt: skip
+
+_UNREAD = 141  # as a shell reports what SIGPIPE has ended
 
 _USAGE = """\
 palpate presses on medical image segmentation models and shows how they give way.
@@ -54,8 +58,12 @@ Each knows --help. Settings of a recipe can be given on the command line: --data
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; errors that a user can mend come as one message, without a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _say_what_can_be_said()
     try:
         _dispatch(arguments)
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
     except UsageError as error:
         print(f"palpate: {error}", file=sys.stderr)
         sys.exit(2)
@@ -64,6 +72,13 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def _say_what_can_be_said() -> None:
+    """A sign that the output has no letter for, as behind a pipe on Windows, costs no result."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -86,9 +101,9 @@ def _dispatch(arguments: list[str]) -> None:
     elif arguments[0] in _WHOLE:
         parse(_WHOLE[arguments[0]], arguments[1:], prog=f"palpate {arguments[0]}")()
     elif arguments[0] == "--version":
-        print(f"palpate {version('palpate')}")
+        print(f"palpate {release()}")
     else:
-        raise ValueError(
+        raise UsageError(
             f"Expected one of the commands {', '.join(_COMMANDS)}, got {arguments[0]!r}."
             f"{did_you_mean(arguments[0], _COMMANDS)}"
         )

@@ -7,6 +7,7 @@ from typing import Literal
 
 import tyro
 
+from palpate.cli.parsing import UsageError
 from palpate.pipeline import watching
 
 
@@ -30,6 +31,11 @@ def check(
 
     from palpate.pipeline.checking import check_data, print_report
 
+    if not name:
+        raise UsageError(
+            "Expected a data set to check, by name or folder, got none. See `palpate data check "
+            "--help`."
+        )
     try:
         with watching() as progress:
             report = check_data(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import tyro
@@ -46,9 +47,21 @@ def understood(command: str, arguments: list[str]) -> dict[str, RunConfig]:
         label: _as_before(parse(options, rest, default=default, prog=f"palpate {command}"), default)
         for label, default in runs.items()
     }
+    _refuse_overruled(runs, configs)
     if recipe is None:
         return {label: named(config) for label, config in configs.items()}
     return configs
+
+
+def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunConfig]) -> None:
+    """Refuse options that leave nothing of what tells two runs of a recipe apart."""
+    for one, other in combinations(configs, 2):
+        if configs[one] == configs[other] and runs[one] != runs[other]:
+            raise UsageError(
+                f"Expected options that leave the runs of the recipe different, but with these "
+                f"{one} and {other} are the same. Leave out what its `each` sets, or take the "
+                "`each` out of the recipe."
+            )
 
 
 def _as_before(config: RunConfig, default: RunConfig) -> RunConfig:

@@ -70,6 +70,16 @@ def check_split(split: str) -> None:
         raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
 
 
+def check_limit(limit: int | None) -> None:
+    """Refuse a limit that leaves nothing, or counts from the end.
+
+    Raises:
+        ValueError: If it is below one.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"Expected limit >= 1, got {limit}.")
+
+
 def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
     """Where the entries of a split are listed.
 

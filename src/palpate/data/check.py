@@ -8,16 +8,18 @@ from typing import NamedTuple
 
 from palpate.data.annotations import FileEntry
 from palpate.data.files import naming, opened
-from palpate.data.pixels import foreground, try_decoding
+from palpate.data.pixels import brightest_of_range, foreground, try_decoding
 from palpate.data.problems import refuse
 from palpate.data.upright import check_shapes, orientations, turned_on_trust
 
+_DARK = 1 / 8  # of the range of 16 bits; images of 12 bits use a sixteenth
 _THREADS = 4  # decoding releases the interpreter's lock
 
 
 class _Finding(NamedTuple):
     fault: str | None = None
     on_trust: str | None = None
+    dark: str | None = None
 
 
 def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
@@ -56,6 +58,14 @@ def check_files(entries: Sequence[FileEntry]) -> None:
         "Expected readable images with fitting masks",
         remedy="Replace these files.",
     )
+    dark = [finding.dark for finding in findings if finding.dark]
+    if dark:
+        warnings.warn(
+            f"{len(dark)} images of 16 bits use at most an eighth of their range, such as "
+            f"{dark[0]}; 65535 is white here, so that they are nearly black and a perturbation of "
+            "8/255 is large beside them. Rescale them to 16 bits, or write them as 8 bits.",
+            stacklevel=3,
+        )
     on_trust = [finding.on_trust for finding in findings if finding.on_trust]
     if on_trust:
         warnings.warn(
@@ -73,8 +83,10 @@ def _inspect(entry: FileEntry) -> _Finding:
             on_trust = str(entry.mask) if turned_on_trust(picture, drawing) else None
             with naming(entry.image):
                 try_decoding(picture)
+                share = brightest_of_range(picture)
             with naming(entry.mask):
                 foreground(drawing)
     except ValueError as error:
         return _Finding(fault=str(error))
-    return _Finding(on_trust=on_trust)
+    dark = f"{entry.image} (up to {share * 65535:.0f})" if 0 < share <= _DARK else None
+    return _Finding(on_trust=on_trust, dark=dark)

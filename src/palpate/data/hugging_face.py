@@ -7,6 +7,7 @@ several configurations, ``text`` is the prompt of every sample where no column h
 ``label`` the value that counts where masks have several.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from urllib.parse import parse_qsl
 import numpy as np
 from PIL import Image
 
-from palpate.data.annotations import check_split
+from palpate.data.annotations import check_limit, check_split
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.optional import needed
 from palpate.data.own import OwnEntry, check_pixels, dataset_of, texts_of
+from palpate.data.patients import patient_or_name
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy
-from palpate.data.sets import always, itself
+from palpate.data.sets import always
 from palpate.hints import did_you_mean
 
 PREFIX = "hf:"
@@ -66,7 +68,9 @@ def from_hugging_face(
     Args:
         dataset: A ``datasets.Dataset`` or ``DatasetDict``; the directory of one that was saved, or
             of images with a ``metadata.jsonl``; or a name on the hub.
-        split: ``train``, ``val`` or ``test``; ``val`` is also found as ``validation``.
+        split: ``train``, ``val`` or ``test``; ``val`` is also found as ``validation``. A table that
+            was saved without splits is the one it says it is, or else ``test``; what one given as
+            an object is, the caller says.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
             own size.
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
@@ -85,18 +89,26 @@ def from_hugging_face(
         RuntimeError: If ``datasets`` is not installed.
     """
     check_split(split)
+    check_limit(limit)
     options = options or {}
     _refuse_unknown(options)
     name = dataset if isinstance(dataset, str | Path) else "a Hugging Face data set"
-    table = _split(_loaded(dataset, options.get("config")), split, str(name))
+    loaded = _loaded(dataset, options.get("config"))
+    if loaded is not dataset and not isinstance(loaded, Mapping):
+        _refuse_undivided(loaded, split, str(name))
+    table = _split(loaded, split, str(name))
     if limit is not None:
         table = table.select(range(min(limit, len(table))))
+    if not len(table):
+        raise ValueError(f"Expected at least one row in split {split!r} of {name}, got none.")
     columns = _columns(table, options, str(name))
     text = override_prompt or options.get("text")
     entries = _entries(table, columns, text, options.get("label"))
     if check:
         check_pixels(entries)
-    spec = DatasetSpec(_short(str(name)), "", partial(always, structure), itself, mirrors=mirrors)
+    spec = DatasetSpec(
+        _short(str(name)), "", partial(always, structure), patient_or_name, mirrors=mirrors
+    )
     return dataset_of(entries, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
 
 
@@ -153,6 +165,19 @@ def _split(loaded: Any, split: str, name: str) -> Any:
         f"Expected split {split!r} ({' or '.join(_SPLITS[split])}) in {name}, got "
         f"{', '.join(map(str, loaded))}. Choose another split, or divide the set first."
     )
+
+
+def _refuse_undivided(table: Any, split: str, name: str) -> None:
+    """What was saved as one table is one split: else training would learn what the test asks."""
+    told = re.match(r"[a-z]*", str(table.split or "").lower())
+    found = [mine for mine, names in _SPLITS.items() if told and told[0] in names]
+    own = found[0] if found else "test"
+    if split != own:
+        raise ValueError(
+            f"Expected split {split!r} in {name}, got one table that is not divided, which counts "
+            f"as {own!r} alone. Divide it (train_test_split of datasets) and save the whole, or "
+            f"name another set for {split!r}."
+        )
 
 
 def _columns(table: Any, options: Mapping[str, str], name: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from palpate.data.annotations import FileEntry, annotation_file, read_entries
+from palpate.data.annotations import FileEntry, annotation_file, check_limit, read_entries
 from palpate.data.cache import cached
 from palpate.data.check import check_files, check_paths
 from palpate.data.dataset import DatasetSpec, PromptedDataset
@@ -82,8 +82,7 @@ def load_data(
             seed=seed, check=check, appearance=appearance, annotations=annotations, cache=cache,
         )  # fmt: skip
     spec = _spec(name)
-    if limit is not None and limit < 1:
-        raise ValueError(f"Expected limit >= 1, got {limit}.")
+    check_limit(limit)
     if size is not None and size < 1:
         raise ValueError(f"Expected size >= 1 pixel, got {size}.")
     policy = PromptPolicy(prompt, override_prompt, seed)

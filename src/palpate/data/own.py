@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from palpate.data.annotations import check_split
+from palpate.data.annotations import check_limit, check_split
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.files import naming, opened
+from palpate.data.patients import patient_or_name
 from palpate.data.pixels import pair_from
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy, check_levels
 from palpate.data.sample import Sample
-from palpate.data.sets import always, itself
+from palpate.data.sets import always
 from palpate.data.streaming import Samples
 
 SAMPLES = "samples"
@@ -96,6 +97,7 @@ def from_samples(
         ValueError: If samples are not what is described above; all are listed.
     """
     check_split(split)
+    check_limit(limit)
     count = len(samples) if limit is None else min(limit, len(samples))
     if count < 1:
         raise ValueError(f"Expected at least one sample, got {count}.")
@@ -107,7 +109,7 @@ def from_samples(
             problems.append(f"sample {index}: {error}")
     refuse(problems, "Expected samples with an image, a mask and prompts")
     check_pixels(found)
-    spec = DatasetSpec(name, "", partial(always, structure), itself, mirrors=mirrors)
+    spec = DatasetSpec(name, "", partial(always, structure), patient_or_name, mirrors=mirrors)
     return dataset_of(found, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from palpate.data.annotations import SPLITS, FileEntry, check_split
+from palpate.data.annotations import SPLITS, FileEntry, check_limit, check_split
 from palpate.data.check import check_files
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.files import naming, opened
+from palpate.data.patients import patient_or_name
 from palpate.data.pixels import foreground
 from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy
-from palpate.data.sets import always, itself
+from palpate.data.sets import always
 from palpate.randomness import generator
 
 PAIRS = "pairs"
@@ -25,7 +26,7 @@ PAIRS = "pairs"
 _MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_gt", "_label", "-mask", "-gt", "-label")
 _VALIDATION, _TEST = 0.2, 0.3  # of the pairs; the rest is for training
 _LEVEL = "p1"
-_SPEC = DatasetSpec(PAIRS, "", partial(always, "foreground"), itself)
+_SPEC = DatasetSpec(PAIRS, "", partial(always, "foreground"), patient_or_name)
 
 
 def load_pairs(
@@ -42,8 +43,10 @@ def load_pairs(
 
     A mask is called like its image, whatever the extension, or like it with ``_mask``,
     ``_segmentation``, ``_seg``, ``_gt`` or ``_label`` behind. The pairs are dealt out to the
-    splits by the seed, image by image: 20 % for validation, 30 % for the test, each at least one.
-    Where several images are of one patient, write annotations and use ``load_data("folder")``.
+    splits by the seed: 20 % for validation, 30 % for the test, each at least one. Images whose
+    names have the same number behind ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay
+    together; where several are of one patient and names do not say so, write annotations and use
+    ``load_data("folder")``.
 
     Args:
         images: Folder of images.
@@ -53,13 +56,14 @@ def load_pairs(
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size.
         seed: Decides which pair is in which split.
-        limit: Use only this many pairs of the split.
+        limit: Use only this many pairs of the split, from the beginning.
 
     Raises:
         FileNotFoundError: If a folder is missing, or fewer than three names are in both.
         ValueError: If a file cannot be read, a mask is empty or of another shape than its image.
     """
     check_split(split)
+    check_limit(limit)
     if not prompt.strip():
         raise ValueError("Expected a prompt that names what the masks outline, got an empty one.")
     found = _pairs(Path(images), Path(masks), prompt)
@@ -146,11 +150,31 @@ def _faults(entry: FileEntry) -> list[str]:
 
 
 def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]:
-    """Entries of each split, in the order of their names."""
-    order = torch.randperm(len(entries), generator=generator(seed, "pairs")).tolist()
-    test, val = (max(1, round(part * len(entries))) for part in (_TEST, _VALIDATION))
+    """Entries of each split, in the order of their names; a patient's stay together."""
+    owners = _owners(entries)
+    patients = list(dict.fromkeys(owners))
+    order = torch.randperm(len(patients), generator=generator(seed, "pairs")).tolist()
+    test, val = (max(1, round(part * len(patients))) for part in (_TEST, _VALIDATION))
     numbers = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}
-    return {split: [entries[i] for i in sorted(some)] for split, some in numbers.items()}
+    chosen = {split: {patients[number] for number in some} for split, some in numbers.items()}
+    return {
+        split: [entry for entry, owner in zip(entries, owners, strict=True) if owner in some]
+        for split, some in chosen.items()
+    }
+
+
+def _owners(entries: Sequence[FileEntry]) -> list[str]:
+    """Whose each image is, as far as names tell; where that leaves too few to divide, its own."""
+    owners = [patient_or_name(entry.image_name) for entry in entries]
+    if len(set(owners)) >= len(SPLITS):
+        return owners
+    warnings.warn(
+        f"By their names all images are of {', '.join(sorted(set(owners)))}, too few to deal to "
+        f"{', '.join(SPLITS)}: they are dealt one by one, so that what is learnt from a patient is "
+        "tested on the same.",
+        stacklevel=4,
+    )
+    return [entry.image_name for entry in entries]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -119,6 +119,8 @@ def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
     """
     values, top = _gray(drawing)
     threshold, brightest = (top + 1) // 2, int(values.max())
+    if brightest == 0 and drawing.has_transparency_data:
+        _refuse_shape_in_alpha(drawing)
     is_lossy = drawing.format in LOSSY
     if brightest == 1 and not is_lossy:
         threshold = 1
@@ -129,6 +131,21 @@ def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
         )
     result: NDArray[np.bool_] = values >= threshold
     return result
+
+
+def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
+    """Black on transparent looks like a mask in a viewer, and is black on black here."""
+    opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
+    if opacity.min() != opacity.max():
+        raise ValueError(
+            "expected a mask in white on black, got black whose shape is in the transparency "
+            "alone. Export it without transparency"
+        )
+
+
+def brightest_of_range(picture: Image.Image) -> float:
+    """The largest value of an image with 16-bit grey, as a share of what 16 bits hold; else 1."""
+    return float(_deep(picture).max()) / 65535 if _is_deep(picture) else 1.0
 
 
 def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:

@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 
 from palpate.data.augment import Augmentation
 from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
+from palpate.data.patients import patient_or_name
 from palpate.data.prompts import Texts
 from palpate.data.sample import Case, Sample
-from palpate.data.sets import always, itself
+from palpate.data.sets import always
 
 
 def merge(parts: Sequence[PromptedDataset], name: str) -> PromptedDataset:
@@ -30,7 +31,7 @@ def merge(parts: Sequence[PromptedDataset], name: str) -> PromptedDataset:
     mirrors = all(part.spec.mirrors for part in parts)
     redraw = partial(_redrawn, tuple(parts)) if any(part.redraw for part in parts) else None
     return PromptedDataset(
-        DatasetSpec(name, "", partial(always, ""), itself, mirrors=mirrors),
+        DatasetSpec(name, "", partial(always, ""), patient_or_name, mirrors=mirrors),
         first.split,
         tuple(entry for part in parts for entry in _members(part)),
         first.policy,

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from palpate.data.cards import CARDS
 from palpate.data.dataset import DatasetSpec
+from palpate.data.patients import patient_or_name
 from palpate.data.phantoms import PHANTOMS
 
 _CAMUS_STRUCTURES = {"mask_1": "left ventricle", "mask_2": "myocardium", "mask_3": "left atrium"}
@@ -31,11 +32,6 @@ def _first_folder(mask_name: str) -> str:
     return parts[0] if len(parts) > 1 else "foreground"
 
 
-def itself(image_name: str) -> str:
-    """The group of an image of which no more is known."""
-    return image_name
-
-
 def _patient(image_name: str) -> str:
     found = re.search(r"patient\d+", image_name)
     if found is None:
@@ -54,8 +50,10 @@ def _finding(mask_name: str) -> str:
 
 
 def _same(name: str, folder: str, structure: str) -> DatasetSpec:
-    """A set with one kind of structure, and nothing known about patients."""
-    return DatasetSpec(name, folder, partial(always, structure), itself, CARDS[name].citation)
+    """A set with one kind of structure, and nothing known about patients but what names tell."""
+    return DatasetSpec(
+        name, folder, partial(always, structure), patient_or_name, CARDS[name].citation
+    )
 
 
 # No lambdas: a data set must reach the worker processes of a loader.
@@ -83,6 +81,6 @@ DATASETS = {
         CARDS["chexlocalize"].citation,
         mirrors=False,
     ),
-    "folder": DatasetSpec("folder", "", _first_folder, itself),
+    "folder": DatasetSpec("folder", "", _first_folder, patient_or_name),
     **{name: modality.spec for name, modality in PHANTOMS.items()},
 }

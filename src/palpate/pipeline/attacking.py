@@ -1,6 +1,7 @@
 """From the attacks a recipe names to callables, tried out before anything long begins."""
 
 import inspect
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -65,7 +66,7 @@ def attacks_of(
     }
     for name, attack in attacks.items():
         # The smallest too: a ball can be too small for a lattice of grey levels.
-        for epsilon in {min(epsilons, default=largest), largest}:
+        for epsilon in {min(epsilons), largest} if epsilons else {None}:
             rehearse(name, attack, epsilon)
     return attacks
 
@@ -99,11 +100,11 @@ def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -
             )
 
 
-def rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
+def rehearse(name: str, attack: Attack | ToFit, epsilon: float | None) -> None:
     """Run an attack on a model of one line: a wrong option must not cost a training first.
 
     Raises:
-        ValueError: If it cannot be run so.
+        ValueError: If it cannot be run so, or needs a radius and there is none.
     """
     images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
     masks = torch.eye(4, dtype=torch.bool)[None, None]
@@ -111,13 +112,13 @@ def rehearse(name: str, attack: Attack | ToFit, epsilon: float) -> None:
         if isinstance(attack, ToFit):
             (attack, *_) = attack.rehearsed(_brightness, images, masks)
         attack = _on_nothing_else(attack, masks)
-        wanted = "epsilon" in inspect.signature(attack).parameters and not _is_bound(attack)
-        strength = {"epsilon": epsilon} if wanted else {}
+        strength = _strength(attack, epsilon)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
             answer = attack(_brightness, images, masks, **strength)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"Attack {name!r} cannot be run: {error}") from error
+        hint = _numbers_as_text(attack)
+        raise ValueError(f"Attack {name!r} cannot be run: {error}{hint}") from error
     except Exception as error:  # code of the user's own may raise anything
         raise ValueError(f"Attack {name!r} cannot be run: {said(error)}.") from error
     if getattr(answer, "shape", None) != images.shape:
@@ -227,6 +228,26 @@ def wants_bank(attack: Attack | ToFit) -> bool:
 def _brightness(images: Images, prompts: object = None) -> Logits:
     del prompts
     return images.mean(dim=1, keepdim=True) - 0.4
+
+
+def _numbers_as_text(attack: Attack | ToFit) -> str:
+    """A hint where an option is a text that looks like a number, as YAML takes 1e-2 to be."""
+    options = attack.keywords if isinstance(attack, partial) else {}
+    texts = [value for value in options.values() if isinstance(value, str)]
+    found = [text for text in texts if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text)]
+    return f". YAML reads {found[0]} as a text; write it with a point, as 1.0e-2." if found else ""
+
+
+def _strength(attack: Attack, epsilon: float | None) -> dict[str, float]:
+    """The radius for an attack that takes one, unless it has one of its own."""
+    wanted = inspect.signature(attack).parameters.get("epsilon")
+    if wanted is None or _is_bound(attack):
+        return {}
+    if epsilon is not None:
+        return {"epsilon": epsilon}
+    if isinstance(wanted.default, int | float):
+        return {}
+    raise ValueError("it needs a radius, and there is none; give evaluate.epsilon_255 at least one")
 
 
 def _is_bound(attack: Attack) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,10 +22,13 @@ from palpate.models import Learns
 from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
 from palpate.models.dinov2 import NewParts
 from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
+from palpate.strict_yaml import load_yaml
 from palpate.training import TrainingSettings
 
 Recipe = TypeVar("Recipe")
 
+# Of an evaluation; refused here, for there it would be after hours of training.
+_LEAST = {"batch_size": 1, "workers": 0, "examples": 0, "sanity_samples": 0}
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -71,7 +75,8 @@ class DataConfig:
         if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):
             raise ValueError(
                 "Expected data.images, data.masks and data.override_prompt (the text for every "
-                f"image) beside data.name {PAIRS!r}."
+                f"image) beside data.name {PAIRS!r}. For the folder that `palpate data prepare` "
+                f"made of them, data.name folder and data.root DIR/{PAIRS}."
             )
         if self.name == PAIRS and (self.test_name or self.annotations):
             raise ValueError(
@@ -218,8 +223,13 @@ class EvaluateConfig:
     """Tolerance of the normalised surface Dice, in pixels."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"Expected workers >= 0, got {self.workers}.")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"Expected {name} >= {least}, got {getattr(self, name)}.")
+        if not 0 <= self.tau < 1:
+            raise ValueError(f"Expected tau, a DSC, from 0 to below 1, got {self.tau:g}.")
+        if not 0 <= self.tolerance < inf:
+            raise ValueError(f"Expected tolerance >= 0 pixels, got {self.tolerance:g}.")
 
     @property
     def choices(self) -> Choices:
@@ -314,7 +324,7 @@ def read_values(path: Path) -> dict[str, Any]:
         near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise FileNotFoundError(f"There is no recipe {path}; beside it: {', '.join(near) or '-'}.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not readable YAML: {yaml_fault(error)}.") from error
     except UnicodeDecodeError as error:

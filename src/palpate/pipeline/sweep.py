@@ -16,9 +16,18 @@ from palpate.pipeline.run import read_environment, run
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.compare import compare
-from palpate.reporting.reading import CONDITION, IMAGE, SAMPLE
+from palpate.reporting.reading import (
+    BY_LEVEL,
+    CONDITION,
+    IMAGE,
+    SAMPLE,
+    by_sample,
+    of_several_prompts,
+)
 
 EACH, LABEL = "each", "label"
+
+_LONGEST = 120  # letters of a label that is made of values; a folder may have 255 bytes
 
 
 def read_sweep(path: Path) -> dict[str, RunConfig]:
@@ -34,10 +43,13 @@ def read_sweep(path: Path) -> dict[str, RunConfig]:
     values = read_values(path)
     runs: dict[str, RunConfig] = {}
     for changes in _changes(values.pop(EACH, {}), path):
-        label = changes.pop(LABEL, "-".join(map(_label, changes.values())))
+        label = _called(changes, path)
         if label in runs:
-            raise ValueError(f"Expected runs of {EACH!r} in {path} that differ, got {label} twice.")
-        runs[label] = recipe_from(_with(values, changes), RunConfig, str(path))
+            raise ValueError(
+                f"Expected runs of {EACH!r} in {path} that differ, got {label} twice. Give them a "
+                f"{LABEL!r} each."
+            )
+        runs[label] = recipe_from(_with(values, changes, path), RunConfig, str(path))
     _refuse_protocols_among_others(runs, path)
     return runs
 
@@ -130,8 +142,7 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
     same = [label for label, name in zip(rows, protocols, strict=True) if name == protocols[0]]
     others = {label: some for label, some in rows.items() if label not in same}
     together = pd.concat([rows[label] for label in same], ignore_index=True)
-    repeated = together.duplicated([*IMAGE, *CONDITION]).any()
-    if not others and (repeated or (together.groupby("dataset")["seed"].nunique() > 1).any()):
+    if not others and (_meet(rows) or (together.groupby("dataset")["seed"].nunique() > 1).any()):
         names = {label: _name(label, configs) for label in rows}
         leader = _leader(rows)
         order = rows if leader is None else {leader: rows[leader], **rows}
@@ -147,6 +158,13 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
     )
 
 
+def _meet(rows: Mapping[str, pd.DataFrame]) -> bool:
+    """Whether two runs did the same to a sample, with whatever prompt: no mean is of both."""
+    columns = [*SAMPLE, *CONDITION]
+    each = [by_sample(some)[columns].drop_duplicates() for some in rows.values()]
+    return bool(pd.concat(each, ignore_index=True).duplicated().any())
+
+
 def _name(label: str, configs: Mapping[str, RunConfig]) -> str:
     """A run for readers: its label, and its seed where seeds are what differs."""
     seed = f"seed {configs[label].seed}"
@@ -157,7 +175,10 @@ def _name(label: str, configs: Mapping[str, RunConfig]) -> str:
 
 def _leader(rows: Mapping[str, pd.DataFrame]) -> str | None:
     """The first run that did to an image what another did to it, too."""
-    for image in (IMAGE, SAMPLE):  # with the same prompt if there are such runs
+    rows = {label: by_sample(some) for label, some in rows.items()}
+    # With the same prompt if there are such runs; else, where a run took several prompts of a
+    # sample, with one of the same level, for that is how they are paired.
+    for image in (IMAGE, BY_LEVEL if any(map(of_several_prompts, rows.values())) else SAMPLE):
         columns = [*image, *CONDITION]
         each = [some[columns].drop_duplicates() for some in rows.values()]
         everywhere = pd.concat(each, ignore_index=True)
@@ -183,6 +204,9 @@ def _about(
 
 def _changes(listed: object, path: Path) -> list[dict[str, Any]]:
     """What each run sets: every combination of the lists, or the entries of one list."""
+    entries = [listed] if isinstance(listed, Mapping) else listed
+    if isinstance(entries, list):
+        _refuse_other_names(entries, path)
     if isinstance(listed, Mapping) and all(isinstance(o, list) and o for o in listed.values()):
         combined = itertools.product(*listed.values())
         return [dict(zip(listed, chosen, strict=True)) for chosen in combined]
@@ -194,13 +218,46 @@ def _changes(listed: object, path: Path) -> list[dict[str, Any]]:
     )
 
 
-def _with(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _refuse_other_names(entries: list[Any], path: Path) -> None:
+    names = [name for entry in entries if isinstance(entry, Mapping) for name in entry]
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(
+            f"Expected {EACH!r} of {path} to name settings such as data.name, got {wrong[0]!r}."
+        )
+
+
+def _with(values: Mapping[str, Any], changes: Mapping[str, Any], recipe: Path) -> dict[str, Any]:
     """A copy of nested values with some of them, named by dotted paths, replaced."""
     made = dict(values)
     for path, value in changes.items():
         head, _, rest = path.partition(".")
-        made[head] = _with(made.get(head) or {}, {rest: value}) if rest else value
+        within = made.get(head) or {}
+        if rest and not isinstance(within, Mapping):
+            raise ValueError(
+                f"Expected settings below {head!r} in {recipe}, where {EACH!r} sets {path!r}, got "
+                f"{within!r}. Write `{head}: {{name: {within}}}`, or whichever setting it is."
+            )
+        made[head] = _with(within, {rest: value}, recipe) if rest else value
     return made
+
+
+def _called(changes: dict[str, Any], path: Path) -> str:
+    """The label of a run, which is also a folder; taken out of its changes if it is told there.
+
+    Raises:
+        ValueError: If it is told and no folder can be called so.
+    """
+    if LABEL not in changes:
+        return "-".join(map(_label, changes.values()))[:_LONGEST]
+    told = changes.pop(LABEL)
+    label = str(told) if isinstance(told, str | int | float) else ""
+    if not label.strip(". ") or re.search(r"[/\\:]", label):
+        raise ValueError(
+            f"Expected a {LABEL!r} in {EACH!r} of {path} that can be the name of a folder, got "
+            f"{told!r}. Use letters, digits and hyphens."
+        )
+    return label
 
 
 def _label(value: object) -> str:
@@ -208,9 +265,12 @@ def _label(value: object) -> str:
 
     >>> _label({"storage": "png"}), _label("kvasir"), _label({})
     ('storage-png', 'kvasir', 'as-it-is')
+    >>> _label(""), _label("..")
+    ('empty', 'empty')
     """
     if isinstance(value, Mapping):
         text = " ".join(f"{k} {v}" for k, v in value.items()) or "as it is"
     else:
         text = str(value)
-    return re.sub(r"[^\w.]+", "-", text).strip("-")
+    name = re.sub(r"[^\w.]+", "-", text).strip("-")
+    return name if name.strip(".") else "empty"  # dots alone are other folders

@@ -10,7 +10,17 @@ import pandas as pd
 from palpate.evaluation.comparison import holm, paired_test
 from palpate.evaluation.examples import Example
 from palpate.evaluation.statistics import bootstrap_interval, paired_difference
-from palpate.reporting.reading import CONDITION, OF, RUN, SAMPLE, checked, of_fixed_radius
+from palpate.reporting.reading import (
+    BY_LEVEL,
+    CONDITION,
+    OF,
+    RUN,
+    SAMPLE,
+    by_sample,
+    checked,
+    of_fixed_radius,
+    of_several_prompts,
+)
 from palpate.reporting.report import report
 from palpate.reporting.summary import spread
 from palpate.reporting.table import (
@@ -72,16 +82,19 @@ def compare(
 def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
     """The table of paired differences between the first run and each other one.
 
-    Samples are paired by data set, structure and key, whatever their prompts; where both runs
-    took several prompts of a sample, by prompt level, too. Conditions that only one run knows are
-    left out.
+    Samples are paired by data set, structure and key, whatever their prompts; where a run took
+    several prompts of a sample, by prompt level, too. Conditions and levels that only one run
+    knows are left out.
     """
-    first, *others = [(run, of_fixed_radius(checked(rows))) for run, rows in runs.items()]
+    first, *others = [
+        (run, by_sample(of_fixed_radius(checked(rows)))) for run, rows in runs.items()
+    ]
     numbers = pd.DataFrame([line for other in others for line in _lines(first, other)])
     if numbers.empty:
         raise ValueError(
             f"Expected runs that attacked the same images alike, got {', '.join(runs)}, which "
-            "share no image and condition. Compare runs on one split with the same attacks."
+            "share no image and condition. Compare runs on one split with the same attacks and, "
+            "where one took several prompts of an image, with one of their levels."
         )
     numbers["p_holm"] = holm(numbers["p"])
     seeds = pd.concat([rows["seed"] for _, rows in (first, *others)])
@@ -97,9 +110,10 @@ def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
         name="compare",
         title=f"Against {first[0]}, image by image",
         caption=(
-            f"DSC in percent of each run and of {first[0]} on the images that both have, and the "
-            "paired difference in points (positive: the run is better). Two-sided Wilcoxon "
-            "signed-rank test on group means, p adjusted by Holm over all lines. "
+            f"DSC in percent of each run and of {first[0]} on the images that both have"
+            f"{_levels([first, *others])}, and the paired difference in points (positive: the "
+            "run is better). Two-sided Wilcoxon signed-rank test on group means, p adjusted by "
+            "Holm over all lines. "
             f"{provenance(first[1], seeds)}"
         ),
         numbers=numbers,
@@ -112,7 +126,7 @@ def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
 def _lines(
     first: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame]
 ) -> Iterator[dict[str, object]]:
-    on = _matching(first, other)
+    on = _matching(first[1], other[1])
     both = other[1].merge(
         first[1][[*on, "dsc"]], on=on, suffixes=("", "_first"), validate="one_to_one"
     )
@@ -127,16 +141,16 @@ def _lines(
         yield line | spread("difference", paired_difference(some["dsc_first"], some["dsc"], groups))
 
 
-def _matching(first: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame]) -> list[str]:
+def _matching(first: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     """The columns by which each row of a run has at most one of the other to stand beside."""
-    on = [*SAMPLE, *CONDITION]
-    several = [run for run, rows in (first, other) if rows.duplicated(on).any()]
-    if len(several) == 1:
-        raise ValueError(
-            f"Expected one prompt per sample in a comparison, got several in run {several[0]}; "
-            "make a run with one prompt level."
-        )
-    return [*on, "prompt_level"] if several else on
+    several = of_several_prompts(first) or of_several_prompts(other)
+    return [*(BY_LEVEL if several else SAMPLE), *CONDITION]
+
+
+def _levels(runs: Iterable[tuple[str, pd.DataFrame]]) -> str:
+    """What else has to be equal where a run took several prompts of an image."""
+    several = any(of_several_prompts(rows) for _, rows in runs)
+    return ", with prompts of the same level where a run took several of an image" * several
 
 
 def _named(run: str, rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from palpate.reporting.labels import attack_rank, norm_label
 IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
 CONDITION: Final = ["attack", "norm", "epsilon"]
 SAMPLE: Final = ["dataset", "structure", "key"]  # whatever its prompt
+BY_LEVEL: Final = [*SAMPLE, "prompt_level"]  # whatever the words of its prompt
 RUN, OF = "run", "run_dataset"  # of rows of several runs: whose each is, and the data as they are
 REQUIRED: Final = (
     *IMAGE, "split", "image_name", "group", *CONDITION, "seed", "protocol", "dsc", "iou",
@@ -87,6 +88,21 @@ def of_fixed_radius(rows: pd.DataFrame) -> pd.DataFrame:
     An attack that stops as soon as the DSC has fallen to a goal shows that goal as its DSC.
     """
     return rows[~is_minimal(rows)].reset_index(drop=True)
+
+
+def by_sample(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with keys that name samples whatever their prompts.
+
+    Under ``prompt: all`` a key ends in the level of its prompt (``image-1#p2``), which tells the
+    rows of a sample from each other there and from those of any other run here.
+    """
+    pairs = zip(rows["key"].astype(str), rows["prompt_level"].astype(str), strict=True)
+    return rows.assign(key=[key.removesuffix(f"#{level}") for key, level in pairs])
+
+
+def of_several_prompts(rows: pd.DataFrame) -> bool:
+    """Whether the same was done to a sample under several prompts, as with ``prompt: all``."""
+    return bool(rows.duplicated([*SAMPLE, *CONDITION]).any())
 
 
 def conditions(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.DataFrame]]:

@@ -282,13 +282,28 @@ def own_pairs(root, images="images", masks="masks", ending=""):
         save(root, f"{masks}/patient{number // 2} {number}{ending}.png", outline(1, 1, 9, 9))
 
 
+def test_a_second_set_of_ones_own_does_not_take_the_place_of_the_first(tmp_path):
+    options = {"structure": "liver tumour"}
+    own_pairs(tmp_path / "one")
+    folder = prepare("pairs", tmp_path / "one", tmp_path / "out", options=options, workers=1)
+    for path in sorted((tmp_path / "one").glob("*/*")):
+        path.rename(path.with_name(f"other {path.name}"))
+    with pytest.raises(ValueError, match=r"none of its 8 masks\. Choose another --out"):
+        prepare("pairs", tmp_path / "one", tmp_path / "out", options=options, workers=1)
+    assert len(list((folder / "images").iterdir())) == 8
+
+
 @pytest.mark.parametrize(
-    ("images", "masks", "ending"),
-    [("images", "masks", ""), ("images", "masks", "_Segmentation"), ("all", "all", "_mask")],
+    ("images", "masks", "ending", "told"),
+    [
+        ("images", "masks", "", {"group": r"patient\d+"}),
+        ("images", "masks", "_Segmentation", {}),  # the names say it
+        ("all", "all", "_mask", {"group": r"(patient\d+) "}),
+    ],
 )
-def test_pairs_are_found_by_name_with_groups_as_told(images, masks, ending, tmp_path):
+def test_pairs_are_found_by_name_with_groups_as_told(images, masks, ending, told, tmp_path):
     own_pairs(tmp_path / "source", images, masks, ending)
-    options = {"structure": "liver tumour", "group": r"patient\d+"}
+    options = {"structure": "liver tumour", **told}
     folder = prepare("pairs", tmp_path / "source", tmp_path / "out", options=options, workers=1)
     entries = entries_of(folder).values()
     assert len(entries) == 8

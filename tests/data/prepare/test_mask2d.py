@@ -130,6 +130,32 @@ def test_patterns_say_which_files_belong_together(tmp_path):
         found(tmp_path, images="{case}.nii")
 
 
+def test_cases_without_foreground_are_told(tmp_path):
+    write_case(tmp_path, "images/p1.nii.gz", "masks/p1.nii.gz")
+    write_case(
+        tmp_path, "images/p2.nii.gz", "masks/p2.nii.gz", labels=np.zeros(SHAPE, dtype=np.uint8)
+    )
+    with pytest.warns(UserWarning, match=r"1 of 2 segmentations have no foreground.*that of p2"):
+        assert {item.group for item in found(tmp_path)} == {"p1"}
+
+
+def test_voxels_that_are_no_numbers_are_told_with_their_file(tmp_path):
+    voxels = scan().astype(np.float32)
+    voxels[0, 0, 0] = np.nan
+    put(tmp_path / "images" / "p1.nii", nifti(voxels, LPS))
+    put(tmp_path / "masks" / "p1.nii", nifti(outline(), LPS))
+    with pytest.raises(ValueError, match=r"p1\.nii: expected finite values only"):
+        pixels(tmp_path)
+
+
+def test_frames_of_a_patient_are_of_one_group(tmp_path):
+    for frame in ("frame01", "frame12"):
+        name = f"patient001/patient001_{frame}"
+        write_case(tmp_path, f"{name}.nii.gz", f"{name}_gt.nii.gz")
+    assert {item.group for item in found(tmp_path)} == {"patient001"}
+    assert len({item.image_name for item in found(tmp_path)}) > 1
+
+
 def test_patients_by_a_pattern_and_splits_by_folders(tmp_path):
     for n, split in enumerate(("train", "test")):
         write_case(tmp_path, f"{split}/images/p{n}_a.nii", f"{split}/masks/p{n}_a.nii")

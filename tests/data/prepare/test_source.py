@@ -65,6 +65,15 @@ def test_archives_in_a_folder_are_looked_into(folder):
         assert len(source.names) == 6
 
 
+def test_what_file_managers_leave_behind_is_no_file_of_the_set(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in ("a.json", "__MACOSX/._a.json", "b/._a.json", "b/.DS_Store", "b/Thumbs.db"):
+            archive.writestr(name, b"\x00\x05\x16\x07\xff")
+    for path in (tmp_path / "set.zip", tmp_path):
+        with open_source(path) as source:
+            assert [name.rpartition("/")[2] for name in source.names] == ["a.json"]
+
+
 def test_backslashes_of_some_tools_are_slashes(tmp_path):
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -54,6 +54,17 @@ def test_folds_test_every_patient_once(made):
     assert tested == {f"p{k}": 1 for k in range(6)}
 
 
+def test_what_checking_calls_a_patient_is_one_when_dividing(tmp_path):
+    folder = Defective(tmp_path / "own")
+    for number in range(12):
+        folder.add("train" if number % 2 else "test", f"patient{number // 2}_{number}.png")
+    report = folder.check()
+    assert report.outcomes["leak-group"] == "error"
+    divide(folder, fractions=(0.5, 0.25, 0.25))
+    by_split = groups(folder, "new")
+    assert sum(map(len, by_split.values())) == len(set.union(*by_split.values())) == 6
+
+
 def test_copies_stay_together_whatever_their_names(made):
     """p9 has a copy of an image of p0, and p8 one of p9: none of them may be torn apart."""
     made.add("train", "copy.png", like="00.png", group="p9").add("train", "own.png", group="p9")

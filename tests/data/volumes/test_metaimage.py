@@ -93,6 +93,18 @@ def test_what_is_wrong_is_told(changes, message):
         read(header(**changes))
 
 
+@pytest.mark.parametrize(("told", "before"), [("5", b"start"), ("-1", b"of any length")])
+def test_a_header_before_the_data_is_no_data(told, before, tmp_path):
+    header = f"NDims = 2\nDimSize = 3 2\nElementType = MET_UCHAR\nHeaderSize = {told}\n"
+    (tmp_path / "a.mhd").write_text(f"{header}ElementDataFile = a.raw\n")
+    (tmp_path / "a.raw").write_bytes(before + bytes(range(6)))
+    voxels = read_metaimage(reader(tmp_path), "a.mhd").voxels
+    assert_array_equal(voxels[:, :, 0].T, np.arange(6).reshape(2, 3))
+    (tmp_path / "a.mhd").write_text(f"{header}HeaderSize = -2\nElementDataFile = a.raw\n")
+    with pytest.raises(ValueError, match=r"a HeaderSize of -1 to .*got -2"):
+        read_metaimage(reader(tmp_path), "a.mhd")
+
+
 def test_bytes_that_are_no_header_are_refused():
     with pytest.raises(ValueError, match="complete MetaImage"):
         read(b"\0" * 1000)

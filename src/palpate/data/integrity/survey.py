@@ -1,8 +1,7 @@
 """What a data folder lists and what it holds, read without believing any of it."""
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from PIL import Image
 from palpate.data.annotations import SPLITS, FileEntry, examine_entries
 from palpate.data.dataset import DatasetSpec
 from palpate.data.integrity.finding import Finding
-
-_PATIENT = re.compile(r"(?:patient|pat|subject|sub|case)[-_]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,16 +105,9 @@ def _read(folder: Path, split: str, spec: DatasetSpec) -> tuple[list[Record], li
 
 def _record(split: str, entry: FileEntry, spec: DatasetSpec) -> Record:
     """What the file says of an entry wins over what its names say."""
-    group = getattr(entry, "group", None) or _group(entry.image_name, spec.group)
+    group = getattr(entry, "group", None) or spec.group(entry.image_name)
     structure = getattr(entry, "structure", None) or spec.structure(entry.mask_name)
     return Record(split, entry, group, structure)
-
-
-def _group(name: str, rule: Callable[[str], str]) -> str:
-    """By the rule of the set; where that knows nothing, by a patient's number in the name."""
-    group = rule(name)
-    found = _PATIENT.search(name) if group == name else None
-    return found.group().lower() if found else group
 
 
 def _absences(folder: Path, present: list[str]) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 
 from palpate.data.prepare.converter import WrongLayout
 from palpate.data.prepare.dicom_files import DicomSeries, find_series, patient_numbers
-from palpate.data.prepare.folders import is_litter
 from palpate.data.prepare.naming import file_stem, patient_of, split_of
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
@@ -95,10 +94,9 @@ def find_cases(source: Source, images: str, masks: str, group: str) -> list[Case
 
 
 def _stacks(source: Source) -> list[_Stack]:
-    names = [name for name in source.names if not is_litter(name)]
-    plain = [_Stack((n,), n) for n in names if n.lower().endswith(_SUFFIXES)]
+    plain = [_Stack((n,), n) for n in source.names if n.lower().endswith(_SUFFIXES)]
     known = {name for stack in plain for name in stack.names}
-    series = find_series(source, [name for name in names if name not in known])
+    series = find_series(source, [name for name in source.names if name not in known])
     return plain + [_Stack(each.names, each.folder, each) for each in series]
 
 

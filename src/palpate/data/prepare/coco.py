@@ -4,8 +4,9 @@ All objects of a category in an image are one mask, crowds included. Images with
 left out, unless the option ``empty`` says to keep them with an empty mask of every category.
 Where there are several JSON files, their names or folders say which split is which
 (``instances_train2017.json``, ``valid/_annotations.coco.json``). COCO knows no
-patients: every image is a group of its own, unless the option ``group`` gives a regular expression
-whose first bracket, or else all of it, is the patient's part of the name of the image.
+patients: the option ``group`` gives a regular expression whose first bracket, or else all of it, is
+the patient's part of the name of the image. Without it a number behind ``patient``, ``subject``,
+``sub``, ``pat`` or ``case`` says whose an image is, and any other image is its own.
 """
 
 import re

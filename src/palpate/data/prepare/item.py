@@ -80,7 +80,8 @@ def check_items(items: Sequence[Item]) -> None:
     refuse(
         [f"{one[0]}: {one[1]} and {other[1]}" for one, other in groups],
         "Expected each patient in one split, got some in several",
-        remedy="Tell which split is meant, by leaving the other files out of the source.",
+        remedy="Leave the files of one split out of the source; or, if two patients are called "
+        "alike, say with the option group what tells them apart.",
     )
 
 

@@ -9,7 +9,6 @@ from PIL import Image
 
 from palpate.data.prepare.archives import without_ending
 from palpate.data.prepare.converter import WrongLayout
-from palpate.data.prepare.folders import is_litter
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 
@@ -48,7 +47,7 @@ def pictures(source: Source) -> dict[str, list[str]]:
     folders: dict[str, list[str]] = {}
     for name in source.names:
         path = PurePosixPath(source.path.resolve().name, name)
-        if path.suffix.lower() in known and not is_litter(name):
+        if path.suffix.lower() in known:
             folders.setdefault(str(path.parent), []).append(name)
     return folders
 

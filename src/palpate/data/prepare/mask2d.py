@@ -22,13 +22,15 @@ said by two patterns. Options:
 ``structure``
     What a segmentation of a single value outlines.
 ``group``
-    Regular expression for the patient's part of the name of a case.
+    Regular expression for the patient's part of the name of a case; by default a number behind
+    ``patient``, ``subject``, ``sub``, ``pat`` or ``case``, else all of it.
 
 Patients of DICOM files get running numbers; of their elements only pixels, geometry, window and
 modality are used. Nothing is resampled.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -87,10 +89,12 @@ def find(source: Source, **options: str) -> list[Item]:
     window_from(wanted["window"])
     names = _names_of_labels(source, wanted["labels"])
     cases = find_cases(source, wanted["images"], wanted["masks"], wanted["group"])
-    items, problems = list[Item](), list[str]()
+    items, problems, bare = list[Item](), list[str](), list[str]()
     for case in cases:
         try:
-            items += _items(source, case, wanted, names)
+            shown = list(_items(source, case, wanted, names))
+            items += shown
+            bare += [] if shown else [case.name]
         except (ValueError, OSError) as error:
             problems.append(f"{case.name}: {error}")
     refuse(problems, "Expected volumes with segmentations on their grid")
@@ -98,6 +102,12 @@ def find(source: Source, **options: str) -> list[Item]:
         raise ValueError(
             f"Expected foreground in the segmentations of {source.path}, found none in "
             f"{len(cases)} cases. Choose slices by index, or give other segmentations."
+        )
+    if bare:
+        warnings.warn(
+            f"{len(bare)} of {len(cases)} segmentations have no foreground, such as that of "
+            f"{bare[0]}; these cases are left out, for every rule but index-N chooses by it.",
+            stacklevel=3,
         )
     return items
 
@@ -206,7 +216,10 @@ def _shades(source: Source, case: CaseFiles, window: str) -> NDArray[Any]:
     image = _image(source, case)
     if image.voxels.ndim == 4:
         return image.voxels
-    return greys(image.voxels, window_from(window), image.window, inverted=image.inverted)
+    try:
+        return greys(image.voxels, window_from(window), image.window, inverted=image.inverted)
+    except ValueError as error:
+        raise ValueError(f"{image.name}: {error}.") from error
 
 
 def _volume(source: Source, names: tuple[str, ...], dicom: bool) -> Volume:

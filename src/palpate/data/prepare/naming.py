@@ -3,6 +3,8 @@
 import re
 from pathlib import PurePosixPath
 
+from palpate.data.patients import patient_or_name
+
 _SPLITS = {
     "train": "train", "training": "train", "tr": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -40,6 +42,8 @@ def file_stem(name: str) -> str:
 def patient_of(name: str, pattern: str) -> str:
     """The patient's part of a name: the first bracket of a pattern, or all that it matches.
 
+    Without a pattern what :func:`palpate.data.patients.patient_or_name` sees in it.
+
     >>> patient_of("sub-03_slice12", r"sub-[0-9]+"), patient_of("a_1", "")
     ('sub-03', 'a_1')
 
@@ -47,7 +51,7 @@ def patient_of(name: str, pattern: str) -> str:
         ValueError: If the pattern is no regular expression, or does not match.
     """
     if not pattern:
-        return name
+        return patient_or_name(name)
     try:
         found = re.search(pattern, name)
     except re.error as error:

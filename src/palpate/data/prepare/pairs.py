@@ -4,6 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 from palpate.data.pairs import without_ending
+from palpate.data.patients import patient_or_name
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
 from palpate.data.prepare.layout import (
@@ -28,7 +29,8 @@ def find(source: Source, *, structure: str, images: str, masks: str, group: str)
         images: The folder of images.
         masks: That of masks; may be the same.
         group: A regular expression for the patient in the name of an image; its first group, or
-            all of it. By default every image is its own.
+            all of it. By default a number behind ``patient``, ``subject``, ``sub``, ``pat`` or
+            ``case`` says whose it is, and any other image is its own.
     """
     if not structure.strip():
         raise ValueError(
@@ -76,9 +78,9 @@ def _pattern(group: str) -> re.Pattern[str] | None:
         ) from error
 
 
-def _group(pattern: re.Pattern[str] | None, pair: Pair) -> str | None:
+def _group(pattern: re.Pattern[str] | None, pair: Pair) -> str:
     if pattern is None:
-        return None
+        return patient_or_name(pair.image_name)
     found = pattern.search(pair.image_name)
     if found is None:
         raise ValueError(

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import BinaryIO, final
 
 from palpate.data.prepare.archives import archive_members, is_archive
-from palpate.data.prepare.folders import folder_members
+from palpate.data.prepare.folders import folder_members, is_litter
 from palpate.data.prepare.member import Member
 
 _CHUNK = 1 << 20
@@ -22,8 +22,9 @@ class Source:
 
     Attributes:
         path: The folder or archive.
-        members: Every file in it by its name, with ``/`` between folders. The members of an
-            archive that lies directly in a folder are called ``archive.zip/name``.
+        members: Every file in it by its name, with ``/`` between folders, but what file managers
+            leave behind. The members of an archive that lies directly in a folder are called
+            ``archive.zip/name``.
         doubts: What readers of it took on trust; a person should look.
     """
 
@@ -103,7 +104,8 @@ def open_source(path: str | Path) -> Iterator[Source]:
             members = _with_archives(folder_members(path), path, stack)
         else:
             members = archive_members(path, stack)
-        yield Source(path, members)
+        # Left out here, for whoever looks for JSON, tables or volumes by an ending would meet it.
+        yield Source(path, {n: member for n, member in members.items() if not is_litter(n)})
 
 
 def _with_archives(

@@ -62,8 +62,9 @@ def prepare(
 
     Raises:
         FileNotFoundError: If there is no source.
-        ValueError: If the source is damaged, hostile or another set, or files in it cannot be
-            read or do not fit each other; all of them are listed. What was prepared stays.
+        ValueError: If the source is damaged, hostile or another set than the folder holds, or
+            files in it cannot be read or do not fit each other; all of them are listed. What was
+            prepared stays.
     """
     converter = _converter(name)
     if workers is not None and workers < 1:
@@ -73,6 +74,7 @@ def prepare(
         _refuse_overlap(opened.path, folder)
         items = _found(converter, opened, options or {})
         with open_ledger(folder, name) as ledger:
+            _refuse_another(ledger, converter, items)
             remove_partial(folder)
             work = _Work(converter, opened, ledger, json.dumps(options or {}))
             records = _run(work, items, workers or os.cpu_count() or 1, progress)
@@ -152,6 +154,17 @@ def _refuse_overlap(source: Path, folder: Path) -> None:
         raise ValueError(
             f"Expected source and output apart, got {source} and {folder}, one in the other. "
             "Choose another --out."
+        )
+
+
+def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item]) -> None:
+    """Two sets of one's own are called alike, and the second would take the first one's place."""
+    if converter.card or not ledger.before:
+        return
+    if not any(item.mask_name in ledger.before for item in items):
+        raise ValueError(
+            f"Expected the source that {ledger.folder} was prepared from, got one with none of its "
+            f"{len(ledger.before)} masks. Choose another --out, or delete that folder first."
         )
 
 

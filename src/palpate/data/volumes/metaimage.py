@@ -116,11 +116,19 @@ def _data(
             raw = read(str(PurePosixPath(name).parent / where))
         except FileNotFoundError as error:
             raise ValueError(f"its data, {where}, are not beside it") from error
+    raw = _behind(int(fields.get("HeaderSize", "0")), raw, wanted)
     if fields.get("CompressedData", "False").lower() == "true":
         raw = zlib.decompressobj().decompress(raw, wanted)
     if len(raw) < wanted:
         raise ValueError(f"its header announces {wanted} bytes of data and there are {len(raw)}")
     return raw[:wanted]
+
+
+def _behind(header: int, raw: bytes, wanted: int) -> bytes:
+    """What follows a header of another format in the file of the data; -1 is: whatever it holds."""
+    if header < -1 or header > len(raw):
+        raise ValueError(f"expected a HeaderSize of -1 to {len(raw)}, got {header}")
+    return raw[max(0, len(raw) - wanted) :] if header == -1 else raw[header:]
 
 
 def _affine(fields: Mapping[str, str], dimensions: int) -> NDArray[np.float64] | None:

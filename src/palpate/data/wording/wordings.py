@@ -11,6 +11,7 @@ import yaml
 
 from palpate.data.wording.templates import FIELDS, Template, parse_template
 from palpate.hints import yaml_fault
+from palpate.strict_yaml import load_yaml
 
 NOTHING = "p0"  # the level of no text, which every wording has
 EMPTY = "empty"  # the text of an empty mask
@@ -66,8 +67,8 @@ def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
     if path.stat().st_size > _LONGEST:
         raise ValueError(f"Expected prompt templates in {path}, got more than {_LONGEST} bytes.")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        given = load_yaml(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
             f"Expected YAML in {path}, but: {yaml_fault(error)}. Put texts with brackets into "
             "quotation marks."
