@@ -60,8 +60,7 @@ def wrap(
         multiple: Sides of the network's input must be multiples of this; other images are resized
             to the next.
         prompted: The network reads texts: it is called as ``module(images, prompts)``, with a list
-            of one text per image. Attacks on the text alone want a model in two halves, see
-            :class:`palpate.attacks.text.Prompted`.
+            of one text per image.
         name: Where the weights came from.
 
     Returns:
@@ -154,6 +153,11 @@ class Wrapped(PixelModel):
         told = {"prompted": True} if self.prompted else {}
         read = {"reading": asdict(self.reading), "multiple": self.multiple}
         return {**super().traits, **read, **told}
+
+    @property
+    def reads_any_text(self) -> bool:
+        """Whether the network reads; a prompt that only picks a class must name one."""
+        return self.prompted and self.reading.classes is None
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
         """Everything, or what is not the image tower."""
