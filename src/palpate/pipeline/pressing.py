@@ -57,7 +57,7 @@ def press_texts(
             "are done, and stay."
         )
     # One that is asked as a whole gets the image once for each text.
-    at_once = {} if isinstance(model, Prompted) else {"at_once": wanted.batch_size}
+    at_once = 32 if isinstance(model, Prompted) else wanted.batch_size
     evaluate_texts(
         model,
         data,
@@ -68,7 +68,7 @@ def press_texts(
         tau=wanted.tau,
         workers=wanted.workers,
         progress=progress,
-        **at_once,
+        at_once=at_once,
     )
 
 
