@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from palpate.evaluation.sanity import card_from_model
 
@@ -86,6 +87,21 @@ def test_a_random_model_is_noticed():
     assert {1, 15} <= failing(card)
 
 
+class BatchStatistics(BlobFinder):
+    """Normalises by what is in the batch, also where it is evaluated."""
+
+    def forward(self, images, prompts):
+        return nn.functional.batch_norm(super().forward(images, prompts), None, None, training=True)
+
+
+def test_a_model_whose_images_decide_on_each_other_is_noticed():
+    card = examine(BatchStatistics())
+    assert card[15].status == "fail"
+    assert "decide on each other" in card[15].meaning
+    assert "differ by up to 0, alone" in card[15].measured
+    assert examine(BatchStatistics(), batch_size=1)[15].status == "pass"
+
+
 def test_a_detached_model_is_no_robust_model():
     card = examine(Wrong(before=lambda images: images.detach()))
     assert {4, 9, 10, 11, 14} <= failing(card)
@@ -140,7 +156,9 @@ def test_damage_that_does_not_survive_storage_is_noticed():
     clean = torch.stack([sample.image for sample in samples])
 
     def enlarge(images):  # half a grey level decides, and no file holds one
-        return clean + 100 * (images - clean)
+        apart = (images[:, None] - clean).abs().flatten(2).sum(2)
+        own = clean[apart.argmin(1)]  # an image may come alone
+        return own + 100 * (images - own)
 
     card = examine(Wrong(before=enlarge), samples, epsilon=0.45 / 255)
     assert card[14].status == "fail"

@@ -107,6 +107,14 @@ def test_a_model_that_segments_nothing_is_no_robust_model(clean, status):
     assert statuses(rows)[16] == status
 
 
+def test_a_model_that_calls_every_pixel_foreground_is_noticed():
+    rows = [replace(row, clean_area=1.0) for row in table()]
+    (check,) = (each for each in card_from_rows(as_frame(rows)) if each.number == 16)
+    assert check.status == "fail"
+    assert "10 of 10 predictions fill the image" in check.measured
+    assert "probabilities taken for logits" in check.meaning
+
+
 def test_attacks_are_known_by_how_their_names_begin():
     curves = {"fgsm-linf": SOUND["fgsm"], "pgd-40": SOUND["pgd"], "pgd-10": (0.9, 0.9, 0.9)}
     assert statuses(table(curves))[6] == "pass"  # the best of both is as strong as it must be

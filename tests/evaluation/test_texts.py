@@ -79,6 +79,37 @@ def test_rows_say_what_the_ordinary_forward_says_of_their_prompt(model, data):
         assert kept or row.prompt != originals[row.key]
 
 
+class AsAWhole(torch.nn.Module):
+    """Takes images and texts together only, as most models do."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images, prompts):
+        return self.model(images, prompts)
+
+
+def test_a_model_that_cannot_be_taken_apart_gets_the_same_rows(model, data):
+    attacks = {name: ATTACKS[name] for name in ("text-levels", "text-typos")}
+    attacks["joint"] = Joint(PGD, ATTACKS["text-typos"], 1)
+    rows, wanted = (press(each, data, attacks, limit=2) for each in (AsAWhole(model), model))
+    same = ["key", "attack", "prompt", "dsc", "forwards"]
+    assert_frame_equal(rows[same], wanted[same])
+
+
+@pytest.mark.parametrize(
+    ("attack", "kind", "message"),
+    [
+        (ATTACKS["text-hotflip"], ValueError, "model that shows its tokens"),
+        (embedding(radius=0.5, steps=1), RuntimeError, "Expected logits that depend on the text"),
+    ],
+)
+def test_nor_is_there_anything_to_climb(attack, kind, message, model, data):
+    with pytest.raises(kind, match=message):
+        press(AsAWhole(model), data, {"text-x": attack}, limit=1)
+
+
 def test_the_worst_is_the_worst_and_the_best_the_best(model, data):
     rows = press(model, data, limit=3)
     for key, some in rows.groupby("key"):

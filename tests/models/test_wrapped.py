@@ -162,6 +162,40 @@ def test_of_two_exclusive_classes_the_second_is_foreground(pixels):
     torch.testing.assert_close(wrap(net, out="classes")(pixels).sigmoid(), wanted)
 
 
+def test_of_two_probabilities_that_exclude_each_other_the_second_is_foreground(pixels):
+    net = nn.Sequential(scores(2), nn.Softmax(1))
+    logits = wrap(net[0], out="classes")(pixels)
+    torch.testing.assert_close(wrap(net, out="probabilities")(pixels), logits)
+    apart = nn.Sequential(scores(2), nn.Sigmoid())  # a pixel may be both
+    with pytest.raises(ValueError, match=r"one channel, or classes=.*got 2 channels"):
+        wrap(apart, out="probabilities")(pixels)
+
+
+def test_probabilities_taken_for_scores_are_suspected(pixels):
+    net = nn.Sequential(scores(3), nn.Softmax(1))
+    with pytest.warns(RuntimeWarning, match=r"softmax once more.*say out='probabilities'"):
+        wrap(net, out="classes", classes={"polyp": 1})(pixels, ["polyp"] * 2)
+
+
+def test_one_map_per_image_needs_no_channel(pixels):
+    flat = wrap(Made(lambda x: grey(x)[:, 0]))
+    assert flat(pixels).equal(wrap(Made(grey))(pixels))
+
+
+def test_a_network_that_reads_gets_the_texts(pixels):
+    def answer(pixels, prompts):
+        return grey(pixels) + torch.tensor([len(text) for text in prompts]).view(-1, 1, 1, 1)
+
+    model = wrap(answer, prompted=True)
+    assert model.text_conditioned
+    assert model.side_maps(pixels, ["a", "ab"]).equal(model(pixels, ["a", "ab"]))
+    assert model(pixels, ["a", "ab"])[1].equal(grey(pixels)[1] + 2)
+    assert model.base_hash != wrap(answer).base_hash
+    for given in (None, "a", ["a"]):
+        with pytest.raises(ValueError, match="a list of 2 prompts, one per image"):
+            model(pixels, given)
+
+
 def test_independent_logits_are_chosen_from(pixels):
     net = scores(4)
     found = wrap(net, classes=CLASSES)(pixels, ["instrument", "polyp"])
@@ -215,8 +249,10 @@ WRONG = {
     "not a tensor": (lambda x: x.detach().numpy(), {}, TypeError, r"got a numpy.ndarray"),
     "another size": (lambda x: grey(x)[..., 1:], {}, ValueError, r"got \(2, 1, 32, 31\)"),
     "a batch less": (lambda x: grey(x)[:1], {}, ValueError, r"2 images of the batch, got 1"),
-    "no channel": (lambda x: grey(x)[:, 0], {}, ValueError, r"got \(2, 32, 32\)"),
-    "many channels": (lambda x: 2 * x - 1, {}, ValueError, r"one channel, or.*got 3 channels"),
+    "no channel, another size": (
+        lambda x: grey(x)[:, 0, 1:], {}, ValueError, r"got \(2, 31, 32\)",
+    ),
+    "many channels": (lambda x: 2 * x - 1, {}, ValueError, r"got 3 channels; .*'classes'"),
     "classes beyond": (
         lambda x: 2 * x - 1, {"classes": {"polyp": 3}}, ValueError, r"among the 3.*got \[3\]",
     ),
@@ -272,7 +308,8 @@ class Builds(nn.Module):
 
     def __init__(self, layer, again=False):
         super().__init__()
-        self.first, self.again = nn.Conv2d(3, 1, 1), again
+        with seeded(2):
+            self.first, self.again = nn.Conv2d(3, 1, 1), again
         self.layer = layer
 
     def forward(self, pixels):

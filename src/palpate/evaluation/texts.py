@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from palpate.attacks.text import TEXT_ATTACKS, Prompted, PromptSource
+from palpate.attacks.text import TEXT_ATTACKS, Prompted, PromptSource, Whole
 from palpate.data import Samples
 from palpate.data.sample import Batch, Case
 from palpate.evaluation.answers import Answer, answer
@@ -25,10 +25,11 @@ from palpate.evaluation.text_sources import hash_sources, text_sources
 from palpate.evaluation.text_trials import AnyTextAttack, Attacked, TextTrial, plan_texts
 from palpate.evaluation.trials import UNTOUCHED, Trial
 from palpate.progress import Progress, silent
+from palpate.types import Segmenter
 
 
 def evaluate_texts(
-    model: Prompted,
+    model: Prompted | Segmenter,
     data: Samples,
     attacks: Mapping[str, AnyTextAttack] = TEXT_ATTACKS,
     *,
@@ -58,7 +59,9 @@ def evaluate_texts(
     folder of :func:`palpate.evaluation.evaluate` on the same model and data.
 
     Args:
-        model: Takes image and text apart; a :class:`palpate.models.VLSM` does.
+        model: Best one that takes image and text apart, as :class:`palpate.models.VLSM` does;
+            any other is asked as a whole for every text, and has nothing that attacks on tokens
+            or on the embedding could use.
         data: Samples; all levels of a text are known of a data set with ``texts``.
         attacks: By the name they get in the table.
         out: Folder of the rows. None keeps nothing but the table returned.
@@ -97,11 +100,12 @@ def evaluate_texts(
         stack.enter_context(frozen(model))
         store = stack.enter_context(RowStore(folder, made_of))
         run = _Run(bench, cases, sources, trials, read_rows(folder))
+        asked = model if isinstance(model, Prompted) else Whole(model)
         lacking = [index for index in range(len(cases)) if run.lacks(index)]
         samples = load(data, cases, [[index] for index in lacking], device_of(model), workers)
         for index, case in enumerate(cases):
             if index in lacking:
-                pressed = run.press(index, next(samples), model, at_once)
+                pressed = run.press(index, next(samples), asked, at_once)
                 store.add([result.row for result in pressed])
             progress(stage, index + 1, len(cases), case.key)
         store.flush()

@@ -25,6 +25,8 @@ OUTS: tuple[Out, ...] = get_args(Out)
 _LEAST = 1e-30
 # The logit that a label stands for; a probability that is 1 to single precision has 16.6.
 _LABEL = 20.0
+# What a sum of probabilities may lack of 1, in half precision too.
+_ROUNDED = 1e-2
 
 
 class SaturationWarning(RuntimeWarning):
@@ -39,7 +41,8 @@ class Reading:
         out: ``"logits"``; ``"probabilities"``, in [0, 1]; or ``"classes"``, scores of classes that
             exclude each other, softmax not yet applied, or labels, which have no gradient.
         classes: Channel by name; the prompt names the one that is wanted. None for a single
-            channel, or of two exclusive classes the second.
+            channel, or of two exclusive classes the second: two channels of ``"classes"``, or of
+            probabilities that add up to 1.
         answer: Which element of a list, tuple or dictionary is the answer.
         stride: Pixels of the network's input per pixel of its answer.
     """
@@ -82,12 +85,13 @@ class Reading:
         if not values.is_floating_point():
             return _of_labels(values, wanted)
         values = values.float()
-        if wanted is None and values.shape[1] == 2 and self.out == "classes":
+        if wanted is None and self._are_background_and_foreground(values):
             wanted = [1] * len(values)
         if wanted is None and values.shape[1] != 1:
+            exclusive = "; of classes that exclude each other say out='classes', too"
             raise ValueError(
                 f"Expected one channel, or classes=... to say which is what, got "
-                f"{values.shape[1]} channels."
+                f"{values.shape[1]} channels{exclusive if self.out == 'logits' else ''}."
             )
         channels = torch.tensor(wanted or [0] * len(values), device=values.device)
         _check_channels(channels, values.shape[1])
@@ -104,9 +108,7 @@ class Reading:
         """
         if self.classes is None:
             return None
-        if prompts is None or isinstance(prompts, str) or len(prompts) != images:
-            given = "none" if prompts is None else repr(prompts)[:80]
-            raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+        prompts = one_per_image(prompts, images)
         by_prompt = {prompt: _named(prompt, self.classes) for prompt in dict.fromkeys(prompts)}
         return [by_prompt[prompt] for prompt in prompts]
 
@@ -135,7 +137,7 @@ class Reading:
         """The answer as ``(b, channels, h, w)``, if it can be one.
 
         Args:
-            values: As the network returned them.
+            values: As the network returned them; one map per image may lack the channel.
             images: How many it got.
             size: Height and width of what it got.
 
@@ -143,19 +145,20 @@ class Reading:
             ValueError: If shape, kind or range are not as described.
             FloatingPointError: If a value is not finite.
         """
-        if values.dim() == 3 and self.out == "classes" and not values.is_floating_point():
+        shape = tuple(values.shape)
+        if values.dim() == 3:
             values = values[:, None]
-        if values.dim() >= 3 and len(values) != images:
+        if values.dim() == 4 and len(values) != images:
             raise ValueError(
                 f"Expected an answer for each of the {images} images of the batch, got "
-                f"{len(values)} (shape {tuple(values.shape)}). A network must not join or drop "
+                f"{len(values)} (shape {shape}). A network must not join or drop "
                 "images; the first axis is the batch."
             )
         expected = tuple(-(-side // self.stride) for side in size)
         if values.dim() != 4 or values.shape[2:] != expected:
             raise ValueError(
                 f"Expected an answer of shape ({images}, channels, {expected[0]}, {expected[1]}) "
-                f"for an input of {size[0]} x {size[1]} pixels, got {tuple(values.shape)}. For an "
+                f"for an input of {size[0]} x {size[1]} pixels, got {shape}. For an "
                 "answer that is coarser than its input set stride=..."
             )
         if not values.is_floating_point() and self.out != "classes":
@@ -168,6 +171,23 @@ class Reading:
             _check_range(values, self.out)
             _suspect(values, self.out)
         return values
+
+    def _are_background_and_foreground(self, values: Tensor) -> bool:
+        if values.shape[1] != 2:
+            return False
+        return self.out == "classes" or (self.out == "probabilities" and _add_up_to_one(values))
+
+
+def one_per_image(prompts: Sequence[str] | None, images: int) -> Sequence[str]:
+    """The prompts, if there is one for each image.
+
+    Raises:
+        ValueError: If not.
+    """
+    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
+        given = "none" if prompts is None else repr(prompts)[:80]
+        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+    return prompts
 
 
 def _are_classes(given: object) -> bool:
@@ -227,8 +247,16 @@ def _check_range(values: Tensor, out: Out) -> None:
 
 
 def _suspect(values: Tensor, out: Out) -> None:
-    """Warn of logits that look like probabilities."""
+    """Warn of logits and scores that look like probabilities."""
     low, high = values.min().item(), values.max().item()
+    if out == "classes" and values.shape[1] > 1 and low >= 0 and _add_up_to_one(values):
+        warnings.warn(
+            "The scores of the classes add up to 1 at every pixel, as probabilities do, and are "
+            "put through a softmax once more, which flattens them; if that is what they are, say "
+            "out='probabilities'.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     if out == "logits" and 0 <= low < 0.1 and 0.5 < high <= 1:
         warnings.warn(
             f"All logits lie in [0, 1] ({low:.3g} to {high:.3g}), as probabilities do; if that is "
@@ -236,6 +264,11 @@ def _suspect(values: Tensor, out: Out) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _add_up_to_one(values: Tensor) -> bool:
+    """Whether the channels do, at every pixel, as a softmax leaves them."""
+    return bool(((values.sum(1) - 1).abs() < _ROUNDED).all())
 
 
 def _check_channels(channels: Int64[Tensor, " b"], count: int) -> None:

@@ -145,6 +145,11 @@ class PixelModel(nn.Module, ABC):
         return self
 
     @property
+    def reads_any_text(self) -> bool:
+        """Whether any text may be asked, and not only names that it knows."""
+        return self.text_conditioned
+
+    @property
     def threshold_logit(self) -> float:
         """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
         return math.log(self.threshold / (1 - self.threshold))

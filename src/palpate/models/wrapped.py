@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from palpate.models.outputs import Out, Reading, check_differentiable
+from palpate.models.outputs import Out, Reading, check_differentiable, one_per_image
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
 from palpate.models.unchanged import unchanged
@@ -18,7 +18,7 @@ from palpate.types import Images, Logits
 
 
 def wrap(
-    module: nn.Module | Callable[[Tensor], Any],
+    module: nn.Module | Callable[..., Any],
     input_size: int | None = None,
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
@@ -30,6 +30,7 @@ def wrap(
     sides: bool = False,
     stride: int = 1,
     multiple: int = 1,
+    prompted: bool = False,
     name: str = "",
 ) -> "Wrapped":
     """Make any network a model that can be trained, attacked and evaluated.
@@ -41,8 +42,9 @@ def wrap(
     torch.Size([2, 1, 20, 30])
 
     Args:
-        module: Called with normalised images ``(b, 3, h, w)``. A callable that is no module has
-            no weights that could be trained or told apart from others.
+        module: Called with normalised images ``(b, 3, h, w)``, and with ``prompted`` also with
+            their texts. A callable that is no module has no weights that could be trained or told
+            apart from others.
         input_size: Side of the square that images are resized to for the network; by default they
             keep their size, see ``multiple``.
         mean: What the network expects to be subtracted from each channel of an RGB image in [0, 1].
@@ -57,6 +59,8 @@ def wrap(
         stride: Pixels of the input per pixel of the answer.
         multiple: Sides of the network's input must be multiples of this; other images are resized
             to the next.
+        prompted: The network reads texts: it is called as ``module(images, prompts)``, with a list
+            of one text per image.
         name: Where the weights came from.
 
     Returns:
@@ -72,6 +76,7 @@ def wrap(
         threshold=threshold,
         multiple=multiple,
         sides=sides,
+        prompted=prompted,
         name=name or _name_of(module),
     )
 
@@ -86,6 +91,7 @@ class Wrapped(PixelModel):
         threshold: A pixel is foreground where its probability exceeds this.
         multiple: Of which the sides of the network's input are.
         sides: Whether the network also returns side maps.
+        prompted: Whether it is called with the texts as well.
         tower: What the names of the pretrained image tower's parameters have in them.
         idle: How the names of parameters begin that take no part.
         name: Where the weights came from.
@@ -105,6 +111,7 @@ class Wrapped(PixelModel):
         threshold: float = 0.5,
         multiple: int = 1,
         sides: bool = False,
+        prompted: bool = False,
         tower: str = "",
         idle: str = "",
         name: str = "",
@@ -125,12 +132,12 @@ class Wrapped(PixelModel):
         self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
         self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
         self.fresh, self.licence, self.origin = fresh, licence, origin or name
-        self.seed = seed
-        self.text_conditioned = len(set((reading.classes or {}).values())) > 1
+        self.seed, self.prompted = seed, prompted
+        self.text_conditioned = prompted or len(set((reading.classes or {}).values())) > 1
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
         # Among the buffers, so that whoever hashes the weights to tell models apart sees it.
-        made = f"{reading} {preprocessing} {multiple} {_name_of(net)}"
+        made = f"{reading} {preprocessing} {multiple} {_name_of(net)}{' prompted' * prompted}"
         self.digest: Tensor
         self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
         self.base_hash = fingerprint(self.state_dict())
@@ -143,7 +150,14 @@ class Wrapped(PixelModel):
     @property
     def traits(self) -> Mapping[str, Any]:
         """Preprocessing, and how the output is read."""
-        return {**super().traits, "reading": asdict(self.reading), "multiple": self.multiple}
+        told = {"prompted": True} if self.prompted else {}
+        read = {"reading": asdict(self.reading), "multiple": self.multiple}
+        return {**super().traits, **read, **told}
+
+    @property
+    def reads_any_text(self) -> bool:
+        """Whether the network reads; a prompt that only picks a class must name one."""
+        return self.prompted and self.reading.classes is None
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
         """Everything, or what is not the image tower."""
@@ -167,7 +181,7 @@ class Wrapped(PixelModel):
             RuntimeError: If it has no gradient where one is wanted, or the network changed its
                 mode or made layers.
         """
-        (values,) = self._maps(images, 1.0)[-1:]
+        (values,) = self._maps(images, prompts, 1.0)[-1:]
         logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
         return enlarged(logits, (images.shape[2], images.shape[3]))
 
@@ -186,7 +200,7 @@ class Wrapped(PixelModel):
                 the maps.
         """
         wanted = self.reading.channels(prompts, len(images))
-        *others, answer = self._maps(images, scale)
+        *others, answer = self._maps(images, prompts, scale)
         sides = [self.reading.check_side(m, len(images)) for m in others] if self.sides else []
         size = (images.shape[2], images.shape[3])
         logits = [self.reading.logits(each, wanted) for each in (*sides, answer)]
@@ -205,22 +219,23 @@ class Wrapped(PixelModel):
         rows, columns = (max(1, round(length * scale / multiple)) for length in sides)
         return rows * multiple, columns * multiple
 
-    def _maps(self, images: Images, scale: float) -> list[Tensor]:
+    def _maps(self, images: Images, prompts: Sequence[str] | None, scale: float) -> list[Tensor]:
         """What the network returned, checked; the answer last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
         pixels = (resized(images, size) - self.mean) / self.std
-        returned = self._returned(pixels)
+        texts = [list(one_per_image(prompts, len(images)))] if self.prompted else []
+        returned = self._returned(pixels, *texts)
         maps = self.reading.maps(returned)
         maps[-1] = self.reading.check(maps[-1], len(images), size)
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
         check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
         return maps
 
-    def _returned(self, pixels: Tensor) -> object:
-        """Whatever the network makes of normalised pixels."""
+    def _returned(self, pixels: Tensor, *texts: list[str]) -> object:
+        """Whatever the network makes of normalised pixels, and of texts if it reads any."""
         try:
             with unchanged(self.net, self.name):
-                returned: object = self.net(pixels)
+                returned: object = self.net(pixels, *texts)
         except ValueError as error:  # as of a normalisation that one pixel is left for
             raise ValueError(
                 f"{self.name} fails on an input of {pixels.shape[2]} x {pixels.shape[3]} pixels: "
@@ -238,14 +253,14 @@ class Wrapped(PixelModel):
 class _Called(nn.Module):
     """A callable that is no module."""
 
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         if not callable(function):
             raise ValueError(f"Expected a module or a callable, got a {type(function).__name__}.")
         self.function = function
 
-    def forward(self, pixels: Tensor) -> Any:
-        return self.function(pixels)
+    def forward(self, pixels: Tensor, *texts: list[str]) -> Any:
+        return self.function(pixels, *texts)
 
 
 def _name_of(module: object) -> str:

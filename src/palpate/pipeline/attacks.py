@@ -9,17 +9,18 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from palpate.attacks import ATTACKS
-from palpate.attacks.text import TEXT_ATTACKS
+from palpate.attacks import ATTACKS, LOSSES
+from palpate.attacks.text import TEXT_ATTACKS, joint
+from palpate.attacks.threats import ANYWHERE, CONSTRAINTS, LATTICE
 from palpate.data import load_data
 from palpate.evaluation import evaluate
 from palpate.evaluation.examination import examine_attack
 from palpate.evaluation.summaries import success_rate
 from palpate.evaluation.trials import plan
 from palpate.models import load_model
-from palpate.pipeline.attacking import attacks_of, named_alone
+from palpate.pipeline.attacking import JOINT, attacks_of, named_alone
 from palpate.pipeline.fitting import ToFit
 from palpate.progress import Progress, silent
 from palpate.types import Attack
@@ -29,16 +30,23 @@ _GIVEN = {"epsilon", "generator", "threshold", "std", "truth"}  # by the evaluat
 
 
 def show_attacks() -> None:
-    """Print every attack with what it takes."""
+    """Print every attack with what it takes, and what can be said of loss and threat model."""
     console = Console()
-    on_image = Table("attack", "on the image", "options", box=SIMPLE_HEAD)
+    about = Column("on the image", overflow="fold")  # what is cut off of an address is no use
+    on_image = Table("attack", about, "options", box=SIMPLE_HEAD)
     for name, attack in ATTACKS.items():
         on_image.add_row(name, _about(attack), escape(", ".join(_options(attack))))
-    on_prompt = Table("attack", "on the prompt", "a text that still means", box=SIMPLE_HEAD)
+    about = Column("on the prompt", overflow="fold")
+    on_prompt = Table("attack", about, "a text that still means", box=SIMPLE_HEAD)
     for name, texts in TEXT_ATTACKS.items():
         same = "the same" if texts.kind == "benign" else "something else, or nothing"
         on_prompt.add_row(name, _about(texts.candidates), same)
-    console.print(on_image, on_prompt)
+    both = f"{_about(joint)} Takes image, text, epsilon_255 and rounds."
+    on_prompt.add_row(JOINT, both, "whatever its text means")
+    names = Table.grid(padding=(0, 2))
+    names.add_row("  loss", ", ".join(LOSSES))
+    names.add_row("  within", ", ".join((ANYWHERE, *CONSTRAINTS, LATTICE)))
+    console.print(on_image, on_prompt, names)
 
 
 def check_attack(

@@ -49,12 +49,15 @@ def press_texts(
     attacks, wanted = planned_texts(config), config.evaluate
     if not attacks:
         return
-    if not isinstance(model, Prompted):
+    if not model.reads_any_text:
+        means = "no more than a class" if model.text_conditioned else "nothing"
         raise ValueError(
             f"Expected a model that is told what to look for, got {model.name!r}, to which a "
-            f"prompt means nothing. Take {', '.join(attacks)} out of the recipe; the other attacks "
+            f"prompt means {means}. Take {', '.join(attacks)} out of the recipe; the other attacks "
             "are done, and stay."
         )
+    # One that is asked as a whole gets the image once for each text.
+    at_once = 32 if isinstance(model, Prompted) else wanted.batch_size
     evaluate_texts(
         model,
         data,
@@ -65,6 +68,7 @@ def press_texts(
         tau=wanted.tau,
         workers=wanted.workers,
         progress=progress,
+        at_once=at_once,
     )
 
 

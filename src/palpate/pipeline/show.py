@@ -32,7 +32,9 @@ def show_scores(folder: Path) -> None:
             )
     mains = (folder / "tables").glob("main*.csv")  # one for each norm
     for path in sorted(mains, key=lambda path: (len(path.name), path.name)):
-        scores = pd.read_csv(path, keep_default_na=False)
+        # A name may read like a missing value; a number may be one, as the interval of one image.
+        empty = {key: [""] for key in ("dsc", "dsc_low", "dsc_high")}
+        scores = pd.read_csv(path, keep_default_na=False, na_values=empty)
         for facet, part in scores.groupby("facet", sort=False):
             console.print(_scores(str(facet), part[part["attack"] != "clean"]))
     if (folder / "sanity.json").is_file():

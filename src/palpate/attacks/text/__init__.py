@@ -26,6 +26,7 @@ from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.swaps import swap
 from palpate.attacks.text.synonyms import synonyms
 from palpate.attacks.text.view import Harm, View
+from palpate.attacks.text.whole import Whole
 
 __all__ = [
     "TEXT_ATTACKS",
@@ -38,6 +39,7 @@ __all__ = [
     "Spelled",
     "TextAttack",
     "View",
+    "Whole",
     "beside",
     "character_noise",
     "embedding",

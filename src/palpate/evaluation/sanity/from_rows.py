@@ -62,15 +62,22 @@ def _of_fixed_radius(rows: pd.DataFrame, attacked: pd.DataFrame) -> list[Check]:
 
 
 def _has_something_to_lose(rows: pd.DataFrame) -> Check:
-    clean = rows.drop_duplicates(SAMPLE)["dsc_clean"].mean()
+    images = rows.drop_duplicates(SAMPLE)
+    clean = images["dsc_clean"].mean()
+    full = (images["clean_area"] == 1) & (images["mask_area"] < 1)
+    status = grade(1 - clean, warn_above=0.5, fail_above=0.8)
     return conclude(
         16,
-        grade(1 - clean, warn_above=0.5, fail_above=0.8),
-        f"Mean clean DSC {clean:.3f}.",
+        "fail" if full.all() else status,
+        f"Mean clean DSC {clean:.3f}"
+        + (
+            f"; {int(full.sum())} of {len(full)} predictions fill the image." if full.any() else "."
+        ),
         good="What the attacks take away was there before.",
         doubtful="The model is poor without any attack; most of what is lost is not their doing.",
         bad="The model segments next to nothing without any attack, so there is no robustness to "
-        "measure: train it, or look at prompts, masks and threshold.",
+        "measure: train it, or look at prompts, masks and threshold, and at what it returns: "
+        "probabilities taken for logits make every pixel foreground.",
     )
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from palpate.evaluation.sanity.check import Check, conclude, grade
+from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
 from palpate.evaluation.storage import as_png
 
@@ -64,13 +64,27 @@ def survives_storage(subject: Subject) -> Check:
 
 
 def answers_alike(subject: Subject) -> Check:
-    """Check 15: the same batch, seen several times, gets the same logits."""
-    gap = subject.largest_gap
+    """Check 15: an image gets the same logits whenever it is seen, and whatever beside it."""
+    gap, company = subject.largest_gap, subject.gap_of_company
+    again = grade(gap, warn_above=0.0, fail_above=1e-3)
+    beside = grade(company, warn_above=1e-3, fail_above=1e-2)
+    measured = (
+        f"Logits of the same images differ by up to {gap:.3g}, alone and in a batch by up to "
+        f"{100 * company:.2g} % of the largest."
+    )
+    if beside == "fail" and again != "fail":
+        return Check(
+            15,
+            "fail",
+            measured,
+            "Images of a batch decide on each other, as under statistics of the batch: scores "
+            "and attacks depend on the size of the batch. Use stored statistics, or batches of 1.",
+        )
     return conclude(
         15,
-        grade(gap, warn_above=0.0, fail_above=1e-3),
-        f"Logits of the same images differ by up to {gap:.3g}.",
-        good="Nothing random is in the way of the gradient.",
+        worst([again, beside]),
+        measured,
+        good="Nothing random is in the way of the gradient, and no image in that of another.",
         doubtful="Logits differ in their last digits, as some kernels of accelerators do.",
         bad="The model is random: a single gradient is not its gradient. Average the attack over "
         "its randomness, and say so, or switch it off.",

@@ -13,14 +13,18 @@ from palpate.evaluation.sanity.subject import Subject, mean_dsc
 BLACK_BOX = ("square", "spsa", "nes", "simba", "hopskipjump")
 TRANSFERRED = ("transfer",)
 
+_TOO_MANY = 0.2  # of the images on which the rival did more damage
+
 
 def finds_no_more_by_search(subject: Subject) -> Check:
     """Check 7: Square Attack, which needs no gradient, breaks no image more than PGD does."""
     white, _ = subject.attacked
     black = subject.square()
     behind = sum(b.row.dsc < w.row.dsc - LOST for b, w in zip(black, white, strict=True))
+    share = behind / len(white)
     return _BLACK.judge(
-        behind / len(white),
+        # One image of a handful is luck that a search may have; it is no masked gradient yet.
+        min(share, _TOO_MANY) if behind == 1 else share,
         f"{black[0].row.forwards:.0f} queries of Square Attack beat {subject.steps} steps of PGD "
         f"on {behind} of {len(white)} images; mean DSC {mean_dsc(black):.3f} against "
         f"{mean_dsc(white):.3f}.",
@@ -65,7 +69,7 @@ class _Rival:
     def judge(self, share: float, measured: str) -> Check:
         return conclude(
             self.number,
-            grade(share, warn_above=0.05, fail_above=0.2),
+            grade(share, warn_above=0.05, fail_above=_TOO_MANY),
             measured,
             good=self.good,
             doubtful="It did more damage on some images: give the white-box attack more steps or "

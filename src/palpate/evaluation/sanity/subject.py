@@ -12,6 +12,7 @@ from torch import Tensor
 from palpate.attacks import LOSSES, ZeroGradientWarning, pgd, square
 from palpate.data.sample import Batch
 from palpate.evaluation.answers import Answer
+from palpate.evaluation.batches import select
 from palpate.evaluation.bench import Bench, Result
 from palpate.evaluation.trials import Trial
 from palpate.types import Images, Logits, Loss, Masks, PerImage
@@ -72,6 +73,18 @@ class Subject:
                 for batch in self.batches
             ]
         return torch.stack([(look - look[0]).abs().max() for look in looks]).max().item()
+
+    @cached_property
+    def gap_of_company(self) -> float:
+        """How far logits of an image alone lie from those in its batch, to the largest logit."""
+        shares = []
+        with torch.no_grad():
+            for batch in self.batches:
+                together = self.logits(batch, batch.images)
+                parts = [select(batch, [place]) for place in range(len(batch.cases))]
+                alone = torch.cat([self.logits(part, part.images) for part in parts])
+                shares.append((together - alone).abs().max() / together.abs().max().clamp_min(1))
+        return torch.stack(shares).max().item()
 
     def pgd(
         self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]

@@ -1,0 +1,17 @@
+"""Scores of a run on the terminal."""
+
+from palpate.pipeline.show import show_scores
+
+
+def test_one_image_has_a_score_and_no_interval(tmp_path, capsys):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "main.csv").write_text(
+        "facet,attack,epsilon,norm,dsc,dsc_low,dsc_high\n"
+        "NA,clean,0.0,,0.9,,\n"
+        "NA,fgsm,0.00784314,linf,0.31249,,\n"
+    )
+    show_scores(tmp_path)
+    shown = capsys.readouterr().err
+    assert "attack: NA" in shown
+    assert "31.2" in shown
+    assert "[–]" in shown
