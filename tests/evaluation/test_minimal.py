@@ -47,6 +47,7 @@ def test_they_are_planned_once_at_the_largest_radius_they_may_use():
     [
         (partial(ddn, tau=0.6), "'mine' stops at DSC 0.6, but .* from 0.5 down"),
         (partial(ddn, targeted=True), "'mine' is targeted"),
+        (partial(pgd, epsilon=0.1, targeted=True), "'mine' is targeted: .* looks robust"),
         (partial(dag, max_epsilon=8.0), "got 8.0"),
     ],
 )

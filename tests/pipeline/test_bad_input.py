@@ -36,6 +36,7 @@ def test_epsilon_in_another_unit(epsilon, recipe):
             r"no option 'step'; .* Did you mean .steps.\?",
         ),
         ({"evaluate__attacks": {"pgd": {"steps": 0}}}, "'pgd' cannot be run.*steps"),
+        ({"evaluate__attacks": {"pgd": {"targeted": True}}}, "'pgd' is targeted"),
         ({"evaluate__attacks": {"pgd": {"step_size": "1e-2"}}}, r"a text; .* as 1\.0e-2"),
         ({"evaluate__epsilon_255": []}, "it needs a radius, and there is none"),
         ({"evaluate__tau": 7}, "tau, a DSC, from 0 to below 1, got 7"),

@@ -112,7 +112,7 @@ def plan(
 
     Raises:
         ValueError: If an attack has no strength, a strength makes no sense, or an attack is
-            bound to stop at a higher DSC than ``tau``.
+            bound to move towards the masks or to stop at a higher DSC than ``tau``.
     """
     trials = [UNTOUCHED]
     for name, attack in attacks.items():
@@ -121,8 +121,9 @@ def plan(
         norm = str(_parameters(attack).get("norm", "linf"))
         minimal = is_minimal(attack)
         strengths = [_largest(attack, norm)] if minimal else _strengths(name, attack, epsilons)
+        _refuse_other_goal(name, attack)
         if minimal:
-            _refuse_other_goal(name, attack, tau)
+            _refuse_other_end(name, attack, tau)
         trials += [Trial(name, attack, norm, _checked(name, norm, e), minimal) for e in strengths]
     if len({(trial.name, trial.epsilon) for trial in trials}) < len(trials):
         raise ValueError(f"Expected every epsilon once, got {epsilons}. Drop the repeated ones.")
@@ -210,12 +211,17 @@ def _largest(attack: Attack, norm: str) -> float:
     return 1.0 if norm == "linf" else inf
 
 
-def _refuse_other_goal(name: str, attack: Attack, tau: float) -> None:
-    given = _bound(attack)
-    if given.get("targeted"):
+def _refuse_other_goal(name: str, attack: Attack) -> None:
+    if _bound(attack).get("targeted"):
         raise ValueError(
-            f"Attack {name!r} is targeted, and rows count what leaves the mask; drop targeted."
+            f"Attack {name!r} is targeted: it would move the answers towards the true masks, and "
+            "what no attack can harm looks robust. Drop targeted; targets of their own have the "
+            "tables of MedIS."
         )
+
+
+def _refuse_other_end(name: str, attack: Attack, tau: float) -> None:
+    given = _bound(attack)
     if given.get("tau", tau) > tau:
         raise ValueError(
             f"Attack {name!r} stops at DSC {given['tau']:g}, but an image counts as broken from "

@@ -1,6 +1,7 @@
 """What a run is going to do to its model, tried out before anything long begins."""
 
 from palpate.evaluation.text_trials import AnyTextAttack
+from palpate.evaluation.trials import plan
 from palpate.pipeline.attacking import attacks_of
 from palpate.pipeline.config import RunConfig
 from palpate.pipeline.fitting import ToFit
@@ -26,7 +27,10 @@ def planned_attacks(config: RunConfig) -> dict[str, Attack | ToFit]:
         ValueError: If the recipe asks for what is not there.
     """
     wanted = config.evaluate
-    return attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
+    attacks = attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
+    ready = {name: a for name, a in attacks.items() if not isinstance(a, ToFit)}
+    plan(ready, wanted.radii or None, wanted.tau)  # what evaluation refuses, before any training
+    return attacks
 
 
 def planned_texts(config: RunConfig) -> dict[str, AnyTextAttack]:
