@@ -14,6 +14,7 @@ from palpate.models.promptable.grounded import Grounding
 
 from ..tiny import same
 from . import tiny_networks
+from .wordings import try_wordings
 
 PROMPTS = ["Polyp", "small skin"]
 
@@ -161,3 +162,7 @@ def test_what_makes_no_pair_is_refused(load, folders):
     ):
         with pytest.raises(ValueError, match=message):
             load_model("grounded-sam", options=options)
+
+
+def test_other_wordings_are_tried_out_on_it(load):
+    try_wordings(load())

@@ -10,6 +10,7 @@ from palpate.models.examination import examine
 from .. import tiny
 from . import tiny_networks
 from .gradients import along
+from .wordings import try_wordings
 
 PROMPTS = ["polyp", "a skin polyp"]
 
@@ -78,3 +79,7 @@ def test_needs_a_tokenizer_and_one_prompt_per_image(folder, images, tmp_path):
         load_model(tmp_path)(images, PROMPTS)
     tokenizer = load_model(tmp_path, tokenizer=folder)
     assert tokenizer(images, PROMPTS).equal(model(images, PROMPTS))
+
+
+def test_other_wordings_are_tried_out_on_it(model):
+    try_wordings(model)

@@ -12,6 +12,7 @@ Reverse attention shows a stage only what the map so far leaves out, and adds wh
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,6 +84,8 @@ class PraNet(nn.Module):
         Returns:
             Logits ``(b, 1, h, w)`` each, brought to the size of the pixels.
         """
+        # Whatever follows keeps this layout, in which a pass in bf16 takes half of the time.
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         second, third, fourth = self.resnet(pixels)
         coarse = self.agg1(self.rfb4_1(fourth), self.rfb3_1(third), self.rfb2_1(second))
         known = _scaled(coarse, 1 / 4)

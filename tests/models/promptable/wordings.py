@@ -1,0 +1,20 @@
+"""Attacks on the text of models that take image and text together only."""
+
+from palpate.attacks.text import TEXT_ATTACKS
+from palpate.data import load_data
+from palpate.evaluation.texts import evaluate_texts
+
+
+def try_wordings(model):
+    """The worst of several wordings is never better than the prompt itself, and is another one."""
+    data = load_data("phantom-endoscopy", size=48, prompt="p1", limit=2)
+    attacks = {name: TEXT_ATTACKS[name] for name in ("text-levels", "text-typos", "text-negation")}
+    rows = evaluate_texts(model, data, attacks)
+    pressed = rows[rows["attack"] != "clean"]
+    assert set(pressed["attack"]) == set(attacks)
+    assert (pressed["forwards"] > 1).all()
+    levels = rows[rows["attack"] == "text-levels"]
+    assert (levels["dsc"] <= levels["dsc_clean"]).all()
+    negated = pressed.loc[pressed["attack"] == "text-negation", "prompt"]
+    clean = rows.loc[rows["attack"] == "clean", "prompt"]
+    assert set(negated).isdisjoint(clean)
