@@ -1,6 +1,7 @@
 """Grounding DINO and SAM as one model: what it answers, and what a gradient sees of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,4 +166,7 @@ def test_what_makes_no_pair_is_refused(load, folders):
 
 
 def test_other_wordings_are_tried_out_on_it(load):
-    try_wordings(load())
+    model = load()
+    # A square image of 64 px is one pixel at its deepest level, which it cannot normalise.
+    model.grounding = replace(model.grounding, shortest=100, longest=100)
+    try_wordings(model)

@@ -7,7 +7,7 @@ from palpate.evaluation.texts import evaluate_texts
 
 def try_wordings(model):
     """The worst of several wordings is never better than the prompt itself, and is another one."""
-    data = load_data("phantom-endoscopy", size=48, prompt="p1", limit=2)
+    data = load_data("phantom-endoscopy", size=64, prompt="p1", limit=2)
     attacks = {name: TEXT_ATTACKS[name] for name in ("text-levels", "text-typos", "text-negation")}
     rows = evaluate_texts(model, data, attacks)
     pressed = rows[rows["attack"] != "clean"]
