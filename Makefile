@@ -10,11 +10,14 @@ export PALPATE_DATA ?= $(wildcard $(abspath ../shared/data))
 demo: $(VENV)/.installed  ## fine-tune, attack and report in minutes; prints the page
 	$(BIN)/palpate demo
 
+# A process for each core, and one thread in each: threads of several processes wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
 test: $(VENV)/.tested lint types  ## everything that CI runs
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.tested  ## the suites that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
