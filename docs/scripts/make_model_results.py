@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-from results_page import DOCS, machine_of, markdown, put_section, subordinate
+from results_page import DOCS, command, machine_of, markdown, put_section, subordinate
 
 from palpate.models import load_model
 from palpate.pipeline.comparing import compare_runs
@@ -31,7 +31,7 @@ def main(runs: list[Path]) -> None:
 
 
 def _section(runs: list[Path], tables: list[str]) -> list[str]:
-    recipes = "; ".join(f"`palpate run --config recipes/{run.name}.yaml`" for run in runs)
+    recipes = "; ".join(f"`{command(run.name, run)}`" for run in runs)
     return [
         "## Models trained equally long",
         "",

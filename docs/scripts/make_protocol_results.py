@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from results_page import machine_of, markdown, put_section, subordinate
+from results_page import command, machine_of, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
 from palpate.evaluation.statistics import Interval, paired_difference
@@ -68,9 +68,7 @@ def _command(recipe: str, folder: Path) -> str:
     path = next(folder.glob("*/config.yaml"))
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     data = config["data"]
-    words = [f"palpate run --config recipes/{recipe}.yaml"]
-    if data["test_limit"] is not None:
-        words.append(f"--data.test-limit {data['test_limit']}")
+    words = [command(recipe, path.parent)]
     if folder.name != recipe:
         words.append(f"--data.name {data['name']} --data.prompt {data['prompt']}")
         words.append(f"--model.name {config['model']['name']} --out runs/{folder.name}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGE = DOCS / "results.md"
@@ -61,6 +62,13 @@ def machine_of(environment: Path) -> str:
     """What the numbers of a run were made on, from its ``environment.json``."""
     values: dict[str, object] = json.loads(environment.read_text(encoding="utf-8"))
     return machine(values)
+
+
+def command(recipe: str, run: Path) -> str:
+    """What made a run, or a sweep of which it is one; on how many images is not the recipe's."""
+    limit = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["test_limit"]
+    limited = f" --data.test-limit {limit}" if limit is not None else ""
+    return f"palpate run --config recipes/{recipe}.yaml{limited}"
 
 
 def subordinate(table: str) -> str:
