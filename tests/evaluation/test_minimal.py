@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from palpate.attacks import UnbrokenWarning, bisection, dag, ddn, pgd
+from palpate.attacks import UnbrokenWarning, bisection, dag, ddn, hopskipjump, pgd
 from palpate.evaluation import evaluate, read_rows
 from palpate.evaluation.rows import SCHEMA
 from palpate.evaluation.sanity import card_from_rows
@@ -46,6 +46,7 @@ def test_they_are_planned_once_at_the_largest_radius_they_may_use():
     ("attack", "message"),
     [
         (partial(ddn, tau=0.6), "'mine' stops at DSC 0.6, but .* from 0.5 down"),
+        (partial(hopskipjump, epsilon=0.1, tau=0.6), "'mine' stops at DSC 0.6, but .* from 0.5"),
         (partial(ddn, targeted=True), "'mine' is targeted"),
         (partial(pgd, epsilon=0.1, targeted=True), "'mine' is targeted: .* looks robust"),
         (partial(dag, max_epsilon=8.0), "got 8.0"),
