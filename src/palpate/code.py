@@ -24,6 +24,8 @@ _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 # What stands behind the colon is looked at later: whoever wrote a colon meant code.
 _CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[^/\\:]*)")
 
+_PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
+
 
 def is_code(name: str) -> bool:
     """Whether a name stands for something in the user's code.
@@ -81,6 +83,15 @@ def source_of(thing: object) -> str | None:
     except (OSError, TypeError):
         return None
     return sha256(text.encode()).hexdigest()[:16]
+
+
+def text_of(thing: object) -> str:
+    """What Python writes for a thing, without its place in memory: the same in every process.
+
+    >>> text_of(text_of)
+    '<function text_of>'
+    """
+    return _PLACE.sub("", repr(thing))
 
 
 def is_installed(thing: type) -> bool:

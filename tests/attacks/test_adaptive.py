@@ -242,6 +242,13 @@ def test_both_say_what_they_put_in_front_of_a_model():
     assert eot(lambda images: images[:, :1], 2).is_random is True
 
 
+def test_a_stage_has_the_same_name_in_every_process():
+    """Or no row of a model behind it could be picked up again."""
+    for stage in (torch.round, lambda images: images, partial(torch.round, decimals=1), Asked(0)):
+        name = bytes(bpda(stage, torch.nn.Identity()).stage_name.tolist()).decode()
+        assert " at 0x" not in name
+
+
 class Asked:
     """Wants a prompt for each image, and remembers them."""
 

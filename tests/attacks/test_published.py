@@ -107,6 +107,7 @@ def test_probabilities_for_logits_bound_the_cross_entropy():
         ({"std": (0.2, 0.2)}, "3 positive standard deviations"),
         ({"std": (0.2, 0.0, 0.2)}, "3 positive standard deviations"),
         ({"steps": 0}, "steps >= 1"),
+        ({"keep": "loss"}, "keep 'last' or 'dice', got 'loss'"),
         ({"epsilon": -0.1}, "epsilon >= 0"),
     ],
 )

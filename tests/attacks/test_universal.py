@@ -15,7 +15,7 @@ from palpate.attacks import (
     pgd,
     universal,
 )
-from palpate.attacks.losses import Tsallis, bce, margin
+from palpate.attacks.losses import Tsallis, bce, margin, tsallis
 from palpate.attacks.threats import threat_model
 from palpate.geometry import norms
 from palpate.randomness import generator
@@ -315,6 +315,33 @@ def test_refuses_the_state_of_another_fit(other, scene, tmp_path):
     name = next(iter(other)).replace("made_of", "of.data")
     with pytest.raises(ValueError, match=rf"another fit: they differ in .*{name}"):
         fit(scene, state=file, **other)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        (partial(tsallis, exponent=0.5), partial(tsallis, exponent=-1.0)),
+        (Tsallis(0.5), Tsallis()),
+        (
+            lambda z, y: 3 * bce(z, y),
+            lambda z, y: 2 * bce(z, y),
+        ),
+    ],
+)
+def test_losses_of_one_name_are_told_apart(losses, scene, tmp_path):
+    one, other = losses
+    file = tmp_path / "state.safetensors"
+    fit(scene, loss=one, state=file, epochs=1)
+    fit(scene, loss=one, state=file, epochs=1)
+    with pytest.raises(ValueError, match=r"another fit: they differ in loss_is \("):
+        fit(scene, loss=other, state=file, epochs=1)
+
+
+def test_losses_of_the_package_are_kept_by_their_names(scene):
+    for loss, name in ((bce, "bce"), (Tsallis(), "Tsallis")):
+        made_of = fit(scene, loss=loss, epochs=1).made_of
+        assert made_of["loss"] == name
+        assert "loss_is" not in made_of  # nor in states from before there was such a setting
 
 
 def test_is_kept_with_what_it_was_made_of(scene, tmp_path):

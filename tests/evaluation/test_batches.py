@@ -43,6 +43,24 @@ def test_selecting_keeps_images_masks_and_prompts_together():
     assert select(batch, range(4)) is batch
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("image", lambda x: x.bfloat16(), "type float32, image 'k0' is torch.bfloat16"),
+        ("image", lambda x: x.half(), "type float32, image 'k0' is torch.float16"),
+        ("image", lambda x: (x * 255).byte(), r"in \[0, 1\], image 'k0' has values in \["),
+        ("mask", lambda x: x.float(), "that of 'k0' is torch.float32 of shape"),
+        ("mask", lambda x: x.byte() * 255, "that of 'k0' is torch.uint8 of shape"),
+        ("mask", lambda x: x[:, 1:], r"shape \(1, 20, 20\), that of 'k0' is .* \(1, 19, 20\)"),
+    ],
+)
+def test_samples_of_another_kind_are_named(name, change, message):
+    data = blobs(1)
+    object.__setattr__(data[0], name, change(getattr(data[0], name)))  # behind the type checks
+    with pytest.raises(ValueError, match=message):
+        list(load(data, [data[0].case], [[0]], CPU))
+
+
 def test_cases_are_not_loaded_where_they_are_announced():
     class Announced(list):
         cases = tuple(sample.case for sample in blobs(3))

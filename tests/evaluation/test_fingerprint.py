@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from palpate.attacks import fgsm, pgd
+from palpate.attacks import bpda, fgsm, pgd
 from palpate.attacks.losses import Tsallis, margin
+from palpate.attacks.stages import BitDepth
 from palpate.evaluation.describing import describe, describe_model, hash_weights
 from palpate.evaluation.fingerprint import differences, hash_data
 from palpate.models import load_model, wrap
@@ -101,6 +102,20 @@ def test_functions_that_stand_for_models_are_told_apart():
     first = describe_model(wrap(lambda images: images.mean(1, keepdim=True)))
     other = describe_model(wrap(lambda images: images.amax(1, keepdim=True)))
     assert first["model.code"] != other["model.code"]
+
+
+def test_stages_in_front_of_a_model_tell_it_apart_the_same_in_every_process():
+    def coarse(levels):
+        return lambda images: (images * levels).round() / levels
+
+    net = torch.nn.Conv2d(3, 1, 1)
+    first, again, other = (bpda(coarse(levels), net) for levels in (8, 8, 4))
+    assert hash_weights(first) == hash_weights(again)  # though each function is elsewhere
+    assert describe_model(first) == describe_model(again)
+    assert describe_model(first)["model.code"] != describe_model(other)["model.code"]
+    code = {describe_model(bpda(BitDepth(bits), net))["model.code"] for bits in (3, 4)}
+    assert len(code) == 1  # rows of before go on: that one is told by its name
+    assert hash_weights(bpda(BitDepth(3), net)) != hash_weights(bpda(BitDepth(4), net))
 
 
 def test_rows_of_before_models_were_described_go_with_those_of_now():

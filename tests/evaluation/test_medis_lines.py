@@ -233,6 +233,23 @@ def test_rejects_targets_there_are_not(targets):
         press(targets=targets)
 
 
+@pytest.mark.parametrize("faithful", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps >= 1"),
+        ({"epsilon": -0.1}, "epsilon in units of pixel value, 0 to 1, got -0.1"),
+        ({"epsilon": 10.0}, "got 10; eight grey levels are 8 / 255"),
+        ({"copies": 0}, "copies >= 1, got 0"),
+        ({"copies": -1}, "copies >= 1, got -1"),
+        ({"limit": 0}, "limit >= 1, got 0"),
+    ],
+)
+def test_rejects_budgets_that_make_no_sense(wrong, message, faithful):
+    with pytest.raises(ValueError, match=message):
+        press(faithful=faithful, **wrong)
+
+
 def test_costs_are_those_of_the_passes(lines):
     for some in (lines, press(faithful=True)):
         tried, published = some[~some["skipped"]], some["protocol"].iloc[0] == "notebooks"

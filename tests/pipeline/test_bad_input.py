@@ -44,6 +44,12 @@ def test_epsilon_in_another_unit(epsilon, recipe):
         ({"evaluate__tolerance": -1}, "tolerance >= 0 pixels, got -1"),
         ({"evaluate__sanity_samples": -1}, "sanity_samples >= 0, got -1"),
         ({"evaluate__split": "tests"}, "evaluate.split"),
+        ({"evaluate__medis": {"targets": ["wite"]}}, "medis: Expected some of unt.*'wite'"),
+        ({"evaluate__medis": {"losses": ["bec"]}}, "medis: There is no loss 'bec'"),
+        ({"evaluate__medis": {"steps": 0}}, "medis: Expected steps >= 1"),
+        ({"evaluate__medis": {"epsilon_255": -1}}, "medis: Expected epsilon in units of pixel"),
+        ({"evaluate__medis": {"success_target": 2}}, r"medis: .* in \[0, 1\], got 2"),
+        ({"evaluate__medis": {"limit": 0}}, "medis: Expected limit >= 1, got 0"),
         ({"data__prompt": "p7"}, "p7"),
     ],
 )

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from palpate.attacks._draws import one_per_image
 from palpate.attacks.selection import prompts_of, restrict
+from palpate.code import text_of
 from palpate.types import Images, Logits, LogitsFn, Randomness
 
 StandIn: TypeAlias = Literal["identity", "smooth"] | Callable[[Images], Images]
@@ -53,7 +54,7 @@ class Staged(nn.Module):
         self.stage, self.model, self.stand_in = stage, model, stand_in
         self.threshold_logit = float(getattr(model, "threshold_logit", 0.0))
         # So that whoever hashes the weights tells one stage in front of them from another.
-        named = torch.tensor(list(repr(stage).encode()), dtype=torch.uint8)
+        named = torch.tensor(list(text_of(stage).encode()), dtype=torch.uint8)
         self.register_buffer("stage_name", named)
 
     def forward(self, images: Images, **prompts: Any) -> Logits:

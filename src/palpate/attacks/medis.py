@@ -100,8 +100,6 @@ def medis(
     check_images(images, masks)
     check_ball(epsilon, "linf", images)
     check_schedule(steps, 1, step_size)
-    if copies is not None and copies < 1:
-        raise ValueError(f"Expected copies >= 1, got {copies}.")
     if targeted and target is not None:
         raise ValueError(
             "Expected targeted=True, where the masks are the target, or target=..., where they "

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from palpate.attacks._ascent import is_stuck, look, slope, warn_if_flat
 from palpate.attacks._best import Best, rank
-from palpate.attacks._checks import check_ball, check_images, check_schedule
+from palpate.attacks._checks import check_ball, check_images, check_keep, check_schedule
 from palpate.attacks._problem import Problem
 from palpate.attacks.pgd import default_step_size
 from palpate.geometry import random_direction, random_in_ball
@@ -86,6 +86,7 @@ def published_pgd(
     check_images(images, masks)
     _check_radius(epsilon, norm, images)
     check_schedule(steps, 1, step_size)
+    check_keep(keep, ("last", "dice"), early_stop=False)
     scale = _scale(images, norm, std, equal_channels)
     step = (default_step_size(epsilon, steps, "linf") if step_size is None else step_size) * scale
     rows, counted = torch.arange(len(images)), 0.0 if loss is None else threshold

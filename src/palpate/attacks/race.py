@@ -83,10 +83,12 @@ def race(
         One run for each loss, in order.
 
     Raises:
-        ValueError: If logits or losses have the wrong shape.
+        ValueError: If copies are fewer than one, or logits or losses have the wrong shape.
         FloatingPointError: If a loss or a gradient is not finite.
         RuntimeError: If autograd finds no path from a loss to the pixels.
     """
+    if copies is not None and copies < 1:
+        raise ValueError(f"Expected copies >= 1, got {copies}.")
     if skipped is None:
         skipped = torch.zeros(len(losses), len(images), dtype=torch.bool)
     masks = aims[0] if masks is None else masks

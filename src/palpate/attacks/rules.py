@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from palpate.attacks._checks import check_schedule
 from palpate.attacks.threats import Threat
 from palpate.geometry import perturb, project
 from palpate.overlap import Counts, count
@@ -151,9 +152,16 @@ def rules(
     """Rules with whatever is not given as MedIS has it.
 
     Raises:
-        ValueError: If the criterion is unknown or not that of the notebooks, or a threshold is
-            outside [0, 1], or runs would stop before they succeed.
+        ValueError: If there is nothing to do, the radius is none, the criterion is unknown or not
+            that of the notebooks, or a threshold is outside [0, 1], or runs would stop before they
+            succeed.
     """
+    check_schedule(steps, 1, step_size)
+    if not 0 <= epsilon <= 1:
+        raise ValueError(
+            f"Expected epsilon in units of pixel value, 0 to 1, got {epsilon:g}; eight grey levels "
+            "are 8 / 255."
+        )
     if criterion not in _CRITERIA:
         raise ValueError(f"Expected criterion 'miou' or 'dice', got {criterion!r}.")
     if faithful and criterion != "miou":

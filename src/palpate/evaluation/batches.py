@@ -65,7 +65,8 @@ def load(
         workers: Threads that read ahead, see :func:`palpate.data.stream`.
 
     Raises:
-        ValueError: If a sample is not what ``cases`` announced, or its pixels are out of range.
+        ValueError: If a sample is not what ``cases`` announced, its pixels are out of range or in
+            half precision, or its mask is none.
     """
     ahead = max(map(len, windows), default=1)
     read = stream(data, chain.from_iterable(windows), workers, ahead)
@@ -96,7 +97,18 @@ def _checked(sample: Sample, announced: Case) -> Sample:
             f"Expected sample {announced.key!r} as data.cases announces it, got {sample.case}. "
             "Fix the random choices of the data set with a seed."
         )
-    low, high = sample.image.min().item(), sample.image.max().item()
+    image, mask = sample.image, sample.mask
+    if image.is_floating_point() and image.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"Expected images of type float32, image {sample.case.key!r} is {image.dtype}, which "
+            "cannot hold a perturbation of 1/255. Let the model cast, or choose precision='bf16'."
+        )
+    if mask.dtype != torch.bool or mask.shape != (1, *image.shape[1:]):
+        raise ValueError(
+            f"Expected a bool mask of shape {(1, *image.shape[1:])}, that of {sample.case.key!r} "
+            f"is {mask.dtype} of shape {tuple(mask.shape)}. Resize and threshold it."
+        )
+    low, high = image.min().item(), image.max().item()
     if not (low >= 0 and high <= 1):  # also where either is not a number
         raise ValueError(
             f"Expected pixel values in [0, 1], image {sample.case.key!r} has values in "

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palpate.code import is_installed, source_of
+from palpate.attacks.adaptive import Staged
+from palpate.code import is_installed, source_of, text_of
 from palpate.flat import flat
 
 # Columns of a row, or a setting of their own; an attack inside another one has them for itself.
@@ -152,6 +153,9 @@ def _code_of(part: object) -> Iterator[str]:
     function = getattr(part, "function", None)
     if isinstance(function, FunctionType | partial):
         yield describe(function)
+    # The name of a stage is among the weights; where that does not tell all, so does this.
+    if isinstance(part, Staged) and text_of(part.stage) != repr(part.stage):
+        yield describe(part.stage)
     for kind in type(part).__mro__:
         if not is_installed(kind) and (source := source_of(kind)):
             yield source

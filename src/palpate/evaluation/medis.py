@@ -86,11 +86,11 @@ def evaluate_medis(
         in the order of the data, the targets and the losses.
 
     Raises:
-        ValueError: If there is no such target or loss, masks to choose from have several sizes,
-            or ``out`` holds lines of another evaluation.
+        ValueError: If there is no such target or loss, a budget or threshold makes no sense, masks
+            to choose from have several sizes, or ``out`` holds lines of another evaluation.
     """
     named = losses_by_name(losses, faithful=faithful)
-    _check_targets(targets)
+    check_targets(targets)
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
     judged = partial(
@@ -154,7 +154,8 @@ def mask_bank(data: Samples, cases: Sequence[Case]) -> Bank:
     return torch.stack(list(masks.values()))
 
 
-def _check_targets(targets: Sequence[str]) -> None:
+def check_targets(targets: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless these are targets there are, each once."""
     known = (UNTARGETED, *TARGETS)
     wrong = [target for target in targets if target not in known]
     if isinstance(targets, str) or not targets or wrong or len(set(targets)) < len(targets):

@@ -122,8 +122,7 @@ def plan(
         minimal = is_minimal(attack)
         strengths = [_largest(attack, norm)] if minimal else _strengths(name, attack, epsilons)
         _refuse_other_goal(name, attack)
-        if minimal:
-            _refuse_other_end(name, attack, tau)
+        _refuse_other_end(name, attack, tau)
         trials += [Trial(name, attack, norm, _checked(name, norm, e), minimal) for e in strengths]
     if len({(trial.name, trial.epsilon) for trial in trials}) < len(trials):
         raise ValueError(f"Expected every epsilon once, got {epsilons}. Drop the repeated ones.")

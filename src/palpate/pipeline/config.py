@@ -9,13 +9,15 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from palpate.attacks.medis import MEDIS_LOSSES, RADIUS
+from palpate.attacks.medis import MEDIS_LOSSES, RADIUS, losses_by_name
+from palpate.attacks.rules import rules
 from palpate.attacks.targets import TARGETS
 from palpate.data import DATASETS, PAIRS, Augmentation
 from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.hugging_face import parse_name
 from palpate.data.splits import POOLS, PROTOCOLS, members
 from palpate.evaluation.atomic import replacing
+from palpate.evaluation.medis import check_targets
 from palpate.evaluation.medis_lines import UNTARGETED
 from palpate.hints import did_you_mean, yaml_fault
 from palpate.models import Learns
@@ -180,6 +182,21 @@ class MedisConfig:
     """Do all as the published notebooks do it."""
     limit: int | None = None
     """Use the first so many samples."""
+
+    def __post_init__(self) -> None:
+        check_targets(self.targets)
+        losses_by_name(self.losses, faithful=self.faithful)
+        for targeted, success in ((False, self.success), (True, self.success_target)):
+            rules(
+                targeted=targeted,
+                epsilon=self.epsilon_255 / 255,
+                steps=self.steps,
+                criterion=self.criterion,
+                success=success,
+                faithful=self.faithful,
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"Expected limit >= 1, got {self.limit}.")
 
 
 @dataclass(frozen=True)

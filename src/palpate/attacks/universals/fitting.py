@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Literal, TypeAlias
 
 import torch
@@ -18,6 +19,7 @@ from palpate.attacks.losses import bce_dice
 from palpate.attacks.threats import ANYWHERE, Inside, Outside, Threat, Within, threat_model
 from palpate.attacks.universals.perturbation import UniversalPerturbation
 from palpate.attacks.universals.state import Fitted, Log, adam_step
+from palpate.code import source_of, text_of
 from palpate.geometry import random_in_ball
 from palpate.portions import Portions
 from palpate.progress import Progress, silent
@@ -123,6 +125,7 @@ def fit_universal(
         "batches": repr(len(samples)),
         # Not at its usual value: states from before there was a choice have no such name.
         **({"threshold": repr(threshold)} if threshold else {}),
+        **_apart(loss),
         # Under another number of epochs every step of a schedule would have been another.
         **({"epochs": repr(epochs)} if isinstance(loss, ScheduledLoss) else {}),
         **{f"of.{name}": text for name, text in (made_of or {}).items()},
@@ -209,6 +212,19 @@ class _Ascent:
         if self.clip is None:
             return torch.ones_like(losses, dtype=torch.bool)
         return losses > self.clip if self.targeted else losses < self.clip
+
+
+def _apart(loss: Loss) -> dict[str, str]:
+    """What tells a loss from others of its name: what it was made with, and its own code."""
+    name, text = getattr(loss, "__name__", type(loss).__name__), text_of(loss)
+    function = loss.func if isinstance(loss, partial) else loss
+    source = source_of(function if isinstance(function, FunctionType) else type(function))
+    usual = text == f"<function {name}>" or (
+        is_dataclass(loss) and all(getattr(loss, f.name) == f.default for f in fields(loss))
+    )
+    if usual and source is None:
+        return {}
+    return {"loss_is": text if source is None else f"{text}, source {source}"}
 
 
 def _start(

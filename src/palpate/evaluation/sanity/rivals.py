@@ -11,7 +11,7 @@ from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
 
 BLACK_BOX = ("square", "spsa", "nes", "simba", "hopskipjump")
-TRANSFERRED = ("transfer",)
+TRANSFERRED = ("transfer", "from")  # "from-pranet", or as in transfer_matrix "from pranet"
 
 _TOO_MANY = 0.2  # of the images on which the rival did more damage
 
@@ -35,8 +35,9 @@ def rivals_in(rows: pd.DataFrame) -> list[Check]:
     """Checks 7 and 8 by the rows of such attacks, where there are any.
 
     Attacks are known by their names: ``square``, ``spsa``, ``nes``, ``simba`` or ``hopskipjump``,
-    and ``transfer``, each by itself or with more behind a hyphen (``spsa-500``). All others that
-    used the model's gradient are white-box.
+    and ``transfer`` or ``from``, each by itself or with more behind a hyphen (``spsa-500``,
+    ``from-pranet``). All others that used a gradient are taken to have used the model's own, and
+    are white-box.
     """
     attacked = rows[rows["attack"] != CLEAN]
     white = attacked[is_white(attacked)]
@@ -53,8 +54,9 @@ def is_white(rows: pd.DataFrame) -> pd.Series:
 
 
 def _is_one_of(names: pd.Series, kinds: Sequence[str]) -> pd.Series:
-    # The hyphen keeps "nesterov" from being a "nes".
-    return names.isin(kinds) | names.str.startswith(tuple(f"{kind}-" for kind in kinds))
+    # What must follow keeps "nesterov" from being a "nes".
+    beginnings = tuple(kind + mark for kind in kinds for mark in "- ")
+    return names.isin(kinds) | names.str.startswith(beginnings)
 
 
 @dataclass(frozen=True)
