@@ -150,6 +150,7 @@ CASES = {
     "ddn": (partial(ddn, tau=LOST, steps=20), WHOLE, "l2"),
     "ddn-8-bit": (partial(ddn, tau=LOST, steps=20, levels=256), WHOLE, "l2"),
     "pdpgd": (partial(pdpgd, tau=LOST, steps=60), 1.0, "linf"),
+    "pdpgd-8-bit": (partial(pdpgd, tau=LOST, steps=60, levels=256), 1.0, "linf"),
     "pdpgd-l2": (partial(pdpgd, tau=LOST, steps=100, norm="l2"), WHOLE, "l2"),
     "alma_prox": (partial(alma_prox, tau=LOST, steps=20, step_size=0.02), 1.0, "linf"),
     "alma_prox-l2": (
@@ -217,6 +218,7 @@ CASES = {
     ),
     "hopskipjump": (partial(chase, epsilon=0.2, queries=80), 0.2, "linf"),
     "hopskipjump-l2": (partial(chase, epsilon=2.0, queries=80, norm="l2"), 2.0, "l2"),
+    "hopskipjump-8-bit": (partial(chase, epsilon=0.2, queries=80, levels=256), 0.2, "linf"),
     "hopskipjump-stops": (partial(chase, epsilon=0.3, queries=80, early_stop=True), 0.3, "linf"),
     "noise": (partial(noise, epsilon=EPSILON), EPSILON, "linf"),
     "noise-l2": (partial(noise, epsilon=LENGTH, norm="l2"), LENGTH, "l2"),

@@ -253,6 +253,40 @@ def test_hopskipjump_finds_the_nearest_point_beyond_a_plane(norm, images, withou
     assert dice(count(brighter_than(found, ["0", "1"]) > 0, masks)).tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_hopskipjump_walks_on_the_8_bit_lattice(norm, images):
+    images = (255 * images[:2]).round() / 255
+    masks = torch.ones(2, 1, 8, 8, dtype=torch.bool)
+    seen = []
+
+    def brighter_than_before(points, prompts):
+        seen.append(points)
+        level = images.mean((1, 2, 3))[[int(prompt) for prompt in prompts]] - 0.04
+        return (points.mean((1, 2, 3)) - level).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+    bound = partial(brighter_than_before, prompts=["0", "1"])
+    starts = (255 * images * (torch.rand(images.shape, generator=generator(1)) < 0.5)).round() / 255
+    attack = partial(hopskipjump, norm=norm, queries=2000, starts=starts, levels=256)
+    optimum = 0.04 * (1 if norm == "linf" else (3 * 8 * 8) ** 0.5)
+    found = attack(bound, images, masks, epsilon=1.0, generator=generators(2))
+    assert_stored(found, *seen)
+    assert (norms(found - images, norm) <= 1.3 * optimum).all()
+    assert (bound(found) <= 0).all()
+    small = 0.5 * optimum
+    with pytest.warns(UnbrokenWarning, match="2 of 2 images"):
+        drawn_back = attack(bound, images, masks, epsilon=small, generator=generators(2))
+    assert_stored(drawn_back)
+    lengths = norms(drawn_back - images, norm)
+    assert (lengths <= small * (1 + 1e-5)).all()
+    assert (lengths > 0.3 * small).all()
+
+
+def assert_stored(*batches):
+    """Every value is what a file of 8 bits gives back."""
+    for images in batches:
+        assert torch.equal((255 * images).round().byte().float() / 255, images)
+
+
 @pytest.mark.parametrize(("dice_score", "side"), [(0.0, 1), (1.0, -1)], ids=["broken", "whole"])
 def test_probes_that_all_say_the_same_tell_the_way(dice_score, side, images):
     point = 0.8 * images[:1] + 0.1  # no probe leaves [0, 1]
@@ -519,6 +553,7 @@ def test_names_the_images_whose_loss_is_not_finite(attack, net, images, masks):
         (simba, {"step_size": -1.0}, "step_size > 0, got -1.0"),
         (hopskipjump, {"tau": 1.5}, r"tau in \[0, 1\], got 1.5"),
         (hopskipjump, {"samples": 0}, "samples >= 1, got 0"),
+        (hopskipjump, {"levels": 1}, "levels >= 2 or None, got 1"),
         (hopskipjump, {"queries": 1}, "queries >= 2, got 1"),
     ],
 )

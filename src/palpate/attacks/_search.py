@@ -11,6 +11,7 @@ from torch import Tensor
 from palpate.attacks._ascent import is_flat, look, slope, warn_if_flat
 from palpate.attacks._checks import check_images, check_schedule
 from palpate.attacks._goal import Goal
+from palpate.attacks._levels import check_levels, rounded
 from palpate.attacks._problem import Problem
 from palpate.attacks._shortest import Shortest, warn_if_unbroken
 from palpate.geometry import perturb, project
@@ -44,15 +45,20 @@ def search(
     steps: int,
     norm: Norm,
     max_epsilon: float,
+    levels: int | None = None,
 ) -> Images:
     """Walk as ``rule`` says, and give back the shortest point on the way that reached the goal.
 
     ``steps`` updates are ``steps + 1`` forward and ``steps`` backward passes, the first of them
     on the clean images: those that meet the goal there come back at once. Each point is scored
     by the forward pass of the step that leaves it.
+
+    With ``levels`` the model sees every point rounded to so many values, and it is such a point
+    that comes back; the walk goes on from where it was, for rounding would take short steps back.
     """
     check_images(images, masks)
     check_schedule(steps, 1, None)
+    check_levels(levels)
     with torch.inference_mode(False), torch.no_grad():
         # Clones: what a caller made in inference mode cannot take part in a gradient.
         problem = Problem(
@@ -64,15 +70,16 @@ def search(
         flat = torch.zeros(len(images), dtype=torch.bool)
         for step in range(steps + 1):
             after = f"after {step} of {steps} steps"
+            seen = rounded(adversarial, levels)
             view = look(
                 problem,
-                adversarial,
+                seen,
                 differentiable=step < steps,
                 after=after,
                 progress=step / steps,
             )
             reached = goal.is_reached(view.logits, problem.masks)
-            shortest.consider(problem.rows, adversarial, reached)
+            shortest.consider(problem.rows, seen, reached)
             going = ~reached if rule.stops or step == 0 else torch.ones_like(reached)
             if step == steps or not going.any():
                 break

@@ -32,6 +32,7 @@ def alma_prox(
     steps: int = 500,
     step_size: float | None = None,
     norm: Norm = "linf",
+    levels: int | None = None,
     targeted: bool = False,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
     threshold: float = 0.0,
@@ -63,6 +64,8 @@ def alma_prox(
         step_size: In units of pixel value; falls towards a tenth from the first success on. None
             is 0.001 as published, or 0.005 in L2, where single pixels have farther to go.
         norm: What is made small; the paper's is L-infinity.
+        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
+            rounded to them, and so is what comes back. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
         generator: Ignored; nothing is random here.
         threshold: Logits above it are foreground.
@@ -85,7 +88,17 @@ def alma_prox(
     goal = Goal(tau, targeted, threshold)
     step_size = _STEPS[norm] if step_size is None else step_size
     rule = _Lagrangian(goal, images, masks, steps, step_size, norm, bound)
-    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
+    return search(
+        model,
+        images,
+        masks,
+        rule,
+        goal=goal,
+        steps=steps,
+        norm=norm,
+        max_epsilon=bound,
+        levels=levels,
+    )
 
 
 class _Lagrangian:

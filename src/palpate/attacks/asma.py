@@ -27,6 +27,7 @@ def asma(
     least_step: float = 0.005,
     normalise: bool = True,
     norm: Literal["l2"] = "l2",
+    levels: int | None = None,
     targeted: bool = False,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
     threshold: float = 0.0,
@@ -60,6 +61,8 @@ def asma(
         least_step: What a step has at IoU 0; :math:`\tau_0`, published 1e-7.
         normalise: False multiplies the gradient as it is, as published.
         norm: ``"l2"``, the only one there is.
+        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
+            rounded to them, and so is what comes back. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
         generator: Ignored; nothing is random here.
         threshold: Logits above it are foreground.
@@ -86,7 +89,17 @@ def asma(
     bound = largest_radius(norm, max_epsilon)
     goal = Goal(tau, targeted, threshold)
     rule = _Paint(goal, step_size, least_step, normalise, bound)
-    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
+    return search(
+        model,
+        images,
+        masks,
+        rule,
+        goal=goal,
+        steps=steps,
+        norm=norm,
+        max_epsilon=bound,
+        levels=levels,
+    )
 
 
 class _Paint:

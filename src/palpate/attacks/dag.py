@@ -24,6 +24,7 @@ def dag(
     steps: int = 200,
     step_size: float | None = None,
     norm: Norm = "linf",
+    levels: int | None = None,
     targeted: bool = False,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
     threshold: float = 0.0,
@@ -49,6 +50,8 @@ def dag(
         steps: Most updates.
         step_size: Norm of each step; None is 0.5 / 255 as published, or 0.05 in L2.
         norm: Norm of the steps and of what is compared.
+        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
+            rounded to them, and so is what comes back. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
         generator: Ignored; nothing is random here.
         threshold: Logits above it are foreground.
@@ -70,7 +73,17 @@ def dag(
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
     rule = _Push(goal, _STEPS[norm] if step_size is None else step_size, norm, bound)
-    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
+    return search(
+        model,
+        images,
+        masks,
+        rule,
+        goal=goal,
+        steps=steps,
+        norm=norm,
+        max_epsilon=bound,
+        levels=levels,
+    )
 
 
 class _Push:

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from palpate.attacks._goal import Goal
+from palpate.attacks._levels import check_levels, rounded
 from palpate.attacks._search import per_image, search, valid
 from palpate.attacks._shortest import largest_radius
 from palpate.geometry import norms, steepest
@@ -125,11 +126,7 @@ class _Steer:
         long = norms(delta, "l2")
         factor = torch.where(long > 0, self.length / long, torch.zeros_like(long))
         moved = valid(images, delta * per_image(factor), self.max_epsilon, "l2")
-        return moved if self.levels is None else _rounded(moved, self.levels)
-
-
-def _rounded(images: Images, levels: int) -> Images:
-    return (images * (levels - 1)).round() / (levels - 1)
+        return rounded(moved, self.levels)
 
 
 def _check(
@@ -144,5 +141,4 @@ def _check(
         )
     if not 0 < change < 1:
         raise ValueError(f"Expected 0 < change < 1, a share of the length, got {change}.")
-    if levels is not None and levels < 2:
-        raise ValueError(f"Expected levels >= 2 or None, got {levels}; 8-bit images have 256.")
+    check_levels(levels)

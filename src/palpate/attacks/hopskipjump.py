@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from palpate.attacks._checks import check_ball, check_images, check_search
 from palpate.attacks._draws import one_per_image
+from palpate.attacks._levels import check_levels, rounded, shortened
 from palpate.attacks._problem import Problem
 from palpate.attacks._queries import Answer, NoQueriesLeftError, Walk, pursue
 from palpate.attacks._shortest import UnbrokenWarning
@@ -38,6 +39,7 @@ def hopskipjump(
     samples: int = 100,
     starts: Images | None = None,
     norm: Norm = "linf",
+    levels: int | None = None,
     targeted: bool = False,
     generator: Randomness = None,
     threshold: float = 0.0,
@@ -71,6 +73,8 @@ def hopskipjump(
             image whose start is not broken itself comes back clean after two queries, and the
             warning says so.
         norm: Norm in which the distance to the clean image is made small.
+        levels: Values a pixel may take, 256 for those of 8-bit files: every query is rounded to
+            them, and so is what comes back, of images that are so themselves. None does not round.
         targeted: Search for agreement with ``masks`` instead of disagreement.
         generator: On the CPU; one for the batch, or one per image, and then an image gets the
             same random numbers whatever batch it is in. ``None`` uses torch's global one.
@@ -94,11 +98,21 @@ def hopskipjump(
     check_ball(epsilon, norm, images)
     check_search(queries, 2, "dice", early_stop)
     _check_criterion(tau, samples)
+    check_levels(levels)
     if starts is not None:
         check_images(starts, masks)
     problem = Problem(model, images, masks, margin, targeted, torch.arange(len(images)), threshold)
     hunts = [
-        _Hunt(image[None], tau, targeted, norm, epsilon if early_stop else -inf, samples, random)
+        _Hunt(
+            image[None],
+            tau,
+            targeted,
+            norm,
+            epsilon if early_stop else -inf,
+            samples,
+            random,
+            levels,
+        )
         for image, random in zip(images, one_per_image(generator, len(images)), strict=True)
     ]
     walks = [
@@ -110,6 +124,7 @@ def hopskipjump(
     broken = (distances <= epsilon).to(images.device)
     _warn_of_unbroken(broken, torch.tensor([hunt.misled for hunt in hunts]), epsilon)
     drawn_back = perturb(images, project(nearest - images, epsilon, norm))
+    drawn_back = shortened(images, drawn_back, epsilon, norm, levels)
     # What is broken stays as it is: it is near the boundary, where rounding could mend it.
     return torch.where(broken.view(-1, 1, 1, 1), nearest, drawn_back)
 
@@ -125,9 +140,11 @@ class _Hunt:
     near_enough: float  # distance at which to stop
     samples: int
     random: Generator
+    levels: int | None = None
     nearest: Images = field(init=False)  # of what was seen to be broken
     distance: float = field(default=inf, init=False)
     misled: bool = field(default=False, init=False)  # by a start that is not broken
+    dither: Images | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.nearest = self.image
@@ -146,6 +163,7 @@ class _Hunt:
         return self.nearest
 
     def _ask(self, points: Images) -> Routine[Images, list[Answer], Bool[Tensor, " k"]]:
+        points = self._stored(points)
         answers = yield points
         points = points[: len(answers)]
         scores = torch.tensor([a.rank if self.targeted else -a.rank for a in answers])
@@ -158,6 +176,18 @@ class _Hunt:
         if self.distance <= self.near_enough:
             raise NoQueriesLeftError
         return broken
+
+    def _stored(self, points: Images) -> Images:
+        """Rounded up or down at a place of its own in each value.
+
+        Rounded alike, all values that a bisection cuts off would change at once.
+        """
+        if self.levels is None:
+            return points
+        if self.dither is None:
+            drawn = torch.rand(self.image.shape, generator=self.random)
+            self.dither = drawn.to(self.image) * 0.98 - 0.49
+        return rounded((points + self.dither / (self.levels - 1)).clamp(0.0, 1.0), self.levels)
 
     def _is_broken(self, point: Images) -> Walk[bool]:
         return bool((yield from self._ask(point))[0])
@@ -190,6 +220,8 @@ class _Hunt:
     def _normal(self, point: Images, step: int) -> Walk[Images]:
         """Direction into the broken images, from which sides of the boundary queries fall on."""
         length = _FIRST_PROBE if step == 1 else _PRECISION * norms(point - self.image, "l2").item()
+        if self.levels is not None:  # about a level in every value: less would be rounded away
+            length = max(length, sqrt(point.numel()) / (self.levels - 1))
         left = min(int(self.samples * sqrt(step)), _MOST_SAMPLES)
         along_broken, along_all = torch.zeros_like(point), torch.zeros_like(point)
         broken, asked = 0, 0

@@ -31,6 +31,7 @@ def pdpgd(
     steps: int = 500,
     step_size: float = 0.1,
     norm: Norm = "linf",
+    levels: int | None = None,
     targeted: bool = False,
     generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
     threshold: float = 0.0,
@@ -65,6 +66,8 @@ def pdpgd(
         steps: Updates.
         step_size: Of Adam at the first step, in units of pixel value; falls to a hundredth.
         norm: What is made small.
+        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
+            rounded to them, and so is what comes back. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
         generator: Ignored; nothing is random here.
         threshold: Logits above it are foreground.
@@ -86,7 +89,17 @@ def pdpgd(
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
     rule = _Saddle(goal, images, steps, step_size, norm, bound)
-    return search(model, images, masks, rule, goal=goal, steps=steps, norm=norm, max_epsilon=bound)
+    return search(
+        model,
+        images,
+        masks,
+        rule,
+        goal=goal,
+        steps=steps,
+        norm=norm,
+        max_epsilon=bound,
+        levels=levels,
+    )
 
 
 class _Saddle:
