@@ -66,7 +66,7 @@ def test_whatever_a_network_raises_is_a_finding(error, images):
 
     found = examine(wrap(Odd(stumble)), images, PROMPTS)
     assert {finding.status for finding in found if finding.name != "box decides"} == {"fail"}
-    assert found[0].seen.startswith(f"{error.__name__}: ")
+    assert f"{error.__name__}: " in found[0].seen
 
 
 def test_a_plain_network_passes(images):
