@@ -99,14 +99,28 @@ def is_installed(thing: type) -> bool:
     file = getattr(sys.modules.get(thing.__module__), "__file__", None)
     if file is None:  # built in, or typed into a session
         return thing.__module__ != "__main__"
-    places = {sysconfig.get_path(name) for name in _INSTALLED}
-    return any(Path(file).is_relative_to(place) for place in places)
+    return any(Path(file).is_relative_to(place) for place in _installed_places())
+
+
+def _installed_places() -> set[Path]:
+    return {Path(sysconfig.get_paths()[name]) for name in _INSTALLED}
 
 
 def said(error: Exception) -> str:
-    """What was raised, and in which line: without a traceback nobody would find it."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    """What was raised, and in which line: without a traceback nobody would find it.
+
+    That is the deepest line of the user's, or else the deepest of all.
+    """
+    lines = traceback.extract_tb(error.__traceback__)
+    place = ([line for line in lines if _is_of_the_user(line.filename)] or lines)[-1]
     return f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename})"
+
+
+def _is_of_the_user(file: str) -> bool:
+    """Whether code is neither ours nor Python's nor of a package, nor made up while it ran."""
+    return not file.startswith("<") and not any(
+        Path(file).is_relative_to(place) for place in (Path(__file__).parent, *_installed_places())
+    )
 
 
 _loaded: set[str] = set()

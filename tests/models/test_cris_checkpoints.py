@@ -137,6 +137,12 @@ def test_files_that_run_code_are_refused(state, tmp_path, capsys):
     assert "run" not in capsys.readouterr().out
 
 
+def test_a_whole_network_is_refused_without_advice_to_run_it(tmp_path):
+    torch.save(torch.nn.Conv2d(3, 1, 1), tmp_path / "cris.pth")
+    with pytest.raises(ValueError, match=r"plain tensors \(\w+: it is damaged.*more than that\)"):
+        read_cris(tmp_path / "cris.pth")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"<html>not found</html>", pickle.dumps({"a": 1})[:5]], ids=["0", "web", "cut"]
 )

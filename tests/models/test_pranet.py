@@ -7,6 +7,9 @@ import torch
 
 from palpate.models import load_model
 from palpate.models.pranet import PraNet, PraNetSize
+from palpate.randomness import seeded
+
+from . import published_pranet
 
 TINY = {"depths": [2, 1, 1, 1], "planes": 8, "channels": 4, "labels": 3, "input_size": 64}
 SIZE = PraNetSize(depths=(2, 1, 1, 1), planes=8, channels=4, labels=3)
@@ -45,6 +48,20 @@ def test_the_names_a_reader_of_the_paper_looks_for_are_there(full):
 def test_four_maps_come_at_the_size_of_the_pixels(size):
     maps = PraNet(SIZE).eval()(torch.rand(2, 3, *size))
     assert [tuple(each.shape) for each in maps] == [(2, 1, *size)] * 4
+
+
+@pytest.mark.reference
+def test_maps_equal_the_published_computation():
+    with seeded(0), torch.no_grad():
+        net, pixels = PraNet(SIZE).eval(), torch.rand(2, 3, 64, 96)
+        for name, value in net.state_dict().items():
+            if value.dim() == 1 and value.is_floating_point():  # fresh ones hide what is forgotten
+                value.add_(torch.rand_like(value) * (0.5 if "var" in name else 0.2))
+        theirs = published_pranet.logits(net.state_dict(), pixels, SIZE.depths)
+        for ours, wanted in zip(net(pixels), theirs, strict=True):
+            scale = wanted.abs().max().item()
+            assert scale > 1e-2
+            torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-5 * max(1.0, scale))
 
 
 def test_reverse_attention_shows_a_stage_what_the_map_leaves_out():

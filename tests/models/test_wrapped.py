@@ -232,6 +232,23 @@ def test_labels_can_be_scored_but_not_climbed(pixels):
         model(pixels.clone().requires_grad_())
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        (lambda x: 255 * (x[:, 0] > 0.5), None, r"labels 0 and 1, or classes=.*got 0, 255\."),
+        (lambda x: x.argmax(1), None, r"labels 0 and 1, or classes=.*got 0, 1, 2\."),
+        (
+            lambda x: (x > 0.5).long(),
+            {"polyp": 1},
+            r"in one channel.*got 3 channels of torch.int64",
+        ),
+    ],
+)
+def test_labels_that_would_be_misread_are_refused(labels, classes, message, pixels):
+    with torch.no_grad(), pytest.raises(ValueError, match=message):
+        wrap(labels, out="classes", classes=classes)(pixels, ["polyp", "polyp"])
+
+
 def detached(pixels):
     return grey(pixels).detach()
 
@@ -242,11 +259,11 @@ def with_nan(pixels):
 
 WRONG = {
     "nan": (with_nan, {}, FloatingPointError, r"NaN or infinity for images \[1\]"),
-    "list": (lambda x: [grey(x)], {}, TypeError, r"returns a tensor, got a list of 1.*answer="),
-    "dictionary": (lambda x: {"out": grey(x)}, {}, TypeError, r"dict with 'out'"),
-    "no such key": (lambda x: {"a": grey(x)}, {"answer": "b"}, TypeError, r"'b', got \['a'\]"),
-    "no such place": (lambda x: (grey(x),), {"answer": 2}, TypeError, r"element 2.*tuple of 1"),
-    "not a tensor": (lambda x: x.detach().numpy(), {}, TypeError, r"got a numpy.ndarray"),
+    "list": (lambda x: [grey(x)], {}, ValueError, r"returns a tensor, got a list of 1.*answer="),
+    "dictionary": (lambda x: {"out": grey(x)}, {}, ValueError, r"dict with 'out'"),
+    "no such key": (lambda x: {"a": grey(x)}, {"answer": "b"}, ValueError, r"'b', got \['a'\]"),
+    "no such place": (lambda x: (grey(x),), {"answer": 2}, ValueError, r"element 2.*tuple of 1"),
+    "not a tensor": (lambda x: x.detach().numpy(), {}, ValueError, r"got a numpy.ndarray"),
     "another size": (lambda x: grey(x)[..., 1:], {}, ValueError, r"got \(2, 1, 32, 31\)"),
     "a batch less": (lambda x: grey(x)[:1], {}, ValueError, r"2 images of the batch, got 1"),
     "no channel, another size": (
@@ -255,6 +272,9 @@ WRONG = {
     "many channels": (lambda x: 2 * x - 1, {}, ValueError, r"got 3 channels; .*'classes'"),
     "classes beyond": (
         lambda x: 2 * x - 1, {"classes": {"polyp": 3}}, ValueError, r"among the 3.*got \[3\]",
+    ),
+    "deep supervision": (
+        lambda x: torch.stack([grey(x)] * 2, 1), {}, ValueError, r"got \(2, 2, 1, 32, 32\)\.$",
     ),
     "integers": (lambda x: grey(x).long(), {}, ValueError, r"floating-point.*int64.*classes"),
     "no probabilities": (
@@ -270,6 +290,35 @@ def test_what_fails_quietly_elsewhere_is_an_error(function, options, kind, messa
     model = wrap(Made(function), **options)
     with pytest.raises(kind, match=message):
         model(pixels.clone().requires_grad_(), ["polyp", "polyp"])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(KeyError, ValueError), (AssertionError, ValueError), (RuntimeError, RuntimeError)],
+)
+def test_whatever_a_network_raises_is_said_with_its_line(error, kind, pixels):
+    def stumble(_):
+        raise error("a key")
+
+    with pytest.raises(
+        kind, match=rf"fails on an input of 32 x 32.*{error.__name__}: .*line \d+ of .*test_wrapped"
+    ):
+        wrap(Made(stumble))(pixels)
+
+
+def test_too_little_memory_and_broken_numbers_stay_what_they_are(pixels):
+    for error in (torch.cuda.OutOfMemoryError, FloatingPointError):
+
+        def stumble(_, error=error):
+            raise error("too much")
+
+        with pytest.raises(error, match=r"^too much$"):
+            wrap(Made(stumble))(pixels)
+
+
+def test_weights_of_another_precision_are_named(net, pixels):
+    with pytest.raises(RuntimeError, match=r"weights are torch\.float16 .*call \.float\(\)"):
+        wrap(net.half())(pixels)
 
 
 def test_probabilities_taken_for_logits_are_suspected(pixels):
@@ -345,8 +394,11 @@ def test_a_network_that_was_called_before_has_its_layers(pixels):
         ({"threshold": 1.0}, "threshold between 0 and 1, got 1.0"),
         ({"out": "scores"}, "out to be one of logits, probabilities, classes, got 'scores'"),
         ({"input_size": 30, "multiple": 16}, "multiple of 16, got 30"),
-        ({"multiple": 0}, "multiple >= 1"),
-        ({"stride": 0}, "stride >= 1"),
+        ({"multiple": 0}, "whole multiple >= 1, got 0"),
+        ({"multiple": "a"}, "whole multiple >= 1, got 'a'"),
+        ({"stride": 0}, "whole stride >= 1, got 0"),
+        ({"stride": 2.5}, r"whole stride >= 1, got 2\.5"),
+        ({"mean": 0.5}, r"mean and std as a list, one number per channel, got 0\.5"),
         ({"std": (1.0, 0.0, 1.0)}, "positive std per channel"),
         ({"classes": {}}, "Expected classes"),
         (
@@ -416,7 +468,9 @@ def test_a_dictionary_does_not_say_what_are_side_maps(pixels):
     returned = Made(lambda x: {"out": grey(x), "aux": grey(x)})
     model = wrap(returned, answer="out", sides=True)
     for ask in (model, model.side_maps):
-        with pytest.raises(TypeError, match=r"dictionary with 'out', 'aux', of which no one knows"):
+        with pytest.raises(
+            ValueError, match=r"dictionary with 'out', 'aux', of which no one knows"
+        ):
             ask(pixels)
     assert wrap(returned, answer="out").side_maps(pixels).shape == (2, 1, 32, 32)
 

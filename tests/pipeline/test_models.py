@@ -3,6 +3,7 @@
 import pytest
 
 from palpate.cli import main
+from palpate.models.families import FAMILIES
 
 CUT = "\N{HORIZONTAL ELLIPSIS}"
 
@@ -26,3 +27,26 @@ def test_a_check_says_once_what_all_checks_saw(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count("ValueError") == 1
     assert said.count("as above") == 6
+
+
+def test_a_card_counts_a_small_network_and_says_where_it_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "one = lambda: nn.Conv2d(3, 1, 1)\n"
+        "three = lambda: nn.Conv2d(3, 3, 50)\n"
+    )
+    main(["models", f"{tmp_path / 'mine.py'}:one", f"{tmp_path / 'mine.py'}:three"])
+    one, three = (line for line in capsys.readouterr().out.splitlines() if "mine.py" in line)
+    assert " 4 " in one
+    assert " yes " in one
+    assert " 22.5 k " in three
+    assert " fails, see palpate models check " in three
+
+
+def test_every_family_is_listed_with_the_names_that_come_with_palpate(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("palpate.pipeline.models.known_names", lambda: ["palpate/tiny"])
+    main(["models"])
+    said = capsys.readouterr().out
+    assert all(family.about in said for family in FAMILIES.values())

@@ -30,7 +30,8 @@ class ModelFacts:
         threshold: A pixel is foreground where its probability exceeds this.
         text_conditioned: Whether the prompt decides what is segmented.
         wants_boxes: Whether it is asked with the box of the true mask.
-        differentiable: Whether a gradient of the logits reaches the pixels.
+        differentiable: Whether a gradient of the logits reaches the pixels; None where it fails on
+            the images it was tried on, so that there is no telling.
         origin: Where the weights come from.
         licence: Of the weights.
     """
@@ -43,7 +44,7 @@ class ModelFacts:
     threshold: float
     text_conditioned: bool
     wants_boxes: bool
-    differentiable: bool
+    differentiable: bool | None
     origin: str
     licence: str
 
@@ -90,7 +91,12 @@ def pixel_gradient(model: PixelModel, images: Images, prompts: Sequence[str]) ->
     return gradient
 
 
-def _is_differentiable(model: PixelModel, images: Images, prompts: Sequence[str]) -> bool:
+def _is_differentiable(model: PixelModel, images: Images, prompts: Sequence[str]) -> bool | None:
+    try:
+        with torch.no_grad():
+            model(images, prompts)
+    except BROKEN:
+        return None
     try:
         gradient = pixel_gradient(model, images, prompts)
     except BROKEN:

@@ -55,8 +55,8 @@ class Reading:
     def __post_init__(self) -> None:
         if self.out not in OUTS:
             raise ValueError(f"Expected out to be one of {', '.join(OUTS)}, got {self.out!r}.")
-        if self.stride < 1:
-            raise ValueError(f"Expected stride >= 1, got {self.stride}.")
+        if not isinstance(self.stride, Integral) or self.stride < 1:
+            raise ValueError(f"Expected a whole stride >= 1, got {self.stride!r}.")
         if self.classes is not None and not _are_classes(self.classes):
             raise ValueError(
                 "Expected classes by name and the channel of each, 0 the first, such as "
@@ -67,7 +67,7 @@ class Reading:
         """All maps that the network returned, the answer last.
 
         Raises:
-            TypeError: If there is no telling which is the answer.
+            ValueError: If there is no telling which is the answer.
         """
         if self.answer is None:
             return [_tensor(returned, "Name the element that is the answer with answer=...")]
@@ -156,10 +156,11 @@ class Reading:
             )
         expected = tuple(-(-side // self.stride) for side in size)
         if values.dim() != 4 or values.shape[2:] != expected:
+            coarser = " For an answer that is coarser than its input set stride=..."
             raise ValueError(
                 f"Expected an answer of shape ({images}, channels, {expected[0]}, {expected[1]}) "
-                f"for an input of {size[0]} x {size[1]} pixels, got {shape}. For an "
-                "answer that is coarser than its input set stride=..."
+                f"for an input of {size[0]} x {size[1]} pixels, got {shape}."
+                f"{coarser * (values.dim() == 4)}"
             )
         if not values.is_floating_point() and self.out != "classes":
             raise ValueError(
@@ -211,12 +212,12 @@ def _pick(returned: object, answer: int | str) -> tuple[object, list[object]]:
         place = answer % len(returned)
         return returned[place], [*returned[:place], *returned[place + 1 :]]
     has = list(returned) if isinstance(returned, Mapping) else _kind(returned)
-    raise TypeError(f"Expected an output with an element {answer!r}, got {has}.")
+    raise ValueError(f"Expected an output with an element {answer!r}, got {has}.")
 
 
 def _tensor(value: object, hint: str) -> Tensor:
     if not isinstance(value, Tensor):
-        raise TypeError(f"Expected a network that returns a tensor, got {_kind(value)}. {hint}")
+        raise ValueError(f"Expected a network that returns a tensor, got {_kind(value)}. {hint}")
     return value
 
 
@@ -310,9 +311,20 @@ def _of_probabilities(probabilities: Logits) -> Logits:
 
 
 def _of_labels(labels: Tensor, wanted: Sequence[int] | None) -> Logits:
+    if labels.shape[1] != 1:
+        raise ValueError(
+            f"Expected labels in one channel, the number of a class at each pixel, got "
+            f"{labels.shape[1]} channels of {labels.dtype}; masks of several classes are "
+            "probabilities, and floating-point numbers."
+        )
+    if wanted is None and ((labels != 0) & (labels != 1)).any():
+        found = sorted(set(labels.flatten().tolist()))
+        raise ValueError(
+            f"Expected labels 0 and 1, or classes=... to say which is what, got "
+            f"{', '.join(map(str, found[:10]))}."
+        )
     channels = torch.tensor(wanted or [1] * len(labels), device=labels.device).view(-1, 1, 1, 1)
-    found = labels if labels.dtype == torch.bool and wanted is None else labels == channels
-    return torch.where(found, _LABEL, -_LABEL)
+    return torch.where(labels == channels, _LABEL, -_LABEL)
 
 
 def _named(prompt: str, classes: Mapping[str, int]) -> int:

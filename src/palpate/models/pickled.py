@@ -113,7 +113,7 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
 
 def _reason(error: Exception) -> str:
     said = str(error).strip().split("\n")[0]
-    if "weights_only" in said:  # PyTorch's own text is advice to switch this safety off
+    if "weights_only" in said or "Weights only" in said:  # advice to switch this safety off
         return f"{type(error).__name__}: it is damaged, no weights at all, or more than that"
     return f"{type(error).__name__}: {said[:120]}"
 

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
+from numbers import Integral
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from palpate.models.asked import asked
 from palpate.models.outputs import Out, Reading, check_differentiable, one_per_image
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
-from palpate.models.unchanged import unchanged
 from palpate.models.weights import fingerprint
 from palpate.types import Images, Logits
 
@@ -72,7 +73,7 @@ def wrap(
     return Wrapped(
         module if isinstance(module, nn.Module) else _Called(module),
         Reading(out, classes, answer, stride),
-        Preprocessing(input_size, tuple(mean), tuple(std)),
+        Preprocessing(input_size, _of_channels(mean), _of_channels(std)),
         threshold=threshold,
         multiple=multiple,
         sides=sides,
@@ -174,12 +175,11 @@ class Wrapped(PixelModel):
         """Where in each image is what its prompt names?
 
         Raises:
-            TypeError: If the network returns no tensor.
-            ValueError: If what it returns is not as described, it fails on an input of this size,
-                or a prompt names no class.
+            ValueError: If the network returns no tensor or not what was described, it fails, or a
+                prompt names no class.
             FloatingPointError: If it is not finite.
-            RuntimeError: If it has no gradient where one is wanted, or the network changed its
-                mode or made layers.
+            RuntimeError: If it has no gradient where one is wanted, the network changed its mode or
+                made layers, or torch refuses what it does.
         """
         (values,) = self._maps(images, prompts, 1.0)[-1:]
         logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
@@ -196,8 +196,7 @@ class Wrapped(PixelModel):
             scale: How much larger than usual the network's input shall be.
 
         Raises:
-            TypeError, ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, of any of
-                the maps.
+            ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, of any of the maps.
         """
         wanted = self.reading.channels(prompts, len(images))
         *others, answer = self._maps(images, prompts, scale)
@@ -233,16 +232,9 @@ class Wrapped(PixelModel):
 
     def _returned(self, pixels: Tensor, *texts: list[str]) -> object:
         """Whatever the network makes of normalised pixels, and of texts if it reads any."""
-        try:
-            with unchanged(self.net, self.name):
-                returned: object = self.net(pixels, *texts)
-        except ValueError as error:  # as of a normalisation that one pixel is left for
-            raise ValueError(
-                f"{self.name} fails on an input of {pixels.shape[2]} x {pixels.shape[3]} pixels: "
-                f"{str(error).rstrip('.')}. If that is too small for it, set a larger input_size."
-            ) from error
+        returned = asked(self.net, self.name, pixels, *texts)
         if self.sides and isinstance(returned, Mapping):
-            raise TypeError(
+            raise ValueError(
                 f"Expected {self.name} to return a list or tuple of its answer and side maps, got "
                 f"a dictionary with {', '.join(map(repr, returned))}, of which no one knows what "
                 "are maps. Return a list, or leave sides out."
@@ -270,9 +262,19 @@ def _name_of(module: object) -> str:
     return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
 
 
+def _of_channels(given: Sequence[float]) -> tuple[float, ...]:
+    """One number per channel, as whoever writes YAML may have forgotten."""
+    try:
+        return tuple(given)
+    except TypeError:
+        raise ValueError(
+            f"Expected mean and std as a list, one number per channel, got {given!r}."
+        ) from None
+
+
 def _check_sizes(given: Preprocessing, multiple: int) -> None:
-    if multiple < 1:
-        raise ValueError(f"Expected multiple >= 1, got {multiple}.")
+    if not isinstance(multiple, Integral) or multiple < 1:
+        raise ValueError(f"Expected a whole multiple >= 1, got {multiple!r}.")
     if given.size is not None and given.size % multiple:
         raise ValueError(
             f"Expected an input_size that is a multiple of {multiple}, got {given.size}."

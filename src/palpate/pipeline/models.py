@@ -21,6 +21,7 @@ from palpate.types import Images
 
 _SIDE = 96  # of the images that a card is made on
 _ENDLESS = 10_000  # letters: a line that needs no wrapping
+_GRADIENT = {True: "yes", False: "NO", None: "fails, see palpate models check"}
 _COLUMNS = (
     "name", "parameters", "trainable", "input", "threshold", "text", "gradient", "weights",
     "licence",
@@ -54,11 +55,10 @@ def show_models(
 
 
 def _show_families() -> None:
-    """Families whose models have to be brought along."""
+    """Whatever else there is to load: of most families, folders and files are brought along."""
     table = Table("family", "palpate models FOLDER_OR_NAME shows the card of one")
     for name, family in FAMILIES.items():
-        if not family.names:
-            table.add_row(name, escape(family.about))
+        table.add_row(name, escape(family.about))
     Console().print(table)
 
 
@@ -144,14 +144,22 @@ def _specimens(model: PixelModel, size: int, count: int) -> tuple[Images, list[P
 
 def _line(facts: ModelFacts) -> Iterator[str]:
     yield facts.name
-    yield f"{facts.parameters / 1e6:.2f} M"
-    yield f"{facts.trainable / 1e6:.2f} M"
+    yield _count(facts.parameters)
+    yield _count(facts.trainable)
     yield facts.input_size
     yield f"{facts.threshold:g}"
     yield _asked_with(facts)
-    yield "yes" if facts.differentiable else "NO"
+    yield _GRADIENT[facts.differentiable]
     yield facts.origin
     yield facts.licence
+
+
+def _count(parameters: int) -> str:
+    """In words of two digits behind the point at most; of a small network no zero."""
+    if parameters < 1000:
+        return str(parameters)
+    million = parameters >= 100_000
+    return f"{parameters / 1e6:.2f} M" if million else f"{parameters / 1e3:.1f} k"
 
 
 def _asked_with(facts: ModelFacts) -> str:
