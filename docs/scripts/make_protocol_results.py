@@ -1,8 +1,9 @@
 """The section of ``docs/results.md`` on the published procedure, from finished sweeps.
 
-python docs/scripts/make_protocol_results.py runs/paper-table1 runs/artefacts runs/artefacts-camus
+python docs/scripts/make_protocol_results.py runs/paper-table1 runs/artefacts*
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from results_page import command, machine_of, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
 from palpate.evaluation.statistics import Interval, paired_difference
+from palpate.models.checkpoints import read_card
 from palpate.reporting.labels import epsilon_label
 
 SAMPLE = ["dataset", "structure", "key", "prompt_level", "epsilon", "group"]
@@ -45,6 +47,8 @@ def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
     yield [
         "### Is PGD weaker than FGSM?",
         "",
+        *markdown(pd.DataFrame(list(map(_about, artefacts)))),
+        "",
         *(line for name, choices in runs.items() for line in _answers(name, choices)),
         "",
         *markdown(pd.DataFrame(list(_pgd_beside_fgsm(runs)))),
@@ -61,6 +65,21 @@ def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
     ]
     for folder in artefacts:
         yield [_table(folder, "artefacts"), ""]
+
+
+def _about(folder: Path) -> dict[str, str]:
+    """Which model was attacked on which data."""
+    path = next(folder.glob("*/config.yaml"))
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    card = read_card(Path(config["model"]["name"]))
+    base = Path(card.base).name if Path(card.base).is_absolute() else card.base
+    rows = read_rows(path.parent / "rows")
+    return {
+        "Runs": folder.name,
+        "Data": config["data"]["name"],
+        "Samples": str(len(rows[["key", "structure"]].drop_duplicates())),
+        "Model": f"{re.sub('-[0-9a-f]{10}$', '', base)} with {card.adapter} adapters",
+    }
 
 
 def _command(recipe: str, folder: Path) -> str:

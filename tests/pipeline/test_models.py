@@ -31,12 +31,13 @@ def test_a_check_says_once_what_all_checks_saw(tmp_path, capsys):
 
 def test_a_card_counts_a_small_network_and_says_where_it_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "one = lambda: nn.Conv2d(3, 1, 1)\n"
         "three = lambda: nn.Conv2d(3, 3, 50)\n"
     )
-    main(["models", f"{tmp_path / 'mine.py'}:one", f"{tmp_path / 'mine.py'}:three"])
+    main(["models", "mine.py:one", "mine.py:three"])
     one, three = (line for line in capsys.readouterr().out.splitlines() if "mine.py" in line)
     assert " 4 " in one
     assert " yes " in one
