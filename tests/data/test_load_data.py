@@ -56,6 +56,19 @@ def test_limit_takes_the_first_entries_and_checks_only_these(data_folder):
     assert [case.key for case in data.cases] == ["a", "b"]
 
 
+def test_limit_takes_few_of_many_patients_before_many_of_few(tmp_path):
+    folder = DataFolder(tmp_path / "camus")
+    for patient in ("patient0001", "patient0002", "patient0003"):
+        for view in ("2CH_ED", "4CH_ED", "4CH_ES"):
+            folder.add(f"{patient}_{view}.png")
+    folder.write()
+    few = {n: [case.key for case in load(folder, limit=n).cases] for n in (3, 4, 8, 9, 10)}
+    assert few[3] == ["patient0001_2CH_ED", "patient0002_4CH_ED", "patient0003_4CH_ES"]
+    assert few[4] == sorted([*few[3], "patient0001_4CH_ED"])
+    assert set(few[4]) < set(few[8])
+    assert few[9] == few[10] == [case.key for case in load(folder).cases]
+
+
 def test_finds_the_set_below_the_root_in_the_root_and_by_the_environment(tmp_path, monkeypatch):
     folder = DataFolder(tmp_path / "kvasir_polyp").add("a.png").write()
     monkeypatch.setenv("PALPATE_DATA", str(tmp_path))

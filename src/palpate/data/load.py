@@ -15,6 +15,7 @@ from palpate.data.problems import refuse
 from palpate.data.prompts import PromptPolicy, check_levels
 from palpate.data.sets import DATASETS
 from palpate.data.splits.protocols import POOLS, PROTOCOLS, is_pool, members
+from palpate.data.spread import spread
 from palpate.hints import did_you_mean
 
 ROOT_VARIABLE = "PALPATE_DATA"
@@ -54,7 +55,9 @@ def load_data(
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
         override_prompt: A text for every sample, instead.
         seed: Of everything drawn: prompts here, augmentation in training, and phantoms.
-        limit: Use only this many entries, from the beginning; of a pool, of each data set.
+        limit: Use only this many entries; of a pool, of each data set. One of each patient before a
+            second one of any, see :func:`~palpate.data.spread.spread`: the first ones, where
+            every image is a patient of its own.
         check: Decode every file once before returning, about a millisecond each, so that a bad
             one is found now and not hours later. That files exist is checked in any case.
         appearance: How phantoms are recorded, such as ``narrow-band``; by default in the first of
@@ -142,7 +145,7 @@ def _from_files(
     annotations: str,
 ) -> PromptedDataset:
     folder = data_folder(spec, root)
-    entries = read_entries(folder, split, annotations)[:limit]
+    entries = spread(read_entries(folder, split, annotations), limit, spec)
     texts = {entry.key: entry.prompts for entry in entries}
     check_levels(policy, texts, str(annotation_file(folder, split, annotations)))
     _check_names(entries, spec)

@@ -64,11 +64,11 @@ class DataConfig:
     appearance: str | None = None
     """How phantoms are recorded, such as `narrow-band`; null for the usual way."""
     train_limit: int | None = None
-    """Use the first so many training samples."""
+    """Use so many training samples, of as many patients as there are."""
     val_limit: int | None = None
-    """Choose the best epoch by the first so many validation samples."""
+    """Choose the best epoch by so many validation samples."""
     test_limit: int | None = None
-    """Attack the first so many samples."""
+    """Attack so many samples: one of each patient before a second one of any."""
 
     def __post_init__(self) -> None:
         for key in ("name", "test_name"):
