@@ -74,8 +74,8 @@ def published(rows: pd.DataFrame) -> Table | None:
         title="Beside the published Table 1",
         caption=(
             "DSC and IoU in percent under the published procedure, and as published for another "
-            "model (CLIPSeg at 352 pixels) on the whole data sets: levels may differ, the order "
-            f"should not. {provenance(rows)}"
+            "model (CLIPSeg at 352 pixels) on the whole data sets. How much of an attack is left "
+            f"in the stored files depends on the model as well. {provenance(rows)}"
         ),
         numbers=numbers,
         shown=pd.DataFrame(_shown(numbers)),
