@@ -9,8 +9,8 @@ import palpate
 
 STAGES = ("data", "models", "training", "attacks", "evaluation", "reporting")
 SHARED = {
-    "types", "geometry", "randomness", "overlap", "progress", "hints", "places", "lexicon",
-    "structure", "portions", "code", "flat", "strict_yaml",
+    "types", "geometry", "randomness", "overlap", "progress", "errors", "text",
+    "structure_loss", "oom", "user_code", "flat", "config_io",
 }  # fmt: skip
 TOP = {"cli", "pipeline", "__init__", "__main__"}
 # Numbers and attacks must hold for any model on any data.
@@ -77,6 +77,74 @@ def broken_rule(importer, imported):
     if STAGES.index(theirs) > STAGES.index(ours):
         return f"{theirs} is right of {ours}"
     return None
+
+
+def rooms(root):
+    """For each stage, which rooms import which: a room is a folder, or a file beside the folders.
+
+    The ``__init__.py`` of a stage is its front door: it may name all rooms, and no room may go
+    through it.
+    """
+    graph = {}
+    for stage in (*STAGES, "pipeline", "cli"):
+        for path in (root / stage).rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            for _, module in imports(ast.parse(path.read_text(encoding="utf-8")), parts):
+                theirs = module.split(".")[1:]
+                if theirs[:1] != [stage]:
+                    continue
+                ours, other = room_of(parts, root), room_of(theirs, root)
+                if ours != other:
+                    graph.setdefault(ours, set()).add(other)
+    return graph
+
+
+def room_of(parts, root):
+    """``attacks.gradient`` for all that lies in that folder, ``attacks.paper`` for a file."""
+    if len(parts) > 1 and ((root / parts[0] / parts[1]).is_dir() or is_file(parts, root)):
+        return f"{parts[0]}.{parts[1]}"
+    return f"{parts[0]}.__init__"  # a name that the front door exports
+
+
+def is_file(parts, root):
+    return (root / parts[0] / f"{parts[1]}.py").is_file()
+
+
+def circle(graph):
+    """One circle of imports as a list of rooms; None if there is none."""
+    done, path = set(), []
+
+    def visit(room):
+        if room in path:
+            return [*path[path.index(room) :], room]
+        if room in done:
+            return None
+        path.append(room)
+        found = next(filter(None, map(visit, sorted(graph.get(room, ())))), None)
+        path.pop()
+        done.add(room)
+        return found
+
+    return next(filter(None, map(visit, sorted(graph))), None)
+
+
+def test_no_room_imports_in_a_circle():
+    assert circle(rooms(Path(palpate.__file__).parent)) is None
+
+
+def test_a_circle_of_rooms_is_found(package):
+    package("attacks/core/step.py", "from palpate.attacks.gradient.pgd import pgd")
+    package("attacks/__init__.py", "from palpate.attacks.gradient.pgd import pgd")
+    root = package("attacks/gradient/pgd.py", "from palpate.geometry import norms")
+    assert circle(rooms(root)) is None
+    root = package("attacks/gradient/pgd.py", "from palpate.attacks.core.step import step")
+    assert set(circle(rooms(root))) == {"attacks.core", "attacks.gradient"}
+
+
+def test_a_room_that_goes_through_the_front_door_makes_a_circle(package):
+    package("attacks/__init__.py", "from palpate.attacks.gradient.pgd import pgd")
+    root = package("attacks/gradient/pgd.py", "from palpate.attacks import fgsm")
+    assert "attacks.__init__" in circle(rooms(root))
 
 
 def test_every_part_of_the_package_is_known():

@@ -13,7 +13,7 @@ import yaml
 from results_page import command, machine_of, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
-from palpate.evaluation.statistics import Interval, paired_difference
+from palpate.evaluation.statistics.bootstrap import Interval, paired_difference
 from palpate.models.checkpoints import read_card
 from palpate.reporting.labels import epsilon_label
 

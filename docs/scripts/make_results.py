@@ -16,11 +16,11 @@ import pandas as pd
 import yaml
 from results_page import DOCS, machine_of, markdown, put_section, subordinate
 
+from palpate.cli.tables.data_check import check_data
 from palpate.data.integrity import Finding
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import load_card
-from palpate.evaluation.statistics import Interval, paired_difference
-from palpate.pipeline.checking import check_data
+from palpate.evaluation.statistics.bootstrap import Interval, paired_difference
 from palpate.reporting import report
 from palpate.reporting.labels import epsilon_label
 

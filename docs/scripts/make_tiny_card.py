@@ -17,10 +17,10 @@ from results_page import DOCS, machine, markdown, put_section, subordinate
 
 from palpate.data import PHANTOMS, listening_pair
 from palpate.evaluation import evaluate, read_rows
-from palpate.evaluation.statistics import Interval, bootstrap_interval, paired_difference
+from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval, paired_difference
 from palpate.models import VLSM, load_vlsm
 from palpate.models.embedded import EMBEDDED
-from palpate.pipeline.comparing import cards
+from palpate.pipeline.compare import cards
 from palpate.reporting import report
 
 FIGURE = "dsc-over-epsilon-tiny.png"

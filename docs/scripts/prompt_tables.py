@@ -22,8 +22,8 @@ from palpate.data.wording import (
     describe_mask,
     facts_in_name,
 )
-from palpate.lexicon import lexicon
-from palpate.places import place_at
+from palpate.text.lexicon import lexicon
+from palpate.text.positions import place_at
 
 _RULES = {"palpate's": TRUE, "the published, as decoded": PUBLISHED}
 _LIT = 8  # grey value of the corner of a copy that one white pixel of the original leaves

@@ -13,11 +13,11 @@ from torch import nn
 from torch.testing import assert_close
 
 from palpate.attacks import ZeroGradientWarning, bpda, eot, fgsm, medis, pgd, spsa, transfer
+from palpate.attacks.bpda.stages import BitDepth, GaussianNoise, Jpeg, Median
+from palpate.attacks.core.selection import prompts_of, restrict
 from palpate.attacks.losses import bce, margin
-from palpate.attacks.selection import prompts_of, restrict
-from palpate.attacks.stages import BitDepth, GaussianNoise, Jpeg, Median
-from palpate.evaluation.describing import hash_weights
 from palpate.evaluation.frozen import threshold_of
+from palpate.evaluation.results.describe import hash_weights
 from palpate.randomness import generator
 
 EPSILON = 16 / 255

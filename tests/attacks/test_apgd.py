@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from palpate.attacks import _adaptive, apgd
-from palpate.attacks._adaptive import _Climb, place_checkpoints
+from palpate.attacks import apgd
+from palpate.attacks.gradient import apgd_step as _adaptive
+from palpate.attacks.gradient.apgd_step import _Climb, place_checkpoints
 from palpate.attacks.losses import bce, bce_dice, margin
 from palpate.attacks.threats import Threat
 from palpate.geometry import norms

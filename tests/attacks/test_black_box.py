@@ -19,12 +19,12 @@ from palpate.attacks import (
     spsa,
     square,
 )
-from palpate.attacks._bumps import two_bumps
-from palpate.attacks._queries import Answer
-from palpate.attacks.hopskipjump import _Hunt
+from palpate.attacks.black_box.hopskipjump import _Hunt
+from palpate.attacks.black_box.query_loop import Answer
+from palpate.attacks.black_box.simba import cosine
+from palpate.attacks.black_box.square import share_at
+from palpate.attacks.black_box.square_l2 import two_bumps
 from palpate.attacks.losses import bce_dice, margin
-from palpate.attacks.simba import cosine
-from palpate.attacks.square import share_at
 from palpate.geometry import norms
 from palpate.overlap import count, dice
 from palpate.randomness import generator

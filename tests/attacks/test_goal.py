@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch.testing import assert_close
 
-from palpate.attacks._goal import Goal
-from palpate.attacks._proximal import shrink
+from palpate.attacks.minimal.dice_goal import Goal
+from palpate.attacks.minimal.proximal import shrink
 from palpate.overlap import count, dice
 
 PIXELS = st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=2, max_size=24)

@@ -10,10 +10,10 @@ from torch.testing import assert_close
 
 from palpate.attacks import LOSSES, MEDIS_LOSSES, ZeroGradientWarning, medis
 from palpate.attacks.losses import SegPGD, bce, margin
-from palpate.attacks.medis import losses_by_name
-from palpate.attacks.race import fewest_steps, race
-from palpate.attacks.rules import rules
-from palpate.evaluation import metrics
+from palpate.attacks.medis.medis import losses_by_name
+from palpate.attacks.medis.parallel_losses import fewest_steps, race
+from palpate.attacks.medis.success_rules import rules
+from palpate.evaluation.metrics import overlap as metrics
 from palpate.overlap import count, dice
 
 from .textures import Textures

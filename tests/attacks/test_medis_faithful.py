@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from palpate.attacks import MEDIS_LOSSES, ZeroGradientWarning, medis
-from palpate.attacks.medis import losses_by_name
-from palpate.attacks.race import fewest_steps, race
-from palpate.attacks.rules import rules
-from palpate.attacks.targets import aim_at
+from palpate.attacks.medis.medis import losses_by_name
+from palpate.attacks.medis.parallel_losses import fewest_steps, race
+from palpate.attacks.medis.success_rules import rules
+from palpate.attacks.medis.targets import aim_at
 
 from .textures import Textures
 

@@ -20,9 +20,9 @@ from palpate.attacks import (
     pdpgd,
     pgd,
 )
-from palpate.attacks._goal import Goal
-from palpate.attacks.alma_prox import _penalty
 from palpate.attacks.losses import bce
+from palpate.attacks.minimal.alma_prox import _penalty
+from palpate.attacks.minimal.dice_goal import Goal
 from palpate.geometry import norms
 from palpate.overlap import count, dice
 from palpate.randomness import generator

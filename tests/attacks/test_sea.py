@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from palpate.attacks import LOSSES, apgd, sea
+from palpate.attacks.gradient.sea import PRESETS, SEA_LOSSES
 from palpate.attacks.losses import MaskedBCE, MaskedMargin, SegPGD, bce, jensen_shannon, margin
-from palpate.attacks.sea import PRESETS, SEA_LOSSES
 from palpate.geometry import norms, perturb, project, random_in_ball
 from palpate.overlap import count, dice
 from palpate.randomness import generator

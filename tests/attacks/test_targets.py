@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palpate.attacks.targets import TARGETS, aim_at, overlaps
-from palpate.evaluation import metrics
+from palpate.attacks.medis.targets import TARGETS, aim_at, overlaps
+from palpate.evaluation.metrics import overlap as metrics
 from palpate.randomness import generator
 
 

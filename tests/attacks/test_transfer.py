@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from palpate.attacks import pgd, transfer
+from palpate.attacks.core.selection import prompts_of
+from palpate.attacks.gradient.input_diversity import blurred, draw_places, seen_elsewhere, shrunk
 from palpate.attacks.losses import MaskedBCE, SegPGD, bce, margin
-from palpate.attacks.selection import prompts_of
-from palpate.attacks.varied import blurred, draw_places, seen_elsewhere, shrunk
 from palpate.evaluation.cost import Metered, Tally
 from palpate.randomness import generator
 

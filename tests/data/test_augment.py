@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from palpate.data import Augmentation, augment
 from palpate.data.augment import flip, move, recolour
-from palpate.places import mirror_words
 from palpate.randomness import generator
+from palpate.text.positions import mirror_words
 
 STRONG = Augmentation(0.5, 0.5, rotate_degrees=30.0, scale=0.3, translate=0.2, colour=0.5)
 

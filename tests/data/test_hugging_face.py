@@ -4,10 +4,10 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from palpate.cli.tables.data_check import check_data
+from palpate.cli.tables.data_show import show_samples
 from palpate.data import from_hugging_face, load_data
-from palpate.pipeline.checking import check_data
 from palpate.pipeline.config import DataConfig
-from palpate.pipeline.looking import show_samples
 
 from .conftest import noise, rectangle
 

@@ -4,8 +4,8 @@ import pytest
 
 from palpate.data import DATASETS, load_data
 from palpate.data.annotations import SPLITS, read_entries
-from palpate.data.cards import CARDS
 from palpate.data.phantoms import PHANTOMS
+from palpate.data.sources.cards import CARDS
 
 from .conftest import DataFolder
 

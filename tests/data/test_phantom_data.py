@@ -11,8 +11,8 @@ from palpate.data import DATASETS, PHANTOMS, Augmentation, batches, collate, loa
 from palpate.data.augment import flip
 from palpate.data.phantoms import SPLIT_SIZES, listening_pair, phantom_data
 from palpate.data.phantoms.words import centroid, place_word
-from palpate.data.pool import pool
-from palpate.data.prompts import PromptPolicy
+from palpate.data.prompt_policy import PromptPolicy
+from palpate.data.sources.pool import pool
 
 every_phantom = pytest.mark.parametrize("name", PHANTOMS)
 SHIFTED = [(name, look) for name in PHANTOMS for look in list(PHANTOMS[name].appearances)[1:]]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.testing import assert_close
 
-from palpate.data.pixels import read_pair, read_soft_mask
+from palpate.data.reading.decode import read_pair, read_soft_mask
 
 from .conftest import noise, rectangle, save
 

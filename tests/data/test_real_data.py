@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from palpate.data import Augmentation, load_data
-from palpate.places import mirror_words
+from palpate.text.positions import mirror_words
 
 pytestmark = pytest.mark.real_data
 

@@ -7,8 +7,8 @@ from PIL import Image
 from palpate.cli import main
 from palpate.data import load_data
 from palpate.data.annotations import read_entries
-from palpate.data.published import import_prompts
-from palpate.data.rewriting import rewrite_prompts
+from palpate.data.import_prompts import import_prompts
+from palpate.data.rewrite_prompts import rewrite_prompts
 
 
 def annotations(folder, split="test"):

@@ -1,6 +1,6 @@
 """A row like any other."""
 
-from palpate.evaluation.rows import Row
+from palpate.evaluation.results.rows import Row
 
 ROW = Row(
     dataset="kvasir", split="test", key="a", image_name="a.jpg", structure="polyp", group="a",

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from palpate.attacks import apgd, ddn, noise, pgd, square
-from palpate.evaluation.examination import CHECKS, examine_attack
-from palpate.evaluation.trials import plan
+from palpate.evaluation.attack_check.checks import CHECKS, examine_attack
+from palpate.evaluation.conditions import plan
 
 EPSILON = 8 / 255
 

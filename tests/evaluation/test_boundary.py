@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from palpate.evaluation.boundary import boundary_scores, hausdorff95, surface_dice
+from palpate.evaluation.metrics.boundary import boundary_scores, hausdorff95, surface_dice
 
 EMPTY = torch.zeros(1, 1, 6, 8, dtype=torch.bool)
 SPACINGS = [None, (1.0, 1.0), (0.5, 2.0)]

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from palpate.evaluation import comparison
-from palpate.evaluation.comparison import holm, paired_test
+from palpate.evaluation.statistics import significance as comparison
+from palpate.evaluation.statistics.significance import holm, paired_test
 
 TESTS = ["wilcoxon", "permutation"]
 every_test = pytest.mark.parametrize("test", TESTS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch.testing import assert_close
 
-from palpate.evaluation.distortion import psnr, ssim
+from palpate.evaluation.metrics.distortion import psnr, ssim
 
 
 def pictures(seed, shape=(3, 3, 24, 31)):

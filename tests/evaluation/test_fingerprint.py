@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from palpate.attacks import bpda, fgsm, pgd
+from palpate.attacks.bpda.stages import BitDepth
 from palpate.attacks.losses import Tsallis, margin
-from palpate.attacks.stages import BitDepth
-from palpate.evaluation.describing import describe, describe_model, hash_weights
-from palpate.evaluation.fingerprint import differences, hash_data
+from palpate.evaluation.results.describe import describe, describe_model, hash_weights
+from palpate.evaluation.results.fingerprint import differences, hash_data
 from palpate.models import load_model, wrap
 
 from .blobs import BlobFinder, blobs
@@ -125,10 +125,10 @@ def test_rows_of_before_models_were_described_go_with_those_of_now():
 
 def test_an_attack_is_described_with_all_its_settings():
     text = describe(partial(pgd, steps=7, loss=margin, epsilon=0.1))
-    assert text.startswith("palpate.attacks.pgd.pgd(")
+    assert text.startswith("palpate.attacks.pgd(")
     assert "steps=7" in text
     assert "restarts=1" in text
-    assert "loss=palpate.attacks.losses.margin(" in text
+    assert "loss=palpate.attacks.margin(" in text
     assert "epsilon" not in text  # a column of the rows
     assert text != describe(partial(pgd, steps=8, loss=margin))
 

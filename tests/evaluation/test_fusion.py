@@ -6,9 +6,9 @@ import pytest
 
 from palpate.attacks import MEDIS_LOSSES
 from palpate.attacks.losses import bce
-from palpate.evaluation.fusion import FUSED, fuse_lines, success_rates
-from palpate.evaluation.medis import evaluate_medis
-from palpate.evaluation.medis_lines import UNTARGETED
+from palpate.evaluation.medis.evaluate import evaluate_medis
+from palpate.evaluation.medis.fusion import FUSED, fuse_lines, success_rates
+from palpate.evaluation.medis.rows import UNTARGETED
 
 from .blobs import BlobFinder
 from .test_medis_lines import faint

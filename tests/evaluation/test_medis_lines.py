@@ -8,10 +8,11 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from palpate.attacks import MEDIS_LOSSES, medis
-from palpate.attacks.targets import TARGETS, aim_at
-from palpate.evaluation import evaluate, metrics
-from palpate.evaluation.medis import evaluate_medis, mask_bank
-from palpate.evaluation.medis_lines import UNTARGETED
+from palpate.attacks.medis.targets import TARGETS, aim_at
+from palpate.evaluation import evaluate
+from palpate.evaluation.medis.evaluate import evaluate_medis, mask_bank
+from palpate.evaluation.medis.rows import UNTARGETED
+from palpate.evaluation.metrics import overlap as metrics
 from palpate.randomness import generator
 
 from .blobs import BlobFinder, blob, blobs

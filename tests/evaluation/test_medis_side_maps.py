@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 from palpate import wrap
 from palpate.attacks.losses import NOTEBOOK
-from palpate.attacks.rules import rules
+from palpate.attacks.medis.success_rules import rules
 from palpate.data import load_data
-from palpate.evaluation.medis import evaluate_medis
-from palpate.structure import edge_weights, weighted_iou_loss
+from palpate.evaluation.medis.evaluate import evaluate_medis
+from palpate.structure_loss import edge_weights, weighted_iou_loss
 
 
 class Three(nn.Module):

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from palpate.attacks import fgsm, pgd
 from palpate.evaluation import evaluate, fit_universal_on
 from palpate.evaluation.sanity import card_from_model
-from palpate.portions import Portions
+from palpate.oom import Portions
 
 from .blobs import BlobFinder, blob, blobs
 

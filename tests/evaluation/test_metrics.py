@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from palpate.evaluation.metrics import (
+from palpate.evaluation.metrics.overlap import (
     Counts,
     binarise,
     count,

@@ -8,9 +8,9 @@ from pandas.testing import assert_frame_equal
 
 from palpate.attacks import UnbrokenWarning, bisection, dag, ddn, hopskipjump, pgd
 from palpate.evaluation import evaluate, read_rows
-from palpate.evaluation.rows import SCHEMA
+from palpate.evaluation.conditions import is_minimal, plan
+from palpate.evaluation.results.rows import SCHEMA
 from palpate.evaluation.sanity import card_from_rows
-from palpate.evaluation.trials import is_minimal, plan
 
 from .blobs import BlobFinder, blobs
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palpate.evaluation.metrics import count, dice
+from palpate.evaluation.metrics.overlap import count, dice
 from palpate.evaluation.outcome import failure_mode, success
 
 

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from palpate.attacks import fgsm, noise, pgd, published_pgd
 from palpate.data.sample import Sample
 from palpate.evaluation import PAPER, SOUND, ExampleStore, Protocol, evaluate, read_examples
-from palpate.evaluation.storage import stored
+from palpate.evaluation.protocol.storage import stored
 
 from .blobs import BRIGHT, DARK, BlobFinder, blob, blobs
 

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palpate.evaluation.rows import COLUMNS, SCHEMA, Identity, Row, identities, to_frame, to_table
+from palpate.evaluation.results.rows import (
+    COLUMNS,
+    SCHEMA,
+    Identity,
+    Row,
+    identities,
+    to_frame,
+    to_table,
+)
 
 from .sample_row import ROW
 

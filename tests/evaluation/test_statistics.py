@@ -7,8 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from palpate.evaluation import statistics
-from palpate.evaluation.statistics import bootstrap_interval, differences, paired_difference
+from palpate.evaluation.statistics import bootstrap as statistics
+from palpate.evaluation.statistics.bootstrap import (
+    bootstrap_interval,
+    differences,
+    paired_difference,
+)
 
 METHODS = ["percentile", "bca"]
 every_method = pytest.mark.parametrize("method", METHODS)

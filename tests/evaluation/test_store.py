@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from palpate.evaluation import RowStore, merge_rows, read_fingerprint, read_rows, store
+from palpate.evaluation import RowStore, merge_rows, read_fingerprint, read_rows
+from palpate.evaluation.results import store
 
 from .sample_row import ROW
 

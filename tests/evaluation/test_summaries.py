@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palpate.evaluation.summaries import (
+from palpate.evaluation.statistics.curves import (
     area_under_curve,
     epsilon_at_half,
     median_radius,

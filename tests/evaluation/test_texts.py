@@ -11,10 +11,10 @@ from palpate.attacks import noise, pgd
 from palpate.attacks.text import TEXT_ATTACKS, TextAttack, character_noise, embedding, hotflip
 from palpate.data import load_data
 from palpate.evaluation import Joint, evaluate, evaluate_texts, prompt_sensitivity, read_rows
-from palpate.evaluation.text_sources import text_sources
-from palpate.evaluation.text_trials import plan_texts
-from palpate.lexicon import lexicon
+from palpate.evaluation.text.conditions import plan_texts
+from palpate.evaluation.text.sources import text_sources
 from palpate.overlap import count, dice
+from palpate.text.lexicon import lexicon
 
 from ..attacks.text import listening
 
@@ -224,7 +224,7 @@ def other_words():
     changed = usual._replace(synonyms=((*first, "outgrowth"), *rest))
 
     def swap_lexicon():
-        return mock.patch("palpate.lexicon.lexicon", return_value=changed)
+        return mock.patch("palpate.text.lexicon.lexicon", return_value=changed)
 
     return swap_lexicon
 

@@ -5,7 +5,7 @@ import torch
 
 from palpate.attacks import fgsm, noise, pgd
 from palpate.data.sample import collate
-from palpate.evaluation.trials import UNTOUCHED, Trial, check, plan
+from palpate.evaluation.conditions import UNTOUCHED, Trial, check, plan
 
 from .blobs import blobs
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from palpate.models import ADAPTERS, adapt, adapter_state, load_model
-from palpate.models.adapters import Adapter, text_layer
-from palpate.models.clipseg import CLIPSeg
+from palpate.models.clipseg.adapters import Adapter, text_layer
+from palpate.models.clipseg.clipseg import CLIPSeg
 
 from . import published, tiny
 from .test_clipseg import published as published_config

@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from palpate.models import DecoderParts, build_from_biomedclip, load_model
-from palpate.models.biomedclip_names import read_biomedclip
-from palpate.models.clipseg import CLIPSeg
-from palpate.models.config import BertConfig, ClipSegConfig, VisionConfig
+from palpate.models.biomedclip.open_clip_keys import read_biomedclip
+from palpate.models.clip.config import BertConfig, ClipSegConfig, VisionConfig
+from palpate.models.clipseg.clipseg import CLIPSeg
 
 from . import tiny, tiny_biomedclip
 
@@ -99,7 +99,7 @@ def test_the_published_off_by_one_is_a_switch(source, unchecked):
 @pytest.fixture
 def decoder(tmp_path):
     """A CLIPSeg whose decoder fits: towers as wide, taps that BiomedCLIP has."""
-    from palpate.models.weights import write_text, write_weights
+    from palpate.models.files.weights import write_text, write_weights
 
     config = ClipSegConfig(
         vision=VisionConfig(hidden_size=64, num_attention_heads=1, num_hidden_layers=4,
@@ -230,7 +230,7 @@ def test_missing_files_are_named(source, towers, tmp_path):
 
 def of_medvlsm(source, folder):
     """What MedVLSM's training saves: the model of a folder with a decoder that was trained."""
-    from palpate.models.pickled import read_pickled
+    from palpate.models.files.safe_pickle import read_pickled
 
     trained = load_model(source, options={"compat": "medvlsm"}, seed=5)
     state = {k: v for k, v in trained.net.state_dict().items() if k.startswith("decoder.")}

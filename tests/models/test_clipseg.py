@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from palpate.models import load_model
-from palpate.models.clipseg import CLIPSeg
-from palpate.models.config import ClipSegConfig
+from palpate.models.clip.config import ClipSegConfig
+from palpate.models.clipseg.clipseg import CLIPSeg
 
 from . import tiny
 

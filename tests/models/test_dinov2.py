@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from palpate.models import build_from_dinov2, load_model
-from palpate.models.dinov2 import NewParts
+from palpate.models.from_backbone.dinov2 import NewParts
 from palpate.randomness import seeded
 
 from . import tiny

@@ -6,7 +6,7 @@ from torch import nn
 
 from palpate import wrap
 from palpate.models import load_model
-from palpate.models.examination import CHECKS, examine
+from palpate.models.check import CHECKS, examine
 from palpate.models.facts import facts_of
 
 PROMPTS = ["polyp", "skin", "polyp"]

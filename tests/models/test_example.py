@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from palpate.models import load_model
-from palpate.models.example import blurred, highlighted
+from palpate.models.clipseg.visual_prompt import blurred, highlighted
 
 from . import tiny
 

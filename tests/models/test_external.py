@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from palpate.code import is_code
 from palpate.models import load_model, save_checkpoint, wrap
 from palpate.models.families import find_family
+from palpate.user_code import is_code
 
 SOURCE = """
 import torch

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from palpate.models import inert
-from palpate.models.inert import Inert, read_inert
-from palpate.models.pickled import holds, read_pickled
+from palpate.models.files import inert
+from palpate.models.files.inert import Inert, read_inert
+from palpate.models.files.safe_pickle import holds, read_pickled
 
 
 def weights():

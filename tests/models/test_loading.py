@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from palpate.models import load_model
-from palpate.models.weights import find_model, fingerprint, write_weights
+from palpate.models.files.weights import find_model, fingerprint, write_weights
 
 from . import tiny
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from palpate.models import load_model
-from palpate.models.plain_networks import NETWORKS
+from palpate.models.wrap.monai import NETWORKS
 
 from .small import SMALL
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from palpate.models import load_model
-from palpate.models.adapters import adapter_state
 from palpate.models.checkpoints import save_checkpoint
+from palpate.models.clipseg.adapters import adapter_state
 from palpate.models.families import find_family
 
 from . import published, tiny

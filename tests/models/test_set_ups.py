@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from palpate.models import adapter_state, load_model, save_checkpoint
-from palpate.models.adapters import adapt, telescope
-from palpate.models.clipseg import CLIPSeg
+from palpate.models.clipseg.adapters import adapt, telescope
+from palpate.models.clipseg.clipseg import CLIPSeg
 
 from . import tiny
 from .test_checkpoints import train_a_little

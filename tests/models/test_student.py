@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from palpate.models import StudentSize, build_from_dinov2, load_model, shrink
-from palpate.models.dinov2 import NewParts
-from palpate.models.weights import read_weights
+from palpate.models.files.weights import read_weights
+from palpate.models.from_backbone.dinov2 import NewParts
 
 from .test_dinov2 import dinov2
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from palpate.models.config import TextConfig
-from palpate.models.tokenizer import Tokenizer
+from palpate.models.clip.config import TextConfig
+from palpate.models.clip.tokenizer import Tokenizer
 
 WORDS = ["polyp", "Skin, dark!", "", "a  tiny   POLYP's edge", "é ü 息肉"]
 

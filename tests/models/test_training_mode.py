@@ -8,7 +8,7 @@ from torch import nn
 
 from palpate import wrap
 from palpate.models import load_model
-from palpate.models.adapters import Adapter
+from palpate.models.clipseg.adapters import Adapter
 from palpate.randomness import seeded
 
 from . import tiny

@@ -3,8 +3,8 @@
 import pytest
 
 from palpate.models import learn_vocabulary
-from palpate.models.config import TextConfig
-from palpate.models.tokenizer import Tokenizer
+from palpate.models.clip.config import TextConfig
+from palpate.models.clip.tokenizer import Tokenizer
 
 TEXTS = ["one small pink polyp", "polyp", "Left ventricular cavity", "small oval skin lesion"] * 5
 

@@ -7,13 +7,13 @@ from palpate.attacks import ATTACKS
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.cli import main
 from palpate.evaluation import Joint, read_rows
-from palpate.evaluation.medis_lines import read_lines
-from palpate.pipeline.attacking import attacks_of
+from palpate.evaluation.medis.rows import read_lines
+from palpate.pipeline.attack_config import attacks_of
 from palpate.pipeline.config import config_from
-from palpate.pipeline.fitting import ToFit
-from palpate.pipeline.prompting import text_attacks_of
 from palpate.pipeline.run import make_report, run
-from palpate.reporting.text_tables import text_scores, text_tables
+from palpate.pipeline.text_attack_config import text_attacks_of
+from palpate.pipeline.universal import ToFit
+from palpate.reporting.tables.text_tables import text_scores, text_tables
 
 EPSILON = 8 / 255
 JOINED = {"image": "pgd", "text": "text-hotflip", "epsilon_255": 2}
@@ -211,7 +211,7 @@ def test_a_perturbation_is_fitted_in_the_largest_ball_unless_said_otherwise():
 
 
 def test_clean_rows_alone_make_no_table_of_texts(finished):
-    from palpate.reporting.reading import checked
+    from palpate.reporting.numbers.checked_rows import checked
 
     rows = checked(read_rows(finished[0] / "texts"))
     assert list(text_tables(rows[rows["attack"] == "clean"])) == []

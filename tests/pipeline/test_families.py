@@ -10,7 +10,7 @@ from palpate.evaluation import read_rows
 from palpate.models import load_model
 from palpate.pipeline.config import config_from
 from palpate.pipeline.run import run, train_only
-from palpate.pipeline.transferring import model_of
+from palpate.pipeline.transfer import model_of
 from palpate.progress import silent
 
 from ..models.small import SMALL

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from palpate.cli.tables.scores import show_scores
 from palpate.evaluation.sanity import Check, sanity_card, save_card
-from palpate.pipeline.comparing import cards, compare_runs
+from palpate.pipeline.compare import cards, compare_runs
 from palpate.pipeline.config import write_config
 from palpate.pipeline.evaluations import note_evaluation, read_evaluations
 from palpate.pipeline.run import evaluate_again, make_report
-from palpate.pipeline.show import show_scores
 from palpate.pipeline.sweep import report_sweep
 
 from .finished import CONFIG, few_rows, finished_run
@@ -179,7 +179,7 @@ def test_a_configuration_is_written_whole_or_not_at_all(run, monkeypatch):
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr("palpate.evaluation.atomic._reach_the_disk", fail)
+        patched.setattr("palpate.evaluation.results.atomic._reach_the_disk", fail)
         with pytest.raises(OSError, match="no space"):
             write_config(replace(CONFIG, seed=3), run / "config.yaml")
     assert (run / "config.yaml").read_bytes() == before

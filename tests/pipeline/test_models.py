@@ -47,7 +47,7 @@ def test_a_card_counts_a_small_network_and_says_where_it_fails(tmp_path, monkeyp
 
 def test_every_family_is_listed_with_the_names_that_come_with_palpate(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("palpate.pipeline.models.known_names", lambda: ["palpate/tiny"])
+    monkeypatch.setattr("palpate.cli.tables.models.known_names", lambda: ["palpate/tiny"])
     main(["models"])
     said = capsys.readouterr().out
     assert all(family.about in said for family in FAMILIES.values())

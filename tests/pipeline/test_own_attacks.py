@@ -3,8 +3,8 @@
 import pytest
 
 from palpate.cli import main
+from palpate.cli.tables import attacks
 from palpate.evaluation import read_rows
-from palpate.pipeline import attacks
 from palpate.pipeline.config import config_from
 from palpate.pipeline.run import run
 from palpate.progress import silent

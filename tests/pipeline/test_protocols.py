@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from palpate.attacks import ATTACKS, pgd, published_noise, published_pgd
+from palpate.cli.tables.scores import show_scores
 from palpate.evaluation import PAPER, SOUND, read_rows
 from palpate.pipeline.config import config_from
 from palpate.pipeline.protocols import choices_of
 from palpate.pipeline.run import run
-from palpate.pipeline.show import show_scores
 
 SOUND_SWITCHES = {
     "space": "pixel", "clamp": True, "step": "scaled", "start": "random", "keep": "dice",

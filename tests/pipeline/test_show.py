@@ -1,6 +1,6 @@
 """Scores of a run on the terminal."""
 
-from palpate.pipeline.show import show_scores
+from palpate.cli.tables.scores import show_scores
 
 
 def test_one_image_has_a_score_and_no_interval(tmp_path, capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palpate.reporting.contact_sheet import HUES, Outlined, Tile, contact_sheet
+from palpate.reporting.figures.contact_sheet import HUES, Outlined, Tile, contact_sheet
 
 
 def tile(structures=("polyp",), size=(40, 60), text="a polyp", grey=0.3):

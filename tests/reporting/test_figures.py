@@ -7,12 +7,18 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from palpate.reporting import charts, drawing
-from palpate.reporting.figures import charts_of, inline, legend_of, write_charts, write_panels
-from palpate.reporting.focus import Focus, choose_focus
-from palpate.reporting.reading import checked
-from palpate.reporting.strips import magnification, magnified, outline, strips
-from palpate.reporting.summary import scores, summarise
+from palpate.reporting.figures import charts, drawing
+from palpate.reporting.figures.figures import (
+    charts_of,
+    inline,
+    legend_of,
+    write_charts,
+    write_panels,
+)
+from palpate.reporting.figures.strips import magnification, magnified, outline, strips
+from palpate.reporting.numbers.checked_rows import checked
+from palpate.reporting.numbers.focus import Focus, choose_focus
+from palpate.reporting.numbers.summary import scores, summarise
 
 
 @pytest.fixture(scope="module")

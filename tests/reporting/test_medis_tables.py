@@ -2,9 +2,9 @@
 
 import pytest
 
-from palpate.evaluation.medis import evaluate_medis
-from palpate.reporting.medis_tables import medis_tables
-from palpate.reporting.typeset import latex, markdown
+from palpate.evaluation.medis.evaluate import evaluate_medis
+from palpate.reporting.tables.markdown_latex import latex, markdown
+from palpate.reporting.tables.medis_tables import medis_tables
 
 from ..evaluation.blobs import BlobFinder
 from ..evaluation.test_medis_lines import faint

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palpate.reporting.reading import checked, of_fixed_radius
+from palpate.reporting.numbers.checked_rows import checked, of_fixed_radius
+from palpate.reporting.numbers.summary import radii, summarise
 from palpate.reporting.report import report
-from palpate.reporting.summary import radii, summarise
 
 from .test_tables import write
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palpate.reporting.reading import REQUIRED, checked, gaps
+from palpate.reporting.numbers.checked_rows import REQUIRED, checked, gaps
 
 
 def test_orders_by_data_attack_and_radius(rows):

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from palpate.evaluation import sanity
-from palpate.evaluation.comparison import holm
-from palpate.evaluation.statistics import bootstrap_interval
-from palpate.reporting.gains import gains
-from palpate.reporting.reading import checked
-from palpate.reporting.summary import curve_area, summarise
-from palpate.reporting.tables import tally, write_tables
-from palpate.reporting.tail import lower_tail
-from palpate.reporting.typeset import escape_latex, escape_markdown
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.significance import holm
+from palpate.reporting.numbers.checked_rows import checked
+from palpate.reporting.numbers.summary import curve_area, summarise
+from palpate.reporting.tables.gains import gains
+from palpate.reporting.tables.markdown_latex import escape_latex, escape_markdown
+from palpate.reporting.tables.tail import lower_tail
+from palpate.reporting.tables.write import tally, write_tables
 
 
 def write(rows, folder):

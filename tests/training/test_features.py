@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from palpate.data import load_data
-from palpate.data.pool import pool
+from palpate.data.sources.pool import pool
 from palpate.models import load_model
 from palpate.training.features import CachedFeatures, FeatureModel, cache_features
 from palpate.training.loop import fit

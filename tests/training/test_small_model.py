@@ -6,8 +6,8 @@ import torch
 from palpate.data import PromptPolicy, load_data
 from palpate.data.phantoms import phantom_data
 from palpate.models import StudentSize, build_from_dinov2, load_model, shrink
-from palpate.models.dinov2 import NewParts
-from palpate.models.weights import read_weights
+from palpate.models.files.weights import read_weights
+from palpate.models.from_backbone.dinov2 import NewParts
 from palpate.training import distil, train_whole
 
 from ..models import tiny

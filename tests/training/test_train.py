@@ -121,7 +121,7 @@ def test_settings_are_written_beside_the_weights(model_folder, train_data, val_d
 
 
 def load_card(folder):
-    from palpate.models.weights import read_json
+    from palpate.models.files.weights import read_json
 
     return read_json(folder / "palpate.json")
 

@@ -1,20 +1,22 @@
 """Adversarial attacks: plain functions from a model, images and masks to images."""
 
-from palpate.attacks._ascent import ZeroGradientWarning
-from palpate.attacks._shortest import UnbrokenWarning
-from palpate.attacks.adaptive import bpda, eot
-from palpate.attacks.alma_prox import alma_prox
-from palpate.attacks.apgd import apgd
-from palpate.attacks.asma import asma
-from palpate.attacks.bisection import bisection
-from palpate.attacks.cospgd import cospgd
-from palpate.attacks.dag import dag
-from palpate.attacks.ddn import ddn
-from palpate.attacks.fgsm import fgsm
-from palpate.attacks.hopskipjump import hopskipjump
+from palpate.attacks.black_box.hopskipjump import hopskipjump
+from palpate.attacks.black_box.simba import simba
+from palpate.attacks.black_box.spsa import spsa
+from palpate.attacks.black_box.square import square
+from palpate.attacks.bpda.bpda import bpda, eot
+from palpate.attacks.core.gradient_step import ZeroGradientWarning
+from palpate.attacks.core.selection import Selectable
+from palpate.attacks.gradient.apgd import apgd
+from palpate.attacks.gradient.cospgd import cospgd
+from palpate.attacks.gradient.fgsm import fgsm
+from palpate.attacks.gradient.noise import noise
+from palpate.attacks.gradient.pgd import default_step_size, pgd
+from palpate.attacks.gradient.sea import sea
+from palpate.attacks.gradient.segpgd import segpgd
+from palpate.attacks.gradient.transfer import transfer
 from palpate.attacks.losses import (
-    MEDIS,
-    NOTEBOOK,
+    LOSSES,
     CosPGD,
     MaskedBCE,
     MaskedMargin,
@@ -25,44 +27,56 @@ from palpate.attacks.losses import (
     dice,
     jensen_shannon,
     margin,
+    probability_loss,
 )
-from palpate.attacks.medis import MEDIS_LOSSES, medis
-from palpate.attacks.noise import noise
-from palpate.attacks.pdpgd import pdpgd
-from palpate.attacks.pgd import default_step_size, pgd
-from palpate.attacks.published import probability_loss, published_noise, published_pgd, unchanged
-from palpate.attacks.sea import sea
-from palpate.attacks.segpgd import segpgd
-from palpate.attacks.selection import Selectable
-from palpate.attacks.simba import simba
-from palpate.attacks.spsa import spsa
-from palpate.attacks.square import square
+from palpate.attacks.medis.medis import MEDIS_LOSSES, medis
+from palpate.attacks.minimal.alma_prox import alma_prox
+from palpate.attacks.minimal.asma import asma
+from palpate.attacks.minimal.bisection import bisection
+from palpate.attacks.minimal.dag import dag
+from palpate.attacks.minimal.ddn import ddn
+from palpate.attacks.minimal.pdpgd import pdpgd
+from palpate.attacks.minimal.shortest import UnbrokenWarning
+from palpate.attacks.paper_protocol import (
+    published_noise,
+    published_pgd,
+    unchanged,
+)
 from palpate.attacks.threats import threat_model
-from palpate.attacks.transfer import transfer
 from palpate.attacks.universals import UniversalPerturbation, fit_universal, universal
-from palpate.types import Attack, Loss
+from palpate.types import Attack
 
 __all__ = [
     "ATTACKS",
     "LOSSES",
     "MEDIS_LOSSES",
+    "CosPGD",
+    "MaskedBCE",
+    "MaskedMargin",
+    "SegPGD",
     "Selectable",
+    "Tsallis",
     "UnbrokenWarning",
     "UniversalPerturbation",
     "ZeroGradientWarning",
     "alma_prox",
     "apgd",
     "asma",
+    "bce",
+    "bce_dice",
     "bisection",
     "bpda",
     "cospgd",
     "dag",
     "ddn",
     "default_step_size",
+    "dice",
     "eot",
     "fgsm",
     "fit_universal",
     "hopskipjump",
+    "jensen_shannon",
+    "margin",
     "medis",
     "noise",
     "pdpgd",
@@ -106,20 +120,4 @@ ATTACKS: dict[str, Attack] = {
     "spsa": spsa,
     "simba": simba,
     "hopskipjump": hopskipjump,
-}
-
-LOSSES: dict[str, Loss] = {
-    "bce": bce,
-    "dice": dice,
-    "bce_dice": bce_dice,
-    "margin": margin,
-    "probability_loss": probability_loss,
-    "segpgd": SegPGD(),
-    "cospgd": CosPGD(),
-    "jensen_shannon": jensen_shannon,
-    "masked_bce": MaskedBCE(),
-    "masked_margin": MaskedMargin(),
-    "tsallis": Tsallis(),
-    **MEDIS,
-    **NOTEBOOK,
 }

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import tyro
 
-from palpate.cli import attacks, data, finished, models, recipes
+from palpate.cli import attacks, data, models, recipes
+from palpate.cli import runs as finished
 from palpate.cli.demo import Demo
 from palpate.cli.parsing import UsageError, later, parse
 from palpate.data.release import release
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 
 _WHOLE: dict[str, Callable[..., Callable[[], None]]] = {
     "demo": Demo,

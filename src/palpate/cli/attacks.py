@@ -8,7 +8,7 @@ from palpate.pipeline import watching
 
 def attacks() -> None:
     """Print every attack with what it takes."""
-    from palpate.pipeline.attacks import show_attacks
+    from palpate.cli.tables.attacks import show_attacks
 
     show_attacks()
 
@@ -27,7 +27,7 @@ def check_attack(
         epsilon_255: Radius to try it at, in steps of an 8-bit image (1 = 1/255).
         samples: Phantoms that palpate/tiny is attacked on afterwards; 0 for none.
     """
-    from palpate.pipeline.attacks import check_attack
+    from palpate.cli.tables.attacks import check_attack
 
     with watching() as progress:
         fit = check_attack(name, values(options), epsilon_255 / 255, samples, progress)

@@ -29,7 +29,7 @@ def check(
     """
     from rich.console import Console
 
-    from palpate.pipeline.checking import check_data, print_report
+    from palpate.cli.tables.data_check import check_data, print_report
 
     if not name:
         raise UsageError(
@@ -112,7 +112,7 @@ def show(
         annotations: Folder below anns/ that has another division.
         seed: Picks the images.
     """
-    from palpate.pipeline.looking import show_samples
+    from palpate.cli.tables.data_show import show_samples
 
     print(
         show_samples(
@@ -178,8 +178,8 @@ def prompts(
         places: What left, right and centre mean: thirds of the image, or what they are in the
             published annotations, see docs/prompts.md.
     """
-    from palpate.data.published import import_prompts
-    from palpate.data.rewriting import rewrite_prompts
+    from palpate.data.import_prompts import import_prompts
+    from palpate.data.rewrite_prompts import rewrite_prompts
     from palpate.data.wording import PUBLISHED, TRUE
 
     if annotations is not None:

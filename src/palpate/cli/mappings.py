@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from palpate.hints import yaml_fault
+from palpate.errors import yaml_fault
 
 _OPTIONS = Mapping[str, Any]
 _ATTACKS = Mapping[str, Mapping[str, Any]]

@@ -3,7 +3,7 @@
 import tyro
 
 from palpate.cli.mappings import values
-from palpate.models.adapters import AdapterName
+from palpate.models.request import AdapterName
 
 
 def models(
@@ -18,7 +18,7 @@ def models(
         adapter: To put into them.
         options: Of the family, as NAME VALUE ...; values are read as YAML.
     """
-    from palpate.pipeline.models import show_models
+    from palpate.cli.tables.models import show_models
 
     show_models(names, adapter, values(options))
 
@@ -39,7 +39,7 @@ def check_model(
         prompts: To ask with; by default those of the phantoms it is tried on.
         size: Side of the images, in pixels.
     """
-    from palpate.pipeline.models import check_model
+    from palpate.cli.tables.models import check_model
 
     if not check_model(name, adapter, values(options), prompts, size):
         raise ValueError(f"{name} is not fit to be attacked; see what failed above.")

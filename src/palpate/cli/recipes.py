@@ -73,8 +73,8 @@ def _as_before(config: RunConfig, default: RunConfig) -> RunConfig:
 
 def make(config: RunConfig) -> None:
     """A whole run, its scores on the terminal, and the path of its page."""
+    from palpate.cli.tables.scores import show_scores
     from palpate.pipeline.run import run
-    from palpate.pipeline.show import show_scores
 
     _announce(config)
     with watching() as progress:
@@ -85,7 +85,7 @@ def make(config: RunConfig) -> None:
 
 def pretrain(arguments: list[str]) -> None:
     """``pretrain``: likewise."""
-    from palpate.pipeline.teach import TeachConfig, teach
+    from palpate.pipeline.pretrain import TeachConfig, teach
 
     recipe, rest = _take_config(arguments)
     if recipe is None and not rest:

@@ -5,15 +5,15 @@ from palpate.data.batches import batches
 from palpate.data.boxes import Box, Prompt, boxes_of
 from palpate.data.cache import cached
 from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
-from palpate.data.hugging_face import from_hugging_face
 from palpate.data.load import load_data
-from palpate.data.own import from_samples
-from palpate.data.pairs import PAIRS, load_pairs
 from palpate.data.phantoms import PHANTOMS, listening_pair
-from palpate.data.prompts import PromptPolicy
+from palpate.data.prompt_policy import PromptPolicy
+from palpate.data.reading.prefetch import Samples, stream
 from palpate.data.sample import Batch, Case, Sample, collate
-from palpate.data.sets import DATASETS
-from palpate.data.streaming import Samples, stream
+from palpate.data.sources.hugging_face import from_hugging_face
+from palpate.data.sources.pairs import PAIRS, load_pairs
+from palpate.data.sources.registry import DATASETS
+from palpate.data.sources.samples import from_samples
 
 __all__ = [
     "DATASETS",

@@ -11,8 +11,8 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from palpate.data.pixels import read_pair, read_soft_mask
 from palpate.data.problems import refuse
+from palpate.data.reading.decode import read_pair, read_soft_mask
 
 SPLITS = ("train", "val", "test")
 
@@ -52,11 +52,11 @@ class FileEntry:
         return self.facts.get("set")
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-        """The image in [0, 1] and its mask, see :func:`palpate.data.pixels.read_pair`."""
+        """The image in [0, 1] and its mask, see :func:`palpate.data.reading.decode.read_pair`."""
         return read_pair(self.image, self.mask, size)
 
     def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
-        """The mask with its grey values, see :func:`palpate.data.pixels.read_soft_mask`."""
+        """The mask with its grey values, see :func:`palpate.data.reading.decode.read_soft_mask`."""
         return read_soft_mask(self.image, self.mask, size)
 
 

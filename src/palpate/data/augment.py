@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from palpate.places import mirror_words
+from palpate.text.positions import mirror_words
 
 Image: TypeAlias = Float[Tensor, "3 h w"]
 Mask: TypeAlias = Bool[Tensor, "1 h w"]

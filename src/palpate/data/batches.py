@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from palpate.data.reading.prefetch import Samples, stream
 from palpate.data.sample import Batch, Sample, collate
-from palpate.data.streaming import Samples, stream
 
 
 def batches(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palpate.data.annotations import FileEntry
-from palpate.data.files import naming, opened
-from palpate.data.pixels import brightest_of_range, foreground, try_decoding
 from palpate.data.problems import refuse
-from palpate.data.upright import check_shapes, orientations, turned_on_trust
+from palpate.data.reading.decode import brightest_of_range, foreground, try_decoding
+from palpate.data.reading.files import naming, opened
+from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 
 _DARK = 1 / 8  # of the range of 16 bits; images of 12 bits use a sixteenth
 _THREADS = 4  # decoding releases the interpreter's lock

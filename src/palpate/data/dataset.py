@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from palpate.data.augment import Augmentation, augment
-from palpate.data.prompts import ALL, PromptPolicy, Texts
+from palpate.data.prompt_policy import ALL, PromptPolicy, Texts
 from palpate.data.sample import Case, Sample
 from palpate.randomness import generator
 

@@ -8,15 +8,15 @@ from palpate.data.annotations import FileEntry, annotation_file, check_limit, re
 from palpate.data.cache import cached
 from palpate.data.check import check_files, check_paths
 from palpate.data.dataset import DatasetSpec, PromptedDataset
-from palpate.data.hugging_face import PREFIX, from_hugging_face, parse_name
 from palpate.data.phantoms import PHANTOMS, SPLIT_SIZES, phantom_data
-from palpate.data.pool import merge
 from palpate.data.problems import refuse
-from palpate.data.prompts import PromptPolicy, check_levels
-from palpate.data.sets import DATASETS
+from palpate.data.prompt_policy import PromptPolicy, check_levels
+from palpate.data.sources.hugging_face import PREFIX, from_hugging_face, parse_name
+from palpate.data.sources.pool import merge
+from palpate.data.sources.registry import DATASETS
 from palpate.data.splits.protocols import POOLS, PROTOCOLS, is_pool, members
-from palpate.data.spread import spread
-from palpate.hints import did_you_mean
+from palpate.data.subset import spread
+from palpate.errors import did_you_mean
 
 ROOT_VARIABLE = "PALPATE_DATA"
 
@@ -44,7 +44,7 @@ def load_data(
             ``img_name``, ``mask_name`` and ``prompts`` (level to text or list of texts).
             The ``phantom-...`` sets are drawn and need no files, see :mod:`palpate.data.phantoms`.
             ``hf:`` and a directory or name on the hub is a set of Hugging Face's ``datasets``, see
-            :mod:`palpate.data.hugging_face`.
+            :mod:`palpate.data.sources.hugging_face`.
             Several joined by ``+``, or a pool such as ``pooled-polyp`` or ``cross-polyp``, come one
             after the other, see :mod:`palpate.data.splits.protocols`.
         root: Folder that holds the folder of the data set, or that folder itself; by default the
@@ -56,7 +56,7 @@ def load_data(
         override_prompt: A text for every sample, instead.
         seed: Of everything drawn: prompts here, augmentation in training, and phantoms.
         limit: Use only this many entries; of a pool, of each data set. One of each patient before a
-            second one of any, see :func:`~palpate.data.spread.spread`: the first ones, where
+            second one of any, see :func:`~palpate.data.subset.spread`: the first ones, where
             every image is a patient of its own.
         check: Decode every file once before returning, about a millisecond each, so that a bad
             one is found now and not hours later. That files exist is checked in any case.

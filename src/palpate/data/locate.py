@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from palpate.data.cards import CARDS, Card
 from palpate.data.dataset import DatasetSpec
-from palpate.data.hugging_face import PREFIX as HF
 from palpate.data.load import ROOT_VARIABLE, data_folder, data_root
 from palpate.data.phantoms import PHANTOMS
-from palpate.data.sets import DATASETS
-from palpate.hints import did_you_mean
+from palpate.data.sources.cards import CARDS, Card
+from palpate.data.sources.hugging_face import PREFIX as HF
+from palpate.data.sources.registry import DATASETS
+from palpate.errors import did_you_mean
 
 _OWN = "folder"
 

@@ -11,19 +11,19 @@ import pandas as pd
 
 from palpate.data import Samples
 from palpate.data.sample import Batch, Case
-from palpate.evaluation.answers import Answer
 from palpate.evaluation.batches import list_cases, load, select, windows
-from palpate.evaluation.bench import Bench, Precision, Result
-from palpate.evaluation.describing import describe
-from palpate.evaluation.examples import ExampleStore
-from palpate.evaluation.fingerprint import Fingerprint
+from palpate.evaluation.conditions import UNTOUCHED, Trial, plan
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
-from palpate.evaluation.protocol import SOUND, Protocol
-from palpate.evaluation.rows import Identity
-from palpate.evaluation.staging import Staging
-from palpate.evaluation.store import RowStore, read_rows
-from palpate.evaluation.trials import UNTOUCHED, Trial, plan
-from palpate.portions import Portions
+from palpate.evaluation.image_scores import Answer
+from palpate.evaluation.protocol.protocol import SOUND, Protocol
+from palpate.evaluation.protocol.published_pipeline import Staging
+from palpate.evaluation.results.describe import describe
+from palpate.evaluation.results.examples import ExampleStore
+from palpate.evaluation.results.fingerprint import Fingerprint
+from palpate.evaluation.results.rows import Identity
+from palpate.evaluation.results.store import RowStore, read_rows
+from palpate.evaluation.scoring import Bench, Precision, Result
+from palpate.oom import Portions
 from palpate.progress import Progress, silent
 from palpate.types import Attack, Segmenter
 
@@ -82,7 +82,7 @@ def evaluate(
         stage: What progress calls this.
 
     Returns:
-        The rows asked for, ordered by :class:`palpate.evaluation.rows.Identity`.
+        The rows asked for, ordered by :class:`palpate.evaluation.results.rows.Identity`.
 
     Raises:
         ValueError: If ``out`` holds rows of another evaluation, an argument makes no sense, or an

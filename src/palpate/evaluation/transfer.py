@@ -12,9 +12,9 @@ from palpate.attacks import transfer
 from palpate.data import Samples
 from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.frozen import frozen
-from palpate.evaluation.rows import CLEAN
-from palpate.evaluation.statistics import bootstrap_interval
-from palpate.evaluation.summaries import success_rate
+from palpate.evaluation.results.rows import CLEAN
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.curves import success_rate
 from palpate.types import Attack, Segmenter
 
 _BY = ["surrogate", "victim", "norm", "epsilon"]

@@ -11,9 +11,9 @@ from palpate.attacks.universals import Pressed
 from palpate.data import Samples
 from palpate.data.sample import Case, collate
 from palpate.evaluation.batches import list_cases, windows
-from palpate.evaluation.describing import describe_model, hash_weights
-from palpate.evaluation.fingerprint import hash_data
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
+from palpate.evaluation.results.describe import describe_model, hash_weights
+from palpate.evaluation.results.fingerprint import hash_data
 from palpate.types import Segmenter
 
 

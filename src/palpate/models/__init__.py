@@ -1,23 +1,23 @@
 """Models: from images and prompts to logits."""
 
-from palpate.models.adapters import ADAPTERS, adapt, adapter_state
-from palpate.models.biomedclip import DecoderParts, build_from_biomedclip
+from palpate.models.biomedclip.convert import DecoderParts, build_from_biomedclip
 from palpate.models.checkpoints import is_checkpoint, load_checkpoint, save_checkpoint
+from palpate.models.clip.vocabulary import learn_vocabulary
+from palpate.models.clipseg.adapters import ADAPTERS, adapt, adapter_state
+from palpate.models.clipseg.load import as_vlsm, load_vlsm
+from palpate.models.clipseg.model import VLSM
 from palpate.models.cris import CrisConfig, build_cris, convert_cris
-from palpate.models.dinov2 import build_from_dinov2
-from palpate.models.directory import write_half, write_model
 from palpate.models.families import FAMILIES, Family, find_family
-from palpate.models.load_clipseg import as_vlsm, load_vlsm
+from palpate.models.from_backbone.dinov2 import build_from_dinov2
+from palpate.models.from_backbone.directory import write_half, write_model
+from palpate.models.from_backbone.student import StudentSize, shrink
 from palpate.models.loading import load_model
-from palpate.models.outputs import SaturationWarning
 from palpate.models.pixel_model import LEARNS, Learns, PixelModel
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
-from palpate.models.student import StudentSize, shrink
 from palpate.models.text_prompted import Encoded, TextPrompted
-from palpate.models.vlsm import VLSM
-from palpate.models.vocabulary import learn_vocabulary
-from palpate.models.wrapped import Wrapped, wrap
+from palpate.models.wrap.outputs import SaturationWarning
+from palpate.models.wrap.wrap import Wrapped, wrap
 
 __all__ = [
     "ADAPTERS",

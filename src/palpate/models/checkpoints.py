@@ -15,11 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from palpate.flat import flat
-from palpate.models.adapters import AdapterInit, AdapterName, adapter_state
+from palpate.models.clipseg.adapters import adapter_state
 from palpate.models.families import family_by_name
-from palpate.models.pixel_model import PixelModel, check_threshold
-from palpate.models.request import portable
-from palpate.models.weights import (
+from palpate.models.files.weights import (
     check_keys,
     check_shapes,
     fingerprint,
@@ -27,6 +25,8 @@ from palpate.models.weights import (
     write_text,
     write_weights,
 )
+from palpate.models.pixel_model import PixelModel, check_threshold
+from palpate.models.request import AdapterInit, AdapterName, portable
 
 _CARD, _WEIGHTS = "palpate.json", "weights.safetensors"
 _FORMAT = 1

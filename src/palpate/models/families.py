@@ -8,17 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from palpate.code import is_code
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
+from palpate.models.biomedclip.load import is_biomedclip, load_biomedclip
+from palpate.models.clipseg.load import load_clipseg
+from palpate.models.clipseg.load_published import is_published, load_published
 from palpate.models.cris.model import is_cris, load_cris
 from palpate.models.embedded import EMBEDDED
-from palpate.models.external import load_external
-from palpate.models.load_biomedclip import is_biomedclip, load_biomedclip
-from palpate.models.load_clipseg import load_clipseg
-from palpate.models.load_published import is_published, load_published
-from palpate.models.pickled import describe_file
+from palpate.models.files.safe_pickle import describe_file
+from palpate.models.files.weights import find_model, read_json
 from palpate.models.pixel_model import PixelModel
-from palpate.models.plain_networks import NETWORKS, load_plain
 from palpate.models.pranet import is_pranet, load_pranet
 from palpate.models.promptable.loading import (
     GROUNDED,
@@ -29,8 +27,10 @@ from palpate.models.promptable.loading import (
     load_segment_anything,
 )
 from palpate.models.request import Request
-from palpate.models.smp import is_smp, load_smp
-from palpate.models.weights import find_model, read_json
+from palpate.models.wrap.monai import NETWORKS, load_plain
+from palpate.models.wrap.smp import is_smp, load_smp
+from palpate.models.wrap.user_code import load_external
+from palpate.user_code import is_code
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from palpate.code import is_code
 from palpate.models import checkpoints
-from palpate.models.adapters import AdapterInit, AdapterName
 from palpate.models.families import FAMILIES, family_at, family_by_name, find_place
 from palpate.models.pixel_model import PixelModel
-from palpate.models.request import Request
+from palpate.models.request import AdapterInit, AdapterName, Request
+from palpate.user_code import is_code
 
 
 def load_model(
@@ -35,7 +34,7 @@ def load_model(
             Face's layout, as hub name or local directory; or a checkpoint folder written by
             palpate, which brings its adapter with it. Whatever it trained requires gradient again.
         adapter: ``dense-`` or ``shallow-`` with ``v``, ``vl`` or ``vlc``; see
-            :mod:`palpate.models.adapters`. Not every family has places for it.
+            :mod:`palpate.models.clipseg.adapters`. Not every family has places for it.
         init: ``"identity"``: the adapted model computes what the model computed. ``"paper"``: the
             published initialisation and form.
         width: Bottleneck of the adapters; by default the published one.

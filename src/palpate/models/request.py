@@ -3,10 +3,16 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from palpate.hints import did_you_mean
-from palpate.models.adapters import AdapterInit, AdapterName
+from palpate.errors import did_you_mean
+
+# Here and not with the adapters, so that a request can be read without any network.
+AdapterName: TypeAlias = Literal[
+    "dense-v", "dense-vl", "dense-vlc", "shallow-v", "shallow-vl", "shallow-vlc",
+    "telescopic-v", "telescopic-vl", "telescopic-vlc", "lora-v", "lora-vl",
+]  # fmt: skip
+AdapterInit: TypeAlias = Literal["identity", "paper"]
 
 
 @dataclass(frozen=True)

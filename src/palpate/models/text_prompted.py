@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from palpate.models.clipseg import CLIPSeg
-from palpate.models.cris.network import CRIS
+from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.pixel_model import PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing, enlarged, resized
-from palpate.models.tokenizer import Tokenizer
+from palpate.models.text_network import TextNetwork
 from palpate.types import Images, Logits
 
 
@@ -49,12 +48,12 @@ class TextPrompted(PixelModel):
         origin: Where the weights come from, in words.
     """
 
-    net: CLIPSeg | CRIS
+    net: TextNetwork
     text_conditioned = True
 
     def __init__(
         self,
-        net: CLIPSeg | CRIS,
+        net: TextNetwork,
         tokenizer: Tokenizer,
         preprocessing: Preprocessing,
         *,

@@ -1,5 +1,5 @@
 """Whole runs: recipes, run folders, and what a person sees meanwhile."""
 
-from palpate.pipeline.watch import watching
+from palpate.cli.progress_bars import watching
 
 __all__ = ["watching"]

@@ -9,22 +9,23 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from palpate.attacks.medis import MEDIS_LOSSES, RADIUS, losses_by_name
-from palpate.attacks.rules import rules
-from palpate.attacks.targets import TARGETS
+from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name
+from palpate.attacks.medis.success_rules import rules
+from palpate.attacks.medis.targets import TARGETS
+from palpate.config_io import load_yaml
 from palpate.data import DATASETS, PAIRS, Augmentation
-from palpate.data.hugging_face import PREFIX as HF
-from palpate.data.hugging_face import parse_name
+from palpate.data.sources.hugging_face import PREFIX as HF
+from palpate.data.sources.hugging_face import parse_name
 from palpate.data.splits import POOLS, PROTOCOLS, members
-from palpate.evaluation.atomic import replacing
-from palpate.evaluation.medis import check_targets
-from palpate.evaluation.medis_lines import UNTARGETED
-from palpate.hints import did_you_mean, yaml_fault
+from palpate.errors import did_you_mean, yaml_fault
+from palpate.evaluation.medis.evaluate import check_targets
+from palpate.evaluation.medis.rows import UNTARGETED
+from palpate.evaluation.results.atomic import replacing
 from palpate.models import Learns
-from palpate.models.adapters import ADAPTERS, AdapterInit, AdapterName
-from palpate.models.dinov2 import NewParts
+from palpate.models.clipseg.adapters import ADAPTERS
+from palpate.models.from_backbone.dinov2 import NewParts
+from palpate.models.request import AdapterInit, AdapterName
 from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
-from palpate.strict_yaml import load_yaml
 from palpate.training import TrainingSettings
 
 Recipe = TypeVar("Recipe")

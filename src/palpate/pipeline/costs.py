@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palpate.pipeline.folder import write_json
+from palpate.pipeline.run_folder import write_json
 from palpate.training.loop import peak_memory_mb
 
 

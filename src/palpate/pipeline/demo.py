@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from palpate.data import PAIRS, Augmentation
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 from palpate.pipeline.config import (
     DataConfig,
     EvaluateConfig,

@@ -1,11 +1,11 @@
 """What a run is going to do to its model, tried out before anything long begins."""
 
-from palpate.evaluation.text_trials import AnyTextAttack
-from palpate.evaluation.trials import plan
-from palpate.pipeline.attacking import attacks_of
+from palpate.evaluation.conditions import plan
+from palpate.evaluation.text.conditions import AnyTextAttack
+from palpate.pipeline.attack_config import attacks_of
 from palpate.pipeline.config import RunConfig
-from palpate.pipeline.fitting import ToFit
-from palpate.pipeline.prompting import text_attacks_of
+from palpate.pipeline.text_attack_config import text_attacks_of
+from palpate.pipeline.universal import ToFit
 from palpate.types import Attack
 
 

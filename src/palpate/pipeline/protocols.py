@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from palpate.attacks import LOSSES, published_noise, published_pgd, unchanged
+from palpate.errors import did_you_mean
 from palpate.evaluation import PAPER, SOUND, Protocol
-from palpate.hints import did_you_mean
 from palpate.types import Attack
 
 ProtocolName: TypeAlias = Literal["sound", "paper"]

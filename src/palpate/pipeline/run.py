@@ -9,18 +9,18 @@ import pandas as pd
 
 from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
-from palpate.evaluation.medis_lines import read_lines
+from palpate.evaluation.medis.rows import read_lines
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
 from palpate.pipeline import stages
-from palpate.pipeline.attacking import named_alone
+from palpate.pipeline.attack_config import named_alone
 from palpate.pipeline.config import RunConfig, plain, read_config
 from palpate.pipeline.costs import measured
 from palpate.pipeline.environment import describe_environment
+from palpate.pipeline.evaluate import press, press_medis, press_texts, score_baseline
 from palpate.pipeline.evaluations import note_evaluation, read_evaluations
-from palpate.pipeline.folder import open_folder, write_json
 from palpate.pipeline.plan import check_plan
-from palpate.pipeline.pressing import press, press_medis, press_texts, score_baseline
+from palpate.pipeline.run_folder import open_folder, write_json
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 

@@ -12,7 +12,7 @@ import torch
 
 from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
-from palpate.data.pool import pool
+from palpate.data.sources.pool import pool
 from palpate.models import (
     FAMILIES,
     Learns,
@@ -22,12 +22,12 @@ from palpate.models import (
     is_checkpoint,
     load_model,
 )
-from palpate.models.adapters import AdapterName
-from palpate.models.tokenizer import FILES as WORDS
-from palpate.models.weights import fingerprint, read_weights
+from palpate.models.clip.tokenizer import FILES as WORDS
+from palpate.models.files.weights import fingerprint, read_weights
+from palpate.models.request import AdapterName
 from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
-from palpate.pipeline.fitting import ToFit
 from palpate.pipeline.plan import planned_attacks
+from palpate.pipeline.universal import ToFit
 from palpate.progress import Progress
 from palpate.training import pretrain, train
 

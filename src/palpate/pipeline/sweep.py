@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from palpate.evaluation import read_examples, read_rows
-from palpate.pipeline.comparing import cards
+from palpate.pipeline.compare import cards
 from palpate.pipeline.config import RunConfig, plain, read_values, recipe_from
 from palpate.pipeline.run import read_environment, run
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.compare import compare
-from palpate.reporting.reading import (
+from palpate.reporting.numbers.checked_rows import (
     BY_LEVEL,
     CONDITION,
     IMAGE,

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from palpate.evaluation.comparison import holm, paired_test
-from palpate.evaluation.examples import Example
-from palpate.evaluation.statistics import bootstrap_interval, paired_difference
-from palpate.reporting.reading import (
+from palpate.evaluation.results.examples import Example
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval, paired_difference
+from palpate.evaluation.statistics.significance import holm, paired_test
+from palpate.reporting.numbers.checked_rows import (
     BY_LEVEL,
     CONDITION,
     OF,
@@ -21,9 +21,9 @@ from palpate.reporting.reading import (
     of_fixed_radius,
     of_several_prompts,
 )
+from palpate.reporting.numbers.summary import spread
 from palpate.reporting.report import report
-from palpate.reporting.summary import spread
-from palpate.reporting.table import (
+from palpate.reporting.tables.table import (
     ATTACK,
     DATA,
     RADIUS,

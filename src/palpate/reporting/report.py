@@ -6,21 +6,21 @@ from typing import Any
 
 import pandas as pd
 
-from palpate.evaluation.examples import Example
+from palpate.evaluation.results.examples import Example
 from palpate.evaluation.sanity import Check, sanity_card
-from palpate.reporting.figures import charts_of, text_chart, write_charts, write_panels
-from palpate.reporting.focus import choose_focus
-from palpate.reporting.gallery import galleries, thumbnails
-from palpate.reporting.headline import findings, headline, meanings
+from palpate.reporting.figures.figures import charts_of, text_chart, write_charts, write_panels
+from palpate.reporting.figures.strips import Panel, Strip, strips
+from palpate.reporting.html.gallery import galleries, thumbnails
+from palpate.reporting.html.headline import findings, headline, meanings
+from palpate.reporting.html.page import Content, write_page
 from palpate.reporting.labels import CONTROL
-from palpate.reporting.medis_tables import medis_tables
-from palpate.reporting.page import Content, write_page
-from palpate.reporting.reading import RUN, checked, of_fixed_radius
-from palpate.reporting.strips import Panel, Strip, strips
-from palpate.reporting.summary import summarise
-from palpate.reporting.table import Table
-from palpate.reporting.tables import write_tables
-from palpate.reporting.text_tables import text_scores, text_tables
+from palpate.reporting.numbers.checked_rows import RUN, checked, of_fixed_radius
+from palpate.reporting.numbers.focus import choose_focus
+from palpate.reporting.numbers.summary import summarise
+from palpate.reporting.tables.medis_tables import medis_tables
+from palpate.reporting.tables.table import Table
+from palpate.reporting.tables.text_tables import text_scores, text_tables
+from palpate.reporting.tables.write import write_tables
 
 
 def report(
@@ -64,7 +64,8 @@ def report(
         The path of the page.
 
     Raises:
-        ValueError: If the rows cannot be reported; see :func:`palpate.reporting.reading.checked`.
+        ValueError: If the rows cannot be reported; see
+            :func:`palpate.reporting.numbers.checked_rows.checked`.
     """
     everything = checked(rows)
     rows = of_fixed_radius(everything)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler
 
 from palpate.data import PromptedDataset, stream
-from palpate.data.pool import PooledDataset
+from palpate.data.sources.pool import PooledDataset
 from palpate.randomness import generator
 
 CPU = torch.device("cpu")

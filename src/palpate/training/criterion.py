@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from palpate.structure import structure_loss
+from palpate.structure_loss import structure_loss
 from palpate.training.settings import TrainingSettings
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]

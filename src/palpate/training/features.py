@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 
 from palpate.data import Case, collate, stream
 from palpate.models import VLSM
-from palpate.models.adapters import adapter_state
-from palpate.models.weights import read_json, write_text
+from palpate.models.clipseg.adapters import adapter_state
+from palpate.models.files.weights import read_json, write_text
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, TrainingBatch
 from palpate.training.settings import Precision

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.distributed import is_initialized
 from torch.optim import AdamW
 
-from palpate.models.adapters import adapter_state
-from palpate.models.weights import write_text
+from palpate.models.clipseg.adapters import adapter_state
+from palpate.models.files.weights import write_text
 from palpate.progress import Progress, silent
 from palpate.randomness import seed_for, seeded
 from palpate.training.batches import Batches, Epochs, shuffled

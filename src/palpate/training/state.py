@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from palpate.models.weights import write_weights
+from palpate.models.files.weights import write_weights
 
 _FILE = "state.safetensors"
 

@@ -13,9 +13,9 @@ from palpate.data.phantoms.dermoscopy import PIGMENTS
 from palpate.data.phantoms.endoscopy import POLYP_COLOURS, SHAPES
 from palpate.data.phantoms.wording import lesion_prompts
 from palpate.data.phantoms.words import SIZES, Attributes
-from palpate.lexicon import lexicon, pattern
-from palpate.places import PLACES, find_places
 from palpate.randomness import generator
+from palpate.text.lexicon import lexicon, pattern
+from palpate.text.positions import PLACES, find_places
 
 REWRITES = {name: attack for name, attack in TEXT_ATTACKS.items() if not attack.looks}
 POLYP = Attributes("polyp", "small", "round", "pink", "top left")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palpate.data.cards import Card
 from palpate.data.integrity import CHECKS, Wanted, check_sets
 from palpate.data.locate import locate
+from palpate.data.sources.cards import Card
 
 from .conftest import scene
 

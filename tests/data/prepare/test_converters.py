@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from palpate.data import DATASETS, load_data
-from palpate.data.cards import CARDS
 from palpate.data.prepare import CONVERTERS, looks_like, open_source, prepare
+from palpate.data.sources.cards import CARDS
 
 from . import official
 from .official import KVASIR, as_tar, as_zip, outline, picture, save

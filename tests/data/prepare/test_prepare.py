@@ -11,10 +11,10 @@ from torch.testing import assert_close
 
 from palpate.cli import main
 from palpate.data import load_data
-from palpate.data.pixels import read_pair
 from palpate.data.prepare import CONVERTERS, Item, prepare
 from palpate.data.prepare.item import check_items
 from palpate.data.prepare.pictures import of_one_colour
+from palpate.data.reading.decode import read_pair
 
 from . import official
 from .official import HEIGHT, KVASIR, WIDTH, as_zip, outline, picture, save

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from palpate.data import load_data
-from palpate.data.pixels import read_pair
 from palpate.data.prepare import prepare
+from palpate.data.reading.decode import read_pair
 
 pytestmark = pytest.mark.real_data
 

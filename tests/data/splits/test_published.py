@@ -6,8 +6,8 @@ import pytest
 
 from palpate.data import load_data
 from palpate.data.load import data_folder
-from palpate.data.pool import merge
-from palpate.data.sets import DATASETS
+from palpate.data.sources.pool import merge
+from palpate.data.sources.registry import DATASETS
 from palpate.data.splits import PROTOCOLS, is_pool, members, published_sets, published_split
 
 COUNTS = {

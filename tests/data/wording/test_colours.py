@@ -7,7 +7,7 @@ from PIL import Image
 from palpate.data.wording import describe_colour
 from palpate.data.wording.colours import lab
 from palpate.data.wording.wordings import colour_samples
-from palpate.lexicon import lexicon
+from palpate.text.lexicon import lexicon
 
 EVERYWHERE = np.ones((20, 20), dtype=bool)
 

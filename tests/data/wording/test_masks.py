@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palpate.data.wording import PUBLISHED, TRUE, Attributes, Rule, describe_mask
-from palpate.places import PLACES, mirror_words
+from palpate.text.positions import PLACES, mirror_words
 from tests.data.wording.drawn import blank, ellipse
 
 cells = st.sets(st.sampled_from(range(9)), min_size=1)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, QhullError
 
 from palpate.data.wording.shapes import SHAPES, _form, shape_words
-from palpate.lexicon import lexicon
+from palpate.text.lexicon import lexicon
 from tests.data.wording.drawn import blank, ellipse, polygon, turned
 
 angles = st.floats(0, 180)

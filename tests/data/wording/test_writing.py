@@ -15,8 +15,8 @@ from palpate.data.wording import (
     wording_of,
     write_prompts,
 )
-from palpate.lexicon import lexicon, pattern
-from palpate.places import PLACES, find_places, mirror_words
+from palpate.text.lexicon import lexicon, pattern
+from palpate.text.positions import PLACES, find_places, mirror_words
 from tests.data.wording.drawn import blank, ellipse
 
 RED, GREY = (190, 40, 40), (90, 90, 90)

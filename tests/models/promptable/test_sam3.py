@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from palpate.models import find_family, load_model
-from palpate.models.examination import examine
+from palpate.models.check import examine
 
 from .. import tiny
 from . import tiny_networks

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from palpate.data import Prompt
 from palpate.models import find_family, load_model, save_checkpoint
-from palpate.models.examination import examine
+from palpate.models.check import examine
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 from ..tiny import same

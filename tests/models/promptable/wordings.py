@@ -2,7 +2,7 @@
 
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.data import load_data
-from palpate.evaluation.texts import evaluate_texts
+from palpate.evaluation.text.evaluate import evaluate_texts
 
 
 def try_wordings(model):

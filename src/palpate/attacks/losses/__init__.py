@@ -23,11 +23,13 @@ from palpate.attacks.losses.notebook import (
     notebook_mix,
     notebook_structure,
 )
+from palpate.attacks.losses.probability import probability_loss
 from palpate.attacks.losses.tsallis import Tsallis, tsallis
 from palpate.attacks.losses.weighted import CosPGD, MaskedBCE, SegPGD
 from palpate.types import Loss
 
 __all__ = [
+    "LOSSES",
     "MEDIS",
     "NOTEBOOK",
     "CosPGD",
@@ -50,6 +52,7 @@ __all__ = [
     "notebook_lovasz_hinge",
     "notebook_mix",
     "notebook_structure",
+    "probability_loss",
     "structure",
     "tsallis",
 ]
@@ -72,7 +75,19 @@ NOTEBOOK: dict[str, Loss] = {
     "notebook_mix": notebook_mix,
 }
 
-# Rows on disk name their loss by its module: which file of this package holds it must not show.
-for _name in __all__:
-    if callable(_public := globals()[_name]):
-        _public.__module__ = __name__
+# All losses by the name that recipes use.
+LOSSES: dict[str, Loss] = {
+    "bce": bce,
+    "dice": dice,
+    "bce_dice": bce_dice,
+    "margin": margin,
+    "probability_loss": probability_loss,
+    "segpgd": SegPGD(),
+    "cospgd": CosPGD(),
+    "jensen_shannon": jensen_shannon,
+    "masked_bce": MaskedBCE(),
+    "masked_margin": MaskedMargin(),
+    "tsallis": Tsallis(),
+    **MEDIS,
+    **NOTEBOOK,
+}

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from palpate.attacks.losses._pixels import margins, mean
 from palpate.attacks.losses.basic import bce_dice, dice, soft_dice
 from palpate.attacks.losses.lovasz import lovasz_hinge
-from palpate.structure import structure_loss
+from palpate.structure_loss import structure_loss
 from palpate.types import Logits, Masks, PerImage
 
 MIX = {

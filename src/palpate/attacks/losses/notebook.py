@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from palpate.attacks.losses._pixels import mean
 from palpate.attacks.losses.lovasz import hinge
 from palpate.attacks.losses.medis import MIX
-from palpate.structure import edge_weights, weighted_iou_loss
+from palpate.structure_loss import edge_weights, weighted_iou_loss
 from palpate.types import Logits, Maps, Masks, PerImage
 
 _TINY = 1e-7

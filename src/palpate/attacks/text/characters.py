@@ -7,7 +7,7 @@ import torch
 
 from palpate.attacks.text.draw import draw, shuffled
 from palpate.attacks.text.source import PromptSource
-from palpate.lexicon import without_repeats
+from palpate.text.lexicon import without_repeats
 
 Slip: TypeAlias = Literal["typo", "swap", "homoglyph", "casing"]
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palpate.attacks._ascent import ZeroGradientWarning
+from palpate.attacks.core.gradient_step import ZeroGradientWarning
 from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.view import Conditions, Harm, View
 from palpate.geometry import project, random_in_ball, steepest

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from palpate.attacks._ascent import ZeroGradientWarning
+from palpate.attacks.core.gradient_step import ZeroGradientWarning
 from palpate.attacks.text.prompted import Spelled
 from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.view import View
-from palpate.lexicon import without_repeats
+from palpate.text.lexicon import without_repeats
 
 _SPARE = 8
 _UNREADABLE = "\ufffd"  # what bytes become that are no letter

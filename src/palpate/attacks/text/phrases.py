@@ -6,7 +6,7 @@ import torch
 
 from palpate.attacks.text.draw import shuffled
 from palpate.attacks.text.source import PromptSource
-from palpate.lexicon import without_repeats
+from palpate.text.lexicon import without_repeats
 
 _NEGATIVE = re.compile(r"\s*(?:no|not|without)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:one|a single|an?)\s+(?=\S)", re.IGNORECASE)

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from itertools import chain
 
 from palpate.attacks.text.source import PromptSource
-from palpate.hints import did_you_mean
-from palpate.lexicon import Family, lexicon, pattern, put, without_repeats
-from palpate.places import PLACES, find_places
+from palpate.errors import did_you_mean
+from palpate.text.lexicon import Family, lexicon, pattern, put, without_repeats
+from palpate.text.positions import PLACES, find_places
 
 PLACE = "place"
 

@@ -6,7 +6,7 @@ import torch
 
 from palpate.attacks.text.draw import draw
 from palpate.attacks.text.source import PromptSource
-from palpate.lexicon import exchangeable, put, rephrasings, synonyms_of, without_repeats
+from palpate.text.lexicon import exchangeable, put, rephrasings, synonyms_of, without_repeats
 
 
 def synonyms(source: PromptSource, *, count: int = 16, generator: torch.Generator) -> list[str]:

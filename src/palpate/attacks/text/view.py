@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palpate.attacks._checks import check_images
-from palpate.attacks._separate import as_one_per_image, refuse_coupled_loss
+from palpate.attacks.core.checks import check_images
+from palpate.attacks.core.per_image import as_one_per_image, refuse_coupled_loss
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.text.prompted import Prompted
+from palpate.oom import Portions
 from palpate.overlap import binarise, count, dice
-from palpate.portions import Portions
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
 Conditions: TypeAlias = Float[Tensor, "b d"]

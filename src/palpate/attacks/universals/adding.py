@@ -2,7 +2,7 @@
 
 import torch
 
-from palpate.attacks._checks import check_ball, check_images
+from palpate.attacks.core.checks import check_ball, check_images
 from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.attacks.universals.perturbation import UniversalPerturbation
 from palpate.randomness import generator as named_generator

@@ -12,19 +12,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from palpate.attacks._ascent import ZeroGradientWarning, look, slope
-from palpate.attacks._checks import check_ball, check_images, check_schedule
-from palpate.attacks._problem import Problem
+from palpate.attacks.core.checks import check_ball, check_images, check_schedule
+from palpate.attacks.core.gradient_step import ZeroGradientWarning, look, slope
+from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.threats import ANYWHERE, Inside, Outside, Threat, Within, threat_model
 from palpate.attacks.universals.perturbation import UniversalPerturbation
 from palpate.attacks.universals.state import Fitted, Log, adam_step
-from palpate.code import source_of, text_of
 from palpate.geometry import random_in_ball
-from palpate.portions import Portions
+from palpate.oom import Portions
 from palpate.progress import Progress, silent
 from palpate.randomness import generator
 from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage, ScheduledLoss
+from palpate.user_code import source_of, text_of
 
 Optimizer: TypeAlias = Literal["sign", "adam"]
 Pressed: TypeAlias = tuple[Tensor, Tensor, Sequence[str] | None]  # images, masks, prompts

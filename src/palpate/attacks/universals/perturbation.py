@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from palpate.attacks.universals._files import read_tensors, write_tensors
+from palpate.attacks.universals.files import read_tensors, write_tensors
 from palpate.geometry import norms
 from palpate.types import Norm
 

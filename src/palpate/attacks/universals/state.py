@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palpate.attacks.universals._files import read_tensors, write_tensors
+from palpate.attacks.universals.files import read_tensors, write_tensors
 from palpate.types import Images, Norm, PerImage
 
 _SECONDS = 20.0  # between two states of one epoch

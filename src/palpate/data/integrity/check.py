@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from palpate.data.cards import Card
 from palpate.data.dataset import DatasetSpec
 from palpate.data.integrity.across import annotation_findings, shared_images
 from palpate.data.integrity.copies import copy_findings, name_findings
@@ -27,6 +26,7 @@ from palpate.data.integrity.report import (
     outcomes_of,
 )
 from palpate.data.integrity.survey import Survey, survey
+from palpate.data.sources.cards import Card
 from palpate.progress import Progress, silent
 
 _FAULTS = {

@@ -12,10 +12,10 @@ from jaxtyping import Float, Shaped
 from PIL import Image, ImageOps
 
 from palpate.data.annotations import FileEntry
-from palpate.data.files import naming, opened
 from palpate.data.integrity.hashing import coefficients, content_digest
-from palpate.data.pixels import LOSSY, foreground, plain
-from palpate.data.upright import check_shapes, orientations, turned_on_trust
+from palpate.data.reading.decode import LOSSY, foreground, plain
+from palpate.data.reading.files import naming, opened
+from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 from palpate.progress import Progress, silent
 
 _Wanted = TypeVar("_Wanted")

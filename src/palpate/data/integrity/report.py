@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from palpate.data.annotations import SPLITS
-from palpate.data.cards import Card
 from palpate.data.integrity.finding import CHECKS, Finding
 from palpate.data.integrity.survey import Survey
+from palpate.data.sources.cards import Card
 
 Outcome: TypeAlias = Literal["pass", "note", "warning", "error", "not run"]
 _RANK: tuple[Outcome, ...] = ("pass", "note", "warning", "error")

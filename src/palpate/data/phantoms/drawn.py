@@ -9,7 +9,7 @@ from palpate.data.annotations import check_split
 from palpate.data.dataset import PromptedDataset
 from palpate.data.phantoms.entries import LEAST_SIZE, PhantomEntry, phantom_entries
 from palpate.data.phantoms.modalities import PHANTOMS
-from palpate.data.prompts import PromptPolicy, check_levels
+from palpate.data.prompt_policy import PromptPolicy, check_levels
 
 _RARITY = 4  # scenes that are drawn for one of two things, with room to spare
 SPLIT_SIZES = {"train": 2000, "val": 200, "test": 200}  # entries that load_data gives

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from palpate.data.phantoms.canvas import Region
-from palpate.places import place_at
+from palpate.text.positions import place_at
 
 SIZES = ("small", "medium", "large")
 # Where the annotators of Kvasir-SEG and ISIC 2016 changed from one word to the next, as parts of

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from palpate.data.annotations import SPLITS
-from palpate.data.cards import CARDS
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import LEARN, Item
 from palpate.data.prepare.record import Ledger, Record, write_json
 from palpate.data.release import release
+from palpate.data.sources.cards import CARDS
 from palpate.data.splits import Item as Dealt
 from palpate.data.splits import deal
 

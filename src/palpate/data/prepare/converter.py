@@ -20,7 +20,7 @@ class Converter:
         find: Items of a source, by its names and small metadata only: no image is read. Takes the
             options as keywords. Raises :class:`WrongLayout` if the source does not hold the set,
             and ValueError, which lists all of them, if files do not fit each other.
-        card: Its name in :data:`palpate.data.cards.CARDS`; empty for data of one's own.
+        card: Its name in :data:`palpate.data.sources.cards.CARDS`; empty for data of one's own.
         version: Raised when the same source would give other files, which are then made anew.
         options: Names of what a user may say besides, each with its default.
     """

@@ -10,7 +10,7 @@ from PIL import Image
 
 from palpate.data.prepare.pictures import opened
 from palpate.data.prepare.source import Source
-from palpate.data.upright import orientation, turned, upright_size
+from palpate.data.reading.orientation import orientation, turned, upright_size
 
 # How to draw a part of a mask, given the part and the height and width of the image.
 Drawing = tuple[Callable[[Any, tuple[int, int]], NDArray[np.bool_]], Any]

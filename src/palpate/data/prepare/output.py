@@ -14,7 +14,7 @@ from palpate.data.prepare.item import Item
 from palpate.data.prepare.pictures import opened
 from palpate.data.prepare.record import Record
 from palpate.data.prepare.source import Source
-from palpate.data.upright import ORIENTATION, orientation, unturned
+from palpate.data.reading.orientation import ORIENTATION, orientation, unturned
 
 _PARTIAL = ".partial"
 

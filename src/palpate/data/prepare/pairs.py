@@ -3,7 +3,6 @@
 import re
 from pathlib import PurePosixPath
 
-from palpate.data.pairs import without_ending
 from palpate.data.patients import patient_or_name
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
@@ -17,6 +16,7 @@ from palpate.data.prepare.layout import (
 )
 from palpate.data.prepare.paired import paired
 from palpate.data.prepare.source import Source
+from palpate.data.sources.pairs import without_ending
 
 
 def find(source: Source, *, structure: str, images: str, masks: str, group: str) -> list[Item]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_opening
 
-from palpate.data.files import naming
-from palpate.data.pixels import foreground, plain
 from palpate.data.prepare.source import Source
-from palpate.data.upright import (
+from palpate.data.reading.decode import foreground, plain
+from palpate.data.reading.files import naming
+from palpate.data.reading.orientation import (
     check_shapes,
     orientation,
     orientations,
@@ -29,7 +29,7 @@ _BLUR = np.ones((5, 5), dtype=np.bool_)  # lossy formats smear colours over as m
 
 
 def read_image(source: Source, image: str) -> NDArray[np.uint8]:
-    """An image upright, ``(h, w, 3)``; see :mod:`palpate.data.pixels` for what is read how.
+    """An image upright, ``(h, w, 3)``; see :mod:`palpate.data.reading.decode` for what is read how.
 
     Raises:
         ValueError: If it cannot be read.
@@ -43,7 +43,7 @@ def read_image(source: Source, image: str) -> NDArray[np.uint8]:
 
 
 def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Where a mask is set, as :func:`palpate.data.pixels.foreground` says.
+    """Where a mask is set, as :func:`palpate.data.reading.decode.foreground` says.
 
     Raises:
         ValueError: If it has several colours, some of which would count and some would not.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 
 Areas = NDArray[np.integer]  # foreground pixels of each slice
 

@@ -21,7 +21,7 @@ from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
 from palpate.data.problems import refuse
 from palpate.data.wording import wording_of, write_prompts
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 from palpate.progress import Progress, silent
 
 # Ways to bring data that have no converter of their own.

@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import Any
 
 from palpate.data.annotations import SPLITS
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 
 _FILE = "published.json.gz"
 

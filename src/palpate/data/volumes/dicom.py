@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.data.optional import needed
+from palpate.data.reading.optional import needed
 from palpate.data.volumes.volume import Volume
 from palpate.data.volumes.windowing import Window
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.data.optional import needed
+from palpate.data.reading.optional import needed
 from palpate.data.volumes.volume import Volume
 
 _HEADER = 1024  # more than either version of the format needs to say how large it is

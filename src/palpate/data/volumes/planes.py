@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from palpate.data.volumes.volume import Volume
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 
 ACQUIRED = "acquired"
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 
 Curve: TypeAlias = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 AUTO, FULL = "auto", "full"

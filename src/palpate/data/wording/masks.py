@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from palpate.data.wording.shapes import OUTLINES, shape_words
-from palpate.places import place_at
+from palpate.text.positions import place_at
 
 SIZES = ("tiny", "small", "medium", "large")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from palpate.hints import did_you_mean
+from palpate.errors import did_you_mean
 
 _TOKEN = re.compile(
     r"(?P<twice>\{\{|\}\}|\[\[|\]\])|\{(?P<field>[^{}\[\]]*)\}|(?P<sign>[\[\]{}])|(?P<text>[^\[\]{}]+)"

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from palpate.config_io import load_yaml
 from palpate.data.wording.templates import FIELDS, Template, parse_template
-from palpate.hints import yaml_fault
-from palpate.strict_yaml import load_yaml
+from palpate.errors import yaml_fault
 
 NOTHING = "p0"  # the level of no text, which every wording has
 EMPTY = "empty"  # the text of an empty mask

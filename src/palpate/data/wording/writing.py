@@ -18,7 +18,7 @@ from palpate.data.wording.wordings import (
     spoken_names,
     wording_of,
 )
-from palpate.lexicon import rephrasings
+from palpate.text.lexicon import rephrasings
 
 
 def write_prompts(

@@ -9,14 +9,14 @@ from torch import nn
 from palpate.data import Samples
 from palpate.data.release import release
 from palpate.evaluation.batches import list_cases, load, windows
-from palpate.evaluation.bench import Bench, Precision
-from palpate.evaluation.describing import describe_model, hash_weights
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
-from palpate.evaluation.protocol import Protocol
+from palpate.evaluation.protocol.protocol import Protocol
+from palpate.evaluation.results.describe import describe_model, hash_weights
 from palpate.evaluation.sanity import declared, gradients, outcomes, rivals
 from palpate.evaluation.sanity.check import NAMES, Check, conclude
 from palpate.evaluation.sanity.kept import ABANDONED, keep, kept
 from palpate.evaluation.sanity.subject import Subject
+from palpate.evaluation.scoring import Bench, Precision
 from palpate.progress import Progress, silent
 from palpate.types import Segmenter
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from palpate.evaluation.rows import CLEAN
+from palpate.evaluation.results.rows import CLEAN
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
 from palpate.evaluation.sanity.rivals import is_white, rivals_in

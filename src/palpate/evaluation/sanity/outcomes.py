@@ -2,9 +2,9 @@
 
 import torch
 
+from palpate.evaluation.protocol.storage import as_png
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
-from palpate.evaluation.storage import as_png
 
 
 def leaves_alone_at_zero(subject: Subject) -> Check:

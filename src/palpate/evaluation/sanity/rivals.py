@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from palpate.evaluation.rows import CLEAN
+from palpate.evaluation.results.rows import CLEAN
 from palpate.evaluation.sanity.check import Check, conclude, grade
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
 from palpate.evaluation.sanity.subject import Subject, mean_dsc

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from palpate.attacks import LOSSES, ZeroGradientWarning, pgd, square
 from palpate.data.sample import Batch
-from palpate.evaluation.answers import Answer
 from palpate.evaluation.batches import select
-from palpate.evaluation.bench import Bench, Result
-from palpate.evaluation.trials import Trial
+from palpate.evaluation.conditions import Trial
+from palpate.evaluation.image_scores import Answer
+from palpate.evaluation.scoring import Bench, Result
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
 _LOOKS = 4  # a model that draws among few answers may well give the same one twice

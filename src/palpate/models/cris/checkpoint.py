@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from palpate.models.clip.tokenizer import FILES, has_tokenizer
 from palpate.models.cris.config import CrisConfig, config_of
 from palpate.models.cris.network import CRIS
-from palpate.models.pickled import read_pickled
+from palpate.models.files.safe_pickle import read_pickled
+from palpate.models.files.weights import check_keys, check_shapes, write_text, write_weights
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
-from palpate.models.tokenizer import FILES, has_tokenizer
-from palpate.models.weights import check_keys, check_shapes, write_text, write_weights
 from palpate.randomness import seeded
 
 # Starts of names that tell a CRIS from other families.

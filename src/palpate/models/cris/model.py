@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from palpate.models.config import LEGACY_END, TextConfig
+from palpate.models.clip.config import LEGACY_END, TextConfig
+from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.cris.checkpoint import MARKS, check_state, read_cris
 from palpate.models.cris.config import FAMILY, UNTOLD, CrisConfig
 from palpate.models.cris.network import CRIS, PADDING
-from palpate.models.pickled import holds
+from palpate.models.files.safe_pickle import holds
+from palpate.models.files.weights import fingerprint, read_json, read_weights
 from palpate.models.pixel_model import Learns
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing
 from palpate.models.request import Request
 from palpate.models.text_prompted import TextPrompted
-from palpate.models.tokenizer import Tokenizer
-from palpate.models.weights import fingerprint, read_json, read_weights
 
 _ENCODERS = "backbone."
 

@@ -24,12 +24,13 @@ from palpate.models.cris.decoder import Decoder
 from palpate.models.cris.neck import Neck
 from palpate.models.cris.projector import Projector
 from palpate.models.cris.text import Backbone
+from palpate.models.text_network import TextNetwork
 from palpate.types import Logits
 
 PADDING = 0  # the token that is no word
 
 
-class CRIS(nn.Module):
+class CRIS(TextNetwork):
     """The network: normalised pixels and tokens in, logits out.
 
     Dropout and batch normalisation make training mode another function than evaluation mode.

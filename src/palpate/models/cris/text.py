@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from palpate.models.clip.transformer import quick_gelu
 from palpate.models.cris.attention import Attention
 from palpate.models.cris.config import CrisConfig
 from palpate.models.cris.resnet import ImageEncoder
-from palpate.models.transformer import quick_gelu
 
 
 class QuickGELU(nn.Module):

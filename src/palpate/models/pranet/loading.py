@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palpate.hints import did_you_mean
-from palpate.models.outputs import Reading
-from palpate.models.pickled import holds, read_pickled
+from palpate.errors import did_you_mean
+from palpate.models.files.safe_pickle import holds, read_pickled
+from palpate.models.files.weights import check_keys, check_shapes
 from palpate.models.pranet.network import PraNet, PraNetSize
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
-from palpate.models.weights import check_keys, check_shapes
-from palpate.models.wrapped import Wrapped
+from palpate.models.wrap.outputs import Reading
+from palpate.models.wrap.wrap import Wrapped
 from palpate.randomness import seeded
 
 _SIZES = tuple(field.name for field in fields(PraNetSize))

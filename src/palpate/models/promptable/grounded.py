@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from palpate.models.config import BertConfig
+from palpate.models.clip.config import BertConfig
+from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.preprocessing import Preprocessing, resized
 from palpate.models.promptable.sam3 import one_each
 from palpate.models.promptable.segment_anything import SegmentAnything
-from palpate.models.tokenizer import Tokenizer
 from palpate.types import Images, Logits
 
 

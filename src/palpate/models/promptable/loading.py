@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from palpate.models.config import BertConfig, TextConfig
-from palpate.models.load_clipseg import processor_values
+from palpate.models.clip.config import BertConfig, TextConfig
+from palpate.models.clip.tokenizer import Tokenizer
+from palpate.models.clipseg.load import processor_values
+from palpate.models.files.weights import find_model, read_json
 from palpate.models.promptable.grounded import GroundedSegmentAnything, Grounding, Pair
 from palpate.models.promptable.placing import Placing
 from palpate.models.promptable.reading import Kind, read_network, read_preprocessing, side_of
 from palpate.models.promptable.sam3 import Sam3
 from palpate.models.promptable.segment_anything import SegmentAnything
 from palpate.models.request import Request
-from palpate.models.tokenizer import Tokenizer
-from palpate.models.weights import find_model, read_json
 
 GROUNDED = "grounded-sam"
 BOX_OPTIONS = ("margin", "jitter")

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from palpate.models.outputs import check_differentiable
+from palpate.models.files.weights import fingerprint
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.promptable.canvas import Canvas
 from palpate.models.promptable.placing import Placing
-from palpate.models.weights import fingerprint
+from palpate.models.wrap.outputs import check_differentiable
 from palpate.types import Images, Logits
 
 # Drawn once and never trained by their authors, although Hugging Face calls them parameters.

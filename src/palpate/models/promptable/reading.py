@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from palpate.models.load_clipseg import processor_values
+from palpate.models.clipseg.load import processor_values
+from palpate.models.files.weights import check_keys
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, channels_of
-from palpate.models.weights import check_keys
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from palpate.models.config import TextConfig
+from palpate.models.clip.config import TextConfig
+from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.promptable.model import Promptable
-from palpate.models.tokenizer import Tokenizer
 from palpate.types import Images
 
 

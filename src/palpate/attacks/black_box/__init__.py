@@ -1,0 +1,1 @@
+"""Attacks that use forward passes only: scores or decisions, no gradient."""

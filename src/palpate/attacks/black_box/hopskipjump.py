@@ -1,0 +1,295 @@
+"""HopSkipJump: knows only whether an image is broken, and looks for the nearest that is."""
+
+import warnings
+from collections.abc import Generator as Routine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf, sqrt
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from palpate.attacks.black_box.query_loop import Answer, NoQueriesLeftError, Walk, pursue
+from palpate.attacks.core.checks import check_ball, check_images, check_search
+from palpate.attacks.core.draws import one_per_image
+from palpate.attacks.core.levels import check_levels, rounded, shortened
+from palpate.attacks.core.problem import Problem
+from palpate.attacks.losses import margin
+from palpate.attacks.minimal.shortest import UnbrokenWarning
+from palpate.geometry import norms, perturb, project, steepest
+from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
+
+_PRECISION = 0.01  # of the boundary and of the queries around it, as a share of the distance
+_FIRST_PROBE = 0.1  # distance of the queries around the first point, in units of pixel value
+_MOST_SAMPLES = 10_000
+_AT_ONCE = 32  # queries of one image that are held in memory together
+
+
+@torch.no_grad()
+def hopskipjump(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    epsilon: float,
+    queries: int = 1000,
+    tau: float = 0.5,
+    samples: int = 100,
+    starts: Images | None = None,
+    norm: Norm = "linf",
+    levels: int | None = None,
+    targeted: bool = False,
+    generator: Randomness = None,
+    threshold: float = 0.0,
+    early_stop: bool = False,
+) -> Images:
+    r"""HopSkipJump (Chen et al., 2020, https://arxiv.org/abs/1904.02144).
+
+    All it learns from a query is one bit: is the Dice score ``tau`` or less? No loss, however
+    flat, and no logit, however saturated, can mislead it. From some broken image it walks along
+    the boundary of the broken ones towards the clean image: bisect the way to it, estimate the
+    normal of the boundary from random queries around the point found, jump along it, repeat.
+
+    Where the paper bisects to :math:`d^{-3/2}` of the distance and probes at :math:`d^{-1}` of
+    it, for :math:`d` values, these are :math:`0.01 / \sqrt{d}` and :math:`0.01` here: single
+    precision cannot resolve the paper's at the size of a photograph.
+
+    Args:
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. Neither it nor its
+            parts need a gradient. If it holds something per image, it must be a ``partial`` with
+            ``prompts`` or :class:`~palpate.attacks.Selectable`: it is asked for an image several
+            times in one pass.
+        images: Clean images in [0, 1], float32 or float64.
+        masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
+        epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
+        queries: Forward passes per image, exactly; fewer only where the clean image is broken
+            already or its start is not, and with ``early_stop``.
+        tau: An image is broken at this Dice score or below (targeted: at it or above).
+        samples: Queries around the first point; around the n-th, :math:`\sqrt{n}` times as many.
+        starts: Broken images to start from, one per image; by default uniform noise, drawn until
+            it is broken. Targeted attacks need them: images that the model answers as wanted. An
+            image whose start is not broken itself comes back clean after two queries, and the
+            warning says so.
+        norm: Norm in which the distance to the clean image is made small.
+        levels: Values a pixel may take, 256 for those of 8-bit files: every query is rounded to
+            them, and so is what comes back, of images that are so themselves. None does not round.
+        targeted: Search for agreement with ``masks`` instead of disagreement.
+        generator: On the CPU; one for the batch, or one per image, and then an image gets the
+            same random numbers whatever batch it is in. ``None`` uses torch's global one.
+        threshold: Logits above it are foreground when the Dice score is taken.
+        early_stop: Leave an image alone once it is broken within the ball, instead of coming
+            nearer to the clean image for as long as there are queries.
+
+    Returns:
+        For each image the nearest broken one, in [0, 1]. If it is farther than ``epsilon`` it is
+        drawn back to the ball, and if there is none the clean image is returned; the warning
+        counts both.
+
+    Raises:
+        ValueError: If images, masks, starts, budgets or logits are not as described.
+        FloatingPointError: If a logit is not finite.
+
+    Warns:
+        UnbrokenWarning: If some image was not broken within its ball.
+    """
+    check_images(images, masks)
+    check_ball(epsilon, norm, images)
+    check_search(queries, 2, "dice", early_stop)
+    _check_criterion(tau, samples)
+    check_levels(levels)
+    if starts is not None:
+        check_images(starts, masks)
+    problem = Problem(model, images, masks, margin, targeted, torch.arange(len(images)), threshold)
+    hunts = [
+        _Hunt(
+            image[None],
+            tau,
+            targeted,
+            norm,
+            epsilon if early_stop else -inf,
+            samples,
+            random,
+            levels,
+        )
+        for image, random in zip(images, one_per_image(generator, len(images)), strict=True)
+    ]
+    walks = [
+        hunt.run(None if starts is None else starts[row : row + 1])
+        for row, hunt in enumerate(hunts)
+    ]
+    nearest = torch.cat(pursue(problem, walks, queries=queries, threshold=threshold))
+    distances = torch.tensor([hunt.distance for hunt in hunts])
+    broken = (distances <= epsilon).to(images.device)
+    _warn_of_unbroken(broken, torch.tensor([hunt.misled for hunt in hunts]), epsilon)
+    drawn_back = perturb(images, project(nearest - images, epsilon, norm))
+    drawn_back = shortened(images, drawn_back, epsilon, norm, levels)
+    # What is broken stays as it is: it is near the boundary, where rounding could mend it.
+    return torch.where(broken.view(-1, 1, 1, 1), nearest, drawn_back)
+
+
+@dataclass
+class _Hunt:
+    """The search for one image."""
+
+    image: Images
+    tau: float
+    targeted: bool
+    norm: Norm
+    near_enough: float  # distance at which to stop
+    samples: int
+    random: Generator
+    levels: int | None = None
+    nearest: Images = field(init=False)  # of what was seen to be broken
+    distance: float = field(default=inf, init=False)
+    misled: bool = field(default=False, init=False)  # by a start that is not broken
+    dither: Images | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.nearest = self.image
+
+    def run(self, start: Images | None) -> Walk[Images]:
+        """The walk along the boundary; returns the nearest broken image seen."""
+        with suppress(NoQueriesLeftError):
+            if (yield from self._is_broken(self.image)):
+                return self.image
+            point = yield from self._first(start)
+            point = yield from self._bisect(point)
+            for step in count(1):
+                normal = yield from self._normal(point, step)
+                point = yield from self._jump(point, normal, step)
+                point = yield from self._bisect(point)
+        return self.nearest
+
+    def _ask(self, points: Images) -> Routine[Images, list[Answer], Bool[Tensor, " k"]]:
+        points = self._stored(points)
+        answers = yield points
+        points = points[: len(answers)]
+        scores = torch.tensor([a.rank if self.targeted else -a.rank for a in answers])
+        broken = scores >= self.tau if self.targeted else scores <= self.tau
+        distances = norms(points.double() - self.image.double(), self.norm).cpu()
+        for place in broken.nonzero().flatten().tolist():
+            if distances[place] < self.distance:
+                self.nearest = points[place : place + 1].clone()
+                self.distance = distances[place].item()
+        if self.distance <= self.near_enough:
+            raise NoQueriesLeftError
+        return broken
+
+    def _stored(self, points: Images) -> Images:
+        """Rounded up or down at a place of its own in each value.
+
+        Rounded alike, all values that a bisection cuts off would change at once.
+        """
+        if self.levels is None:
+            return points
+        if self.dither is None:
+            drawn = torch.rand(self.image.shape, generator=self.random)
+            self.dither = drawn.to(self.image) * 0.98 - 0.49
+        return rounded((points + self.dither / (self.levels - 1)).clamp(0.0, 1.0), self.levels)
+
+    def _is_broken(self, point: Images) -> Walk[bool]:
+        return bool((yield from self._ask(point))[0])
+
+    def _first(self, start: Images | None) -> Walk[Images]:
+        if start is not None:
+            if not (yield from self._is_broken(start)):
+                self.misled = True
+                raise NoQueriesLeftError
+            return start
+        while True:
+            noise = torch.rand(self.image.shape, generator=self.random).to(self.image)
+            if (yield from self._is_broken(noise)):
+                return noise
+
+    def _bisect(self, point: Images) -> Walk[Images]:
+        """The nearest broken point between a broken one and the clean image."""
+        towards = point - self.image
+        low, high = 0.0, self._distance(point)
+        tolerance = high * _PRECISION / sqrt(point.numel())
+        while high - low > tolerance:
+            middle = (low + high) / 2
+            candidate = perturb(self.image, project(towards, middle, self.norm))
+            if (yield from self._is_broken(candidate)):
+                point, high = candidate, middle
+            else:
+                low = middle
+        return point
+
+    def _normal(self, point: Images, step: int) -> Walk[Images]:
+        """Direction into the broken images, from which sides of the boundary queries fall on."""
+        length = _FIRST_PROBE if step == 1 else _PRECISION * norms(point - self.image, "l2").item()
+        if self.levels is not None:  # about a level in every value: less would be rounded away
+            length = max(length, sqrt(point.numel()) / (self.levels - 1))
+        left = min(int(self.samples * sqrt(step)), _MOST_SAMPLES)
+        along_broken, along_all = torch.zeros_like(point), torch.zeros_like(point)
+        broken, asked = 0, 0
+        while left > 0:
+            offsets = self._offsets(point, min(left, _AT_ONCE))
+            around = (point + length * offsets).clamp(0.0, 1.0)
+            answers = yield from self._ask(around)
+            offsets = ((around - point) / length)[: len(answers)]
+            along_broken += offsets[answers.to(offsets.device)].sum(0, keepdim=True)
+            along_all += offsets.sum(0, keepdim=True)
+            broken, asked, left = broken + int(answers.sum()), asked + len(answers), left - _AT_ONCE
+        if broken in (0, asked):  # then the mean says nothing to subtract
+            return along_all if broken else -along_all
+        return along_broken - along_all * broken / asked
+
+    def _jump(self, point: Images, normal: Images, step: int) -> Walk[Images]:
+        length = self._distance(point) / sqrt(step)
+        while True:
+            moved = point + length * steepest(normal, self.norm)
+            candidate = moved.clamp(0.0, 1.0)
+            if (yield from self._is_broken(candidate)):
+                return candidate
+            length /= 2
+
+    def _offsets(self, point: Images, count: int) -> Float[Tensor, "k c h w"]:
+        shape = (count, *point.shape[1:])
+        if self.norm == "l2":
+            drawn = torch.randn(shape, generator=self.random)
+        else:
+            drawn = 2 * torch.rand(shape, generator=self.random) - 1
+        return steepest(drawn.to(point), "l2")
+
+    def _distance(self, point: Images) -> float:
+        return norms(point - self.image, self.norm).item()
+
+
+def _warn_of_unbroken(
+    broken: Bool[Tensor, " b"], misled: Bool[Tensor, " b"], epsilon: float
+) -> None:
+    if not broken.all():
+        lost, hopeless = ~broken.cpu(), misled & ~broken.cpu()
+        text = (
+            f"{int(lost.sum())} of {len(broken)} images were not broken within epsilon "
+            f"{epsilon:.4g}: {_places(lost)}."
+        )
+        if hopeless.any():
+            text += (
+                f" The starts of {_places(hopeless)} were not broken themselves, so nothing was "
+                "looked for there: give starts that the model answers wrongly (targeted: as "
+                "wanted)."
+            )
+        if (lost & ~hopeless).any():
+            others = "the others" if hopeless.any() else "they"
+            text += f" With more queries {others} might be; this is no proof of robustness."
+        warnings.warn(
+            text,
+            UnbrokenWarning,
+            stacklevel=4,  # this function, the attack, torch's no_grad: then the caller
+        )
+
+
+def _places(rows: Bool[Tensor, " b"]) -> list[int]:
+    found: list[int] = rows.nonzero().flatten().tolist()
+    return found
+
+
+def _check_criterion(tau: float, samples: int) -> None:
+    if not 0 <= tau <= 1:
+        raise ValueError(f"Expected a Dice score tau in [0, 1], got {tau}.")
+    if samples < 1:
+        raise ValueError(f"Expected samples >= 1, got {samples}.")

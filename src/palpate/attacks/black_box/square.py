@@ -1,0 +1,187 @@
+"""Square Attack: random search that repaints squares, and asks whether that did harm."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from math import sqrt
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Generator
+
+from palpate.attacks.black_box import square_l2 as _bumps
+from palpate.attacks.black_box.query_loop import NoQueriesLeftError, Walk, pursue
+from palpate.attacks.core.checks import check_ball, check_images, check_search
+from palpate.attacks.core.draws import one_per_image, whole_number
+from palpate.attacks.core.problem import Problem
+from palpate.attacks.losses import margin
+from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
+from palpate.geometry import random_direction
+from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
+
+KeepPoint: TypeAlias = Literal["dice", "loss"]
+
+# When squares halve in area, as shares of the budget (the paper's table for 10 000 queries).
+_HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+@torch.no_grad()
+def square(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    epsilon: float,
+    queries: int = 1000,
+    share: float = 0.8,
+    norm: Norm = "linf",
+    loss: Loss = margin,
+    targeted: bool = False,
+    within: Within = ANYWHERE,
+    generator: Randomness = None,
+    threshold: float = 0.0,
+    keep: KeepPoint = "dice",
+    early_stop: bool = False,
+) -> Images:
+    """Square Attack (Andriushchenko et al., 2020, https://arxiv.org/abs/1912.00049).
+
+    A random search by forward passes alone, so that no gradient can mislead it: where it does
+    more damage than an attack that sees the model, the gradient is masked. Each query paints a
+    random square anew, and the change stays if it did harm. ``linf`` starts from vertical
+    stripes of plus or minus epsilon and paints squares of one colour likewise; ``l2`` starts
+    from a grid of bumps and moves length from one square to another. Squares reach every border,
+    which those of the published code do not.
+
+    The paper's objective is the margin of one class. Here a change stays if it lowers the Dice
+    score of the image; where the score is equal, which it is while no pixel changes sides, if it
+    raises the loss.
+
+    Args:
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. Neither it nor its
+            parts need a gradient.
+        images: Clean images in [0, 1], float32 or float64.
+        masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
+        epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
+        queries: Forward passes per image, exactly; the first one looks at the starting point.
+        share: Share of the image that the first squares cover, in (0, 1]; it halves nine times.
+        norm: Norm of the ball. Colour channels and pixels count as one vector per image.
+        loss: What decides between equal Dice scores, one value per image.
+        targeted: Search towards ``masks`` instead of away from them.
+        within: Where and how the perturbation may differ from the image, see
+            :func:`~palpate.attacks.threats.threat_model`. What is painted is brought
+            within it and made as long as it may be; a square beyond it is a query for nothing.
+        generator: On the CPU; one for the batch, or one per image, and then an image gets the
+            same random numbers whatever batch it is in. ``None`` uses torch's global one.
+        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
+            for 0.
+        keep: ``"dice"`` accepts by Dice score, then loss; ``"loss"`` by the loss alone.
+        early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1). If
+            ``model`` holds something per image, it must be a ``partial`` with ``prompts`` or
+            :class:`~palpate.attacks.Selectable`.
+
+    Returns:
+        Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
+
+    Raises:
+        ValueError: If images, masks, budgets, logits or loss are not as described.
+        FloatingPointError: If a loss is not finite.
+    """
+    check_images(images, masks)
+    check_ball(epsilon, norm, images)
+    check_search(queries, 1, keep, early_stop)
+    if not 0 < share <= 1:
+        raise ValueError(f"Expected a share of the image in (0, 1], got {share}.")
+    threat = threat_model(within)
+    threat.check(images, epsilon, norm)
+    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
+    painter = _PAINTERS[norm]
+    walks = [
+        _walk(
+            image[None],
+            mask[None],
+            painter,
+            threat,
+            epsilon=epsilon,
+            norm=norm,
+            sizes=lambda query: share_at((query - 1) / queries, share),
+            early_stop=early_stop,
+            random=random,
+        )
+        for image, mask, random in zip(
+            images, masks, one_per_image(generator, len(images)), strict=True
+        )
+    ]
+    found = pursue(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
+    return torch.cat(found)
+
+
+def share_at(progress: float, first: float) -> float:
+    """Share of the image that a square covers after this share of the budget.
+
+    >>> share_at(0.0, 0.8), share_at(0.01, 0.8), share_at(0.9, 0.512)
+    (0.8, 0.2, 0.001)
+    """
+    return first * 0.5 ** sum(progress > passed for passed in _HALVINGS)
+
+
+@dataclass(frozen=True)
+class _Painter:
+    """Where a search starts, and where it looks next."""
+
+    start: Callable[[Images, float, Generator], Images]  # to a perturbation
+    repaint: Callable[[Images, Images, float, float, Generator], Images]  # a perturbation, changed
+
+
+def _walk(
+    image: Images,
+    mask: Masks,
+    painter: _Painter,
+    threat: Threat,
+    *,
+    epsilon: float,
+    norm: Norm,
+    sizes: Callable[[int], float],
+    early_stop: bool,
+    random: Generator,
+) -> Walk[Images]:
+    def brought_within(delta: Images) -> Images:
+        return threat.settle(image, threat.whole(delta, mask, epsilon, norm), mask, epsilon, norm)
+
+    delta = painter.start(image, epsilon, random)
+    point = brought_within(delta)
+    (best,) = yield point
+    with suppress(NoQueriesLeftError):
+        for query in count(1):
+            if early_stop and best.is_worst:
+                break
+            changed = painter.repaint(image, delta, sizes(query), epsilon, random)
+            candidate = brought_within(changed)
+            (answer,) = yield candidate
+            if answer > best:
+                delta, point, best = changed, candidate, answer
+    return point
+
+
+def _stripes(image: Images, epsilon: float, random: Generator) -> Images:
+    return epsilon * random_direction(image[:, :, :1], "linf", random).expand_as(image)
+
+
+def _repaint(
+    image: Images, delta: Images, share: float, epsilon: float, random: Generator
+) -> Images:
+    height, width = image.shape[2:]
+    side = min(max(1, round(sqrt(share * height * width))), height, width)
+    top, left = (whole_number(length - side + 1, random) for length in (height, width))
+    colour = epsilon * random_direction(image[:, :, :1, :1], "linf", random)
+    changed = delta.clone()
+    window = changed[:, :, top : top + side, left : left + side]
+    # A query must not go to a point that is known already.
+    window.copy_(-colour if (window == colour).all() else colour)
+    return changed
+
+
+_PAINTERS: dict[Norm, _Painter] = {
+    "linf": _Painter(_stripes, _repaint),
+    "l2": _Painter(_bumps.start, _bumps.move),
+}

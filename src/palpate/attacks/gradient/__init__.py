@@ -1,0 +1,1 @@
+"""Attacks within a fixed epsilon that follow the gradient, and their random-noise control."""

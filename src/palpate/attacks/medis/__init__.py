@@ -1,0 +1,1 @@
+"""MedIS: several surrogate losses in parallel, fused per image (Shukla et al., 2023)."""

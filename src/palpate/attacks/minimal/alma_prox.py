@@ -1,0 +1,194 @@
+"""ALMA-prox: an augmented Lagrangian with one constraint per pixel and a proximal step."""
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from palpate.attacks.core.checks import check_schedule
+from palpate.attacks.minimal.dice_goal import Goal
+from palpate.attacks.minimal.proximal import shrink
+from palpate.attacks.minimal.search_loop import per_image, search, valid
+from palpate.attacks.minimal.shortest import largest_radius
+from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
+
+_STEPS = {"linf": 0.001, "l2": 0.005}
+_LAST_STEP = 0.1  # of the first
+_MULTIPLIER, _PENALTY = 1.0, 0.01  # at the start
+_CHECK = 10  # steps between two looks at a constraint
+_IMPROVED = 0.95  # of what it was: then its penalty stays
+_RAISE = 2.0
+_MEMORY = 0.8  # of the multipliers, and of the squared gradient
+_LEAST_SCALE, _SCALE_CHANGE = 0.1, 0.02
+_LEAST_METRIC = 1e-8
+
+
+def alma_prox(
+    model: LogitsFn,
+    images: Images,
+    masks: Masks,
+    *,
+    tau: float = 0.5,
+    max_epsilon: float | None = None,
+    steps: int = 500,
+    step_size: float | None = None,
+    norm: Norm = "linf",
+    levels: int | None = None,
+    targeted: bool = False,
+    generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
+    threshold: float = 0.0,
+) -> Images:
+    r"""ALMA-prox (Rony et al., 2023, https://arxiv.org/abs/2206.07179).
+
+    Minimises :math:`\|\delta\| + \sum_p P(w c_p, \rho_p, \mu_p)` in alternation: a gradient step
+    on the penalties in the metric of RMSprop, then the proximal operator of the norm in the same
+    metric. Each pixel has a multiplier :math:`\mu_p`, the running mean of the slope of its
+    penalty, and a penalty parameter :math:`\rho_p`, doubled where a constraint neither held nor
+    improved in ten steps. The scale :math:`w` of all constraints of an image falls by 2 % a step
+    while the goal is reached, down to 0.1, and rises while it is not, up to 1.
+
+    Binary form: in place of the difference-of-logits ratio, which takes three classes,
+    :math:`c_p` is the logit, signed so that it must become negative, over the image's root mean
+    square. Of all pixels only the cheapest that suffice for ``tau`` are constraints, chosen anew
+    at every step; the paper drops the hardest hundredth. A broken constraint pulls with the slope
+    of its penalty; in the authors' code the first term of that slope is :math:`\mu c` instead of
+    :math:`\mu`, so that steps there differ.
+
+    Args:
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
+        images: Clean images in [0, 1], float32 or float64.
+        masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
+        tau: Dice score with ``masks`` that counts as success, at or below; with ``targeted`` at
+            or above.
+        max_epsilon: Longest perturbation that is accepted; None for any.
+        steps: Updates.
+        step_size: In units of pixel value; falls towards a tenth from the first success on. None
+            is 0.001 as published, or 0.005 in L2, where single pixels have farther to go.
+        norm: What is made small; the paper's is L-infinity.
+        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
+            rounded to them, and so is what comes back. None does not round.
+        targeted: Approach ``masks`` instead of leaving them.
+        generator: Ignored; nothing is random here.
+        threshold: Logits above it are foreground.
+
+    Returns:
+        For each image the shortest success on the way, detached; the clean image where that is
+        one already, or where there was none.
+
+    Raises:
+        ValueError: If images, masks, budgets or logits are not as described.
+        FloatingPointError: If a loss or a gradient is not finite.
+        RuntimeError: If autograd finds no path from the loss to the pixels.
+
+    Warns:
+        UnbrokenWarning: If some image was not broken.
+        ZeroGradientWarning: If the gradient of an image not broken was zero everywhere.
+    """
+    bound = largest_radius(norm, max_epsilon)
+    check_schedule(steps, 1, step_size)
+    goal = Goal(tau, targeted, threshold)
+    step_size = _STEPS[norm] if step_size is None else step_size
+    rule = _Lagrangian(goal, images, masks, steps, step_size, norm, bound)
+    return search(
+        model,
+        images,
+        masks,
+        rule,
+        goal=goal,
+        steps=steps,
+        norm=norm,
+        max_epsilon=bound,
+        levels=levels,
+    )
+
+
+class _Lagrangian:
+    stops = False
+
+    def __init__(
+        self,
+        goal: Goal,
+        images: Images,
+        masks: Masks,
+        steps: int,
+        step_size: float,
+        norm: Norm,
+        max_epsilon: float,
+    ) -> None:
+        self.goal, self.norm, self.max_epsilon = goal, norm, max_epsilon
+        self.steps, self.step_size, self.step = steps, step_size, 0
+        pixels = images.new_zeros(masks.shape)
+        self.multipliers, self.penalties = pixels + _MULTIPLIER, pixels + _PENALTY
+        self.before, self.held = pixels, torch.zeros_like(masks)
+        self.squares = torch.zeros_like(images)
+        self.scale = images.new_ones(len(images))
+        self.found_at = images.new_full((len(images),), steps // 2)
+
+    def loss(self, logits: Logits, masks: Masks) -> PerImage:
+        self._rescale(self.goal.is_reached(logits, masks))
+        short = self.goal.shortfall(logits, masks)
+        chosen = self.goal.cheapest(short, masks, self.norm)
+        constraints = short * per_image(self.scale)
+        self._update(constraints.detach(), chosen)
+        value, _ = _penalty(constraints, self.penalties, self.multipliers)
+        return -(value * chosen).flatten(1).sum(1)
+
+    def move(
+        self,
+        images: Images,
+        adversarial: Images,
+        gradient: Images,
+        reached: Bool[Tensor, " b"],  # noqa: ARG002 - all rules are called alike
+    ) -> Images:
+        stride = self._stride()
+        self.step += 1
+        self.squares = _MEMORY * self.squares + (1 - _MEMORY) * gradient.square()
+        metric = (self.squares / (1 - _MEMORY**self.step)).sqrt().clamp_min(_LEAST_METRIC)
+        delta = adversarial - images + per_image(stride) * gradient / metric
+        delta = shrink(delta, stride, metric, self.norm, -images, 1 - images)
+        return valid(images, delta, self.max_epsilon, self.norm)
+
+    def _rescale(self, reached: Bool[Tensor, " b"]) -> None:
+        """Constraints count for less while they hold, so that the norm can win."""
+        change = torch.where(reached, 1 + _SCALE_CHANGE, 1 - _SCALE_CHANGE)
+        self.scale = (self.scale / change).clamp(_LEAST_SCALE, 1.0)
+        # Half of the steps at most are long: the rest is for coming back.
+        first = reached & (self.step < self.found_at)
+        self.found_at = torch.where(first, float(self.step), self.found_at)
+
+    def _update(self, constraints: Logits, chosen: Masks) -> None:
+        self.held = self.held | (constraints <= 0)
+        if self.step == 0:
+            self.before = constraints
+            return
+        if (self.step + 1) % _CHECK == 0:
+            improved = constraints * chosen <= _IMPROVED * self.before
+            worse = ~(self.held | improved)
+            self.penalties = torch.where(worse, _RAISE * self.penalties, self.penalties)
+            self.before, self.held = constraints, torch.zeros_like(self.held)
+        _, slope = _penalty(constraints, self.penalties, self.multipliers)
+        fresh = torch.where(chosen, slope, torch.zeros_like(slope))
+        mixed = _MEMORY * self.multipliers + (1 - _MEMORY) * fresh
+        self.multipliers = mixed.clamp(1e-12, 1.0)
+
+    def _stride(self) -> PerImage:
+        """Constant until the goal is first reached, then falling like one over the steps."""
+        left = (self.steps - self.found_at).clamp_min(1) * _LAST_STEP / (1 - _LAST_STEP)
+        since = (self.step - self.found_at).clamp_min(0)
+        return self.step_size * left / (since + left)
+
+
+def _penalty(constraint: Logits, penalty: Logits, multiplier: Logits) -> tuple[Logits, Logits]:
+    """The paper's penalty-Lagrangian and its slope; the slope at 0 is the multiplier."""
+    over, under = constraint.clamp_min(0), constraint.clamp_max(0)
+    bend = 1 - penalty.clamp_min(1) * under
+    value = torch.where(
+        constraint >= 0,
+        multiplier * over + multiplier * penalty * over**2 + penalty**2 * over**3 / 6,
+        multiplier * under / bend,
+    )
+    slope = torch.where(
+        constraint >= 0,
+        multiplier + 2 * multiplier * penalty * over + penalty**2 * over**2 / 2,
+        multiplier / bend**2,
+    )
+    return value, slope

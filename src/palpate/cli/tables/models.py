@@ -1,0 +1,172 @@
+"""Cards and checks of models, as tables for the terminal."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from palpate.data import Prompt, load_data
+from palpate.models import PixelModel, find_family, load_model
+from palpate.models.check import Finding, examine
+from palpate.models.facts import BROKEN, ModelFacts, facts_of
+from palpate.models.families import FAMILIES, known_names
+from palpate.models.request import AdapterName
+from palpate.models.wrap.wrap import Wrapped
+from palpate.types import Images
+
+_SIDE = 96  # of the images that a card is made on
+_ENDLESS = 10_000  # letters: a line that needs no wrapping
+_GRADIENT = {True: "yes", False: "NO", None: "fails, see palpate models check"}
+_COLUMNS = (
+    "name", "parameters", "trainable", "input", "threshold", "text", "gradient", "weights",
+    "licence",
+)  # fmt: skip
+
+
+def show_models(
+    names: Sequence[str], adapter: AdapterName | None = None, options: Mapping[str, Any] = {}
+) -> None:
+    """Print the card of each model, and without names also what else can be loaded.
+
+    Args:
+        names: Of models; all that come with palpate where there is none.
+        adapter: To put into them.
+        options: Of the family.
+
+    Raises:
+        ValueError, FileNotFoundError: If one that was named cannot be loaded.
+    """
+    lines = []
+    for name in names or known_names():
+        try:
+            lines.append([escape(value) for value in _line(_facts(name, adapter, options))])
+        except (*BROKEN, OSError) as error:
+            if names:
+                raise
+            lines.append([name, *[""] * 6, escape(f"cannot be loaded: {error}"), ""])
+    _print_cards(Console(), lines)
+    if not names:
+        _show_families()
+
+
+def _show_families() -> None:
+    """Whatever else there is to load: of most families, folders and files are brought along."""
+    table = Table("family", "palpate models FOLDER_OR_NAME shows the card of one")
+    for name, family in FAMILIES.items():
+        table.add_row(name, escape(family.about))
+    Console().print(table)
+
+
+def check_model(
+    name: str,
+    adapter: AdapterName | None = None,
+    options: Mapping[str, Any] = {},
+    prompts: Sequence[str] = (),
+    size: int = 224,
+) -> bool:
+    """Print what the checks of a model find.
+
+    Args:
+        name: Of the model.
+        adapter: To put into it.
+        options: Of the family.
+        prompts: To ask with; by default those of the phantoms it is tried on, or its classes.
+        size: Side of the images, in pixels.
+
+    Returns:
+        Whether none has failed.
+
+    Raises:
+        ValueError, FileNotFoundError: If it cannot be loaded.
+    """
+    model = load_model(name, adapter, options=options)
+    images, own = _specimens(model, size, 4)
+    asked = (
+        [each.saying(prompts[i % len(prompts)]) for i, each in enumerate(own)] if prompts else own
+    )
+    table = Table("check", "", "seen", title=name)
+    findings = examine(model, images, asked)
+    for finding, before in zip(findings, [None, *findings[:-1]], strict=True):
+        again = before is not None and before.seen == finding.seen
+        table.add_row(
+            finding.name, _coloured(finding), "as above" if again else escape(finding.seen)
+        )
+    Console().print(table)
+    return all(finding.status != "fail" for finding in findings)
+
+
+def _print_cards(console: Console, lines: Sequence[Sequence[str]]) -> None:
+    """As a table where the terminal is wide enough to keep its words whole, else as paragraphs."""
+    table = Table(*_COLUMNS)
+    for line in lines:
+        table.add_row(*line)
+    if (
+        console.measure(table, options=console.options.update(width=_ENDLESS)).maximum
+        <= console.width
+    ):
+        console.print(table)
+        return
+    for name, *values in lines:
+        told = zip(_COLUMNS[1:], values, strict=True)
+        said = " · ".join(f"[dim]{column}[/dim] {value}" for column, value in told if value)
+        console.print(f"[bold]{name}[/bold]", Padding(said, (0, 0, 0, 2)), highlight=False)
+
+
+def _facts(name: str, adapter: AdapterName | None, options: Mapping[str, Any]) -> ModelFacts:
+    model = load_model(name, adapter, options=options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # random weights may answer anything
+        return facts_of(model, _family(name), *_specimens(model, _SIDE, 1))
+
+
+def _family(name: str) -> str:
+    try:
+        return find_family(name)[0]
+    except (ValueError, FileNotFoundError):
+        return "checkpoint"
+
+
+def _specimens(model: PixelModel, size: int, count: int) -> tuple[Images, list[Prompt]]:
+    """Phantoms, and prompts that the model understands."""
+    data = load_data("phantom-endoscopy", split="test", size=size, limit=count)
+    samples = [data[i] for i in range(count)]
+    prompts = [sample.prompt for sample in samples]
+    if isinstance(model, Wrapped) and model.reading.classes:
+        known = list(model.reading.classes)
+        prompts = [each.saying(known[i % len(known)]) for i, each in enumerate(prompts)]
+    return torch.stack([sample.image for sample in samples]), prompts
+
+
+def _line(facts: ModelFacts) -> Iterator[str]:
+    yield facts.name
+    yield _count(facts.parameters)
+    yield _count(facts.trainable)
+    yield facts.input_size
+    yield f"{facts.threshold:g}"
+    yield _asked_with(facts)
+    yield _GRADIENT[facts.differentiable]
+    yield facts.origin
+    yield facts.licence
+
+
+def _count(parameters: int) -> str:
+    """In words of two digits behind the point at most; of a small network no zero."""
+    if parameters < 1000:
+        return str(parameters)
+    million = parameters >= 100_000
+    return f"{parameters / 1e6:.2f} M" if million else f"{parameters / 1e3:.1f} k"
+
+
+def _asked_with(facts: ModelFacts) -> str:
+    text = "yes" if facts.text_conditioned else "no"
+    return text if not facts.wants_boxes else "box" if text == "no" else "and box"
+
+
+def _coloured(finding: Finding) -> str:
+    colour = {"pass": "green", "warn": "yellow", "fail": "red"}[finding.status]
+    return f"[{colour}]{finding.status}[/{colour}]"

@@ -1,0 +1,94 @@
+"""What a run has found, as tables for the terminal."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from palpate.evaluation.sanity import Check, load_card
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name
+from palpate.reporting.tables.table import Table as Printed
+from palpate.reporting.tables.table import percent_interval
+
+
+def show_scores(folder: Path) -> None:
+    """Print what fine-tuning brought and what the attacks left, from the tables of a run.
+
+    Goes to standard error, so that the path of the page stays alone on standard output.
+    """
+    console = Console(stderr=True, highlight=False)
+    gained = folder / "tables" / "baseline.csv"
+    if gained.is_file():
+        for _, line in pd.read_csv(gained).iterrows():
+            console.print(
+                f"{line['facet']}: clean DSC {percent_interval(line, 'dsc_frozen')} as it came, "
+                f"{percent_interval(line, 'dsc_tuned')} after fine-tuning (n = {line['n']}).",
+                markup=False,
+            )
+    mains = (folder / "tables").glob("main*.csv")  # one for each norm
+    for path in sorted(mains, key=lambda path: (len(path.name), path.name)):
+        # A name may read like a missing value; a number may be one, as the interval of one image.
+        empty = {key: [""] for key in ("dsc", "dsc_low", "dsc_high")}
+        scores = pd.read_csv(path, keep_default_na=False, na_values=empty)
+        for facet, part in scores.groupby("facet", sort=False):
+            console.print(_scores(str(facet), part[part["attack"] != "clean"]))
+    if (folder / "sanity.json").is_file():
+        for doubt in _doubts(load_card(folder / "sanity.json")):
+            console.print(doubt, markup=False)
+
+
+def show_table(table: Printed) -> None:
+    """Print a table of the report, to standard error as :func:`show_scores` does."""
+    shown = Table(
+        *table.shown.columns,
+        title=table.title,
+        caption=escape(table.caption),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for line in table.shown.itertuples(index=False, name=None):
+        shown.add_row(*map(escape, line))
+    Console(stderr=True, highlight=False).print(shown)
+
+
+def _scores(facet: str, scores: pd.DataFrame) -> Table:
+    """DSC in percent, attacks down, radii across."""
+    pairs = zip(scores["epsilon"], scores["norm"], strict=True)
+    radii = sorted(set(pairs))  # what a radius is in depends on the norm
+    columns = ("", *(epsilon_label(*radius) for radius in radii))
+    title = escape(f"DSC under attack: {facet}{_other_norms(scores)}")
+    table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
+    for attack, part in scores.groupby("attack", sort=False):
+        cells = {(line["epsilon"], line["norm"]): _stacked(line) for _, line in part.iterrows()}
+        table.add_row(
+            escape(attack_label(str(attack))), *(cells.get(radius, "–") for radius in radii)
+        )
+    return table
+
+
+def _other_norms(scores: pd.DataFrame) -> str:
+    """Which norm the radii are of, where it is not L-infinity."""
+    norms = sorted({str(norm) for norm in scores["norm"]} - {"linf", ""})
+    return f" ({', '.join(map(norm_name, norms))})" if norms else ""
+
+
+def _doubts(card: Sequence[Check]) -> Iterator[str]:
+    """How many checks came out how, and what the worse ones say."""
+    counts = Counter(check.status for check in card)
+    listed = [f"{counts[s]} {s.replace('_', ' ')}" for s in ("pass", "warn", "fail", "not_run")]
+    yield f"Sanity card: {', '.join(listed)}."
+    for check in card:
+        if check.status in ("fail", "warn"):
+            yield f"  {check.status}: {check.name}: {check.measured} {check.meaning}"
+
+
+def _stacked(line: pd.Series) -> str:
+    """The mean above its interval, so that four radii fit into a narrow terminal."""
+    mean, _, interval = percent_interval(line, "dsc").partition(" ")
+    return f"{mean}\n[dim]{escape(interval)}[/dim]"

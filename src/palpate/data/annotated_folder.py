@@ -1,0 +1,127 @@
+"""The annotations of a folder as they lie on the disk, to be changed and written back."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, final
+
+from palpate.data.annotations import SPLITS, FileEntry, annotation_file, entries_of, read_records
+from palpate.data.dataset import DatasetSpec
+from palpate.data.prepare.record import SUMMARY, write_json
+from palpate.data.sources.registry import DATASETS
+
+Prompts: TypeAlias = Mapping[str, str | list[str]]
+_ORIGINAL = "anns-original"
+_NO_TEXT = {"p0": ""}  # until prompts are written
+
+
+@final
+@dataclass(frozen=True)
+class AnnotatedFolder:
+    """A folder with ``images/``, ``masks/`` and ``anns/``; made by :func:`open_folder`.
+
+    Attributes:
+        folder: Where it is.
+        records: What each annotation file lists, by split.
+        entries: The same, read and checked; each once.
+    """
+
+    folder: Path
+    records: Mapping[str, list[dict[str, Any]]]
+    entries: Mapping[str, tuple[FileEntry, ...]]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set, as prepared, or by the name of its folder; else ``folder``."""
+        named = _summary(self.folder).get("name")
+        by_folder = (spec.name for spec in DATASETS.values() if spec.folder == _name(self.folder))
+        return named if isinstance(named, str) else next(by_folder, "folder")
+
+    @property
+    def all_entries(self) -> Iterator[tuple[str, FileEntry]]:
+        """Every entry with its split."""
+        for split, entries in self.entries.items():
+            for entry in entries:
+                yield split, entry
+
+    def structure_of(self, entry: FileEntry, dataset: str) -> str:
+        """What a mask outlines: as annotated, or by the name of the mask."""
+        spec: DatasetSpec = DATASETS.get(dataset, DATASETS["folder"])
+        return entry.structure or spec.structure(entry.mask_name)
+
+    def put_prompts(self, prompts: Mapping[tuple[str, str], Prompts]) -> None:
+        """Write prompts, each file whole or as it was; all that annotations say besides stays.
+
+        What palpate has not prepared, and so could not make again, is kept in ``anns-original/``
+        as it was at first.
+
+        Args:
+            prompts: By split and name of the mask; entries that are not here keep theirs.
+        """
+        self._keep_original()
+        for split, records in self.records.items():
+            for record in records:
+                new = prompts.get((split, record["mask_name"]))
+                record["prompts"] = record["prompts"] if new is None else dict(new)
+            write_json(annotation_file(self.folder, split), records)
+        self._put_into_summary()
+
+    def _keep_original(self) -> None:
+        kept = self.folder / _ORIGINAL
+        if (self.folder / SUMMARY).is_file() or kept.exists():
+            return
+        partial = self.folder / f"{_ORIGINAL}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(self.folder / "anns", partial)
+        partial.replace(kept)
+
+    def _put_into_summary(self) -> None:
+        # What a later `data prepare` would otherwise write again, with the prompts as they were.
+        summary = _summary(self.folder)
+        known = {r["mask_name"]: r["prompts"] for part in self.records.values() for r in part}
+        entries = [record["entry"] for record in summary.get("records", ())]
+        for entry in entries:
+            entry["prompts"] = known.get(entry["mask_name"], entry["prompts"])
+        if entries:
+            write_json(self.folder / SUMMARY, summary)
+
+
+def open_folder(folder: Path) -> AnnotatedFolder:
+    """Read all annotations of a folder; entries may lack prompts.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        ValueError: If a file is not what :func:`palpate.data.annotations.read_entries` needs.
+    """
+    paths = {split: folder / "anns" / f"{split}.json" for split in SPLITS}
+    there = [split for split, path in paths.items() if path.is_file()]
+    records = {split: read_records(annotation_file(folder, split)) for split in there or SPLITS}
+    for record in (each for part in records.values() for each in part):
+        if isinstance(record, dict):
+            record.setdefault("prompts", dict(_NO_TEXT))
+    found = {split: part for split, part in records.items() if part}
+    return AnnotatedFolder(
+        folder,
+        found,
+        {split: entries_of(part, folder, split, paths[split]) for split, part in found.items()},
+    )
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / SUMMARY
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"Expected what palpate wrote in {path}, but it cannot be read ({error}). Prepare the "
+            "data set again, or take that file away."
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name

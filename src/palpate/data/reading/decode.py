@@ -1,0 +1,202 @@
+"""From files to tensors: what the many ways to store an image or a mask mean here.
+
+Images. Gray becomes three equal channels; 16-bit gray is divided by 65535, whatever part of that
+range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
+transparency is composited over black; of several frames the first counts.
+
+Masks. Colour becomes luminance. A pixel is foreground from half the range of its file type on (128
+of 255, 32768 of 65535), which undoes the ringing of JPEG; a lossless file with no values but 0 and
+1 means just that. A mask that is not empty but stays below half range is refused, for it would be
+read as empty without a word; in a lossy one values below an eighth of the range are noise. A mask
+of another size than its image is resized to it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from palpate.data.reading.files import file_name, naming, opened
+from palpate.data.reading.orientation import check_shapes, orientations, turned
+
+LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+
+
+def read_pair(
+    image: Path, mask: Path, size: int | None = None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """An image and its mask, upright and of one size.
+
+    Args:
+        image: File of the image.
+        mask: File of the mask.
+        size: Side of the square that both are resized to, in pixels; by default the image's own
+            size. Images are resized bilinearly with antialiasing, masks by nearest neighbour.
+
+    Returns:
+        The image in [0, 1], and the mask.
+
+    Raises:
+        ValueError: If a file cannot be read or the mask does not fit the image.
+    """
+    with opened(image) as picture, opened(mask) as drawing:
+        return pair_from(picture, drawing, size)
+
+
+def pair_from(
+    picture: Image.Image, drawing: Image.Image, size: int | None = None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """What :func:`read_pair` gives, of pictures that are open already.
+
+    Raises:
+        ValueError: If one cannot be decoded or the mask does not fit the image.
+    """
+    turns = orientations(picture, drawing)
+    check_shapes(picture, drawing, turns)
+    with naming(file_name(picture)):
+        pixels = _rgb(picture, turns[0], size)
+    with naming(file_name(drawing)):
+        outline = Image.fromarray(foreground(drawing).astype(np.uint8))
+    height, width = pixels.shape[-2:]
+    outline = turned(outline, turns[1]).resize((width, height), Image.Resampling.NEAREST)
+    return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)
+
+
+def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Tensor, "1 h w"]:
+    """A mask with the grey values of its file, in [0, 1], sized and turned like :func:`read_pair`.
+
+    Published pipelines do not cut masks, so that the ringing of JPEG enters losses and scores.
+    """
+    with opened(image) as picture, opened(mask) as drawing:
+        turns = orientations(picture, drawing)
+        check_shapes(picture, drawing, turns)
+        with naming(mask):
+            values, top = _gray(drawing)
+            is_lossy = drawing.format in LOSSY
+        width, height = turned(picture, turns[0]).size if size is None else (size, size)
+    full = top if is_lossy or values.max() > 1 else 1  # in a lossy file a 1 is noise
+    grey = Image.fromarray((values / full).astype(np.float32))
+    grey = turned(grey, turns[1]).resize((width, height), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.asarray(grey).copy()).unsqueeze(0)
+
+
+def try_decoding(picture: Image.Image) -> None:
+    """Read an image to its end as cheaply as its format allows.
+
+    Raises:
+        OSError: If it is damaged.
+        ValueError: If its pixel values are not what palpate can use.
+    """
+    picture.draft(None, (1, 1))  # a JPEG decodes to an eighth of its size
+    picture.load()
+    if _is_deep(picture) or picture.mode == "F":
+        _unit(picture)
+
+
+def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
+    """The image turned upright: RGB, or one channel of floats in [0, 1] where it has more bits.
+
+    Raises:
+        ValueError: If its pixel values are not what palpate can use.
+    """
+    simple = (
+        Image.fromarray(_unit(picture))
+        if _is_deep(picture) or picture.mode == "F"
+        else _on_black(picture)
+    )
+    return turned(simple, orientation)
+
+
+def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
+    """Where a mask is set, as stored: not yet turned upright.
+
+    Raises:
+        ValueError: If no threshold makes sense of its values.
+    """
+    values, top = _gray(drawing)
+    threshold, brightest = (top + 1) // 2, int(values.max())
+    if brightest == 0 and drawing.has_transparency_data:
+        _refuse_shape_in_alpha(drawing)
+    is_lossy = drawing.format in LOSSY
+    if brightest == 1 and not is_lossy:
+        threshold = 1
+    elif (threshold // 4 if is_lossy else 0) < brightest < threshold:
+        raise ValueError(
+            f"expected a mask with foreground at {top} (or 0 and 1 only), got values up to "
+            f"{brightest}. If it is a label map, write one binary mask per structure"
+        )
+    result: NDArray[np.bool_] = values >= threshold
+    return result
+
+
+def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
+    """Black on transparent looks like a mask in a viewer, and is black on black here."""
+    opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
+    if opacity.min() != opacity.max():
+        raise ValueError(
+            "expected a mask in white on black, got black whose shape is in the transparency "
+            "alone. Export it without transparency"
+        )
+
+
+def brightest_of_range(picture: Image.Image) -> float:
+    """The largest value of an image with 16-bit grey, as a share of what 16 bits hold; else 1."""
+    return float(_deep(picture).max()) / 65535 if _is_deep(picture) else 1.0
+
+
+def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
+    """Luminance, and the largest value that the file type can hold."""
+    if _is_deep(picture):
+        return _deep(picture), 65535
+    return np.asarray(_on_black(picture).convert("L")), 255
+
+
+def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
+    upright = plain(picture, orientation)
+    if size is not None:
+        upright = upright.resize((size, size), Image.Resampling.BILINEAR)
+    if upright.mode == "F":
+        values = torch.from_numpy(np.array(upright, dtype=np.float32))
+        return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
+    # In numpy, for torch would start threads of its own in each of those that read ahead.
+    channels = np.ascontiguousarray(np.moveaxis(np.asarray(upright), -1, 0)).astype(np.float32)
+    channels /= np.float32(255)
+    return torch.from_numpy(channels)
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode == "I" or picture.mode.startswith("I;16")
+
+
+def _deep(picture: Image.Image) -> NDArray[np.int64]:
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"expected integers of at most 16 bits, got {values.min()} to {values.max()}; "
+            "rescale to 16 bits"
+        )
+    return values
+
+
+def _unit(picture: Image.Image) -> NDArray[np.float32]:
+    if picture.mode != "F":
+        return (_deep(picture) / 65535).astype(np.float32)
+    values = np.asarray(picture, dtype=np.float32)
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            f"expected floating-point pixels in [0, 1], got {values.min()} to {values.max()}; "
+            "rescale them"
+        )
+    return values
+
+
+def _on_black(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, rgba).convert("RGB")

@@ -1,0 +1,84 @@
+"""Which way up images and masks are, and whether they fit each other.
+
+The EXIF orientation of an image is applied. A mask without an orientation of its own that has the
+proportions of the image *as stored* is turned like the image; one that has the proportions of the
+image as displayed, and not as stored, is taken as it is.
+"""
+
+from PIL import Image
+
+from palpate.data.reading.files import file_name, naming
+
+ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
+_TOLERANCE = 0.02  # of the ratio of the sides: what rounding does to sides of 50 pixels
+
+
+def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
+    """EXIF orientations to apply to an image and to its mask."""
+    image_turn, mask_turn = orientation(picture), orientation(drawing)
+    if mask_turn == 1 and same_shape(drawing.size, picture.size):
+        mask_turn = image_turn
+    return image_turn, mask_turn
+
+
+def turned_on_trust(picture: Image.Image, drawing: Image.Image) -> bool:
+    """Whether a mask is turned like its image although its size would also fit unturned."""
+    turn = orientation(picture)
+    if turn == 1 or orientation(drawing) != 1:
+        return False
+    shapes = picture.size, upright_size(picture.size, turn)
+    return all(same_shape(drawing.size, shape) for shape in shapes)
+
+
+def check_shapes(picture: Image.Image, drawing: Image.Image, turns: tuple[int, int]) -> None:
+    """Refuse a mask whose sides are not in the proportion of the image's."""
+    width, height = upright_size(picture.size, turns[0])
+    mask_width, mask_height = upright_size(drawing.size, turns[1])
+    if not same_shape((width, height), (mask_width, mask_height)):
+        raise ValueError(
+            "Expected a mask in the proportions of its image, got "
+            f"{mask_width}x{mask_height} pixels in {file_name(drawing)} "
+            f"for {width}x{height} in {file_name(picture)}."
+        )
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) have the same proportions within 2 %.
+
+    >>> same_shape((640, 480), (320, 240)), same_shape((640, 480), (480, 640))
+    (True, False)
+    """
+    ratio = (one[0] * other[1]) / (one[1] * other[0])
+    return max(ratio, 1 / ratio) <= 1 + _TOLERANCE
+
+
+def turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """The image as an EXIF orientation wants it displayed."""
+    return picture.transpose(_TURNS[orientation]) if orientation != 1 else picture
+
+
+def unturned(picture: Image.Image, orientation: int) -> Image.Image:
+    """The opposite: an upright image as a file with that orientation stores it."""
+    return turned(picture, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def orientation(picture: Image.Image) -> int:
+    """What EXIF says about a picture: 1 (upright, or nothing said) to 8."""
+    with naming(file_name(picture)):
+        value = picture.getexif().get(ORIENTATION, 1)
+    return value if value in _TURNS else 1
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height as displayed, given those as stored."""
+    return size[::-1] if orientation in _SIDEWAYS else size

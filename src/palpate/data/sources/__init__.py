@@ -1,0 +1,1 @@
+"""Where samples come from: named data sets, pairs of folders, arrays, Hugging Face."""

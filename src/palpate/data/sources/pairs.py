@@ -1,0 +1,186 @@
+"""Two folders of one's own: images here, their masks there, one text for all of them."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from palpate.data.annotations import SPLITS, FileEntry, check_limit, check_split
+from palpate.data.check import check_files
+from palpate.data.dataset import DatasetSpec, PromptedDataset
+from palpate.data.patients import patient_or_name
+from palpate.data.problems import refuse
+from palpate.data.prompt_policy import PromptPolicy
+from palpate.data.reading.decode import foreground
+from palpate.data.reading.files import naming, opened
+from palpate.data.sources.registry import always
+from palpate.randomness import generator
+
+PAIRS = "pairs"
+
+# What published data sets append to the name of an image to name its mask.
+_MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_gt", "_label", "-mask", "-gt", "-label")
+_VALIDATION, _TEST = 0.2, 0.3  # of the pairs; the rest is for training
+_LEVEL = "p1"
+_SPEC = DatasetSpec(PAIRS, "", partial(always, "foreground"), patient_or_name)
+
+
+def load_pairs(
+    images: str | Path,
+    masks: str | Path,
+    *,
+    prompt: str,
+    split: str = "test",
+    size: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> PromptedDataset:
+    """Samples of a folder of images and a folder of masks, which belong together by name.
+
+    A mask is called like its image, whatever the extension, or like it with ``_mask``,
+    ``_segmentation``, ``_seg``, ``_gt`` or ``_label`` behind. The pairs are dealt out to the
+    splits by the seed: 20 % for validation, 30 % for the test, each at least one. Images whose
+    names have the same number behind ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay
+    together; where several are of one patient and names do not say so, write annotations and use
+    ``load_data("folder")``.
+
+    Args:
+        images: Folder of images.
+        masks: Folder of masks; may be the same folder, if masks have one of the endings.
+        prompt: The text for every image.
+        split: ``train``, ``val`` or ``test``.
+        size: Side of the square that images and masks are resized to, in pixels; by default each
+            keeps its own size.
+        seed: Decides which pair is in which split.
+        limit: Use only this many pairs of the split, from the beginning.
+
+    Raises:
+        FileNotFoundError: If a folder is missing, or fewer than three names are in both.
+        ValueError: If a file cannot be read, a mask is empty or of another shape than its image.
+    """
+    check_split(split)
+    check_limit(limit)
+    if not prompt.strip():
+        raise ValueError("Expected a prompt that names what the masks outline, got an empty one.")
+    found = _pairs(Path(images), Path(masks), prompt)
+    check_files(found)
+    refuse(
+        [fault for entry in found for fault in _faults(entry)],
+        "Expected masks of the size of their images, with foreground",
+        remedy="Export these masks again, or take these images out of the folder.",
+    )
+    chosen = _deal(found, seed)[split][:limit]
+    return PromptedDataset(_SPEC, split, tuple(chosen), PromptPolicy(_LEVEL, seed=seed), size)
+
+
+def _pairs(images: Path, masks: Path, prompt: str) -> list[FileEntry]:
+    pictures, drawings = _pictures(images), _by_image(masks, exact=not _same(images, masks))
+    pictures = [path for path in pictures if path not in drawings.values()]
+    _refuse_namesakes(pictures)
+    found = [
+        FileEntry(path.name, mask.name, path, mask, {_LEVEL: (prompt,)})
+        for path in pictures
+        if (mask := drawings.get(path.stem)) is not None
+    ]
+    if len(found) < len(SPLITS):
+        raise FileNotFoundError(
+            f"Expected at least {len(SPLITS)} images in {images} with a mask of the same name in "
+            f"{masks}, or of that name and one of {', '.join(_MASK_ENDINGS)}; found {len(found)} "
+            f"among {len(pictures)} images{_such_as(pictures)} and {len(drawings)} masks"
+            f"{_such_as(drawings.values())}. Name each mask after its image."
+        )
+    if len(found) < len(pictures):
+        alone = [path for path in pictures if path.stem not in drawings]
+        warnings.warn(
+            f"{len(alone)} of {len(pictures)} images have no mask and are left out"
+            f"{_such_as(alone)}.",
+            stacklevel=3,
+        )
+    return found
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Image files of a folder by name, whatever their format."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"Expected a folder of images, but {folder} is not there.")
+    known = Image.registered_extensions()
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _by_image(folder: Path, exact: bool) -> dict[str, Path]:
+    """Masks by the name of the image they belong to; of two candidates the one named alike."""
+    files = _pictures(folder)
+    ended = {bare: path for path in files if (bare := without_ending(path.stem)) != path.stem}
+    return ended | {path.stem: path for path in files if exact}
+
+
+def without_ending(stem: str) -> str:
+    """The name of the image that a mask is called after.
+
+    >>> without_ending("ISIC_0000000_Segmentation"), without_ending("cju0qkwl35piu")
+    ('ISIC_0000000', 'cju0qkwl35piu')
+    """
+    ending = next((e for e in _MASK_ENDINGS if stem.lower().endswith(e)), "")
+    return stem[: len(stem) - len(ending)]
+
+
+def _refuse_namesakes(pictures: Sequence[Path]) -> None:
+    counts = Counter(path.stem for path in pictures)
+    refuse(
+        [str(path) for path in pictures if counts[path.stem] > 1],
+        "Expected images whose names differ in more than the extension, got",
+        remedy="Rename them, or else one mask would belong to several.",
+    )
+
+
+def _faults(entry: FileEntry) -> list[str]:
+    with opened(entry.image) as picture, opened(entry.mask) as drawing, naming(entry.mask):
+        if sorted(picture.size) != sorted(drawing.size):
+            sizes = "{}x{} pixels for an image of {}x{}".format(*drawing.size, *picture.size)
+            return [f"{entry.mask}: {sizes}"]
+        return [] if foreground(drawing).any() else [f"{entry.mask}: empty"]
+
+
+def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]:
+    """Entries of each split, in the order of their names; a patient's stay together."""
+    owners = _owners(entries)
+    patients = list(dict.fromkeys(owners))
+    order = torch.randperm(len(patients), generator=generator(seed, "pairs")).tolist()
+    test, val = (max(1, round(part * len(patients))) for part in (_TEST, _VALIDATION))
+    numbers = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}
+    chosen = {split: {patients[number] for number in some} for split, some in numbers.items()}
+    return {
+        split: [entry for entry, owner in zip(entries, owners, strict=True) if owner in some]
+        for split, some in chosen.items()
+    }
+
+
+def _owners(entries: Sequence[FileEntry]) -> list[str]:
+    """Whose each image is, as far as names tell; where that leaves too few to divide, its own."""
+    owners = [patient_or_name(entry.image_name) for entry in entries]
+    if len(set(owners)) >= len(SPLITS):
+        return owners
+    warnings.warn(
+        f"By their names all images are of {', '.join(sorted(set(owners)))}, too few to deal to "
+        f"{', '.join(SPLITS)}: they are dealt one by one, so that what is learnt from a patient is "
+        "tested on the same.",
+        stacklevel=4,
+    )
+    return [entry.image_name for entry in entries]
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _such_as(paths: Iterable[Path]) -> str:
+    first = next(iter(paths), None)
+    return "" if first is None else f" such as {first.name}"

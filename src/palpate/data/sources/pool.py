@@ -1,0 +1,128 @@
+"""Several data sets as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import final
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from palpate.data.augment import Augmentation
+from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
+from palpate.data.patients import patient_or_name
+from palpate.data.prompt_policy import Texts
+from palpate.data.sample import Case, Sample
+from palpate.data.sources.registry import always
+
+
+def merge(parts: Sequence[PromptedDataset], name: str) -> PromptedDataset:
+    """Data sets of one split, size and policy as one; every case says which it is from.
+
+    Keys stay what they are in the part, so that results pair with those of the part alone: what
+    makes a case this case is its data set, its split and its key together.
+
+    Args:
+        parts: At least one, not augmented.
+        name: Of the pool, which no case bears.
+    """
+    first = parts[0]
+    mirrors = all(part.spec.mirrors for part in parts)
+    redraw = partial(_redrawn, tuple(parts)) if any(part.redraw for part in parts) else None
+    return PromptedDataset(
+        DatasetSpec(name, "", partial(always, ""), patient_or_name, mirrors=mirrors),
+        first.split,
+        tuple(entry for part in parts for entry in _members(part)),
+        first.policy,
+        first.size,
+        redraw=redraw,
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PooledDataset(Dataset[Sample]):
+    """The samples of all parts, one part after the other."""
+
+    parts: tuple[PromptedDataset, ...]
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """What is known about each sample, in order."""
+        return tuple(case for part in self.parts for case in part.cases)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: int) -> Sample:
+        for part in self.parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise IndexError("Sample number out of range.")
+
+    def with_epoch(self, epoch: int) -> "PooledDataset":
+        """The same data with whatever is random drawn anew for this epoch."""
+        return replace(self, parts=tuple(part.with_epoch(epoch) for part in self.parts))
+
+    def augmented(self, augmentation: Augmentation | None) -> "PooledDataset":
+        """The same data seen through ``augmentation``, for training."""
+        return replace(self, parts=tuple(part.augmented(augmentation) for part in self.parts))
+
+
+def pool(parts: Sequence[PromptedDataset]) -> PromptedDataset | PooledDataset:
+    """One data set of several; a single one stays what it is."""
+    return parts[0] if len(parts) == 1 else PooledDataset(tuple(parts))
+
+
+@final
+@dataclass(frozen=True)
+class _Member:
+    """An entry that remembers which data set it is of."""
+
+    entry: Entry
+    dataset: str
+    structure: str
+    group: str
+
+    @property
+    def image_name(self) -> str:
+        return self.entry.image_name
+
+    @property
+    def mask_name(self) -> str:
+        return self.entry.mask_name
+
+    @property
+    def key(self) -> str:
+        return self.entry.key
+
+    @property
+    def prompts(self) -> Texts:
+        return self.entry.prompts
+
+    def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+        return self.entry.read(size)
+
+    def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
+        read = getattr(self.entry, "read_soft_mask", None)
+        soft: Tensor = self.entry.read(size)[1].float() if read is None else read(size)
+        return soft
+
+
+def _members(part: PromptedDataset) -> tuple[_Member, ...]:
+    spec = part.spec
+    return tuple(
+        _Member(
+            entry,
+            getattr(entry, "dataset", None) or spec.name,
+            getattr(entry, "structure", None) or spec.structure(entry.mask_name),
+            getattr(entry, "group", None) or spec.group(entry.image_name),
+        )
+        for entry in part.entries
+    )
+
+
+def _redrawn(parts: tuple[PromptedDataset, ...], epoch: int) -> tuple[Entry, ...]:
+    return tuple(entry for part in parts for entry in _members(part.with_epoch(epoch)))

@@ -1,0 +1,287 @@
+"""Samples of one's own, from anywhere: a list, a data set of PyTorch, whatever has an index."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from palpate.data.annotations import check_limit, check_split
+from palpate.data.dataset import DatasetSpec, PromptedDataset
+from palpate.data.patients import patient_or_name
+from palpate.data.problems import refuse
+from palpate.data.prompt_policy import PromptPolicy, check_levels
+from palpate.data.reading.decode import pair_from
+from palpate.data.reading.files import naming, opened
+from palpate.data.reading.prefetch import Samples
+from palpate.data.sample import Sample
+from palpate.data.sources.registry import always
+
+SAMPLES = "samples"
+
+_LEVEL = "p1"
+_FIELDS = ("image", "mask", "prompts", "key", "group", "structure")
+
+
+@dataclass(frozen=True, eq=False)
+class OwnEntry:
+    """One element of a sequence: what is known of it now, and how to ask for its pixels."""
+
+    image_name: str
+    mask_name: str
+    prompts: Mapping[str, tuple[str, ...]]
+    group: str | None
+    structure: str | None
+    pixels: Callable[[], tuple[Any, Any]]
+
+    @property
+    def key(self) -> str:
+        return self.mask_name
+
+    def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+        """The image in [0, 1] and its mask, square if ``size`` is given."""
+        with naming(f"sample {self.key!r}"):
+            image, mask = self.pixels()
+            return _pair(image, mask, size)
+
+
+def from_samples(
+    samples: Sequence[Any] | Samples,
+    *,
+    name: str = SAMPLES,
+    split: str = "test",
+    size: int | None = None,
+    prompt: str = "random",
+    override_prompt: str | None = None,
+    structure: str = "foreground",
+    mirrors: bool = True,
+    seed: int = 0,
+    limit: int | None = None,
+) -> PromptedDataset:
+    """A data set of samples that are not in a folder, for whatever takes a data set.
+
+    Each is a :class:`Sample`, or a mapping with
+
+    - ``image``: a PIL image, the path of one, an array (h, w) or (h, w, 3) of 8 bits or of floats
+      in [0, 1], or a tensor (3, h, w) or (1, h, w) likewise;
+    - ``mask``: likewise, or booleans; read like the mask of a folder, see
+      :mod:`palpate.data.reading.decode`;
+    - ``prompts``: one text, a list of phrasings, or these by level (``p1``, ``p2`` ...);
+    - if you like ``key`` (by default the number), ``group`` (the patient) and ``structure``.
+
+    Every element is asked for once now, so that what is wrong is found before work starts, and
+    again whenever its pixels are needed.
+
+    Args:
+        samples: Has a length and an index from 0 on.
+        name: Of the data set, in every results table.
+        split: What to call the split: ``train``, ``val`` or ``test``.
+        size: Side of the square that samples are resized to, in pixels; by default each keeps its
+            own size.
+        prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
+        override_prompt: A text for every sample, instead.
+        structure: What a mask outlines where the sample does not say.
+        mirrors: Whether a mirrored image is still one of its kind; a mirrored heart is none.
+        seed: Of everything drawn.
+        limit: Use only this many, from the beginning.
+
+    Raises:
+        ValueError: If samples are not what is described above; all are listed.
+    """
+    check_split(split)
+    check_limit(limit)
+    count = len(samples) if limit is None else min(limit, len(samples))
+    if count < 1:
+        raise ValueError(f"Expected at least one sample, got {count}.")
+    found, problems = [], []
+    for index in range(count):
+        try:
+            found.append(_entry(samples, index))
+        except ValueError as error:
+            problems.append(f"sample {index}: {error}")
+    refuse(problems, "Expected samples with an image, a mask and prompts")
+    check_pixels(found)
+    spec = DatasetSpec(name, "", partial(always, structure), patient_or_name, mirrors=mirrors)
+    return dataset_of(found, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
+
+
+def dataset_of(
+    entries: Sequence[OwnEntry],
+    spec: DatasetSpec,
+    split: str,
+    size: int | None,
+    policy: PromptPolicy,
+) -> PromptedDataset:
+    """A data set of such entries, their keys and texts checked.
+
+    Raises:
+        ValueError: If two have the same key, or one has no text that the policy could choose.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"Expected size >= 1 pixel, got {size}.")
+    counts = Counter(entry.key for entry in entries)
+    refuse(
+        [f"{key!r}: {n} times" for key, n in counts.items() if n > 1],
+        f"Expected each key of {spec.name} once, got",
+        remedy="Give every sample a key of its own, or none at all.",
+    )
+    check_levels(policy, {entry.key: entry.prompts for entry in entries}, spec.name)
+    return PromptedDataset(spec, split, tuple(entries), policy, size)
+
+
+def check_pixels(entries: Sequence[OwnEntry]) -> None:
+    """Decode every sample once.
+
+    Raises:
+        ValueError: If images or masks cannot be read, or do not fit each other; all are listed.
+    """
+    problems = []
+    for entry in entries:
+        try:
+            entry.read(None)
+        except ValueError as error:
+            problems.append(str(error))
+    refuse(problems, "Expected readable images with fitting masks")
+
+
+def texts_of(prompts: Any) -> dict[str, tuple[str, ...]]:
+    """Texts by level, of one text, a list of phrasings, or a mapping of either by level.
+
+    >>> texts_of("polyp"), texts_of({"p0": "", "p2": ["round polyp", "ball"]})
+    ({'p1': ('polyp',)}, {'p0': ('',), 'p2': ('round polyp', 'ball')})
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    levels = prompts if isinstance(prompts, Mapping) else {_LEVEL: prompts}
+    # Columns of a table have a value for every level, None where a row lacks it.
+    levels = {level: texts for level, texts in levels.items() if texts is not None}
+    texts = {
+        str(level): (value,) if isinstance(value, str) else tuple(value)
+        for level, value in levels.items()
+        if isinstance(value, str) or (isinstance(value, list | tuple) and value)
+    }
+    if not levels or texts.keys() < levels.keys() or not _all_texts(texts):
+        raise ValueError(f"expected prompts to be texts, maybe by level, got {str(prompts)[:60]!r}")
+    return texts
+
+
+def _all_texts(texts: Mapping[str, tuple[Any, ...]]) -> bool:
+    return all(isinstance(text, str) for phrasings in texts.values() for text in phrasings)
+
+
+def _entry(samples: Any, index: int) -> OwnEntry:
+    sample = samples[index]
+    if isinstance(sample, Sample):
+        case = sample.case
+        return OwnEntry(
+            case.image_name,
+            case.key,
+            {case.prompt_level: (case.prompt,)},
+            case.group,
+            case.structure,
+            partial(_of_sample, samples, index),
+        )
+    if not isinstance(sample, Mapping):
+        raise ValueError(f"expected a Sample or a mapping, got {type(sample).__name__}")
+    missing = [field for field in _FIELDS[:3] if field not in sample]
+    if missing:
+        raise ValueError(f"expected {', '.join(missing)}, got only {', '.join(map(str, sample))}")
+    key = str(sample.get("key", f"{index:06d}"))
+    group, structure = (
+        None if sample.get(field) is None else str(sample[field])
+        for field in ("group", "structure")
+    )
+    read = partial(_of_mapping, samples, index)
+    return OwnEntry(key, key, texts_of(sample["prompts"]), group, structure, read)
+
+
+def _of_sample(samples: Samples, index: int) -> tuple[Any, Any]:
+    sample = samples[index]
+    return sample.image, sample.mask
+
+
+def _of_mapping(samples: Any, index: int) -> tuple[Any, Any]:
+    sample = samples[index]
+    return sample["image"], sample["mask"]
+
+
+def _pair(
+    image: Any, mask: Any, size: int | None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """As a folder would give them, where they are pictures; else resized likewise."""
+    drawing = _picture(mask, is_mask=True)
+    if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
+        image = torch.from_numpy(image if image.ndim != 3 else np.moveaxis(image, -1, 0))
+        image = image[None] if image.ndim == 2 else image
+    if isinstance(image, Tensor) and image.is_floating_point():
+        return _tensor_pair(image, drawing, size)
+    with _opened(_picture(image)) as picture, _opened(drawing) as outline:
+        return pair_from(picture, outline, size)
+
+
+def _tensor_pair(
+    image: Tensor, drawing: Any, size: int | None
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """Channel by channel, for no file holds colours as fine as a tensor does."""
+    if image.ndim != 3 or len(image) not in (1, 3):
+        raise ValueError(f"expected an image (3, h, w) or (1, h, w), got {tuple(image.shape)}")
+    channels = [Image.fromarray(channel.float().cpu().numpy()) for channel in image]
+    with _opened(drawing) as outline:
+        pairs = [pair_from(channel, outline, size) for channel in channels]
+    pixels = torch.stack([pixels[0] for pixels, _ in pairs])
+    return pixels.expand(3, -1, -1).contiguous(), pairs[0][1]
+
+
+def _picture(value: Any, *, is_mask: bool = False) -> Any:
+    """A PIL image, or the path of one."""
+    if isinstance(value, Image.Image | str | Path):
+        return value
+    if isinstance(value, Tensor):
+        value = _rows_first(value).numpy()
+    array = np.asarray(value)
+    if is_mask and array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]):
+        array = array.reshape([n for n in array.shape if n != 1] or [1, 1])
+    if array.dtype == np.bool_ or (is_mask and _is_binary(array)):
+        array = (array != 0).astype(np.uint8) * 255
+    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))
+    if not shape_fits or array.dtype not in (np.uint8, np.uint16) or not array.size:
+        raise ValueError(
+            f"expected {'a mask (h, w)' if is_mask else 'an image (h, w) or (h, w, 3)'} of 8 bits, "
+            f"got {array.dtype} {array.shape}"
+        )
+    return Image.fromarray(array)
+
+
+def _rows_first(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.permute(1, 2, 0) if tensor.ndim == 3 and tensor.shape[0] == 3 else tensor
+
+
+def _is_binary(array: NDArray[Any]) -> bool:
+    return bool(np.isin(array, (0, 1)).all())
+
+
+def _opened(picture: Any) -> Any:
+    return opened(Path(picture)) if isinstance(picture, str | Path) else _Borrowed(picture)
+
+
+class _Borrowed:
+    """A picture that somebody else will close."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        self.picture = picture
+
+    def __enter__(self) -> Image.Image:
+        return self.picture
+
+    def __exit__(self, *_: object) -> None:
+        pass

@@ -1,0 +1,1 @@
+"""Checks of an attack against the contract that evaluation relies on."""

@@ -1,0 +1,1 @@
+"""Evaluation of MedIS: one row per image, target and loss."""

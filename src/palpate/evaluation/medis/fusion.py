@@ -1,0 +1,124 @@
+"""From lines of MedIS to success rates: of each loss, and of the quickest for each image."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from palpate.evaluation.medis.rows import UNTARGETED
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+
+FUSED = "fusion"  # the loss of lines and rates that are of the quickest loss
+
+_IMAGE = ["dataset", "split", "key", "prompt_level", "prompt", "target", "seed", "protocol"]
+
+
+def fuse_lines(lines: pd.DataFrame) -> pd.DataFrame:
+    """One line for each image and target: that of the loss that did best on it.
+
+    That is the loss that succeeded in the fewest steps, of equals that with the best score (the
+    highest towards a target, the lowest without), of equals the first. Without a success it is
+    the one with the best score, of equals the one with the fewest steps. Losses that left an
+    image alone come last.
+
+    Args:
+        lines: As :func:`palpate.evaluation.medis.evaluate.evaluate_medis` returns them.
+
+    Returns:
+        Lines with the same columns; passes and seconds are those of all losses together.
+    """
+    sign = np.where(lines["target"] == UNTARGETED, 1.0, -1.0)
+    shortfall = sign * lines["score"]
+    order = pd.DataFrame(
+        {
+            "skipped": lines["skipped"],
+            "failed": ~lines["success"],
+            "first": lines["steps"].where(lines["success"], shortfall),
+            "second": shortfall.where(lines["success"], lines["steps"]),
+        }
+    ).sort_values(["skipped", "failed", "first", "second"], kind="stable")
+    fused = lines.loc[order.index].drop_duplicates(_IMAGE, keep="first").sort_index()
+    costs = lines.groupby(_IMAGE, sort=False)[["forwards", "backwards", "seconds"]].sum()
+    for name in costs:
+        keys = pd.MultiIndex.from_frame(fused[_IMAGE])
+        fused[name] = costs[name].reindex(keys).to_numpy()
+    return fused.reset_index(drop=True)
+
+
+def success_rates(lines: pd.DataFrame) -> pd.DataFrame:
+    """Attack success rate and mean distortion of each loss and of their fusion.
+
+    Images that met the threshold before they were attacked are nobody's success, and images left
+    alone are no attempt: neither counts. The rate of the fusion is that of images on which any
+    loss succeeded, so no loss has a higher one.
+
+    Under the protocol of the notebooks all images count that were not left alone, those that met
+    the threshold too, and for the fusion those that the last loss did not leave alone, whatever
+    the others did.
+
+    Args:
+        lines: Of one protocol and seed.
+
+    Returns:
+        For each data set, target and loss, the fusion first (``loss`` is ``"fusion"``):
+        ``success`` and ``success_low``, ``success_high`` (95 % bootstrap interval over groups),
+        in [0, 1]; ``steps``, mean over successes, and likewise its interval; ``linf``, the
+        measured distance, mean over successes; ``n`` images that count, in ``groups``;
+        ``successes``; ``already``, the share that met the threshold as they were; ``skipped``
+        images; ``flat``, the share of failures without a gradient at some step.
+
+    Raises:
+        ValueError: If there are no lines, or lines of several protocols or seeds.
+    """
+    if lines.empty or len(lines[["protocol", "seed"]].drop_duplicates()) != 1:
+        mixed = lines[["protocol", "seed"]].drop_duplicates().to_numpy().tolist()
+        raise ValueError(f"Expected lines of one protocol and one seed, got {mixed}.")
+    return pd.DataFrame(list(_rates(lines)))
+
+
+def _rates(lines: pd.DataFrame) -> Iterator[dict[str, object]]:
+    for (dataset, target), part in lines.groupby(["dataset", "target"], sort=False):
+        where: dict[str, object] = {"dataset": dataset, "target": target}
+        yield where | {"loss": FUSED} | _rate(fuse_lines(part), _fused_count(part))
+        for loss, some in part.groupby("loss", sort=False):
+            yield where | {"loss": loss} | _rate(some, None)
+
+
+def _fused_count(part: pd.DataFrame) -> int | None:
+    """Under the protocol of the notebooks, the images of the last loss that was read."""
+    if part["protocol"].iloc[0] != "notebooks":
+        return None
+    last = part[part["loss"] == part["loss"].iloc[-1]]
+    return int((~last["skipped"]).sum())
+
+
+def _rate(lines: pd.DataFrame, published: int | None) -> dict[str, object]:
+    tried = lines[~lines["skipped"]]
+    sound = lines["protocol"].iloc[0] != "notebooks"
+    counted = tried[~tried["already"]] if sound else tried
+    won = counted[counted["success"]]
+    n = len(counted) if published is None else published
+    groups = counted["group"].astype(str).to_numpy()
+    failed = counted[~counted["success"]]
+    return {
+        "success": len(won) / n if n else np.nan,
+        **_ends("success", counted["success"].to_numpy(dtype=float), groups),
+        "steps": won["steps"].mean() if len(won) else np.nan,
+        **_ends("steps", won["steps"].to_numpy(dtype=float), won["group"].astype(str).to_numpy()),
+        "linf": won["linf"].mean() if len(won) else np.nan,
+        "n": n,
+        "groups": int(counted["group"].nunique()),
+        "successes": len(won),
+        "already": tried["already"].mean() if len(tried) else np.nan,
+        "skipped": int(lines["skipped"].sum()),
+        "flat": failed["flat"].mean() if len(failed) else np.nan,
+        "protocol": lines["protocol"].iloc[0],
+        "seed": int(lines["seed"].iloc[0]),
+    }
+
+
+def _ends(name: str, values: np.ndarray, groups: Sequence[str] | np.ndarray) -> dict[str, float]:
+    if not len(values):
+        return {f"{name}_low": np.nan, f"{name}_high": np.nan}
+    interval = bootstrap_interval(values, groups)
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high}

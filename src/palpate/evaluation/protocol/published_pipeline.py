@@ -1,0 +1,108 @@
+"""Which image is attacked, with which prompt, and with which prompt it is scored.
+
+Under the sound protocol always the same one. The published pipeline goes through files and
+through a loader that draws prompts anew, so that the image that is scored may have been attacked
+for another structure, with another prompt.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from palpate.data import Samples
+from palpate.data.sample import Batch, Case, collate
+from palpate.evaluation.conditions import Trial
+from palpate.evaluation.protocol.protocol import Protocol
+from palpate.randomness import choose
+
+_DRAWS = 2**31
+
+
+class Staging:
+    """The batches that an attack and its score get to see.
+
+    Args:
+        data: The samples; must draw prompts anew (``with_epoch``) where the protocol does.
+        cases: What is known about all of them, in order.
+        protocol: Says what differs from the batch itself.
+        seed: Of the prompts that are drawn anew.
+
+    Raises:
+        ValueError: If the data cannot do what the protocol asks for.
+    """
+
+    def __init__(self, data: Samples, cases: Sequence[Case], protocol: Protocol, seed: int) -> None:
+        self.data, self.protocol, self.seed = data, protocol, seed
+        self.places = {_identity(case): place for place, case in enumerate(cases)}
+        self.last = {(case.dataset, case.image_name): place for place, case in enumerate(cases)}
+        self._drawn: dict[tuple[str, float, str], Sequence[Case]] = {}
+        if protocol.prompts == "redrawn" and not hasattr(data, "with_epoch"):
+            raise ValueError(
+                "Expected data that can draw prompts anew (with_epoch) under a protocol with "
+                f"prompts='redrawn', got {type(data).__name__}. Choose prompts='fixed'."
+            )
+
+    def attacked(self, batch: Batch, trial: Trial) -> Batch:
+        """Who is attacked in place of each sample of a batch, with the prompts of the attack."""
+        if self.protocol.naming == "image":
+            batch = self._authors(batch)
+        return self._redrawn(batch, trial, "attack")
+
+    def scored(self, batch: Batch, trial: Trial) -> Batch:
+        """The batch with the prompts it is scored with."""
+        return self._redrawn(batch, trial, "score")
+
+    def truth(self, batch: Batch) -> Float[Tensor, "b 1 h w"] | None:
+        """Masks with the grey values of their files, where the protocol keeps these."""
+        if self.protocol.truth == "binary":
+            return None
+        data: Any = self.data
+        if not hasattr(data, "soft_mask"):
+            return batch.masks.float()
+        places = [self.places[_identity(case)] for case in batch.cases]
+        return torch.stack([data.soft_mask(place) for place in places]).to(batch.images)
+
+    def _authors(self, batch: Batch) -> Batch:
+        """The samples whose attacked image stays under the name of each image: the last ones."""
+        places = [self.last[case.dataset, case.image_name] for case in batch.cases]
+        own = [self.places[_identity(case)] for case in batch.cases]
+        if places == own:
+            return batch
+        last = collate([self.data[place] for place in places])
+        return Batch(last.cases, last.images.to(batch.images), last.masks.to(batch.masks.device))
+
+    def _redrawn(self, batch: Batch, trial: Trial, role: str) -> Batch:
+        if self.protocol.prompts == "fixed":
+            return batch
+        drawn = self._draw(trial, role)
+        cases = (drawn[self.places[_identity(case)]] for case in batch.cases)
+        prompts = (case.prompt for case in cases)
+        return replace(
+            batch,
+            cases=tuple(
+                replace(case, prompt=prompt)
+                for case, prompt in zip(batch.cases, prompts, strict=True)
+            ),
+        )
+
+    def _draw(self, trial: Trial, role: str) -> Sequence[Case]:
+        """All cases with prompts drawn for one trial and role; the same ones when asked again."""
+        purpose = (trial.name, trial.epsilon, role)
+        if purpose not in self._drawn:
+            data: Any = self.data
+            self._drawn[purpose] = data.with_epoch(self._number(*purpose)).cases
+        return self._drawn[purpose]
+
+    def _number(self, name: str, epsilon: float, role: str) -> int:
+        if self.protocol.seeding == "none":
+            return secrets.randbelow(_DRAWS)
+        return choose(_DRAWS, self.seed, "prompts", name, repr(epsilon), role)
+
+
+def _identity(case: Case) -> tuple[str, str, str, str]:
+    return case.dataset, case.split, case.key, case.prompt_level

@@ -1,0 +1,1 @@
+"""Rows, the store that keeps them on disk, and what identifies them."""

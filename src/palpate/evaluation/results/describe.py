@@ -1,0 +1,179 @@
+"""Attacks, losses and models with all their settings, the same in every process."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from hashlib import blake2b
+from types import FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from palpate.attacks.bpda.bpda import Staged
+from palpate.flat import flat
+from palpate.user_code import is_installed, source_of, text_of
+
+# Columns of a row, or a setting of their own; an attack inside another one has them for itself.
+_PER_ROW = ("epsilon", "max_epsilon", "generator", "threshold")
+_DEEPEST = 8  # things that hold each other would never come to an end
+
+
+def describe(attack: object) -> str:
+    """An attack or loss with all its settings, defaults included, the same in every process.
+
+    What a function closes over, what a method belongs to and what an object holds are settings,
+    too. Code that does not come with palpate is described by its source as well, so that rows of an
+    attack that has changed since are not mixed with new ones.
+
+    >>> from palpate.attacks import fgsm
+    >>> describe(partial(fgsm, norm="l2")).partition("norm")[2][:5]
+    "='l2'"
+    """
+    return _callable(attack, without=_PER_ROW, depth=0)
+
+
+def hash_weights(model: object) -> str:
+    """Hash of every tensor that is saved; of anything but a module only its name is known."""
+    if not isinstance(model, nn.Module):
+        return f"not a module: {describe(model)}"
+    return _hash(model.state_dict().items())
+
+
+def describe_model(model: object) -> dict[str, str]:
+    """What decides the answers of a model and is not in its weights, as far as it is known.
+
+    That is how it prepares images and reads its output, buffers that are not saved, and the source
+    of modules and functions that no installed package has.
+    """
+    if not isinstance(model, nn.Module):
+        return {}
+    traits = getattr(model, "traits", {})
+    told = flat(traits, "model.") if isinstance(traits, Mapping) else {}
+    saved = model.state_dict().keys()
+    code = sorted({text for part in model.modules() for text in _code_of(part)})
+    return {name: str(value) for name, value in told.items()} | {
+        "model.code": blake2b("\n".join(code).encode(), digest_size=16).hexdigest(),
+        "model.buffers": _hash((n, b) for n, b in model.named_buffers() if n not in saved),
+    }
+
+
+def _callable(thing: object, *, without: tuple[str, ...] = (), depth: int) -> str:
+    function = thing.func if isinstance(thing, partial) else thing
+    if isinstance(function, MethodType):
+        own: dict[str, object] = {"self": function.__self__}
+        function = function.__func__
+    else:
+        own = _held(function)
+    name = f"{_home(function)}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    settings = own | (_settings(thing) if callable(thing) else {})
+    told = sorted((k, v) for k, v in settings.items() if k not in without)
+    values = [f"{key}={_value(value, depth + 1)}" for key, value in told]
+    source = source_of(function if isinstance(function, FunctionType) else type(function))
+    values += [f"source {source}"] if source else []
+    return f"{name}({', '.join(values)})"
+
+
+def _held(function: Any) -> dict[str, object]:
+    """What a function closes over, or what an object that can be called holds."""
+    if isinstance(function, FunctionType):
+        if source_of(function) is None:
+            function = inspect.unwrap(function)  # what checks palpate's own types is no setting
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        return {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
+    if isinstance(function, nn.Module | type) or is_dataclass(function):
+        return {}
+    return dict(getattr(function, "__dict__", {}))
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - an empty one raises
+    except ValueError:
+        return False
+    return True
+
+
+def _settings(thing: Callable[..., Any]) -> dict[str, Any]:
+    bound: dict[str, Any] = {}
+    if isinstance(thing, partial):
+        bound = {f"{place}": value for place, value in enumerate(thing.args)} | thing.keywords
+    if is_dataclass(thing) and not isinstance(thing, type):
+        bound |= _fields(thing)
+    try:
+        parameters = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):  # callables written in C need not have a signature
+        return bound
+    return {p.name: p.default for p in parameters if p.default is not p.empty} | bound
+
+
+def _value(value: object, depth: int) -> str:
+    if depth > _DEEPEST:
+        return type(value).__qualname__
+    if isinstance(value, nn.Module):
+        told = {"weights": hash_weights(value), **describe_model(value)}
+        digest = blake2b(repr(sorted(told.items())).encode(), digest_size=16).hexdigest()
+        return f"{type(value).__qualname__} {digest}"
+    if isinstance(value, Tensor):
+        return f"tensor {blake2b(_raw(value), digest_size=8).hexdigest()}"
+    if isinstance(value, np.ndarray):
+        digest = blake2b(np.ascontiguousarray(value).tobytes(), digest_size=8).hexdigest()
+        return f"array {value.dtype} {value.shape} {digest}"
+    if callable(value) and not isinstance(value, type):
+        return _callable(value, depth=depth)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(each, depth + 1) for each in value)}]"
+    if isinstance(value, Mapping):
+        items = sorted((str(key), _value(each, depth + 1)) for key, each in value.items())
+        return f"{{{', '.join(f'{key}: {each}' for key, each in items)}}}"
+    if is_dataclass(value) and not isinstance(value, type) and _tells_by_fields(value):
+        return f"{type(value).__qualname__}{_value(_fields(value), depth)}"
+    text = repr(value)  # an address in it would never be the same again
+    return type(value).__qualname__ if " at 0x" in text else text
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    return {field.name: getattr(thing, field.name) for field in fields(thing)}
+
+
+def _tells_by_fields(thing: Any) -> bool:
+    """Whether its text is made of its fields, in which that of a large tensor is cut short."""
+    told: bool = type(thing).__dataclass_params__.repr
+    return told
+
+
+def _home(function: object) -> str:
+    """The module of a function; of palpate's own only the stage, so that files can be moved."""
+    module: str = getattr(function, "__module__", None) or type(function).__module__
+    return ".".join(module.split(".")[:2]) if module.startswith("palpate.") else module
+
+
+def _code_of(part: object) -> Iterator[str]:
+    """Of the class of a part, of what that builds on, and of a function that it stands for."""
+    function = getattr(part, "function", None)
+    if isinstance(function, FunctionType | partial):
+        yield describe(function)
+    # The name of a stage is among the weights; where that does not tell all, so does this.
+    if isinstance(part, Staged) and text_of(part.stage) != repr(part.stage):
+        yield describe(part.stage)
+    for kind in type(part).__mro__:
+        if not is_installed(kind) and (source := source_of(kind)):
+            yield source
+
+
+def _hash(tensors: Iterable[tuple[str, Any]]) -> str:
+    digest = blake2b(digest_size=16)
+    for name, tensor in tensors:
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(_raw(tensor))
+        else:  # extra state
+            digest.update(f"{name} {type(tensor).__qualname__}".encode())
+    return digest.hexdigest()
+
+
+def _raw(tensor: Tensor) -> bytes:
+    values = tensor.detach().cpu().contiguous().flatten()
+    return values.view(torch.uint8).numpy().tobytes()

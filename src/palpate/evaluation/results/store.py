@@ -1,0 +1,275 @@
+"""Rows on disk: written as they come, never half a file, never mixed.
+
+A store is a folder of ``part-*.parquet`` files, each written once under another name and then
+renamed, beside one ``protocol.json`` that says what the rows were made of. A process may be
+killed at any moment: what it loses is the rows that were not flushed yet, and they are missing,
+not wrong. Several processes may write to one folder.
+"""
+
+import json
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from palpate.data.release import release
+from palpate.evaluation.results.atomic import replacing
+from palpate.evaluation.results.fingerprint import Fingerprint, describe_differences, differences
+from palpate.evaluation.results.rows import (
+    SCHEMA,
+    Identity,
+    Row,
+    completed,
+    identities,
+    to_frame,
+    to_table,
+)
+
+PROTOCOL_FILE = "protocol.json"
+_MADE_OF, _RELEASE = b"palpate", b"palpate.release"  # of a part, in its metadata
+
+
+class DamagedPartError(ValueError):
+    """A part of a row store that cannot be read: cut short, or overwritten by something else."""
+
+
+class RowStore:
+    """A folder of rows, open for writing.
+
+    Use it as a context manager: leaving flushes what is held, also when an error leaves.
+
+    Args:
+        folder: Made if missing.
+        fingerprint: What the rows are made of, see :mod:`palpate.evaluation.results.fingerprint`.
+        flush_rows: Rows held in memory before they are written.
+        flush_seconds: Seconds after which rows are written however few they are.
+
+    A part that cannot be read is renamed with a warning, and its rows count as missing. Rows of
+    another version of palpate are gone on with, with a warning.
+
+    Raises:
+        ValueError: If the folder holds rows with another fingerprint, or of another format.
+        OSError: If the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        fingerprint: Fingerprint,
+        *,
+        flush_rows: int = 1000,
+        flush_seconds: float = 20.0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.flush_rows, self.flush_seconds = flush_rows, flush_seconds
+        _make_writable(self.folder)
+        self.fingerprint = _claim(self.folder, fingerprint)
+        _set_damaged_parts_aside(self.folder)
+        _warn_of_other_releases(self.folder)
+        self._held: list[Row] = []
+        self._done = {i for table in _tables(self.folder) for i in identities(table)}
+        self._flushed_at = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._done)
+
+    def done(self, identity: Identity) -> bool:
+        """Whether this row was added, now or by an earlier process."""
+        return identity in self._done
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take rows that belong together: they reach the disk in one file or not at all."""
+        new = [row for row in rows if row.identity not in self._done]
+        self._held.extend(new)
+        self._done.update(row.identity for row in new)
+        waited = time.monotonic() - self._flushed_at
+        if len(self._held) >= self.flush_rows or waited >= self.flush_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held; afterwards a killed process loses nothing."""
+        if self._held:
+            # The time comes first so that parts sort by age, whoever wrote them.
+            name = f"part-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet"
+            table = to_table(self._held).replace_schema_metadata(_as_metadata(self.fingerprint))
+            with replacing(self.folder / name) as temporary:
+                pq.write_table(table, temporary)
+            self._held.clear()
+        self._flushed_at = time.monotonic()
+
+    def __enter__(self) -> "RowStore":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()
+
+
+def read_rows(folder: Path | str) -> pd.DataFrame:
+    """All rows of a store, ordered by identity, each once.
+
+    Raises:
+        FileNotFoundError: If the folder is no store.
+        ValueError: If a part is damaged or foreign: a table with silent gaps would be wrong.
+    """
+    return to_frame(_tables(Path(folder)))
+
+
+def read_fingerprint(folder: Path | str) -> dict[str, str]:
+    """What the rows of a store are made of."""
+    path = Path(folder) / PROTOCOL_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Expected a folder of rows with a {PROTOCOL_FILE}, found none in {folder}. "
+            "Name the folder that an evaluation wrote to, e.g. runs/kvasir/rows."
+        )
+    try:
+        stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}), so nobody knows what the rows beside it are made of. "
+            "Restore the file, or evaluate into another folder."
+        ) from error
+    return stored
+
+
+def merge_rows(folders: Sequence[Path | str]) -> pd.DataFrame:
+    """The rows of several stores as one table.
+
+    Raises:
+        ValueError: If the stores were made under different protocols, weights, data or settings.
+    """
+    if not folders:
+        raise ValueError("Expected at least one folder of rows to merge, got none.")
+    first, merged = folders[0], read_fingerprint(folders[0])
+    for other in folders[1:]:
+        theirs = read_fingerprint(other)
+        if differing := differences(merged, theirs):
+            raise ValueError(
+                f"The rows of {first} and {other} cannot stand in one table: they differ in "
+                f"{describe_differences(differing)}. Report them apart, or evaluate again alike."
+            )
+        merged |= theirs
+    return to_frame(table for folder in folders for table in _tables(Path(folder)))
+
+
+def _make_writable(folder: Path) -> None:
+    probe = folder / f".probe-{uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(
+            f"Rows cannot be written to {folder} ({error.strerror}). Choose another --out."
+        ) from error
+
+
+def _claim(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
+    """Write the fingerprint, or check it against the one that is there."""
+    # Another process may do so at the same time, and what it adds must not be lost.
+    with FileLock(folder / f".{PROTOCOL_FILE}.lock"):
+        return _claimed(folder, fingerprint)
+
+
+def _claimed(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
+    path = folder / PROTOCOL_FILE
+    stored = read_fingerprint(folder) if path.exists() else {}
+    if not stored and any(_parts(folder)):
+        raise ValueError(
+            f"{folder} holds rows but no {PROTOCOL_FILE} that says what they are made of. "
+            "Choose another --out, or put that file back."
+        )
+    if stored and (differing := differences(fingerprint, stored)):
+        raise ValueError(
+            f"{folder} holds rows of another evaluation: they differ in "
+            f"{describe_differences(differing)}. Choose another --out or delete that folder; "
+            "nothing was changed."
+        )
+    merged = stored | dict(fingerprint)
+    if merged != stored:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(merged, indent=2, sort_keys=True), encoding="utf-8")
+    return merged
+
+
+def _set_damaged_parts_aside(folder: Path) -> None:
+    for path in _parts(folder):
+        try:
+            _read_part(path)
+        except DamagedPartError as error:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            warnings.warn(f"{error} This was done now.", stacklevel=3)
+
+
+def _warn_of_other_releases(folder: Path) -> None:
+    """Say that rows of another version of palpate are gone on with; older ones do not tell theirs.
+
+    A version alone is no reason to refuse them: most change no number.
+    """
+    metadata = (pq.read_schema(path).metadata or {} for path in _parts(folder))
+    made_by = {found[_RELEASE].decode() for found in metadata if _RELEASE in found}
+    if others := sorted(made_by - {release()}):
+        warnings.warn(
+            f"{folder} holds rows of palpate {', '.join(others)}, and those of palpate {release()} "
+            "are added to them. Look in CHANGELOG.md whether numbers changed in between; if so, "
+            "choose another --out or delete that folder.",
+            stacklevel=3,
+        )
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def _tables(folder: Path) -> Iterator[pa.Table]:
+    fingerprint = read_fingerprint(folder)
+    for path in _parts(folder):
+        table = _read_part(path)
+        differing = differences(fingerprint, _from_metadata(table))
+        if differing:
+            raise ValueError(
+                f"{path} was not written for this folder: it differs from {PROTOCOL_FILE} in "
+                f"{describe_differences(differing)}. Move that file away."
+            )
+        yield table.replace_schema_metadata(None)
+
+
+def _read_part(path: Path) -> pa.Table:
+    try:
+        table = completed(pq.read_table(path))
+    except PermissionError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedPartError(
+            f"{path} is damaged ({error}). Run the evaluation again with the same --out: it "
+            "renames the file to *.damaged and computes its rows again."
+        ) from error
+    if not table.schema.equals(SCHEMA):
+        wrong = set(table.schema).symmetric_difference(SCHEMA)
+        raise ValueError(
+            f"{path} does not hold the columns of a row: {sorted(f.name for f in wrong)} differ. "
+            "It is foreign or from another version of palpate; move it away."
+        )
+    return table
+
+
+def _as_metadata(fingerprint: Fingerprint) -> dict[bytes, bytes]:
+    described = json.dumps(fingerprint, sort_keys=True)
+    return {_MADE_OF: described.encode(), _RELEASE: release().encode()}
+
+
+def _from_metadata(table: pa.Table) -> dict[str, str]:
+    found: dict[str, str] = json.loads((table.schema.metadata or {}).get(_MADE_OF, b"{}"))
+    return found

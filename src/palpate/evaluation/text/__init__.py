@@ -1,0 +1,1 @@
+"""Evaluation of attacks on the prompt."""

@@ -1,0 +1,1 @@
+"""BiomedCLIP with a CLIPSeg decoder, converted from the open_clip checkpoint."""

@@ -1,0 +1,196 @@
+"""BiomedCLIP in the shape of CLIPSeg, from the checkpoint that open_clip reads.
+
+BiomedCLIP (Zhang et al., 2023, https://arxiv.org/abs/2303.00915) is timm's ViT-B/16 and PubMedBERT,
+both projected to 512. MedVLSM (Poudel et al., 2024, https://arxiv.org/abs/2308.07706) puts the
+decoder of CLIPSeg on it, random or pretrained. The image tower differs from CLIP's in three things
+that go into our names: query, key and value come in one matrix (split), the patches have a bias
+(into the position embedding), and no layer norm comes before the first block (the identity).
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from palpate.models.biomedclip.open_clip_keys import read_biomedclip
+from palpate.models.clip.config import ClipSegConfig
+from palpate.models.clip.tokenizer import FILES, WORDPIECE, has_wordpiece
+from palpate.models.clipseg.clipseg import CLIPSeg
+from palpate.models.files.safe_pickle import read_pickled
+from palpate.models.files.weights import (
+    check_keys,
+    check_shapes,
+    find_model,
+    read_json,
+    read_weights,
+    write_text,
+    write_weights,
+)
+from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
+from palpate.randomness import seeded
+
+Compat: TypeAlias = Literal["medvlsm"] | None
+
+# Starts of names in MedVLSM's own checkpoints, which hold BiomedCLIP and decoder side by side.
+MARKS = ("biomedclip.visual.trunk.", "decoder.film_mul.")
+
+
+@dataclass(frozen=True)
+class DecoderParts:
+    """Which decoder goes onto BiomedCLIP.
+
+    Attributes:
+        pretrained: A CLIPSeg in Hugging Face's layout, whose decoder is taken; None for a random
+            one, of the sizes of CLIPSeg's refined decoder.
+        compat: ``"medvlsm"``: the decoder reads blocks 4, 7 and 10, as the published code does,
+            where CLIPSeg's reads 3, 6 and 9 (0 is the first).
+        seed: Of the random decoder.
+    """
+
+    pretrained: str | Path | None = None
+    compat: Compat = None
+    seed: int = 0
+
+
+def build_from_biomedclip(
+    source: str | Path,
+    out: Path,
+    *,
+    decoder: DecoderParts | None = None,
+    tokenizer: Path | None = None,
+) -> Path:
+    """Write a CLIPSeg with BiomedCLIP's towers.
+
+    Args:
+        source: Folder with ``open_clip_pytorch_model.bin`` and ``open_clip_config.json``.
+        out: Folder to write; it loads with ``load_model``.
+        decoder: Which; by default a random one.
+        tokenizer: Folder with ``vocab.txt`` or ``tokenizer.json``, if the source has none.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        FileNotFoundError: If weights, configuration or tokenizer are not there.
+        ValueError: If it is no BiomedCLIP, or tensors are missing or unexpected.
+    """
+    folder, decoder = Path(source), decoder or DecoderParts()
+    texts = tokenizer or folder
+    if not has_wordpiece(texts):
+        raise FileNotFoundError(f"{texts} has neither {' nor '.join(WORDPIECE)}; pass tokenizer=.")
+    config, state, processor = assembled(folder, decoder)
+    _write(out, config, state, processor, texts)
+    return out
+
+
+def assembled(
+    folder: Path, decoder: DecoderParts
+) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
+    """Sizes and weights of the whole model, and what its image processor does.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
+    """
+    config, state, values = read_biomedclip(folder)
+    config = _with_decoder(config, decoder)
+    with seeded(decoder.seed):
+        fresh = CLIPSeg(config).state_dict()
+    parts = _pretrained(decoder.pretrained) if decoder.pretrained is not None else {}
+    check_keys({k for k in fresh if k.startswith("clip.")}, state, str(folder))
+    check_shapes(fresh, state | parts, str(folder))
+    return config, fresh | state | parts, _processor(config, values.get("preprocess_cfg") or {})
+
+
+def assembled_from_study(
+    path: Path, folder: Path
+) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
+    """The same of a checkpoint of MedVLSM, whose decoder always reads one block later.
+
+    Args:
+        path: The checkpoint.
+        folder: The BiomedCLIP that it was made of, for configuration and tokenizer.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
+    """
+    state = read_pickled(path, family="BiomedCLIP of MedVLSM", marks=MARKS)
+    towers = {k.removeprefix("biomedclip."): v for k, v in state.items() if not _of_decoder(k)}
+    decoder = {k: v for k, v in state.items() if _of_decoder(k)}
+    config, ours, values = read_biomedclip(folder, towers)
+    config = _with_decoder(replace(config, **_sizes(decoder)), DecoderParts(compat="medvlsm"))
+    with torch.device("meta"):
+        wanted = CLIPSeg(config).state_dict()
+    check_keys(wanted, ours | decoder, str(path))
+    check_shapes(wanted, ours | decoder, str(path))
+    return config, ours | decoder, _processor(config, values.get("preprocess_cfg") or {})
+
+
+def _with_decoder(config: ClipSegConfig, decoder: DecoderParts) -> ClipSegConfig:
+    """The configuration with the sizes of the decoder that is taken, and what it shall read."""
+    if decoder.compat not in (None, "medvlsm"):
+        raise ValueError(f"Expected compat 'medvlsm' or None, got {decoder.compat!r}.")
+    if decoder.pretrained is not None:
+        place = find_model(decoder.pretrained)
+        theirs = ClipSegConfig.from_hf(read_json(place / "config.json"))
+        config = replace(
+            config,
+            extract_layers=theirs.extract_layers,
+            reduce_dim=theirs.reduce_dim,
+            conditional_layer=theirs.conditional_layer,
+            use_complex_transposed_convolution=theirs.use_complex_transposed_convolution,
+            decoder_num_attention_heads=theirs.decoder_num_attention_heads,
+            decoder_intermediate_size=theirs.decoder_intermediate_size,
+            decoder_layer_norm_eps=theirs.decoder_layer_norm_eps or theirs.vision.layer_norm_eps,
+        )
+    if decoder.compat == "medvlsm":
+        config = replace(config, extract_layers=tuple(tap + 1 for tap in config.extract_layers))
+    return config
+
+
+def _of_decoder(name: str) -> bool:
+    return name.startswith("decoder.")
+
+
+def _sizes(decoder: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the weights of a decoder tell of it, as fields of the configuration."""
+    hidden = decoder.get("decoder.layers.0.mlp.fc1.weight")
+    return {
+        "reduce_dim": len(decoder["decoder.film_mul.weight"]),
+        "use_complex_transposed_convolution": "decoder.transposed_convolution.0.weight" in decoder,
+        **({} if hidden is None else {"decoder_intermediate_size": len(hidden)}),
+    }
+
+
+def _pretrained(source: str | Path) -> dict[str, Tensor]:
+    state = read_weights(find_model(source))
+    return {k: v for k, v in state.items() if _of_decoder(k)}
+
+
+def _processor(config: ClipSegConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    side = config.vision.image_size
+    return {
+        "size": {"height": side, "width": side},
+        "image_mean": given.get("mean", OPENAI_MEAN),
+        "image_std": given.get("std", OPENAI_STD),
+    }
+
+
+def _write(
+    out: Path,
+    config: ClipSegConfig,
+    state: Mapping[str, Tensor],
+    processor: Mapping[str, Any],
+    texts: Path,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
+    for name in (*FILES, *WORDPIECE):
+        if (texts / name).is_file() and texts.resolve() != out.resolve():
+            shutil.copyfile(texts / name, out / name)
+    write_weights(state, out / "model.safetensors")
+    write_text(json.dumps(config.to_hf(), indent=2) + "\n", out / "config.json")

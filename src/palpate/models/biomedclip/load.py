@@ -1,0 +1,85 @@
+"""BiomedCLIP as open_clip publishes it, loaded with a decoder of CLIPSeg's on it."""
+
+from pathlib import Path
+
+import torch
+
+from palpate.models.biomedclip.convert import (
+    MARKS,
+    DecoderParts,
+    assembled,
+    assembled_from_study,
+)
+from palpate.models.biomedclip.open_clip_keys import CONFIG
+from palpate.models.clip.tokenizer import Tokenizer
+from palpate.models.clipseg.clipseg import CLIPSeg
+from palpate.models.clipseg.load import OPTIONS, equipped
+from palpate.models.clipseg.model import VLSM
+from palpate.models.files.safe_pickle import holds
+from palpate.models.files.weights import find_model, fingerprint
+from palpate.models.preprocessing import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Preprocessing,
+    channels_of,
+)
+from palpate.models.request import Request
+
+BASE = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+
+_DECODER = {"decoder": "pretrained", "compat": "compat"}
+
+
+def load_biomedclip(request: Request) -> VLSM:
+    """Load BiomedCLIP's towers and put a decoder on them.
+
+    Options are those of a CLIPSeg and ``decoder``: a CLIPSeg whose decoder is taken, by default a
+    random one; ``compat``: ``medvlsm`` for the blocks that the published code reads. A checkpoint
+    of MedVLSM has, beside those of a CLIPSeg, ``base``: the BiomedCLIP that it was made of, by
+    default the published one.
+
+    Raises:
+        FileNotFoundError: If weights, configuration or tokenizer are not there.
+        ValueError: If it is no BiomedCLIP, its weights do not fit, or adapter or options make no
+            sense.
+    """
+    folder, fresh = request.folder, False
+    if folder.is_file():
+        request.check_options((*OPTIONS, "base"))
+        folder = find_model(request.options.get("base", BASE))
+        config, state, processor = assembled_from_study(request.folder, folder)
+    else:
+        parts = _parts(request)
+        fresh = parts.pretrained is None
+        config, state, processor = assembled(folder, parts)
+    with torch.device("meta"):  # the weights come from the file
+        net = CLIPSeg(config)
+    net.load_state_dict(state, assign=True)
+    net.requires_grad_(False)
+    model = VLSM(
+        net,
+        Tokenizer(request.tokenizer or folder, config.text),
+        Preprocessing(
+            processor["size"]["height"],
+            *channels_of(processor, folder, OPENAI_MEAN, OPENAI_STD),
+        ),
+        name=request.name,
+        base_hash=fingerprint(state),
+        licence="MIT",
+        origin=request.name,
+    )
+    model.fresh = fresh
+    return equipped(model, request)
+
+
+def is_biomedclip(place: Path) -> bool:
+    """Whether a folder has the configuration of an open_clip model, or a file is MedVLSM's."""
+    return (place / CONFIG).is_file() or holds(place, MARKS)
+
+
+def _parts(request: Request) -> DecoderParts:
+    request.check_options((*OPTIONS, *_DECODER))
+    given = {
+        ours: request.options[name] for name, ours in _DECODER.items() if name in request.options
+    }
+    return DecoderParts(**given, seed=request.seed)

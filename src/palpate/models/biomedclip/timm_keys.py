@@ -1,0 +1,70 @@
+"""timm's ViT under the names of CLIP's image tower, as open_clip's checkpoints have it."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from palpate.models.clip.config import VisionConfig
+
+_TRUNK, _TOWER = "visual.trunk", "clip.vision_model"
+_HEAD = 64  # width of an attention head in every ViT of timm's that is called base, large or small
+
+_BLOCK = {
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "attn.proj": "self_attn.out_proj",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
+
+
+def config_of_tower(state: Mapping[str, Tensor]) -> VisionConfig:
+    """The sizes that the weights have.
+
+    Raises:
+        KeyError: If a tensor that tells a size is missing.
+    """
+    patches = state[f"{_TRUNK}.patch_embed.proj.weight"]
+    width, patch = patches.shape[0], patches.shape[-1]
+    pattern = re.compile(rf"{re.escape(_TRUNK)}\.blocks\.(\d+)\.")
+    blocks = {found[1] for name in state if (found := pattern.match(name))}
+    places = state[f"{_TRUNK}.pos_embed"].shape[1] - 1
+    return VisionConfig(
+        hidden_size=width,
+        intermediate_size=len(state[f"{_TRUNK}.blocks.0.mlp.fc1.weight"]),
+        num_hidden_layers=len(blocks),
+        num_attention_heads=max(1, width // _HEAD),
+        image_size=round(places**0.5) * patch,
+        patch_size=patch,
+        hidden_act="gelu",
+        layer_norm_eps=1e-6,
+    )
+
+
+def to_tower_names(state: dict[str, Tensor], config: VisionConfig) -> dict[str, Tensor]:
+    """The trunk's tensors under our names; they are taken out of ``state``.
+
+    Raises:
+        KeyError: If one is missing.
+    """
+    positions = state.pop(f"{_TRUNK}.pos_embed")[0].clone()
+    positions[1:] += state.pop(f"{_TRUNK}.patch_embed.proj.bias")
+    ours = {
+        f"{_TOWER}.embeddings.class_embedding": state.pop(f"{_TRUNK}.cls_token").flatten(),
+        f"{_TOWER}.embeddings.patch_embedding.weight": state.pop(
+            f"{_TRUNK}.patch_embed.proj.weight"
+        ),
+        f"{_TOWER}.embeddings.position_embedding.weight": positions,
+        f"{_TOWER}.post_layernorm.weight": state.pop(f"{_TRUNK}.norm.weight"),
+        f"{_TOWER}.post_layernorm.bias": state.pop(f"{_TRUNK}.norm.bias"),
+    }
+    for layer in range(config.num_hidden_layers):
+        old, new = f"{_TRUNK}.blocks.{layer}", f"{_TOWER}.encoder.layers.{layer}"
+        for kind in ("weight", "bias"):
+            joint = state.pop(f"{old}.attn.qkv.{kind}")
+            for part, name in zip(joint.chunk(3), "qkv", strict=True):
+                ours[f"{new}.self_attn.{name}_proj.{kind}"] = part
+            for theirs, name in _BLOCK.items():
+                ours[f"{new}.{name}.{kind}"] = state.pop(f"{old}.{theirs}.{kind}")
+    return {name: tensor.contiguous() for name, tensor in ours.items()}

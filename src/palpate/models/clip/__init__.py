@@ -1,0 +1,1 @@
+"""The CLIP towers and tokenizers that CLIPSeg and CRIS are built on."""

@@ -1,0 +1,1 @@
+"""The CLIPSeg family: network, tokenizer, adapters, checkpoints."""

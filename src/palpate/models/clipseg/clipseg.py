@@ -1,0 +1,176 @@
+"""CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003): our own forward pass.
+
+Hugging Face's ``CLIPSegForImageSegmentation.forward`` runs both towers without gradient, so that
+no attack sees the pixels and no adapter inside a tower learns. Here the same parameters, under the
+same names, take part in one differentiable computation::
+
+    pixels -> vision tower -> taps (blocks 3, 6, 9) -> [tap slots] --.
+                                                                     decoder -> logits
+    tokens -> text tower -> projection -> [condition slot] -> FiLM --'
+
+The slots in brackets, and those inside every tower block, are the identity until
+:mod:`palpate.models.clipseg.adapters` puts something into them.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from palpate.models.clip.config import ClipSegConfig
+from palpate.models.clip.towers import CLIP
+from palpate.models.clip.transformer import Block
+from palpate.models.text_network import TextNetwork
+from palpate.types import Logits
+
+
+class Decoder(nn.Module):
+    """Small transformer blocks over the taps, deepest first, told by FiLM what to look for."""
+
+    def __init__(self, config: ClipSegConfig) -> None:
+        super().__init__()
+        width, depth = config.reduce_dim, len(config.extract_layers)
+        eps = config.decoder_layer_norm_eps or config.vision.layer_norm_eps
+        self.conditional_layer = config.conditional_layer
+        self.film_mul = nn.Linear(config.projection_dim, width)
+        self.film_add = nn.Linear(config.projection_dim, width)
+        self.reduces = nn.ModuleList(
+            nn.Linear(config.vision.hidden_size, width) for _ in range(depth)
+        )
+        self.layers = nn.ModuleList(
+            Block(
+                width, config.decoder_num_attention_heads, config.decoder_intermediate_size,
+                "relu", eps, pre_norm=False,
+            )
+            for _ in range(depth)
+        )  # fmt: skip
+        self.transposed_convolution = _head(config)
+
+    def forward(
+        self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "#b c"]
+    ) -> Logits:
+        """Logits at the size of the network's input, ``(b, 1, h, w)``.
+
+        The taps of one image do for many conditions: what comes before them is computed once.
+        """
+        x: Tensor | None = None
+        for index, (tap, layer, reduce) in enumerate(
+            zip(reversed(taps), self.layers, self.reduces, strict=True)
+        ):
+            x = reduce(tap) if x is None else reduce(tap) + x
+            if index == self.conditional_layer:
+                x = self.film_mul(condition)[:, None] * x + self.film_add(condition)[:, None]
+            x = layer(x)
+        assert x is not None
+        side = round((x.shape[1] - 1) ** 0.5)
+        grid = x[:, 1:].transpose(1, 2).reshape(len(x), -1, side, side)
+        logits: Tensor = self.transposed_convolution(grid)
+        return logits
+
+
+class CLIPSeg(TextNetwork):
+    """The network: normalised square pixels and tokens in, logits out.
+
+    Attributes:
+        tap_slots: One module per tapped layer, applied to what the decoder reads there.
+        text_slots: Modules by text layer; what they make of that layer's end-of-text token is
+            added to the condition.
+        condition_slot: Applied to the projected text before anything is added.
+    """
+
+    def __init__(self, config: ClipSegConfig) -> None:
+        super().__init__()
+        self.config: ClipSegConfig = config
+        self.clip = CLIP(config)
+        self.decoder = Decoder(config)
+        self.tap_slots = nn.ModuleList(nn.Identity() for _ in config.extract_layers)
+        self.text_slots = nn.ModuleDict()
+        self.condition_slot: nn.Module = nn.Identity()
+
+    def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b n d"]]:
+        """What the decoder reads: the tapped hidden states, class token first."""
+        taps: list[Tensor] = self.clip.vision_model(pixels, self.config.extract_layers)
+        return [slot(tap) for slot, tap in zip(self.tap_slots, taps, strict=True)]
+
+    def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
+        """What the decoder is told to look for: the embedded text."""
+        return self._told(*self.clip.text_model(tokens, self._text_taps))
+
+    def condition_of(
+        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    ) -> Float[Tensor, "b c"]:
+        """The same where ``vectors`` stand for the tokens, which only say where a text ends."""
+        return self._told(*self.clip.text_model.read(vectors, tokens, self._text_taps))
+
+    def decode(
+        self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "b c"]
+    ) -> Logits:
+        """Logits at the size of the network's input; taps of one image do for many conditions."""
+        logits: Tensor = self.decoder(taps, condition)
+        return logits
+
+    @property
+    def patch_size(self) -> int:
+        """Images have to have a side that is a multiple of this, in pixels."""
+        return self.config.vision.patch_size
+
+    @property
+    def token_table(self) -> nn.Embedding:
+        """The vector of each token."""
+        return self.clip.text_model.embeddings.token_embedding
+
+    @property
+    def text_parameters(self) -> list[nn.Parameter]:
+        """Of all that a text passes through before it meets an image."""
+        clip = self.clip
+        parts = (clip.text_model, clip.text_projection, self.text_slots, self.condition_slot)
+        return [p for part in parts for p in part.parameters()]
+
+    @property
+    def _text_taps(self) -> list[int]:
+        return [int(name) for name in self.text_slots]
+
+    def condition_from(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
+        """The same from examples: what the images show, where texts are projected to."""
+        shown: Tensor = self.clip.visual_projection(self.clip.vision_model.whole(pixels))
+        told: Tensor = self.condition_slot(shown)
+        return told
+
+    def _told(
+        self, sentence: Float[Tensor, "b d"], states: Sequence[Float[Tensor, "b d"]]
+    ) -> Float[Tensor, "b c"]:
+        embedded: Tensor = self.condition_slot(self.clip.text_projection(sentence))
+        for slot, state in zip(self.text_slots.values(), states, strict=True):
+            embedded = embedded + slot(state)
+        return embedded
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"], condition: Float[Tensor, "b c"]) -> Logits:
+        logits: Tensor = self.decoder(self.features(pixels), condition)
+        return logits
+
+
+def _head(config: ClipSegConfig) -> nn.Module:
+    width, patch = config.reduce_dim, config.vision.patch_size
+    if not config.use_complex_transposed_convolution:
+        return nn.ConvTranspose2d(width, 1, patch, stride=patch)
+    first, second = upsampling(patch)
+    return nn.Sequential(
+        nn.Conv2d(width, width, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width, width // 2, first, stride=first),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width // 2, 1, second, stride=second),
+    )
+
+
+def upsampling(patch: int) -> tuple[int, int]:
+    """The two strides of the refined head; their product is the patch.
+
+    Hugging Face takes a quarter of the patch twice, which is right for 16 only. For others we take
+    the most even factors, the larger first, so that most pixels are made from many channels.
+
+    >>> upsampling(16), upsampling(14)
+    ((4, 4), (7, 2))
+    """
+    first = next(f for f in range(int(patch**0.5), 0, -1) if patch % f == 0)
+    return patch // first, first

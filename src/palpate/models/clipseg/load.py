@@ -1,0 +1,215 @@
+"""CLIPSeg in Hugging Face's layout: a folder of configuration, weights and tokenizer."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palpate.data.reading.decode import read_pair
+from palpate.models.clip.config import ClipSegConfig
+from palpate.models.clip.tokenizer import Tokenizer
+from palpate.models.clipseg.adapters import adapt
+from palpate.models.clipseg.clipseg import CLIPSeg
+from palpate.models.clipseg.model import VLSM
+from palpate.models.embedded import EMBEDDED
+from palpate.models.files.weights import (
+    check_keys,
+    check_shapes,
+    find_model,
+    fingerprint,
+    read_json,
+    read_weights,
+)
+from palpate.models.pixel_model import PixelModel
+from palpate.models.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    channels_of,
+    check_side,
+    next_multiple,
+)
+from palpate.models.request import Request
+from palpate.randomness import seeded
+
+# Buffers that older versions of transformers saved with the weights.
+_DERIVED = ".position_ids"
+# Of the image processor, before and since transformers 5.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+OPTIONS = ("size", "example", "mask")
+
+
+def load_clipseg(request: Request) -> VLSM:
+    """Load a CLIPSeg and put the adapter into it that was asked for; only that requires gradient.
+
+    Raises:
+        FileNotFoundError: If its weights or tokenizer are not there.
+        ValueError: If it is not a CLIPSeg, its weights do not fit, or adapter or options make no
+            sense.
+    """
+    request.check_options(OPTIONS)
+    folder = request.place or find_model(request.name)
+    return equipped(put_together(request, folder, read_weights(folder)), request)
+
+
+def put_together(request: Request, folder: Path, state: dict[str, Tensor], **sizes: Any) -> VLSM:
+    """A CLIPSeg without adapter, nothing of which requires gradient.
+
+    Args:
+        request: Names it.
+        folder: Has its configuration and tokenizer, in Hugging Face's layout.
+        state: Its weights.
+        sizes: Where it differs from the configuration.
+
+    Raises:
+        FileNotFoundError: If there is no configuration.
+        ValueError: If it is not that of a CLIPSeg, or the weights do not fit.
+    """
+    values = read_json(folder / "config.json") | sizes
+    net = _empty_net(values, folder)
+    state = _without_derived(state)
+    source = str(request.place or folder)
+    check_keys(net.state_dict(), state, source)
+    check_shapes(net.state_dict(), state, source)
+    net.load_state_dict(state, assign=True)
+    net.requires_grad_(False)
+    ours = values.get("palpate") or {}
+    return VLSM(
+        net,
+        Tokenizer(request.tokenizer or folder, net.config.text),
+        _preprocessing(folder, net.config),
+        threshold=ours.get("threshold", 0.5),
+        name=request.name,
+        base_hash=fingerprint(state),
+        licence=ours.get("licence", _licence(request.name)),
+        origin="comes with palpate" if request.name in EMBEDDED else request.name,
+    )
+
+
+def equipped(model: VLSM, request: Request) -> VLSM:
+    """With the adapter, the size and the example that were asked for.
+
+    Options are ``size``: side of the network's input in pixels, a multiple of the patch;
+    ``example``: image that is shown in place of prompts; ``mask``: what in it is meant.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If adapter or options make no sense.
+    """
+    options = request.options
+    if "size" in options:
+        side = check_side(options["size"], model.net.patch_size)
+        model.preprocessing = replace(model.preprocessing, size=side)
+    if request.adapter is not None:
+        with seeded(request.seed):
+            adapt(model.net, request.adapter, init=request.init, width=request.width)
+        model.adapter, model.adapter_init = request.adapter, request.init
+        model.adapter_width, model.seed = request.width, request.seed
+    if "example" in options or "mask" in options:
+        _show(model, options)
+    model.options = request.portable_options("example", "mask", "decoder", "base")
+    return model
+
+
+def load_vlsm(name: str | Path, device: str | torch.device = "cpu") -> VLSM:
+    """A CLIPSeg without adapter, for stages that know its parts.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`load_clipseg`.
+    """
+    return load_clipseg(Request(str(name), find_model(name))).to(device).eval()
+
+
+def as_vlsm(model: PixelModel) -> VLSM:
+    """The same model, if it is one that takes text apart from images.
+
+    Raises:
+        ValueError: If it is of another family.
+    """
+    if not isinstance(model, VLSM):
+        raise ValueError(f"Expected a CLIPSeg, got {model.name}, a {type(model).__name__}.")
+    return model
+
+
+def _show(model: VLSM, options: Mapping[str, Any]) -> None:
+    given = {name: Path(options[name]) for name in ("example", "mask") if name in options}
+    if len(given) < 2:
+        raise ValueError(
+            f"Expected options example and mask together, an image and what in it is meant, got "
+            f"{next(iter(given))} alone."
+        )
+    for path in given.values():
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}, which an option names.")
+    image, mask = read_pair(given["example"], given["mask"])
+    model.show(image[None], mask[None])
+
+
+def _empty_net(values: dict[str, Any], folder: Path) -> CLIPSeg:
+    try:
+        config = ClipSegConfig.from_hf(values)
+        with torch.device("meta"):  # the weights come from the file
+            return CLIPSeg(config)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
+
+
+def _licence(name: str) -> str:
+    return "Apache-2.0" if name in EMBEDDED or name.startswith("CIDAS/") else "not stated"
+
+
+def _without_derived(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if not k.endswith(_DERIVED)}
+
+
+def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
+    """Mean, standard deviation and size from the image processor's file, where there is one.
+
+    Without it the mean and deviation are ImageNet's, as every published CLIPSeg has them, and the
+    image decides the size.
+    """
+    # CLIPSeg runs at 352 whatever its position embedding was trained for; a tower of another
+    # size, at its own.
+    fallback = 352 if config.vision.image_size == 224 else config.vision.image_size
+    patch = config.vision.patch_size
+    fallback = next_multiple(fallback, patch)
+    values = processor_values(folder)
+    size = _side(values.get("size"), folder)
+    if size is not None and size % patch:
+        raise ValueError(
+            f"The image processor of {folder} asks for {size} pixels, which patches of {patch} do "
+            "not divide."
+        )
+    colours = channels_of(values, folder, IMAGENET_MEAN, IMAGENET_STD)
+    try:
+        return Preprocessing(size, *colours, fallback=fallback)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
+
+
+def processor_values(folder: Path) -> dict[str, Any]:
+    """What the file of the image processor says, wherever this version keeps it."""
+    for path in (folder / name for name in _PROCESSORS):
+        if path.is_file():
+            values = read_json(path)
+            return dict(values.get("image_processor") or values)
+    return {}
+
+
+def _side(size: Any, folder: Path) -> int | None:
+    if isinstance(size, dict):
+        sides = {side for side in map(size.get, ("height", "width", "shortest_edge")) if side}
+        if len(sides) > 1:
+            raise ValueError(
+                f"Expected the image processor of {folder} to make squares, got {size}."
+            )
+        size = sides.pop() if sides else None
+    try:
+        return int(size) if size else None
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"Expected the image processor of {folder} to give a size in pixels, got {size!r}."
+        ) from None

@@ -1,0 +1,1 @@
+"""Weight files: safetensors, and foreign checkpoints read without running their code."""

@@ -1,0 +1,160 @@
+"""A small image tower cut out of a large one, to be taught by it.
+
+Weight selection (Xu et al., 2023, https://arxiv.org/abs/2311.18823): a smaller transformer of the
+same kind starts from evenly spaced rows and columns of the larger one's matrices, and from its
+first blocks. The selection of channels is the same everywhere, so that what one block writes the
+next still reads.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from palpate.models.clip.config import ClipSegConfig, VisionConfig
+from palpate.models.clipseg.clipseg import CLIPSeg
+from palpate.models.files.weights import read_json, read_weights, write_text, write_weights
+from palpate.models.from_backbone.directory import copy_description
+from palpate.randomness import seeded
+
+_TOWER = "clip.vision_model"
+
+
+@dataclass(frozen=True)
+class StudentSize:
+    """Size of the small image tower.
+
+    Attributes:
+        width: Channels of the residual stream; the teacher's must be no smaller.
+        layers: Blocks; the first ones of the teacher.
+        heads: Attention heads of ``width / heads`` channels, which must be as many as the
+            teacher's heads have, or else heads could not be taken whole.
+    """
+
+    width: int = 192
+    layers: int = 10
+    heads: int = 3
+
+
+def shrink(teacher: Path, out: Path, size: StudentSize | None = None, *, seed: int = 0) -> Path:
+    """Write a model like the teacher with a smaller image tower, selected from the teacher's.
+
+    What of text tower and decoder fits is kept, the rest is drawn anew; the tokenizer is the
+    teacher's.
+
+    Args:
+        teacher: Model directory in the shape of CLIPSeg.
+        out: Folder to write; it loads with ``load_model``.
+        size: Of the small tower.
+        seed: Of what is drawn anew.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ValueError: If the teacher is too small, its heads are of another width, or a block that the
+            decoder reads is cut off.
+    """
+    size = size or StudentSize()
+    large = ClipSegConfig.from_hf(read_json(teacher / "config.json"))
+    config = _smaller(large, size, _side(teacher, large))
+    with seeded(seed):
+        fresh = CLIPSeg(config).state_dict()
+    given = read_weights(teacher)
+    kept = {k: v for k, v in given.items() if k in fresh and v.shape == fresh[k].shape}
+    tower = _select(given, large.vision, config.vision)
+    copy_description(teacher, out)
+    write_weights(fresh | kept | tower, out / "model.safetensors")
+    write_text(json.dumps(config.to_hf(), indent=2) + "\n", out / "config.json")
+    return out
+
+
+def _smaller(config: ClipSegConfig, size: StudentSize, side: int) -> ClipSegConfig:
+    large = config.vision
+    if size.width > large.hidden_size or size.layers > large.num_hidden_layers:
+        raise ValueError(
+            f"Expected a student no wider and no deeper than its teacher ({large.hidden_size} "
+            f"channels, {large.num_hidden_layers} blocks), got {size}."
+        )
+    if size.width * large.num_attention_heads != large.hidden_size * size.heads:
+        raise ValueError(
+            "Expected heads as wide as the teacher's, "
+            f"{large.hidden_size // large.num_attention_heads} channels each, got {size}."
+        )
+    vision = replace(
+        large,
+        hidden_size=size.width,
+        intermediate_size=large.intermediate_size * size.width // large.hidden_size,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        image_size=side,
+    )
+    return replace(config, vision=vision)
+
+
+def _side(teacher: Path, config: ClipSegConfig) -> int:
+    """Side of the network's input: positions of the student are kept for that grid alone."""
+    size = read_json(teacher / "preprocessor_config.json").get("size", {})
+    return int(size.get("height", config.vision.image_size))
+
+
+def _select(
+    given: dict[str, Tensor], large: VisionConfig, small: VisionConfig
+) -> dict[str, Tensor]:
+    """The image tower's weights, cut along every axis that is longer than it should be."""
+    channels = _spread(large.hidden_size, small.hidden_size)
+    hidden = _spread(large.intermediate_size, small.intermediate_size)
+    inner = _whole_heads(large, small)
+    cut: dict[str, Tensor] = {}
+    for name, value in given.items():
+        if not name.startswith(_TOWER) or _is_beyond(name, small.num_hidden_layers):
+            continue
+        if name.endswith("position_embedding.weight"):
+            cut[name] = _resized(value, small.image_size // small.patch_size)[:, channels]
+        elif "patch_embedding" in name or (value.dim() == 1 and "layer_norm" in name):
+            cut[name] = value[channels]
+        else:
+            cut[name] = _cut(name, value, channels, hidden, inner)
+    return {name: value.contiguous() for name, value in cut.items()}
+
+
+def _cut(name: str, value: Tensor, channels: Tensor, hidden: Tensor, inner: Tensor) -> Tensor:
+    """A matrix or bias of a block: which of its axes is which follows from its name."""
+    part = name.split(".")[-2]
+    outputs = {"q_proj": inner, "k_proj": inner, "v_proj": inner, "fc1": hidden}.get(part, channels)
+    inputs = {"out_proj": inner, "fc2": hidden}.get(part, channels)
+    return value[outputs] if value.dim() == 1 else value[outputs][:, inputs]
+
+
+def _whole_heads(large: VisionConfig, small: VisionConfig) -> Tensor:
+    """Channels of evenly spaced heads, each taken whole."""
+    wide = large.hidden_size // large.num_attention_heads
+    heads = _spread(large.num_attention_heads, small.num_attention_heads)
+    return (heads[:, None] * wide + torch.arange(wide)).flatten()
+
+
+def _spread(length: int, count: int) -> Tensor:
+    """``count`` evenly spaced numbers below ``length``.
+
+    >>> _spread(6, 3).tolist()
+    [0, 2, 4]
+    """
+    return torch.arange(count) * length // count
+
+
+def _is_beyond(name: str, layers: int) -> bool:
+    parts = name.removeprefix(f"{_TOWER}.encoder.layers.").split(".")
+    return parts[0].isdigit() and int(parts[0]) >= layers
+
+
+def _resized(positions: Tensor, side: int) -> Tensor:
+    """Position embeddings ``(1 + n, d)`` for a grid of another side."""
+    old = round((len(positions) - 1) ** 0.5)
+    if old == side:
+        return positions
+    grid = positions[1:].T.reshape(1, -1, old, old)
+    grid = F.interpolate(grid, (side, side), mode="bicubic", align_corners=False)
+    return torch.cat([positions[:1], grid.flatten(2)[0].T])

@@ -1,0 +1,116 @@
+"""MONAI's plain convolutional and windowed networks, made anew at stated sizes (``monai/...``)."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from palpate.errors import did_you_mean
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.request import Request
+from palpate.models.wrap.outputs import Reading
+from palpate.models.wrap.wrap import Wrapped
+from palpate.randomness import seeded
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A network that is known by its name.
+
+    Attributes:
+        kind: Class in ``monai.networks.nets``.
+        defaults: Its sizes, which options may change.
+        multiple: Of which the sides of its input are.
+    """
+
+    kind: str
+    multiple: int
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+_LEVELS = {"channels": (32, 64, 128, 256, 512), "strides": (2, 2, 2, 2)}
+
+NETWORKS: dict[str, Plain] = {
+    # Five levels with two residual units each.
+    "monai/unet": Plain("UNet", 16, {**_LEVELS, "num_res_units": 2}),
+    "monai/attention-unet": Plain("AttentionUnet", 16, _LEVELS),
+    "monai/segresnet": Plain(
+        "SegResNet", 8, {"init_filters": 32, "blocks_down": (1, 2, 2, 4), "blocks_up": (1, 1, 1)}
+    ),
+    "monai/swin-unetr": Plain("SwinUNETR", 32, {"feature_size": 24}),
+    # The encoder begins at random too, unless options say pretrained: true.
+    "monai/flexible-unet": Plain(
+        "FlexibleUNet", 32, {"backbone": "efficientnet-b0", "pretrained": False}
+    ),
+}
+
+
+def load_plain(request: Request) -> Wrapped:
+    """A network made anew, weights drawn at random.
+
+    Options are ``input_size`` (pixels; by default images keep their size, up to the next multiple
+    that the network takes) and whatever the class in MONAI has.
+
+    Raises:
+        ValueError: If there is no such network or option, or sizes that make no network.
+    """
+    request.refuse_adapter()
+    request.refuse_tokenizer()
+    plain, options = NETWORKS[request.name], dict(request.options)
+    size = Preprocessing(options.pop("input_size", None))
+    with seeded(request.seed):
+        net = _make(request.name, plain, options)
+    return Wrapped(
+        net.requires_grad_(False),
+        Reading(),
+        size,
+        multiple=_multiple(plain, options),
+        name=request.name,
+        options=request.options,
+        seed=request.seed,
+        fresh=True,
+        licence="yours (MONAI itself: Apache-2.0)",
+        origin="drawn at random; train it",
+    )
+
+
+def _make(name: str, plain: Plain, options: Mapping[str, Any]) -> nn.Module:
+    from monai.networks import nets  # seconds to import
+
+    kind: Callable[..., nn.Module] = getattr(nets, plain.kind)
+    known = [each for each in inspect.signature(kind).parameters if each not in _fixed(kind)]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"{name} has no option {option!r}; expected some of "
+                f"{', '.join(['input_size', *known])}.{did_you_mean(option, known)}"
+            )
+    try:
+        return kind(**_fixed(kind), **{**plain.defaults, **_tuples(options)})
+    except (ValueError, TypeError, AssertionError) as error:
+        raise ValueError(f"{name} cannot be made with {dict(options)}: {error}") from error
+
+
+def _fixed(kind: Callable[..., nn.Module]) -> dict[str, Any]:
+    """What is not for options to say: RGB images in, one logit per pixel out."""
+    given = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
+    if "img_size" in inspect.signature(kind).parameters:  # of SwinUNETR before MONAI 1.5
+        given["img_size"] = (224, 224)  # type: ignore[assignment]
+    return given
+
+
+def _multiple(plain: Plain, options: Mapping[str, Any]) -> int:
+    """Of which the sides of the input are; options may deepen a network."""
+    if "strides" in options:
+        return int(torch.tensor(options["strides"]).prod())
+    if "blocks_down" in options:
+        return int(2 ** (len(options["blocks_down"]) - 1))
+    return plain.multiple
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As Python would have been given what YAML can only list."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}

@@ -1,0 +1,84 @@
+"""Networks of segmentation_models_pytorch (``smp/Unet``, ...), where it and torchvision load."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from palpate.errors import did_you_mean
+from palpate.models.preprocessing import Preprocessing
+from palpate.models.request import Request
+from palpate.models.wrap.outputs import Reading
+from palpate.models.wrap.wrap import Wrapped
+from palpate.randomness import seeded
+
+_PREFIX, _PACKAGE = "smp/", "segmentation_models_pytorch"
+_MULTIPLE = 32  # of an encoder of five stages
+
+
+def is_smp(name: str) -> bool:
+    """Whether a name stands for a network of segmentation_models_pytorch."""
+    return name.startswith(_PREFIX)
+
+
+def load_smp(request: Request) -> Wrapped:
+    """A network with a decoder made anew, and the encoder that options say.
+
+    Options are ``input_size`` (pixels) and those of the class, such as ``encoder_name`` and
+    ``encoder_weights``, which are ``resnet34`` and null, that is random, by default.
+
+    Raises:
+        ValueError: If the package does not load, or there is no such network or option.
+    """
+    request.refuse_adapter()
+    request.refuse_tokenizer()
+    options = dict(request.options)
+    size = Preprocessing(options.pop("input_size", None))
+    with seeded(request.seed):
+        net = _make(request.name, options)
+    return Wrapped(
+        net.requires_grad_(False),
+        Reading(),
+        size,
+        multiple=_MULTIPLE,
+        tower="encoder.",
+        name=request.name,
+        options=request.options,
+        seed=request.seed,
+        fresh=True,
+        licence="that of the encoder's weights" if options.get("encoder_weights") else "yours",
+        origin=f"encoder {options.get('encoder_weights') or 'at random'}, decoder at random",
+    )
+
+
+def _make(name: str, options: Mapping[str, Any]) -> nn.Module:
+    package = _package()
+    kinds = {
+        key.lower(): kind
+        for key, kind in vars(package).items()
+        if inspect.isclass(kind) and issubclass(kind, nn.Module)
+    }
+    wanted = name.removeprefix(_PREFIX).lower()
+    if wanted not in kinds:
+        raise ValueError(
+            f"There is no network {name!r}; expected smp/ with one of {', '.join(kinds)}."
+            f"{did_you_mean(wanted, kinds)}"
+        )
+    given = {"encoder_weights": None, **options, "in_channels": 3, "classes": 1}
+    try:
+        made: nn.Module = kinds[wanted](**given)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{name} cannot be made with {dict(options)}: {error}.") from error
+    return made
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module(_PACKAGE)
+    except (ImportError, RuntimeError) as error:  # torchvision of another torch is a RuntimeError
+        raise ValueError(
+            f"Networks of {_PACKAGE} need it and a torchvision that fits this torch: install them "
+            f'with `pip install "palpate[cnn]"` ({error}).'
+        ) from error

@@ -1,0 +1,281 @@
+"""Any network as the rest of palpate sees it: pixels and prompts in, logits out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from numbers import Integral
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from palpate.models.files.weights import fingerprint
+from palpate.models.pixel_model import Learns, PixelModel, check_threshold
+from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
+from palpate.models.wrap.asked import asked
+from palpate.models.wrap.outputs import Out, Reading, check_differentiable, one_per_image
+from palpate.types import Images, Logits
+
+
+def wrap(
+    module: nn.Module | Callable[..., Any],
+    input_size: int | None = None,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    threshold: float = 0.5,
+    out: Out = "logits",
+    *,
+    classes: Mapping[str, int] | None = None,
+    answer: int | str | None = None,
+    sides: bool = False,
+    stride: int = 1,
+    multiple: int = 1,
+    prompted: bool = False,
+    name: str = "",
+) -> "Wrapped":
+    """Make any network a model that can be trained, attacked and evaluated.
+
+    >>> network = nn.Conv2d(3, 1, 1)
+    >>> _ = nn.init.ones_(network.weight)
+    >>> model = wrap(network, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> model(torch.rand(2, 3, 20, 30), prompts=["polyp", "polyp"]).shape
+    torch.Size([2, 1, 20, 30])
+
+    Args:
+        module: Called with normalised images ``(b, 3, h, w)``, and with ``prompted`` also with
+            their texts. A callable that is no module has no weights that could be trained or told
+            apart from others.
+        input_size: Side of the square that images are resized to for the network; by default they
+            keep their size, see ``multiple``.
+        mean: What the network expects to be subtracted from each channel of an RGB image in [0, 1].
+        std: What it expects each channel to be divided by. By default it gets plain pixels.
+        threshold: A pixel is foreground where its probability exceeds this.
+        out: What the network returns: ``"logits"``, ``"probabilities"`` or ``"classes"``, see
+            :class:`palpate.models.wrap.outputs.Reading`.
+        classes: Channel by name, where there are several: the prompt says which is wanted.
+        answer: Element of the list, tuple or dictionary that the network returns.
+        sides: The other elements of the list are side maps, to be supervised and attacked too;
+            ``answer`` says which are the others.
+        stride: Pixels of the input per pixel of the answer.
+        multiple: Sides of the network's input must be multiples of this; other images are resized
+            to the next.
+        prompted: The network reads texts: it is called as ``module(images, prompts)``, with a list
+            of one text per image.
+        name: Where the weights came from.
+
+    Returns:
+        The model, in the mode and with the trainable parameters that ``module`` has.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+    """
+    return Wrapped(
+        module if isinstance(module, nn.Module) else _Called(module),
+        Reading(out, classes, answer, stride),
+        Preprocessing(input_size, _of_channels(mean), _of_channels(std)),
+        threshold=threshold,
+        multiple=multiple,
+        sides=sides,
+        prompted=prompted,
+        name=name or _name_of(module),
+    )
+
+
+class Wrapped(PixelModel):
+    """A network of any make in pixel space.
+
+    Args:
+        net: Gets normalised images of a size that suits it.
+        reading: How to understand what it returns.
+        preprocessing: Resizing and normalisation; without a size, images keep theirs.
+        threshold: A pixel is foreground where its probability exceeds this.
+        multiple: Of which the sides of the network's input are.
+        sides: Whether the network also returns side maps.
+        prompted: Whether it is called with the texts as well.
+        tower: What the names of the pretrained image tower's parameters have in them.
+        idle: How the names of parameters begin that take no part.
+        name: Where the weights came from.
+        options: What it was made with, for a checkpoint's card.
+        seed: Of its weights, where they were drawn.
+        fresh: Whether its weights are random.
+        licence: Of the weights, in words.
+        origin: Where the weights come from, in words.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        reading: Reading,
+        preprocessing: Preprocessing,
+        *,
+        threshold: float = 0.5,
+        multiple: int = 1,
+        sides: bool = False,
+        prompted: bool = False,
+        tower: str = "",
+        idle: str = "",
+        name: str = "",
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        fresh: bool = False,
+        licence: str = "not stated",
+        origin: str = "",
+    ) -> None:
+        super().__init__()
+        _check_sizes(preprocessing, multiple)
+        if sides and reading.answer is None:
+            raise ValueError(
+                "Expected answer=... with sides: which element of the list is the answer, while "
+                "the others are side maps."
+            )
+        self.net, self.reading, self.preprocessing = net, reading, preprocessing
+        self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
+        self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
+        self.fresh, self.licence, self.origin = fresh, licence, origin or name
+        self.seed, self.prompted = seed, prompted
+        self.text_conditioned = prompted or len(set((reading.classes or {}).values())) > 1
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
+        # Among the buffers, so that whoever hashes the weights to tell models apart sees it.
+        made = f"{reading} {preprocessing} {multiple} {_name_of(net)}{' prompted' * prompted}"
+        self.digest: Tensor
+        self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
+        self.base_hash = fingerprint(self.state_dict())
+
+    @property
+    def set_up(self) -> Mapping[str, Any]:
+        """What the network was made with."""
+        return {"options": self.options, "seed": self.seed}
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """Preprocessing, and how the output is read."""
+        told = {"prompted": True} if self.prompted else {}
+        read = {"reading": asdict(self.reading), "multiple": self.multiple}
+        return {**super().traits, **read, **told}
+
+    @property
+    def reads_any_text(self) -> bool:
+        """Whether the network reads; a prompt that only picks a class must name one."""
+        return self.prompted and self.reading.classes is None
+
+    def learners(self, what: Learns) -> list[nn.Parameter]:
+        """Everything, or what is not the image tower."""
+        if what == "adapters" or (what == "decoder" and not self.tower):
+            raise ValueError(
+                f"{self.name} has no {what} that could learn by itself; let all of it learn."
+            )
+        named = list(self.net.named_parameters())
+        if what == "decoder":
+            named = [(n, p) for n, p in named if self.tower not in n]
+        return [p for n, p in named if not (self.idle and n.startswith(self.idle))]
+
+    def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
+        """Where in each image is what its prompt names?
+
+        Raises:
+            ValueError: If the network returns no tensor or not what was described, it fails, or a
+                prompt names no class.
+            FloatingPointError: If it is not finite.
+            RuntimeError: If it has no gradient where one is wanted, the network changed its mode or
+                made layers, or torch refuses what it does.
+        """
+        (values,) = self._maps(images, prompts, 1.0)[-1:]
+        logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
+        return enlarged(logits, (images.shape[2], images.shape[3]))
+
+    def side_maps(
+        self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
+    ) -> Float[Tensor, "b maps h w"]:
+        """Logits of every map that the network makes, the answer last, at the size of the images.
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image.
+            scale: How much larger than usual the network's input shall be.
+
+        Raises:
+            ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, of any of the maps.
+        """
+        wanted = self.reading.channels(prompts, len(images))
+        *others, answer = self._maps(images, prompts, scale)
+        sides = [self.reading.check_side(m, len(images)) for m in others] if self.sides else []
+        size = (images.shape[2], images.shape[3])
+        logits = [self.reading.logits(each, wanted) for each in (*sides, answer)]
+        return torch.cat([enlarged(each, size) for each in logits], dim=1)
+
+    def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
+        """Height and width of what the network gets of such an image, in pixels.
+
+        At another scale than 1 they are the nearest multiples, as PraNet's authors train: three
+        quarters of 352 become 256.
+        """
+        side, multiple = self.preprocessing.size, self.multiple
+        sides = (height, width) if side is None else (side, side)
+        if scale == 1:
+            return next_multiple(sides[0], multiple), next_multiple(sides[1], multiple)
+        rows, columns = (max(1, round(length * scale / multiple)) for length in sides)
+        return rows * multiple, columns * multiple
+
+    def _maps(self, images: Images, prompts: Sequence[str] | None, scale: float) -> list[Tensor]:
+        """What the network returned, checked; the answer last."""
+        size = self.input_size(images.shape[2], images.shape[3], scale)
+        pixels = (resized(images, size) - self.mean) / self.std
+        texts = [list(one_per_image(prompts, len(images)))] if self.prompted else []
+        returned = self._returned(pixels, *texts)
+        maps = self.reading.maps(returned)
+        maps[-1] = self.reading.check(maps[-1], len(images), size)
+        learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
+        check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
+        return maps
+
+    def _returned(self, pixels: Tensor, *texts: list[str]) -> object:
+        """Whatever the network makes of normalised pixels, and of texts if it reads any."""
+        returned = asked(self.net, self.name, pixels, *texts)
+        if self.sides and isinstance(returned, Mapping):
+            raise ValueError(
+                f"Expected {self.name} to return a list or tuple of its answer and side maps, got "
+                f"a dictionary with {', '.join(map(repr, returned))}, of which no one knows what "
+                "are maps. Return a list, or leave sides out."
+            )
+        return returned
+
+
+class _Called(nn.Module):
+    """A callable that is no module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        if not callable(function):
+            raise ValueError(f"Expected a module or a callable, got a {type(function).__name__}.")
+        self.function = function
+
+    def forward(self, pixels: Tensor, *texts: list[str]) -> Any:
+        return self.function(pixels, *texts)
+
+
+def _name_of(module: object) -> str:
+    """Module and name of a function, or of the class of anything else."""
+    thing = module.function if isinstance(module, _Called) else module
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
+
+
+def _of_channels(given: Sequence[float]) -> tuple[float, ...]:
+    """One number per channel, as whoever writes YAML may have forgotten."""
+    try:
+        return tuple(given)
+    except TypeError:
+        raise ValueError(
+            f"Expected mean and std as a list, one number per channel, got {given!r}."
+        ) from None
+
+
+def _check_sizes(given: Preprocessing, multiple: int) -> None:
+    if not isinstance(multiple, Integral) or multiple < 1:
+        raise ValueError(f"Expected a whole multiple >= 1, got {multiple!r}.")
+    if given.size is not None and given.size % multiple:
+        raise ValueError(
+            f"Expected an input_size that is a multiple of {multiple}, got {given.size}."
+        )

@@ -1,0 +1,112 @@
+"""The examples of the page: pictures in order, as few as keep the file small."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from palpate.evaluation.results.examples import Example
+from palpate.reporting.figures.strips import Panel, Strip, magnification, magnified
+from palpate.reporting.html.inline_images import data_uri, svg_path
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name
+
+_PICTURES: Final = 300  # on one page, about 5 MB of text
+_MOST: Final = 6  # samples of one data set and structure
+_LONGEST: Final = 224
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image as shown: its pixels, the answer to it and what was added to it."""
+
+    label: str
+    source: str
+    change: str  # empty for the clean image
+    path: str
+    dsc: float
+    failure: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample with everything to be said and seen of it under one attack."""
+
+    name: str
+    key: str
+    prompt: str
+    width: int
+    height: int
+    truth: str
+    clean: Picture
+    attacked: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The samples of one data set and structure under one attack."""
+
+    facet: str
+    attack: str
+    factor: int
+    samples: tuple[Sample, ...]
+    stored: int
+    first: bool  # shown before the reader chooses another attack
+
+
+def galleries(panels: dict[Panel, list[Strip]], first: str) -> list[Gallery]:
+    """The panels as pictures, as many samples of each as the size of the page allows.
+
+    Args:
+        panels: By facet, attack and norm.
+        first: The attack that the page opens with.
+    """
+    each = sum(1 + 2 * max(len(s.attacked) for s in some) for some in panels.values())
+    count = max(1, min(_MOST, _PICTURES // max(1, each)))
+    return [
+        _gallery(panel, some[:count], len(some), panel[1] == first)
+        for panel, some in panels.items()
+    ]
+
+
+def thumbnails(panels: dict[Panel, list[Strip]]) -> dict[tuple[str, str], str]:
+    """A small clean picture for each stored (facet, key)."""
+    clean = {(p[0], s.clean.row.key): s.clean for p, some in panels.items() for s in some}
+    return {name: data_uri(example.image, 96) for name, example in clean.items()}
+
+
+def _gallery(panel: Panel, some: list[Strip], stored: int, first: bool) -> Gallery:
+    facet, attack, norm = panel
+    factor = magnification(some)
+    name = attack_label(attack) + ("" if norm == "linf" else f" ({norm_name(norm)})")
+    return Gallery(facet, name, factor, tuple(_sample(s, factor) for s in some), stored, first)
+
+
+def _sample(strip: Strip, factor: int) -> Sample:
+    row = strip.clean.row
+    height, width = strip.clean.mask.shape
+    return Sample(
+        name=row.image_name,
+        key=row.key,
+        prompt=row.prompt,
+        width=width,
+        height=height,
+        truth=svg_path(strip.clean.mask),
+        clean=_picture(strip.clean, "clean", ""),
+        attacked=tuple(
+            _picture(
+                e,
+                epsilon_label(e.row.epsilon, e.row.norm),
+                data_uri(magnified(strip, e, factor), _LONGEST, quality=45),
+            )
+            for e in strip.attacked
+        ),
+    )
+
+
+def _picture(example: Example, label: str, change: str) -> Picture:
+    return Picture(
+        label=label,
+        source=data_uri(example.image, _LONGEST),
+        change=change,
+        path=svg_path(example.prediction),
+        dsc=example.row.dsc,
+        failure=example.row.failure,
+    )

@@ -1,0 +1,207 @@
+"""The page: one HTML file that needs nothing else, works offline and shows only escaped text."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from palpate.evaluation.sanity import Check, worst
+from palpate.reporting.figures import figures
+from palpate.reporting.figures.figures import Chart
+from palpate.reporting.html import listing
+from palpate.reporting.html.gallery import Gallery
+from palpate.reporting.html.headline import Finding
+from palpate.reporting.labels import (
+    AFTER,
+    BEFORE,
+    attack_label,
+    colours,
+    epsilon_label,
+    norm_label,
+    seconds_label,
+)
+from palpate.reporting.numbers.checked_rows import IMAGE, OF, RUN, SAMPLE, gaps, listed, records
+from palpate.reporting.numbers.focus import Focus
+from palpate.reporting.tables.table import Table
+from palpate.reporting.tables.write import tally
+
+_STATUS = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the page shows; numbers are computed elsewhere."""
+
+    title: str
+    headline: str
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+    focus: Focus | None
+    findings: Sequence[Finding]
+    meanings: Sequence[tuple[str, str]]
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+    galleries: Sequence[Gallery]
+    thumbnails: Mapping[tuple[str, str], str]
+    sanity: Sequence[Check]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: Sequence[str] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_page(content: Content, path: Path) -> Path:
+    """Render the page and write it to ``path``, whose folder is made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(content), encoding="utf-8")
+    return path
+
+
+def render(content: Content) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("palpate.reporting.html", "template"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"two": _two, "percent": _percent, "seconds": seconds_label}
+    style, script = (_packaged(environment, name) for name in ("page.css", "page.js"))
+    return environment.get_template("page.html.j2").render(
+        content=content,
+        style=style,
+        script=script,
+        # Whatever text slips into the page, a browser runs this one script and loads nothing.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        before=BEFORE,
+        after=AFTER,
+        point=_point(content.focus),
+        provenance=_provenance(content.rows),
+        conditions=_conditions(content.scores),
+        charts=_charts(content.charts),
+        lines=listing.lines(content.rows, content.focus),
+        radii=listing.radius_labels(content.rows, content.focus),
+        attack=attack_label(content.focus.attack) if content.focus else "",
+        gaps=gaps(content.rows),
+        tally=tally(content.sanity),
+        verdict=worst(check.status for check in content.sanity),
+        statuses=_STATUS,
+        config=_as_yaml(content.config),
+        environment=_as_yaml(content.environment),
+        command="\n".join([_command(content), *content.evaluations]),
+    )
+
+
+def _command(content: Content) -> str:
+    return str(content.environment.get("command") or "palpate run --config config.yaml")
+
+
+def _packaged(environment: jinja2.Environment, name: str) -> Markup:
+    """A file of ours as it is; nothing of a user's ever takes this way."""
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])
+
+
+def _charts(charts: Sequence[Chart]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": chart.name,
+            "title": chart.title,
+            "caption": chart.caption,
+            "svgs": {facet: Markup(svg) for facet, svg in figures.inline(chart).items()},
+            "legend": figures.legend_of(chart),
+        }
+        for chart in charts
+    ]
+
+
+def _conditions(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of the main table, with what a browser needs to sort and colour them."""
+    hues = colours([a for a in scores["attack"].unique() if a != "clean"])
+    return [
+        line
+        | {
+            "label": attack_label(line["attack"]),
+            "radius": "–"
+            if line["attack"] == "clean"
+            else epsilon_label(line["epsilon"], line["norm"]),
+            "colour": hues.get(line["attack"], "var(--ink)"),
+        }
+        for line in records(scores)
+    ]
+
+
+def _provenance(rows: pd.DataFrame) -> dict[str, str]:
+    """What the page says of its rows; what several runs pressed counts once."""
+    first, runs = rows.iloc[0], 1
+    samples = rows.drop_duplicates(IMAGE)
+    if RUN in rows.columns:
+        runs = rows[RUN].nunique()
+        # Each run calls the data its own and may have worded its prompts otherwise.
+        samples = samples.assign(dataset=samples[OF]).drop_duplicates(SAMPLE)
+    images = samples.drop_duplicates(["dataset", "image_name"])
+    return {
+        "protocol": str(first["protocol"]),
+        "seed": listed(rows["seed"]),
+        "split": listed(rows["split"]),
+        "samples": _samples(len(samples), len(images)) + (f" in {runs} runs" if runs > 1 else ""),
+        "groups": _groups(int(images.groupby("dataset")["group"].nunique().sum()), len(images)),
+        "rows": f"{len(rows):,}",
+        "prompts": listed(rows["prompt_level"]),
+        "empty masks": str(int((samples["mask_area"] == 0).sum())),
+    }
+
+
+def _samples(samples: int, images: int) -> str:
+    """What n counts.
+
+    >>> _samples(9, 7), _samples(5, 5)
+    ('9 samples (image, mask and prompt) of 7 images', '5 images')
+    """
+    counted = f"{images} image{'s' * (images != 1)}"
+    return (
+        counted if samples == images else f"{samples} samples (image, mask and prompt) of {counted}"
+    )
+
+
+def _groups(groups: int, images: int) -> str:
+    """What intervals and tests take for independent.
+
+    >>> _groups(2, 5), _groups(5, 5)
+    ('2 patients or groups', 'no two known to be of one patient')
+    """
+    return (
+        f"{groups} patients or groups" if groups < images else "no two known to be of one patient"
+    )
+
+
+def _point(focus: Focus | None) -> str:
+    return "" if focus is None else norm_label(focus.attack, focus.norm, focus.epsilon)
+
+
+def _as_yaml(value: Mapping[str, Any]) -> str:
+    if not value:
+        return ""
+    plain = json.loads(json.dumps(value, default=str))
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _two(value: float | None) -> str:
+    """Two decimals, a dash for what is unknown, and a real minus sign."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # adding 0 turns -0 into 0
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.0f} %"

@@ -1,0 +1,242 @@
+"""What the rows say: one tidy line per data set, structure and condition, with n and interval.
+
+Every table, figure and sentence of the report takes its numbers from here. Intervals are 95 %
+bootstrap intervals of the mean over images, resampled by group (the patient where known).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import nan
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval
+from palpate.evaluation.statistics.curves import area_under_curve, epsilon_at_half, median_radius
+from palpate.reporting.labels import FAILURES, SIZE_COLOURS
+from palpate.reporting.numbers.checked_rows import (
+    CONDITION,
+    IMAGE,
+    attacked,
+    conditions,
+    facets,
+    is_minimal,
+    of_fixed_radius,
+)
+from palpate.reporting.numbers.paired_tests import comparisons
+
+_FEWER: Final = 2_000  # resamples of breakdowns, which are many; the main scores take 10,000
+WHERE: Final = ["facet", "dataset", "structure"]
+_QUALITY: Final = ("miou", "nsd", "hd95")
+_VISIBILITY: Final = ("psnr", "ssim")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is computed once and used by tables, charts and sentences alike."""
+
+    scores: pd.DataFrame
+    failures: pd.DataFrame
+    sizes: pd.DataFrame
+    tests: pd.DataFrame
+    radii: pd.DataFrame
+
+
+def summarise(rows: pd.DataFrame) -> Summary:
+    """Summarise rows as :func:`palpate.reporting.numbers.checked_rows.checked` returns them.
+
+    Rows of attacks that look for the smallest perturbation appear in ``radii`` alone.
+    """
+    fixed = of_fixed_radius(rows)
+    return Summary(scores(fixed), failures(fixed), by_size(fixed), comparisons(fixed), radii(rows))
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """DSC, IoU, drop of DSC and rate of success per condition, and what an image cost.
+
+    The rate of success is over the ``n_eligible`` images whose clean prediction had not failed:
+    what was lost before is no attack's success.
+
+    Returns:
+        Columns ``facet dataset structure attack norm epsilon n groups``, then for each of
+        ``dsc iou drop success`` the mean and ``_low`` and ``_high``, then the means of
+        ``forwards backwards seconds``.
+    """
+    return _per_condition(_with_eligible(rows), _score_line)
+
+
+def failures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Share of images per failure mode, clean ones too; the modes of a condition add up to 1."""
+    unknown = set(rows["failure"]) - set(FAILURES)
+    if unknown:
+        raise ValueError(
+            f"Expected failure to be one of {', '.join(FAILURES)}, "
+            f"got {', '.join(sorted(map(str, unknown)))}."
+        )
+    return _per_condition(rows, _failure_line)
+
+
+def quality(rows: pd.DataFrame) -> pd.DataFrame:
+    """Boundary scores and how visible the perturbation is, where the rows know them.
+
+    A value that is not finite (the distance to an empty prediction, the PSNR of an unchanged
+    image) is left out, and ``n_<name>`` says how many remain.
+    """
+    return _per_condition(rows, _quality_line)
+
+
+def by_size(rows: pd.DataFrame) -> pd.DataFrame:
+    """DSC of the thirds of the images with small, middle and large masks.
+
+    Facets with fewer than three sizes have no thirds and are left out.
+    """
+    parts = []
+    for _, part in facets(rows):
+        areas = part.drop_duplicates(IMAGE)["mask_area"]
+        limits = np.quantile(areas, [1 / 3, 2 / 3])
+        if areas.nunique() < 3 or limits[0] == limits[1]:
+            continue
+        third = np.searchsorted(limits, part["mask_area"])
+        for index, name in enumerate(SIZE_COLOURS):
+            some = part[third == index]
+            bounds = {"area_low": some["mask_area"].min(), "area_high": some["mask_area"].max()}
+            parts.append(_per_condition(some, _breakdown_line).assign(size=name, **bounds))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
+    """DSC per prompt level, where more than one was used."""
+    if rows["prompt_level"].nunique() < 2:
+        return pd.DataFrame()
+    parts = [
+        _per_condition(part, _breakdown_line).assign(prompt_level=level)
+        for level, part in rows.groupby("prompt_level")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
+    """Area under DSC over epsilon per attack, and the radius that halves the mean DSC.
+
+    The area is taken per image, over the images that were attacked at every radius, so that its
+    interval is that of any other score.
+    """
+    lines, clean = [], rows[rows["attack"] == "clean"].set_index(IMAGE)["dsc"]
+    for where, part in attacked(rows).groupby([*WHERE, "attack", "norm"], sort=False):
+        curves = part.pivot(index=[*IMAGE, "group"], columns="epsilon", values="dsc")
+        curves = curves.drop(columns=0.0, errors="ignore")
+        # Of the clean row: an attacked row that was made in another call may say another one,
+        # where a protocol draws prompts anew.
+        start = clean.reindex(curves.reset_index("group").index).to_numpy()
+        known = curves.notna().all(axis=1).to_numpy() & ~np.isnan(start)
+        if not known.any() or not len(curves.columns):
+            continue
+        curves, start = curves[known], start[known]
+        radii = [0.0, *curves.columns.astype(float)]
+        values = np.column_stack([start, curves])
+        groups = curves.index.get_level_values("group")
+        interval = bootstrap_interval(
+            area_under_curve(radii, values), groups.astype(str).to_numpy()
+        )
+        lines.append(
+            dict(zip([*WHERE, "attack", "norm"], where, strict=True))
+            | {"epsilon": radii[-1], "n": interval.n, "groups": interval.groups}
+            | spread("area", interval)
+            | {"halved_at": epsilon_at_half(radii, values.mean(axis=0))}
+        )
+    return pd.DataFrame(lines)
+
+
+def radii(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median length of the perturbation that breaks an image, per attack that sought the smallest.
+
+    Over the ``n`` images whose clean prediction had not failed; ``lost`` counts the others. An
+    image that was not broken counts as beyond every radius, and ``unbroken`` counts those.
+
+    Returns:
+        Columns ``facet dataset structure attack norm epsilon n groups``, ``lost``, ``unbroken``,
+        ``radius`` with ``_low`` and ``_high`` (infinite where fewer than half were broken), the
+        rate ``broken`` with its interval, and the means of ``forwards backwards seconds``.
+    """
+    rows = _with_eligible(rows)
+    sought = rows[is_minimal(rows)]
+    return _per_condition(sought, _radius_line) if len(sought) else pd.DataFrame()
+
+
+def _per_condition(
+    rows: pd.DataFrame, line: Callable[[pd.DataFrame], dict[str, float | int]]
+) -> pd.DataFrame:
+    lines = []
+    for name, part in facets(rows):
+        where = dict(zip(WHERE, (name, *part[["dataset", "structure"]].iloc[0]), strict=True))
+        for condition, some in conditions(part):
+            head = where | dict(zip(CONDITION, condition, strict=True))
+            count = {"n": len(some), "groups": some["group"].nunique()}
+            lines.append(head | count | line(some))
+    return pd.DataFrame(lines)
+
+
+def _breakdown_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    return spread("dsc", _interval(rows, rows["dsc"], _FEWER))
+
+
+def _score_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    eligible = rows[rows["eligible"]]
+    line = spread("dsc", _interval(rows, rows["dsc"]))
+    line |= spread("iou", _interval(rows, rows["iou"]))
+    line |= spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
+    line |= {"n_eligible": len(eligible)}
+    line |= spread("success", _interval(eligible, eligible["success"]))
+    return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
+
+
+def _radius_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    some = rows[rows["eligible"]]
+    broken = some["failure"] != "none"
+    line: dict[str, float | int] = {"n": len(some), "groups": some["group"].nunique()}
+    line |= {"lost": len(rows) - len(some), "unbroken": int((~broken).sum())}
+    if some.empty:
+        line |= dict.fromkeys(("radius", "radius_low", "radius_high"), nan)
+    else:
+        lengths = some["l2"].where(some["norm"] == "l2", some["linf"])
+        found = median_radius(lengths, broken, some["group"].astype(str).to_numpy())
+        line |= {"radius": found.median, "radius_low": found.low, "radius_high": found.high}
+    line |= spread("broken", _interval(some, broken))
+    return line | {name: float(rows[name].mean()) for name in ("forwards", "backwards", "seconds")}
+
+
+def _failure_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    line = {name: float((rows["failure"] == name).mean()) for name in FAILURES}
+    return line | spread("failed", _interval(rows, rows["failure"] != "none", _FEWER))
+
+
+def _quality_line(rows: pd.DataFrame) -> dict[str, float | int]:
+    line: dict[str, float | int] = {}
+    for name in (name for name in (*_QUALITY, *_VISIBILITY) if name in rows.columns):
+        finite = rows[np.isfinite(rows[name].astype(float))]
+        line[f"n_{name}"] = len(finite)
+        if name in _QUALITY:
+            line |= spread(name, _interval(finite, finite[name], _FEWER))
+        else:
+            line[name] = float(finite[name].mean())
+    return line | ({"linf_max": float(rows["linf"].max())} if "linf" in rows.columns else {})
+
+
+def _with_eligible(rows: pd.DataFrame) -> pd.DataFrame:
+    clean = rows[rows["attack"] == "clean"]
+    lost = clean.loc[clean["failure"] != "none", IMAGE].assign(lost=True)
+    lost_too = rows[IMAGE].merge(lost, on=IMAGE, how="left")["lost"].notna()
+    return rows.assign(eligible=~lost_too.to_numpy())
+
+
+def _interval(rows: pd.DataFrame, values: pd.Series, resamples: int = 10_000) -> Interval:
+    if values.empty:
+        return Interval(nan, nan, nan, 0, 0)
+    groups = rows["group"].astype(str).to_numpy()
+    return bootstrap_interval(values.to_numpy(dtype=float), groups, resamples=resamples)
+
+
+def spread(name: str, interval: Interval) -> dict[str, float | int]:
+    """Mean and bounds as columns ``name``, ``name_low`` and ``name_high``."""
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}

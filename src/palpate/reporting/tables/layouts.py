@@ -1,0 +1,231 @@
+"""Which tables there are, and how each lays its numbers out for readers."""
+
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
+from palpate.reporting.labels import CONTROL, FAILURES, epsilon_label
+from palpate.reporting.numbers.checked_rows import of_fixed_radius
+from palpate.reporting.numbers.summary import Summary, by_prompt, curve_area, quality
+from palpate.reporting.tables.artefacts import artefacts
+from palpate.reporting.tables.gains import gains
+from palpate.reporting.tables.main_table import main_tables
+from palpate.reporting.tables.published import published
+from palpate.reporting.tables.radius_table import radius_table
+from palpate.reporting.tables.table import (
+    ATTACK,
+    DATA,
+    RADIUS,
+    Table,
+    labelled,
+    p_value,
+    percent,
+    percent_interval,
+    provenance,
+)
+from palpate.reporting.tables.tail import worst_tenth
+
+_QUALITY_LABELS = {
+    "miou": "mIoU",
+    "nsd": "NSD",
+    "hd95": "HD95 (px)",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+}
+_TEST = (
+    "Two-sided Wilcoxon signed-rank test on group means, p adjusted by Holm over all lines; the "
+    "effect is the matched-pairs rank-biserial correlation (−1: every image fell)."
+)
+
+
+def all_tables(
+    rows: pd.DataFrame,
+    summary: Summary,
+    baseline: pd.DataFrame | None = None,
+    variants: Mapping[str, pd.DataFrame] | None = None,
+) -> Iterator[Table]:
+    """Every table that the rows have something to say to, the main one first."""
+    everything, rows = rows, of_fixed_radius(rows)
+    yield from main_tables(rows, summary.scores)
+    if baseline is not None:
+        yield gains(rows, baseline)
+    if (beside := published(rows)) is not None:
+        yield beside
+    if variants:
+        yield artefacts(rows, variants)
+    if not summary.radii.empty:
+        yield radius_table(everything, summary.radii)
+    if (rows["attack"] == "clean").all():
+        return
+    yield _tests(rows, summary.tests)
+    yield _failures(rows, summary)
+    if not (areas := curve_area(rows)).empty:
+        yield _curve_area(rows, areas)
+    for name, column, title, frame in (
+        ("size", "size", "DSC by size of the mask", summary.sizes),
+        ("prompt", "prompt_level", "DSC by prompt level", by_prompt(rows)),
+    ):
+        if not frame.empty:
+            yield _breakdown(rows, name, column, title, frame)
+    yield _worst(rows)
+    yield _quality(rows)
+
+
+def _tests(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
+    shown = labelled(numbers)
+    shown["Against"] = numbers["against"].map({"clean": "clean", CONTROL: "random noise"})
+    shown["n"] = numbers["n"].astype(str)
+    shown["DSC difference"] = [percent_interval(x, "difference") for _, x in numbers.iterrows()]
+    shown["p"] = numbers["p"].map(p_value)
+    shown["p (Holm)"] = numbers["p_holm"].map(p_value)
+    shown["Effect"] = numbers["effect"].map(
+        lambda x: "–" if pd.isna(x) else f"{x:+.2f}".replace("-", "−")
+    )
+    return Table(
+        name="tests",
+        title="Paired tests",
+        caption=(
+            "Paired difference of DSC in points, attacked − clean and attack − random noise of "
+            f"the same radius on the same images. {_TEST} {provenance(rows)}"
+        ),
+        numbers=numbers,
+        shown=shown,
+        text_columns=(DATA, ATTACK, RADIUS, "Against"),
+    )
+
+
+def _failures(rows: pd.DataFrame, summary: Summary) -> Table:
+    success = ["n_eligible", "success", "success_low", "success_high"]
+    keys = ["facet", "attack", "norm", "epsilon"]
+    numbers = summary.failures.merge(summary.scores[[*keys, *success]], on=keys)
+    shown = labelled(numbers)
+    shown["n"] = numbers["n"].astype(str)
+    shown["Success"] = [
+        "–"
+        if line["attack"] == "clean"
+        else f"{percent_interval(line, 'success')} ({line['n_eligible']})"
+        for _, line in numbers.iterrows()
+    ]
+    shown["Failed"] = [percent_interval(line, "failed") for _, line in numbers.iterrows()]
+    for failure, label in FAILURES.items():
+        shown[label.capitalize()] = numbers[failure].map(percent)
+    return Table(
+        name="failures",
+        title="How images fail",
+        caption=(
+            "Share of images in percent: where the attack succeeded (of the images, their number "
+            "in parentheses, whose clean prediction had not failed), where the prediction failed, "
+            "and how: held (no failure), shifted (elsewhere), hallucinated (too much), vanished "
+            f"(too little). An interval of width 0 says only that no image "
+            f"differed. {provenance(rows)}"
+        ),
+        numbers=numbers,
+        shown=shown,
+    )
+
+
+def _curve_area(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
+    shown = labelled(numbers).rename(columns={RADIUS: "up to ε"})
+    shown["n"] = numbers["n"].astype(str)
+    shown["Area"] = [percent_interval(line, "area") for _, line in numbers.iterrows()]
+    shown["DSC halved at ε"] = [
+        "never" if pd.isna(x) else epsilon_label(float(f"{x:.2g}"), norm)
+        for x, norm in zip(numbers["halved_at"], numbers["norm"], strict=True)
+    ]
+    return Table(
+        name="curve-area",
+        title="Area under DSC over ε",
+        caption=(
+            "Area under DSC over ε from 0 to the largest radius, in percent of a curve that stays "
+            "at 100; and the radius at which the mean crosses half the clean DSC, between "
+            f"measured radii by straight lines. {provenance(rows)}"
+        ),
+        numbers=numbers,
+        shown=shown,
+        text_columns=(DATA, ATTACK, "up to ε"),
+    )
+
+
+def _breakdown(
+    rows: pd.DataFrame, name: str, column: str, title: str, numbers: pd.DataFrame
+) -> Table:
+    """DSC with its interval, one column per class of images."""
+    classes = list(dict.fromkeys(numbers[column]))
+    keys = ["facet", "attack", "norm", "epsilon"]
+    lines = []
+    for _, part in numbers.groupby(keys, sort=False):
+        found = {str(line[column]): line for _, line in part.iterrows()}
+        cells = {c: percent_interval(found[c], "dsc") if c in found else "–" for c in classes}
+        counts = "/".join(str(found[c]["n"]) if c in found else "0" for c in classes)
+        lines.append({**labelled(part).iloc[0].to_dict(), "n": counts} | cells)
+    return Table(
+        name=name,
+        title=title,
+        caption=(
+            f"DSC in percent, mean over images, by {column.replace('_', ' ')}; n in the order of "
+            f"the columns. {_size_note(numbers) if name == 'size' else ''}{provenance(rows)}"
+        ),
+        numbers=numbers,
+        shown=pd.DataFrame(lines),
+    )
+
+
+def _worst(rows: pd.DataFrame) -> Table:
+    numbers = worst_tenth(rows)
+    shown = labelled(numbers)
+    shown["n"] = [f"{w} of {n}" for w, n in zip(numbers["n_worst"], numbers["n"], strict=True)]
+    shown["DSC"] = [percent_interval(line, "worst") for _, line in numbers.iterrows()]
+    return Table(
+        name="worst-decile",
+        title="The worst tenth of the images",
+        caption=(
+            "Mean DSC in percent of the tenth of the images with the lowest DSC under each "
+            f"condition. {provenance(rows)}"
+        ),
+        numbers=numbers,
+        shown=shown,
+    )
+
+
+def _quality(rows: pd.DataFrame) -> Table:
+    numbers = quality(rows)
+    shown = labelled(numbers)
+    shown["n"] = numbers["n"].astype(str)
+    for name, label in _QUALITY_LABELS.items():
+        if name in numbers:
+            shown[label] = [_finite(line, name) for _, line in numbers.iterrows()]
+    if "linf_max" in numbers:
+        shown["Largest L∞ × 255"] = numbers["linf_max"].map(lambda x: f"{255 * x:.3f}")
+    return Table(
+        name="quality",
+        title="Boundaries, and how visible the change is",
+        caption=(
+            "Means over images; mIoU, NSD and SSIM in percent; PSNR and SSIM describe the "
+            "perturbation and have no interval. A value that is not finite is left out, and the "
+            "number of images that remain then stands in parentheses. Largest L∞ is "
+            f"measured on the images, not claimed by the attack. {provenance(rows)}"
+        ),
+        numbers=numbers,
+        shown=shown,
+    )
+
+
+def _finite(line: pd.Series, name: str) -> str:
+    if pd.isna(line[name]):
+        return "–"
+    text = percent_interval(line, name) if name in ("miou", "nsd") else f"{line[name]:.1f}"
+    if name == "hd95":
+        low, high = line["hd95_low"], line["hd95_high"]
+        text += " [–]" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]"
+    if name == "ssim":
+        text = percent(line[name])
+    return text if line[f"n_{name}"] == line["n"] else f"{text} ({line[f'n_{name}']:.0f})"
+
+
+def _size_note(numbers: pd.DataFrame) -> str:
+    """Where the thirds are cut, per facet, as shares of the image."""
+    parts = []
+    for name, part in numbers.groupby("facet", sort=False):
+        limits = part.groupby("size", sort=False)["area_high"].first().iloc[:2]
+        parts.append(f"{name} {' and '.join(f'{100 * x:.1f} %' for x in limits)}")
+    return f"Masks are small or middle up to this share of the image: {'; '.join(parts)}. "

@@ -1,0 +1,63 @@
+"""The main table, in the shape of the published Table 1: attacks down, radii across."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from palpate.reporting.labels import attack_label, epsilon_label, norm_name, seconds_label
+from palpate.reporting.tables.table import ATTACK, DATA, Table, percent_interval, provenance
+
+
+def main_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
+    """One table per norm, each with the clean scores; only those where nothing was attacked."""
+    seeds = rows.groupby("facet")["seed"].first()
+    numbers = scores.assign(
+        protocol=rows["protocol"].iloc[0], seed=scores["facet"].map(seeds), level="95 %"
+    )
+    norms = [norm for norm in scores["norm"].unique() if norm]
+    for norm in norms or [""]:
+        part = scores[scores["norm"].isin(["", norm])]
+        other = norm not in ("linf", "")
+        yield Table(
+            name=f"main-{norm}" if other else "main",
+            title="DSC and IoU under attack" + (f" ({norm_name(norm)})" if other else ""),
+            caption=(
+                "DSC and IoU in percent, mean over images, without attack and under each attack "
+                "of radius ε. Passes are forward + backward passes of the attack per image, "
+                f"seconds are per image. {provenance(rows)}"
+            ),
+            numbers=numbers[numbers["norm"].isin(["", norm])],
+            shown=pd.DataFrame(_main_lines(part, norm)),
+            group_columns=(DATA, "n", ATTACK, "Passes", "s"),
+            text_columns=(DATA, ATTACK, "Score"),
+        )
+
+
+def _main_lines(scores: pd.DataFrame, norm: str) -> Iterator[dict[str, str]]:
+    radii = sorted(scores.loc[scores["attack"] != "clean", "epsilon"].unique())
+    for name, part in scores.groupby("facet", sort=False):
+        clean = part[part["attack"] == "clean"].iloc[0]
+        attacks = [a for a in part["attack"].unique() if a != "clean"]
+        for attack in attacks or ["clean"]:
+            some = part[part["attack"] == attack].set_index("epsilon")
+            for score, label in (("dsc", "DSC"), ("iou", "IoU")):
+                yield {
+                    DATA: str(name),
+                    "n": _span(part["n"]),
+                    ATTACK: attack_label(attack) if attacks else "none",
+                    "Score": label,
+                    "Clean": percent_interval(clean, score),
+                    **{
+                        epsilon_label(r, norm): percent_interval(some.loc[r], score)
+                        if r in some.index
+                        else "–"
+                        for r in radii
+                    },
+                    "Passes": f"{some['forwards'].mean():.3g} + {some['backwards'].mean():.3g}",
+                    "s": seconds_label(some["seconds"].mean()),
+                }
+
+
+def _span(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low}–{high}"
