@@ -179,7 +179,7 @@ def test_a_configuration_is_written_whole_or_not_at_all(run, monkeypatch):
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr("palpate.evaluation.results.atomic._reach_the_disk", fail)
+        patched.setattr("palpate.atomic._flush", fail)
         with pytest.raises(OSError, match="no space"):
             write_config(replace(CONFIG, seed=3), run / "config.yaml")
     assert (run / "config.yaml").read_bytes() == before

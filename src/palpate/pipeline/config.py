@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from palpate.atomic import replacing
 from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name
 from palpate.attacks.medis.success_rules import rules
 from palpate.attacks.medis.targets import TARGETS
@@ -20,7 +21,6 @@ from palpate.data.splits import POOLS, PROTOCOLS, members
 from palpate.errors import did_you_mean, yaml_fault
 from palpate.evaluation.medis.evaluate import check_targets
 from palpate.evaluation.medis.rows import UNTARGETED
-from palpate.evaluation.results.atomic import replacing
 from palpate.models import Learns
 from palpate.models.clipseg.adapters import ADAPTERS
 from palpate.models.from_backbone.dinov2 import NewParts

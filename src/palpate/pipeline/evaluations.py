@@ -4,7 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
-from palpate.evaluation.results.atomic import replacing
+from palpate.atomic import replacing
 
 _FILE = "evaluations.json"
 

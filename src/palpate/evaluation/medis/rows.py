@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from palpate.evaluation.results.atomic import replacing
+from palpate.atomic import replacing
 from palpate.evaluation.results.fingerprint import Fingerprint, describe_differences, differences
 
 UNTARGETED = "untargeted"  # target of the lines without one

@@ -22,8 +22,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from palpate.atomic import replacing
 from palpate.data.sample import Case
-from palpate.evaluation.results.atomic import replacing
 from palpate.evaluation.results.rows import Identity, Row
 
 

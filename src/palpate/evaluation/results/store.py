@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from palpate.atomic import replacing
 from palpate.data.release import release
-from palpate.evaluation.results.atomic import replacing
 from palpate.evaluation.results.fingerprint import Fingerprint, describe_differences, differences
 from palpate.evaluation.results.rows import (
     SCHEMA,

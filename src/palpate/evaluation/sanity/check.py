@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from palpate.evaluation.results.atomic import replacing
+from palpate.atomic import replacing
 
 Status: TypeAlias = Literal["pass", "warn", "fail", "not_run"]
 

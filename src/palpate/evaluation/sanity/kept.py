@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from palpate.evaluation.results.atomic import replacing
+from palpate.atomic import replacing
 from palpate.evaluation.sanity.check import Check
 
 ABANDONED = (
