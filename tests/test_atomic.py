@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from palpate.atomic import replacing, write_bytes, write_text
+from palpate.atomic import remove_leftovers, replacing, write_bytes, write_text
 
 # Writes half of the content, says so, and waits to be killed.
 WRITER = """
@@ -64,6 +64,17 @@ def test_a_killed_writer_changes_nothing_and_the_next_one_cleans_up(tmp_path):
     write_text(path, "new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_a_whole_folder_are_removed_once_for_a_writer_of_many_files(tmp_path):
+    (tmp_path / "masks").mkdir()
+    killed_writer(tmp_path / "masks" / "a.png")
+    with replacing(tmp_path / "masks" / "b.png", tidy=False) as temporary:
+        temporary.write_bytes(b"b")
+        assert len(list((tmp_path / "masks").iterdir())) == 2
+        remove_leftovers(tmp_path)
+        assert list((tmp_path / "masks").iterdir()) == [temporary]
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["b.png"]
 
 
 def test_what_a_living_process_is_writing_is_left_alone(tmp_path):

@@ -72,6 +72,8 @@ class AnnotatedFolder:
         kept = self.folder / _ORIGINAL
         if (self.folder / SUMMARY).is_file() or kept.exists():
             return
+        # palpate.atomic writes single files; here a whole folder appears in one step, and what a
+        # killed run left of it is replaced.
         partial = self.folder / f"{_ORIGINAL}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(self.folder / "anns", partial)

@@ -9,7 +9,6 @@ What comes from the cache equals what is decoded, bit for bit.
 """
 
 import mmap
-import os
 import struct
 import warnings
 import zlib
@@ -18,7 +17,6 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, final
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -26,6 +24,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from palpate.atomic import write_bytes
 from palpate.data.annotations import FileEntry
 from palpate.data.dataset import PromptedDataset
 
@@ -162,13 +161,10 @@ def _unpacked(kept: mmap.mmap) -> _Pair | None:
 
 def _keep(path: Path, pair: _Pair) -> None:
     """Write a sample, if that can be done: a full disk makes work slower, not wrong."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_packed(pair))
-        partial.replace(path)
+        write_bytes(path, _packed(pair))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         warnings.warn(
             f"Samples could not be kept in the cache {path.parent.parent} ({error}); they are "
             "decoded each time.",

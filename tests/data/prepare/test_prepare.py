@@ -1,6 +1,9 @@
 """Preparing again, after a kill, and with bad files: what is done stays done."""
 
 import json
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -138,11 +141,15 @@ def test_a_killed_run_goes_on_where_it_was(source):
     # As a kill leaves it: a line cut off, and a file half written.
     with (folder / ".prepared.jsonl").open("a") as journal:
         journal.write('{"mask_name": "half')
-    (folder / "masks" / "half.png.partial").write_bytes(b"half")
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    half = folder / "masks" / f".half.png.{socket.gethostname()}-{gone.pid}-0123abcd.unfinished"
+    half.write_bytes(b"half")
     before = stamps(folder)
     run(source)
     again = [name for name in made_anew(folder, before) if name in before]
-    assert again == ["masks/half.png.partial"]
+    assert again == [half.relative_to(folder).as_posix()]  # removed
+    assert not half.exists()
     assert len(stamps(folder)) == 6
     assert not list(folder.glob(".prepared*"))
     assert sum(len(load_data("kvasir", folder, split=s)) for s in ("train", "val", "test")) == 3

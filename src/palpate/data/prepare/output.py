@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from palpate.atomic import replacing
 from palpate.data.prepare.item import Item
 from palpate.data.prepare.pictures import opened
 from palpate.data.prepare.record import Record
 from palpate.data.prepare.source import Source
 from palpate.data.reading.orientation import ORIENTATION, orientation, unturned
-
-_PARTIAL = ".partial"
 
 # (structure, image (h, w, 3), mask (h, w), facts) -> texts by level
 Texts = Callable[[str, NDArray[np.uint8], NDArray[np.bool_], Mapping[str, str]], Mapping[str, Any]]
@@ -68,13 +67,6 @@ def member_checksums(item: Item, source: Source) -> dict[str, str]:
     return dict(zip(names, sums, strict=True))
 
 
-def remove_partial(folder: Path) -> None:
-    """Take away what a killed run left half written."""
-    for kind in ("images", "masks"):
-        for path in (folder / kind).rglob(f"*{_PARTIAL}"):
-            path.unlink()
-
-
 def checksum(path: Path) -> str:
     """SHA-256 of a file; empty if there is none."""
     if not path.is_file():
@@ -122,10 +114,9 @@ def _write_mask(item: Item, mask: NDArray[np.bool_], turn: int, folder: Path) ->
 
 def _write(path: Path, fill: Callable[[BinaryIO], object]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + _PARTIAL)
-    with partial.open("wb") as stream:
+    # Leftovers of a killed run are removed once, when the folder is opened: see prepare().
+    with replacing(path, tidy=False) as temporary, temporary.open("wb") as stream:
         fill(stream)
-    partial.replace(path)
     return checksum(path)
 
 

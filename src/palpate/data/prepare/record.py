@@ -10,6 +10,8 @@ from typing import Any, final
 
 from filelock import FileLock, Timeout
 
+from palpate.atomic import write_text
+
 SUMMARY, _JOURNAL, _LOCK = "dataset.json", ".prepared.jsonl", ".lock"
 
 
@@ -105,10 +107,8 @@ def _make(folder: Path) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON so that the file is whole or not there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path, name: str) -> dict[str, Record]:

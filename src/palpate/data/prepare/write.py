@@ -12,10 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import final
 
+from palpate.atomic import remove_leftovers
 from palpate.data.prepare.annotate import annotate, check_dealing
 from palpate.data.prepare.converter import Converter, WrongLayout
 from palpate.data.prepare.item import Item, check_items
-from palpate.data.prepare.output import checksum, member_checksums, remove_partial, write_image
+from palpate.data.prepare.output import checksum, member_checksums, write_image
 from palpate.data.prepare.record import Ledger, Record, open_ledger
 from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
@@ -75,7 +76,7 @@ def prepare(
         items = _found(converter, opened, options or {})
         with open_ledger(folder, name) as ledger:
             _refuse_another(ledger, converter, items)
-            remove_partial(folder)
+            remove_leftovers(folder)
             work = _Work(converter, opened, ledger, json.dumps(options or {}))
             records = _run(work, items, workers or os.cpu_count() or 1, progress)
             annotate(ledger, converter, items, records, seed)

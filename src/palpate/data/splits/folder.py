@@ -74,6 +74,8 @@ def split_folder(
         raise FileExistsError(f"{target} exists; choose another --name, or delete it.")
     entries, records = _everything(folder)
     turns = _turns(entries, spec, division, progress)
+    # palpate.atomic writes single files; here all lists of a division appear in one step, since a
+    # fold whose test list is missing could be mistaken for a complete one.
     partial = target.with_name(f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for turn, split_of in turns.items():
