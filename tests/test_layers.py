@@ -9,7 +9,7 @@ import palpate
 
 STAGES = ("data", "models", "training", "attacks", "evaluation", "reporting")
 SHARED = {
-    "types", "atomic", "geometry", "randomness", "overlap", "progress", "errors", "text",
+    "types", "atomic", "version", "geometry", "randomness", "overlap", "progress", "errors", "text",
     "structure_loss", "oom", "user_code", "flat", "config_io",
 }  # fmt: skip
 TOP = {"cli", "pipeline", "__init__", "__main__"}

@@ -51,6 +51,23 @@ def test_stays_an_image_and_a_mask(seed):
     assert prompt == "polyp"
 
 
+def test_scale_changes_the_area_as_often_and_as_much_up_as_down():
+    """A scale of s means factors from 1 / (1 + s) to 1 + s: their logarithm is uniform about 0."""
+    mask, wide = disc(80, 80, 12), Augmentation(scale=1.0)
+    areas = torch.tensor(
+        [
+            augment(as_picture(mask), mask, "", wide, generator(0, i))[1].sum().item()
+            for i in range(400)
+        ]
+    )
+    halvings = torch.log2(areas / mask.sum()) / 2  # of the radius, in [-1, 1]
+    assert halvings.min() > -1.1  # 1 + s * m would shrink the disc to nothing
+    assert halvings.max() < 1.1
+    assert abs(halvings.mean()) < 0.15  # five standard deviations of a uniform mean are 0.14
+    assert halvings.min() < -0.9
+    assert halvings.max() > 0.9
+
+
 def test_nothing_switched_on_changes_nothing():
     image, mask = picture(), disc(20, 30, 6)
     text = "located in left of the image"

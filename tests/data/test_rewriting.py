@@ -7,8 +7,7 @@ from PIL import Image
 from palpate.cli import main
 from palpate.data import load_data
 from palpate.data.annotations import read_entries
-from palpate.data.import_prompts import import_prompts
-from palpate.data.rewrite_prompts import rewrite_prompts
+from palpate.data.prompts import import_prompts, rewrite_prompts
 
 
 def annotations(folder, split="test"):

@@ -11,8 +11,8 @@ from palpate.cli import attacks, data, models, recipes
 from palpate.cli import runs as finished
 from palpate.cli.demo import Demo
 from palpate.cli.parsing import UsageError, later, parse
-from palpate.data.release import release
 from palpate.errors import did_you_mean
+from palpate.version import release
 
 _WHOLE: dict[str, Callable[..., Callable[[], None]]] = {
     "demo": Demo,

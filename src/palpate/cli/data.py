@@ -178,8 +178,7 @@ def prompts(
         places: What left, right and centre mean: thirds of the image, or what they are in the
             published annotations, see docs/prompts.md.
     """
-    from palpate.data.import_prompts import import_prompts
-    from palpate.data.rewrite_prompts import rewrite_prompts
+    from palpate.data.prompts import import_prompts, rewrite_prompts
     from palpate.data.wording import PUBLISHED, TRUE
 
     if annotations is not None:

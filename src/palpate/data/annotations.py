@@ -37,6 +37,9 @@ class FileEntry:
     structure: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<FileEntry {self.key!r}, prompts: {', '.join(self.prompts)}>"
+
     @property
     def key(self) -> str:
         """Name of the mask without extension: unique where several masks share an image.

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from palpate.atomic import write_bytes
 from palpate.data.annotations import FileEntry
-from palpate.data.dataset import PromptedDataset
+from palpate.data.dataset import PromptedDataset, describe_entry
 
 _MARK = b"palpate1"  # counts up when decoding changes or the format does
 _HEADER = struct.Struct(
@@ -67,6 +67,9 @@ class _CachedEntry:
 
     entry: FileEntry
     folder: Path
+
+    def __repr__(self) -> str:
+        return describe_entry(self)
 
     @property
     def image_name(self) -> str:

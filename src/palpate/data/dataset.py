@@ -65,6 +65,35 @@ class Entry(Protocol):
         ...
 
 
+def describe(
+    data: Dataset[Sample], name: str, split: str, size: int | None, *, shown: int = 4
+) -> str:
+    """Name, split and counts of a data set in one line, for ``repr``; reads no image.
+
+    Args:
+        data: Has ``cases``.
+        name: Of the data set.
+        split: Of its samples.
+        size: Side of its images in pixels; None if each keeps its own.
+        shown: How many structures are listed by name.
+    """
+    cases: tuple[Case, ...] = data.cases  # type: ignore[attr-defined]
+    structures = list(dict.fromkeys(case.structure for case in cases))
+    listed = ", ".join(structures[:shown]) + (", ..." if len(structures) > shown else "")
+    images = len({(case.dataset, case.image_name) for case in cases})
+    groups = len({(case.dataset, case.group) for case in cases})
+    pixels = "own size" if size is None else f"{size} x {size} pixels"
+    return (
+        f"<{type(data).__name__} {name!r}, split {split!r}: {len(cases)} samples of {images} "
+        f"images and {groups} patients or groups, {pixels}; structures: {listed or 'none'}>"
+    )
+
+
+def describe_entry(entry: "Entry") -> str:
+    """Type, key and prompt levels of an entry in one line, for ``repr``."""
+    return f"<{type(entry).__name__.strip('_')} {entry.key!r}, prompts: {', '.join(entry.prompts)}>"
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class PromptedDataset(Dataset[Sample]):
@@ -104,6 +133,9 @@ class PromptedDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __repr__(self) -> str:
+        return describe(self, self.spec.name, self.split, self.size)
 
     def __getitem__(self, index: int) -> Sample:
         entry, case = self._items[index]

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with data sets, looked for in one go."""
+"""All checks of data sets, run in one go."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,39 +6,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palpate.data.dataset import DatasetSpec
-from palpate.data.integrity.across import annotation_findings, shared_images
-from palpate.data.integrity.copies import copy_findings, name_findings
-from palpate.data.integrity.finding import ACROSS, CHECKS, NEEDS_PIXELS, Finding
-from palpate.data.integrity.listed import count_findings, file_findings, listing_findings
-from palpate.data.integrity.looks import (
-    Fault,
-    ImageLook,
-    MaskLook,
-    look_at_images,
-    look_at_masks,
+from palpate.data.integrity.duplicates import (
+    annotation_findings,
+    duplicate_findings,
+    name_findings,
+    shared_images,
 )
+from palpate.data.integrity.finding import ACROSS, CHECKS, NEEDS_PIXELS, Finding
+from palpate.data.integrity.images import ListedImage, duplicate_pairs, listed_images
+from palpate.data.integrity.listed import count_findings, file_findings, listing_findings
 from palpate.data.integrity.masks import mask_findings
-from palpate.data.integrity.pictures import Picture, likenesses, pictures_of
 from palpate.data.integrity.report import (
     IntegrityReport,
     SetReport,
     counts_of,
     outcomes_of,
 )
+from palpate.data.integrity.summaries import (
+    Fault,
+    ImageSummary,
+    MaskSummary,
+    summarise_images,
+    summarise_masks,
+)
 from palpate.data.integrity.survey import Survey, survey
 from palpate.data.sources.cards import Card
 from palpate.progress import Progress, silent
 
 _FAULTS = {
-    "unreadable": "{} files cannot be decoded; get them anew.",
+    "unreadable": "{} files cannot be decoded; replace them.",
     "sizes": "{} masks do not have the proportions of their images; export them again.",
-    "binary": "{} masks have values that no threshold makes sense of.",
+    "binary": "{} masks have values that are neither 0 and 1 nor black and white.",
 }
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A data set to check: where it is, what its names mean, and what is known of it."""
+    """A data set to check: its folder, what its file names mean, and its published card."""
 
     folder: Path
     spec: DatasetSpec
@@ -48,7 +52,7 @@ class Wanted:
 def check_sets(
     wanted: Sequence[Wanted], *, pixels: bool = True, progress: Progress = silent
 ) -> IntegrityReport:
-    """Check data sets, each for itself and against each other.
+    """Check data sets, each on its own and against each other.
 
     Args:
         wanted: At least one.
@@ -56,14 +60,14 @@ def check_sets(
         progress: Told about every file.
 
     Raises:
-        FileNotFoundError: If a folder is not there or has no annotations. Whatever else is wrong
-            is a finding.
+        FileNotFoundError: If a folder does not exist or has no annotations. Everything else that
+            is wrong becomes a finding.
     """
     surveys = [survey(one.folder, one.spec) for one in wanted]
     reports, pictures = [], []
     for one, found in zip(wanted, surveys, strict=True):
-        seen = _look(found, progress) if pixels and found.has_images else None
-        shown = pictures_of(found, seen.images if seen else {})
+        seen = _summarise(found, progress) if pixels and found.has_images else None
+        shown = listed_images(found, seen.images if seen else {})
         pictures += shown
         reports.append(_report(one, found, shown, seen))
     findings = (*annotation_findings(surveys), *shared_images(pictures))
@@ -72,23 +76,25 @@ def check_sets(
 
 
 @dataclass(frozen=True)
-class _Seen:
-    images: Mapping[Path, ImageLook | Fault]
-    masks: Mapping[Path, MaskLook | Fault]
+class _Summaries:
+    images: Mapping[Path, ImageSummary | Fault]
+    masks: Mapping[Path, MaskSummary | Fault]
 
 
-def _look(found: Survey, progress: Progress) -> _Seen:
+def _summarise(found: Survey, progress: Progress) -> _Summaries:
     entries = [record.entry for record in found.records]
-    images = look_at_images((e.image for e in entries if e.image.is_file()), progress)
+    images = summarise_images((e.image for e in entries if e.image.is_file()), progress)
     whole = [
         entry
         for entry in entries
-        if entry.mask.is_file() and isinstance(images.get(entry.image), ImageLook)
+        if entry.mask.is_file() and isinstance(images.get(entry.image), ImageSummary)
     ]
-    return _Seen(images, look_at_masks(whole, progress))
+    return _Summaries(images, summarise_masks(whole, progress))
 
 
-def _report(one: Wanted, found: Survey, shown: list[Picture], seen: _Seen | None) -> SetReport:
+def _report(
+    one: Wanted, found: Survey, shown: list[ListedImage], seen: _Summaries | None
+) -> SetReport:
     findings = [
         *found.findings,
         *listing_findings(found),
@@ -105,7 +111,7 @@ def _report(one: Wanted, found: Survey, shown: list[Picture], seen: _Seen | None
         findings += [
             *_fault_findings({**seen.images, **seen.masks}),
             *mask_findings(seen.masks, found.folder),
-            *copy_findings(likenesses(shown)),
+            *duplicate_findings(duplicate_pairs(shown)),
         ]
     among = frozenset(CHECKS) - ACROSS
     every = tuple(sorted(findings, key=lambda finding: list(CHECKS).index(finding.check)))
@@ -114,12 +120,12 @@ def _report(one: Wanted, found: Survey, shown: list[Picture], seen: _Seen | None
 
 
 def _fault_findings(
-    looks: Mapping[Path, ImageLook | MaskLook | Fault],
+    summaries: Mapping[Path, ImageSummary | MaskSummary | Fault],
 ) -> Iterator[Finding]:
     by_check: dict[str, list[str]] = defaultdict(list)
-    for look in looks.values():
-        if isinstance(look, Fault):
-            by_check[look.check].append(look.message)
+    for summary in summaries.values():
+        if isinstance(summary, Fault):
+            by_check[summary.check].append(summary.message)
     for check, messages in by_check.items():
         message = _FAULTS[check].format(len(messages))
         yield Finding(check, "error", message, tuple(messages))

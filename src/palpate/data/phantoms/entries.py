@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from palpate.data.dataset import describe_entry
 from palpate.data.phantoms.canvas import Canvas
 from palpate.data.phantoms.modalities import APPEARANCE_MARK, PHANTOMS, Scene
 from palpate.randomness import generator
@@ -41,6 +42,9 @@ class PhantomEntry:
     number: int
     told: int
     appearance: str
+
+    def __repr__(self) -> str:
+        return describe_entry(self)
 
     @property
     def image_name(self) -> str:

@@ -8,10 +8,10 @@ from palpate.data.annotations import SPLITS
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import LEARN, Item
 from palpate.data.prepare.record import Ledger, Record, write_json
-from palpate.data.release import release
 from palpate.data.sources.cards import CARDS
 from palpate.data.splits import Item as Dealt
 from palpate.data.splits import deal
+from palpate.version import release
 
 # As MedVLSM dealt the sets that have no split of their own.
 _FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}

@@ -11,8 +11,13 @@ from scipy.ndimage import binary_opening
 
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.layout import Layout, pairs_of, pictures, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Layout,
+    pair_item,
+    pairs_of,
+    pictures,
+    wrong,
+)
 from palpate.data.prepare.source import Source
 
 _LAYOUTS = [Layout("train/train", "train_gt/train_gt"), Layout("train", "train_gt")]
@@ -27,7 +32,7 @@ def find(source: Source) -> list[Item]:
     pairs = pairs_of(source, folders, _LAYOUTS)
     if not pairs:
         raise wrong(source, folders, "train/train and train_gt/train_gt of BKAI-IGH NeoPolyp")
-    return [paired(source, pair, "polyp", threshold=red_or_green) for pair in pairs]
+    return [pair_item(source, pair, "polyp", threshold=red_or_green) for pair in pairs]
 
 
 def red_or_green(drawing: Image.Image) -> NDArray[np.bool_]:

@@ -14,8 +14,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from palpate.data.prepare.converter import Converter, WrongLayout
-from palpate.data.prepare.drawn import drawn_mask, read_json
+from palpate.data.prepare.drawn import drawn_mask
 from palpate.data.prepare.item import Item
+from palpate.data.prepare.metadata import read_json
 from palpate.data.prepare.outlines import from_runs, is_empty
 from palpate.data.prepare.pictures import read_image
 from palpate.data.prepare.source import Source

@@ -6,10 +6,17 @@ from pathlib import PurePosixPath
 from palpate.data.prepare.colondb import names_another
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.layout import Layout, Pair, pairs_of, pictures, stems_like, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Layout,
+    Pair,
+    pair_item,
+    pairs_of,
+    pictures,
+    stems_like,
+    wrong,
+)
+from palpate.data.prepare.metadata import read_table
 from palpate.data.prepare.source import Source
-from palpate.data.prepare.tables import read_table
 
 _LAYOUTS = [
     Layout("PNG/Original", "PNG/Ground Truth"),  # of two copies the one that browsers show
@@ -39,9 +46,9 @@ def find(source: Source) -> list[Item]:
 
 def _item(source: Source, pair: Pair, sequence: str | None) -> Item:
     if sequence is None:
-        return paired(source, pair, "polyp")
+        return pair_item(source, pair, "polyp")
     facts = {"sequence": sequence}
-    return paired(source, pair, "polyp", group=f"sequence {sequence}", facts=facts)
+    return pair_item(source, pair, "polyp", group=f"sequence {sequence}", facts=facts)
 
 
 def _sequences(source: Source) -> dict[str, str]:

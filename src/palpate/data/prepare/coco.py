@@ -18,8 +18,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from palpate.data.prepare.converter import Converter, WrongLayout
-from palpate.data.prepare.drawn import Drawing, drawn_mask, read_json
+from palpate.data.prepare.drawn import Drawing, drawn_mask
 from palpate.data.prepare.item import Item
+from palpate.data.prepare.metadata import read_json
 from palpate.data.prepare.naming import file_stem, patient_of, split_of
 from palpate.data.prepare.outlines import from_polygons, from_runs
 from palpate.data.prepare.pictures import read_image

@@ -8,8 +8,13 @@ from functools import partial
 
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.layout import Layout, pairs_of, pictures, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Layout,
+    pair_item,
+    pairs_of,
+    pictures,
+    wrong,
+)
 from palpate.data.prepare.source import Source
 
 # Numbers name the frames of all of them, so that only a folder or an archive says which set it is.
@@ -39,7 +44,7 @@ def find(source: Source, *, name: str, layouts: list[Layout]) -> list[Item]:
     pairs = pairs_of(source, own, layouts)
     if not pairs:
         raise wrong(source, folders, f"a folder called after {name} with images and masks")
-    return [paired(source, pair, "polyp", split="test") for pair in pairs]
+    return [pair_item(source, pair, "polyp", split="test") for pair in pairs]
 
 
 def _named(folders: Iterable[str], name: str) -> bool:

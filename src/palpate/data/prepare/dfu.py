@@ -5,8 +5,13 @@ The masks of the challenge's own validation and test images were never given out
 
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.layout import Layout, pairs_of, pictures, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Layout,
+    pair_item,
+    pairs_of,
+    pictures,
+    wrong,
+)
 from palpate.data.prepare.source import Source
 
 _LAYOUT = Layout("DFUC2022_train_images", "DFUC2022_train_masks")
@@ -18,7 +23,7 @@ def find(source: Source) -> list[Item]:
     pairs = pairs_of(source, folders, [_LAYOUT])
     if not pairs:
         raise wrong(source, folders, f"{_LAYOUT.images} and {_LAYOUT.masks}")
-    return [paired(source, pair, "foot ulcer") for pair in pairs]
+    return [pair_item(source, pair, "foot ulcer") for pair in pairs]
 
 
 DFU = Converter("dfu", "dfu", find, card="dfu")

@@ -1,6 +1,5 @@
 """Masks that a JSON file draws, laid upon their images."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,20 +13,6 @@ from palpate.data.reading.orientation import orientation, turned, upright_size
 
 # How to draw a part of a mask, given the part and the height and width of the image.
 Drawing = tuple[Callable[[Any, tuple[int, int]], NDArray[np.bool_]], Any]
-
-
-def read_json(source: Source, name: str) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    try:
-        return json.loads(source.read(name).decode("utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"Expected JSON in {source.label(name)}, but: {error}. Download or export it again."
-        ) from error
 
 
 def drawn_mask(

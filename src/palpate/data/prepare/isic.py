@@ -10,10 +10,16 @@ from pathlib import PurePosixPath
 
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import LEARN, Item
-from palpate.data.prepare.layout import Folders, folders_named, pair_up, pictures, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Folders,
+    folders_named,
+    pair_item,
+    pair_up,
+    pictures,
+    wrong,
+)
+from palpate.data.prepare.metadata import read_table
 from palpate.data.prepare.source import Source
-from palpate.data.prepare.tables import read_table
 
 _ENDING = "_segmentation"
 
@@ -64,7 +70,7 @@ def _items(
     # The images of 2017 have their superpixels beside them.
     images = [name for name in images if not PurePosixPath(name).stem.endswith("_superpixels")]
     return [
-        paired(
+        pair_item(
             source,
             pair,
             "skin lesion",

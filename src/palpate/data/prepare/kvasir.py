@@ -4,8 +4,14 @@ import re
 
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.layout import Layout, pairs_of, pictures, stems_like, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Layout,
+    pair_item,
+    pairs_of,
+    pictures,
+    stems_like,
+    wrong,
+)
 from palpate.data.prepare.source import Source
 
 # Every image has such a name, whatever its folder was renamed to; PraNet's copies are PNG.
@@ -21,7 +27,7 @@ def find(source: Source) -> list[Item]:
     if not pairs or not all(pair.image.lower().endswith(_ENDINGS) for pair in pairs):
         names = "JPEG files named like cju0qkwl35piu0993l0dewei2.jpg"
         raise wrong(source, folders, f"Kvasir-SEG/images and Kvasir-SEG/masks with {names}")
-    return [paired(source, pair, "polyp") for pair in pairs]
+    return [pair_item(source, pair, "polyp") for pair in pairs]
 
 
 KVASIR = Converter("kvasir", "kvasir_polyp", find, card="kvasir")

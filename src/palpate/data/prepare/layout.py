@@ -1,7 +1,8 @@
-"""Finding the folders of a set in a source by what they are called, and pairing their files."""
+"""Folders of images and masks in a source, found by name, and their files in pairs."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from PIL import Image
 
 from palpate.data.prepare.archives import without_ending
 from palpate.data.prepare.converter import WrongLayout
+from palpate.data.prepare.item import Item
+from palpate.data.prepare.pictures import Foreground, of_one_colour, read_image, read_masks
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 
@@ -122,6 +125,46 @@ def pair_up(
         remedy="Download the set again, or take these files out of it.",
     )
     return [Pair(by_stem[stem], drawings[stem]) for stem in sorted(by_stem, key=_by_number)]
+
+
+def pair_item(
+    source: Source,
+    pair: Pair,
+    structure: str,
+    *,
+    split: str | None = None,
+    group: str | None = None,
+    facts: Mapping[str, str] | None = None,
+    folder: str = "",
+    mask_name: str | None = None,
+    threshold: Foreground = of_one_colour,
+) -> Item:
+    """One image that is copied as it is, with one mask that becomes a binary PNG.
+
+    Args:
+        source: Both files are in it.
+        pair: Their names in it.
+        structure: What the mask outlines.
+        split: Its split where the source says so.
+        group: The patient where known; by default the image is its own group.
+        facts: What else is known.
+        folder: Below ``images/`` and ``masks/``, ending in a slash; by default none.
+        mask_name: By default that of the image, ending in ``.png``.
+        threshold: Where a mask is set, as stored.
+    """
+    image_name = folder + pair.image_name
+    return Item(
+        image_name=image_name,
+        mask_name=folder + (mask_name or f"{pair.stem}.png"),
+        group=group or image_name,
+        structure=structure,
+        split=split,
+        members=(pair.image, pair.mask),
+        read_image=partial(read_image, source, pair.image),
+        read_mask=partial(read_masks, source, pair.image, pair.mask, threshold=threshold),
+        original=pair.image,
+        facts=facts or {},
+    )
 
 
 def wrong(source: Source, folders: Folders, expected: str) -> WrongLayout:

@@ -40,8 +40,8 @@ from numpy.typing import NDArray
 
 from palpate.data.prepare.cases import CaseFiles, find_cases
 from palpate.data.prepare.converter import Converter
-from palpate.data.prepare.drawn import read_json
 from palpate.data.prepare.item import Item
+from palpate.data.prepare.metadata import read_json
 from palpate.data.prepare.naming import file_stem
 from palpate.data.prepare.slicing import check_rule, chosen
 from palpate.data.prepare.source import Source

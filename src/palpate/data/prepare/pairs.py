@@ -10,11 +10,11 @@ from palpate.data.prepare.layout import (
     Folders,
     Pair,
     folders_named,
+    pair_item,
     pair_up,
     pictures,
     wrong,
 )
-from palpate.data.prepare.paired import paired
 from palpate.data.prepare.source import Source
 from palpate.data.sources.pairs import without_ending
 
@@ -53,7 +53,7 @@ def find(source: Source, *, structure: str, images: str, masks: str, group: str)
             lambda stem: stem if stem in exact else without_ending(stem),
         )
     patient = _pattern(group)
-    return [paired(source, pair, structure, group=_group(patient, pair)) for pair in pairs]
+    return [pair_item(source, pair, structure, group=_group(patient, pair)) for pair in pairs]
 
 
 def _folder(source: Source, folders: Folders, option: str, name: str) -> str:

@@ -8,8 +8,13 @@ test here.
 
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import LEARN, Item
-from palpate.data.prepare.layout import Layout, pairs_of, pictures, wrong
-from palpate.data.prepare.paired import paired
+from palpate.data.prepare.layout import (
+    Layout,
+    pair_item,
+    pairs_of,
+    pictures,
+    wrong,
+)
 from palpate.data.prepare.source import Source
 
 _TRAIN = "TrainDataset"
@@ -24,7 +29,7 @@ def find(source: Source) -> list[Item]:
     folders = pictures(source)
     pairs = pairs_of(source, folders, _TRAIN_LAYOUTS) or []
     items = [
-        paired(
+        pair_item(
             source,
             pair,
             "polyp",
@@ -37,7 +42,7 @@ def find(source: Source) -> list[Item]:
     for name in _TEST:
         layout = Layout(f"TestDataset/{name}/images", f"TestDataset/{name}/masks")
         items += [
-            paired(source, pair, "polyp", split="test", facts={"set": name}, folder=f"{name}/")
+            pair_item(source, pair, "polyp", split="test", facts={"set": name}, folder=f"{name}/")
             for pair in pairs_of(source, folders, [layout]) or []
         ]
     if not items:

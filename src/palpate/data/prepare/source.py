@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, final
 
 from palpate.data.prepare.archives import archive_members, is_archive
-from palpate.data.prepare.folders import folder_members, is_litter
 from palpate.data.prepare.member import Member
+from palpate.data.problems import refuse
 
 _CHUNK = 1 << 20
+# What file managers leave behind; no data set means them.
+_LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @final
@@ -101,11 +104,21 @@ def open_source(path: str | Path) -> Iterator[Source]:
         )
     with ExitStack() as stack:
         if path.is_dir():
-            members = _with_archives(folder_members(path), path, stack)
+            members = _with_archives(_folder_members(path), path, stack)
         else:
             members = archive_members(path, stack)
         # Left out here, for whoever looks for JSON, tables or volumes by an ending would meet it.
         yield Source(path, {n: member for n, member in members.items() if not is_litter(n)})
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file manager made a file, rather than the publisher of the data.
+
+    >>> is_litter("__MACOSX/images/._a.png"), is_litter("images/a.png")
+    (True, False)
+    """
+    parts = name.split("/")
+    return parts[-1].startswith("._") or any(part in _LITTER for part in parts)
 
 
 def _with_archives(
@@ -119,3 +132,39 @@ def _with_archives(
         else:
             members[name] = member
     return members
+
+
+def _folder_members(folder: Path) -> dict[str, Member]:
+    """Every file below a folder by its name relative to it.
+
+    Raises:
+        ValueError: If links lead outside the folder, or nowhere.
+    """
+    root, strays = folder.resolve(), list[str]()
+    paths = list(_files(root, root, strays))
+    refuse(
+        strays,
+        f"Expected only files inside {folder}, got links that lead outside or nowhere",
+        remedy="Copy the files there instead of linking them.",
+    )
+    return {
+        path.relative_to(root).as_posix(): Member(path.stat().st_size, partial(_open_file, path))
+        for path in paths
+    }
+
+
+def _open_file(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _files(folder: Path, root: Path, strays: list[str]) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        target = path.resolve() if path.is_symlink() else path
+        if not target.exists() or not target.is_relative_to(root):
+            strays.append(f"{path} -> {target}")
+        elif path.is_dir():
+            # A link to a folder that it lies in would go on for ever.
+            if not (path.is_symlink() and path.parent.is_relative_to(target)):
+                yield from _files(path, root, strays)
+        elif path.is_file():
+            yield path

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from palpate.data.augment import Augmentation
-from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
+from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset, describe, describe_entry
 from palpate.data.patients import patient_or_name
 from palpate.data.prompt_policy import Texts
 from palpate.data.sample import Case, Sample
@@ -55,6 +55,10 @@ class PooledDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
+    def __repr__(self) -> str:
+        first = self.parts[0]
+        return describe(self, "+".join(p.spec.name for p in self.parts), first.split, first.size)
+
     def __getitem__(self, index: int) -> Sample:
         for part in self.parts:
             if index < len(part):
@@ -85,6 +89,9 @@ class _Member:
     dataset: str
     structure: str
     group: str
+
+    def __repr__(self) -> str:
+        return describe_entry(self.entry)
 
     @property
     def image_name(self) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from palpate.data.annotations import check_limit, check_split
-from palpate.data.dataset import DatasetSpec, PromptedDataset
+from palpate.data.dataset import DatasetSpec, PromptedDataset, describe_entry
 from palpate.data.patients import patient_or_name
 from palpate.data.problems import refuse
 from palpate.data.prompt_policy import PromptPolicy, check_levels
@@ -41,6 +41,9 @@ class OwnEntry:
     group: str | None
     structure: str | None
     pixels: Callable[[], tuple[Any, Any]]
+
+    def __repr__(self) -> str:
+        return describe_entry(self)
 
     @property
     def key(self) -> str:

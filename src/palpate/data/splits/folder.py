@@ -11,13 +11,19 @@ import numpy as np
 
 from palpate.data.annotations import SPLITS, FileEntry, annotation_file, read_entries
 from palpate.data.dataset import DatasetSpec
-from palpate.data.integrity.looks import Fault, ImageLook, MaskLook, look_at_images, look_at_masks
-from palpate.data.integrity.neighbours import near_pairs
+from palpate.data.integrity.near_duplicates import near_pairs
+from palpate.data.integrity.summaries import (
+    Fault,
+    ImageSummary,
+    MaskSummary,
+    summarise_images,
+    summarise_masks,
+)
 from palpate.data.problems import refuse
-from palpate.data.release import release
 from palpate.data.splits.deal import Item, deal, fold, splits_of_fold
 from palpate.data.splits.published import published_split
 from palpate.progress import Progress, silent
+from palpate.version import release
 
 
 @dataclass(frozen=True)
@@ -134,11 +140,11 @@ def _published(entries: Sequence[FileEntry], name: str) -> dict[str, str]:
 def _items(
     entries: Sequence[FileEntry], spec: DatasetSpec, stratify: str, progress: Progress
 ) -> list[Item]:
-    images = look_at_images((entry.image for entry in entries), progress)
-    masks = look_at_masks(entries, progress)
-    looks: list[ImageLook | MaskLook | Fault] = [*images.values(), *masks.values()]
+    images = summarise_images((entry.image for entry in entries), progress)
+    masks = summarise_masks(entries, progress)
+    summaries: list[ImageSummary | MaskSummary | Fault] = [*images.values(), *masks.values()]
     refuse(
-        [look.message for look in looks if isinstance(look, Fault)],
+        [summary.message for summary in summaries if isinstance(summary, Fault)],
         "Expected readable images with fitting masks",
         remedy="Replace these files.",
     )
@@ -147,15 +153,17 @@ def _items(
         of_image.setdefault(entry.image, []).append(entry)
     items = []
     for path, some in of_image.items():
-        shares = [look.share for e in some if isinstance(look := masks[e.mask], MaskLook)]
+        shares = [summary.share for e in some if isinstance(summary := masks[e.mask], MaskSummary)]
         kind = str(some[0].facts.get(stratify, "")) if stratify else ""
         group = some[0].group or spec.group(some[0].image_name)
         kind = kind if any(shares) else f"{kind} empty"
         items.append(Item(str(path), group, float(np.mean(shares)), kind))
-    return _together(items, {p: look for p, look in images.items() if isinstance(look, ImageLook)})
+    return _together(
+        items, {p: summary for p, summary in images.items() if isinstance(summary, ImageSummary)}
+    )
 
 
-def _together(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[Item]:
+def _together(items: Sequence[Item], summaries: Mapping[Path, ImageSummary]) -> list[Item]:
     """Items whose images are alike get one group, and with them all of their groups."""
     parent = {item.group: item.group for item in items}
 
@@ -164,18 +172,24 @@ def _together(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[It
             group = parent[group]
         return group
 
-    for one, other in _alike(items, looks):
+    for one, other in _alike(items, summaries):
         first, second = sorted((root(one.group), root(other.group)))
         parent[second] = first
     return [replace(item, group=root(item.group)) for item in items]
 
 
-def _alike(items: Sequence[Item], looks: Mapping[Path, ImageLook]) -> list[tuple[Item, Item]]:
+def _alike(
+    items: Sequence[Item], summaries: Mapping[Path, ImageSummary]
+) -> list[tuple[Item, Item]]:
     pairs: list[tuple[Item, Item]] = []
     first: dict[str, Item] = {}
     for item in items:
-        pairs.append((first.setdefault(looks[Path(item.name)].digest, item), item))
-    low = [(item, look.low) for item in items if (look := looks[Path(item.name)]).low is not None]
+        pairs.append((first.setdefault(summaries[Path(item.name)].digest, item), item))
+    low = [
+        (item, summary.low)
+        for item in items
+        if (summary := summaries[Path(item.name)]).low is not None
+    ]
     if len(low) > 1:
         near = near_pairs(np.stack([part for _, part in low if part is not None]))
         pairs += [(low[pair.first][0], low[pair.second][0]) for pair in near]

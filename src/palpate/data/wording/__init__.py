@@ -1,9 +1,8 @@
 """Prompts in words, from what masks, images and metadata show."""
 
 from palpate.data.wording.colours import describe_colour
-from palpate.data.wording.facts import fact_words, facts_in_name
+from palpate.data.wording.facts import fact_words, facts_in_name, in_words
 from palpate.data.wording.masks import PUBLISHED, SIZES, TRUE, Attributes, Rule, describe_mask
-from palpate.data.wording.numbers import in_words
 from palpate.data.wording.shapes import OUTLINES, SHAPES
 from palpate.data.wording.templates import FIELDS, Template, parse_template
 from palpate.data.wording.wordings import (

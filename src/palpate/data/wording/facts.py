@@ -1,9 +1,8 @@
-"""From what data sets say of a recording to the words of texts."""
+"""Metadata of a recording (view, age, findings, ...) in the words of prompts."""
 
 import re
 from collections.abc import Mapping
 
-from palpate.data.wording.numbers import in_words
 from palpate.data.wording.wordings import pattern_of_names, spellings
 
 _UNKNOWN = {"", "-", "?", "n/a", "na", "nan", "none", "null", "o", "other", "unknown", "unk"}
@@ -11,9 +10,16 @@ _YEARS = re.compile(r"0*(\d+)(?:\.\d+)?\s*(?:y|yr|yrs|year|years|years old)?", r
 _OLDEST = 120  # years; beyond, a number means something else, such as 999 for unknown
 _LISTED = re.compile(r"\s*[;|,]\s*")
 
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+
 
 def fact_words(facts: Mapping[str, str]) -> dict[str, str]:
-    """Facts in words; those that say nothing are left out.
+    """Facts in words; unknown ones are left out.
 
     >>> fact_words({"view": "4CH", "sex": "F", "age": "056Y", "quality": "unknown"})["patient"]
     'fifty-six-year-old female patient'
@@ -37,7 +43,7 @@ def fact_words(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def facts_in_name(dataset: str, image_name: str) -> dict[str, str]:
-    """What the name of a published file tells.
+    """Facts in the name of a published file.
 
     >>> facts_in_name("camus", "patient0001_2CH_ED.png")
     {'view': '2CH', 'phase': 'ED'}
@@ -45,6 +51,23 @@ def facts_in_name(dataset: str, image_name: str) -> dict[str, str]:
     pattern = pattern_of_names(dataset)
     found = pattern.search(image_name) if pattern else None
     return found.groupdict() if found else {}
+
+
+def in_words(number: int) -> str:
+    """A number below a hundred in words, a larger one in digits.
+
+    >>> in_words(3), in_words(90), in_words(47), in_words(104)
+    ('three', 'ninety', 'forty-seven', '104')
+
+    Args:
+        number: Not negative.
+    """
+    if number < len(_ONES):
+        return _ONES[number]
+    if number >= 100:
+        return str(number)
+    tens, ones = divmod(number, 10)
+    return f"{_TENS[tens - 2]}-{_ONES[ones]}" if ones else _TENS[tens - 2]
 
 
 def _word(field: str, text: str) -> str | None:

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from palpate.data.wording.colours import describe_colour
-from palpate.data.wording.facts import fact_words
+from palpate.data.wording.facts import fact_words, in_words
 from palpate.data.wording.masks import SIZES, TRUE, Attributes, Rule, describe_mask
-from palpate.data.wording.numbers import in_words
 from palpate.data.wording.templates import Template
 from palpate.data.wording.wordings import (
     NOTHING,

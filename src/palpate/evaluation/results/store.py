@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from palpate.atomic import replacing
-from palpate.data.release import release
 from palpate.evaluation.results.fingerprint import Fingerprint, describe_differences, differences
 from palpate.evaluation.results.rows import (
     SCHEMA,
@@ -31,6 +30,7 @@ from palpate.evaluation.results.rows import (
     to_frame,
     to_table,
 )
+from palpate.version import release
 
 PROTOCOL_FILE = "protocol.json"
 _MADE_OF, _RELEASE = b"palpate", b"palpate.release"  # of a part, in its metadata

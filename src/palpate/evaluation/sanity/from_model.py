@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from palpate.data import Samples
-from palpate.data.release import release
 from palpate.evaluation.batches import list_cases, load, windows
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.protocol.protocol import Protocol
@@ -19,6 +18,7 @@ from palpate.evaluation.sanity.subject import Subject
 from palpate.evaluation.scoring import Bench, Precision
 from palpate.progress import Progress, silent
 from palpate.types import Segmenter
+from palpate.version import release
 
 _CHECKS: dict[int, Callable[[Subject], Check]] = {
     1: outcomes.leaves_alone_at_zero,

@@ -1,7 +1,9 @@
-"""CSV files that publishers put beside their images."""
+"""Files that describe the images of a source: CSV tables and JSON."""
 
 import csv
+import json
 from io import StringIO
+from typing import Any
 
 from palpate.data.prepare.source import Source
 
@@ -32,3 +34,17 @@ def read_table(source: Source, name: str, *columns: str) -> list[dict[str, str]]
         )
     reader.fieldnames = there
     return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+
+
+def read_json(source: Source, name: str) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return json.loads(source.read(name).decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(
+            f"Expected JSON in {source.label(name)}, but: {error}. Download or export it again."
+        ) from error

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from palpate.data.annotated_folder import Prompts, open_folder
 from palpate.data.annotations import are_prompts, read_records
 from palpate.data.problems import refuse
+from palpate.data.prompts.annotated_folder import Prompts, open_folder
 
 _SHOWN = 10
 

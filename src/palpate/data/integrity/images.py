@@ -1,4 +1,4 @@
-"""The images of a data set, each once per split, with what is known of their pixels."""
+"""The images of a data set, each once per split, and the pairs of them that are duplicates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from palpate.data.integrity.looks import Fault, ImageLook
-from palpate.data.integrity.neighbours import near_pairs
+from palpate.data.integrity.near_duplicates import near_pairs
+from palpate.data.integrity.summaries import Fault, ImageSummary
 from palpate.data.integrity.survey import Survey
+
+_MOST = 50  # copies of one image whose pairs are listed; a thousand would make half a million
 
 
 @dataclass(frozen=True)
-class Picture:
+class ListedImage:
     """An image as one split of one data set uses it.
 
     Attributes:
@@ -23,7 +25,7 @@ class Picture:
         path: Where it is.
         group: Patient, or the name of the image.
         texts: Prompts by mask, to tell two images of one name apart where there are no pixels.
-        look: Its pixels, if they could be read.
+        summary: Of its pixels; None if they could not be read.
     """
 
     dataset: str
@@ -32,23 +34,23 @@ class Picture:
     path: Path
     group: str
     texts: Mapping[str, object]
-    look: ImageLook | None
+    summary: ImageSummary | None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.split})"
 
     @property
     def grouped(self) -> bool:
-        """Whether its group says more than its name."""
+        """Whether its group is known, rather than the name of the image."""
         return self.group != self.name
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """Two images that show the same."""
+class DuplicatePair:
+    """Two images with equal or nearly equal pixels."""
 
-    first: Picture
-    second: Picture
+    first: ListedImage
+    second: ListedImage
     distance: int  # 0 where pixels are equal
     turned: bool = False
 
@@ -61,56 +63,57 @@ class Likeness:
     @property
     def exact(self) -> bool:
         """Whether the pixels are the same."""
-        one, other = self.first.look, self.second.look
+        one, other = self.first.summary, self.second.summary
         return one is not None and other is not None and one.digest == other.digest
 
 
-def pictures_of(found: Survey, looks: Mapping[Path, ImageLook | Fault]) -> list[Picture]:
+def listed_images(
+    found: Survey, summaries: Mapping[Path, ImageSummary | Fault]
+) -> list[ListedImage]:
     """Every image once per split, in the order of the annotations."""
-    pictures: dict[tuple[str, str], Picture] = {}
+    pictures: dict[tuple[str, str], ListedImage] = {}
     for record in found.records:
         entry, key = record.entry, (record.split, record.entry.image_name)
         if key in pictures:
             texts = {**pictures[key].texts, entry.mask_name: entry.prompts}
         else:
             texts = {entry.mask_name: entry.prompts}
-        look = looks.get(entry.image)
-        pictures[key] = Picture(
+        summary = summaries.get(entry.image)
+        pictures[key] = ListedImage(
             found.name, record.split, entry.image_name, entry.image, record.group, texts,
-            look if isinstance(look, ImageLook) else None,
+            summary if isinstance(summary, ImageSummary) else None,
         )  # fmt: skip
     return list(pictures.values())
 
 
-def likenesses(pictures: list[Picture]) -> list[Likeness]:
-    """All pairs of different files that show the same, by pixels or nearly."""
+def duplicate_pairs(pictures: list[ListedImage]) -> list[DuplicatePair]:
+    """All pairs of different files with equal or nearly equal pixels."""
     return [*_exact(pictures), *_near(pictures)]
 
 
-def _exact(pictures: list[Picture]) -> list[Likeness]:
-    by_digest: dict[str, list[Picture]] = {}
+def _exact(pictures: list[ListedImage]) -> list[DuplicatePair]:
+    by_digest: dict[str, list[ListedImage]] = {}
     for picture in pictures:
-        if picture.look is not None:
-            by_digest.setdefault(picture.look.digest, []).append(picture)
+        if picture.summary is not None:
+            by_digest.setdefault(picture.summary.digest, []).append(picture)
     return [
-        Likeness(first, second, 0)
+        DuplicatePair(first, second, 0)
         for same in by_digest.values()
         for first, second in combinations(same[:_MOST], 2)
         if first.path != second.path
     ]
 
 
-def _near(pictures: list[Picture]) -> list[Likeness]:
-    """Among images of different pixels; of equal ones the first stands for all."""
-    unique = {p.look.digest: p for p in reversed(pictures) if p.look and p.look.low is not None}
-    chosen = [p for p in pictures if p.look and unique.get(p.look.digest) is p]
+def _near(pictures: list[ListedImage]) -> list[DuplicatePair]:
+    """Near duplicates; of images with equal pixels only the first is compared."""
+    unique = {
+        p.summary.digest: p for p in reversed(pictures) if p.summary and p.summary.low is not None
+    }
+    chosen = [p for p in pictures if p.summary and unique.get(p.summary.digest) is p]
     if len(chosen) < 2:
         return []
-    low = np.stack([p.look.low for p in chosen if p.look and p.look.low is not None])
+    low = np.stack([p.summary.low for p in chosen if p.summary and p.summary.low is not None])
     return [
-        Likeness(chosen[pair.first], chosen[pair.second], pair.distance, pair.turned)
+        DuplicatePair(chosen[pair.first], chosen[pair.second], pair.distance, pair.turned)
         for pair in near_pairs(low)
     ]
-
-
-_MOST = 50  # copies of one image whose pairs are listed; a thousand would make half a million

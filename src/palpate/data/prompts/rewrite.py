@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from palpate.data.annotated_folder import AnnotatedFolder, Prompts, open_folder
 from palpate.data.annotations import FileEntry
 from palpate.data.check import check_paths
 from palpate.data.problems import refuse
+from palpate.data.prompts.annotated_folder import AnnotatedFolder, Prompts, open_folder
 from palpate.data.wording import (
     TRUE,
     Rule,

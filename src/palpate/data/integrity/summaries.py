@@ -1,4 +1,4 @@
-"""Every image and mask of a data set decoded once, and what is remembered of each."""
+"""Summaries of the images and masks of a data set: each file is decoded once."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,41 +12,46 @@ from jaxtyping import Float, Shaped
 from PIL import Image, ImageOps
 
 from palpate.data.annotations import FileEntry
-from palpate.data.integrity.hashing import coefficients, content_digest
+from palpate.data.integrity.near_duplicates import content_digest, low_frequencies
 from palpate.data.reading.decode import LOSSY, foreground, plain
 from palpate.data.reading.files import naming, opened
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 from palpate.progress import Progress, silent
 
 _Wanted = TypeVar("_Wanted")
-_Look = TypeVar("_Look")
+_Result = TypeVar("_Result")
 
-_COLOURED = 48  # levels between two channels that no compression of a grey mask makes
-_MIDDLE = (64, 192)  # levels that a mask has only where it is blurred or no mask
+_COLOURED = 48  # difference of two channels above which a pixel is coloured; JPEG stays below
+_MIDDLE = (64, 192)  # grey levels that occur only in blurred masks and in other images
 _GREY = ("1", "L")
 
 
 @dataclass(frozen=True)
-class ImageLook:
-    """What is remembered of an image."""
+class ImageSummary:
+    """Hashes of an image.
+
+    Attributes:
+        digest: Of its pixels, see :func:`content_digest`.
+        low: Its perceptual hash before the signs are taken, see :func:`low_frequencies`.
+    """
 
     digest: str
     low: Float[np.ndarray, "16 16"] | None
 
 
 @dataclass(frozen=True)
-class MaskLook:
-    """What is remembered of a mask beside its image.
+class MaskSummary:
+    """Statistics of a mask and of its fit to its image.
 
     Attributes:
         share: Foreground, as a share of the mask.
         size: Width and height as stored.
-        wanted: Those of the image.
-        levels: How many different grey values it has.
+        wanted: Width and height of the image as stored.
+        levels: Number of different grey values.
         middling: Share of pixels that are neither dark nor bright.
         coloured: Share of pixels that are not grey.
-        lossy: Whether its format changes pixels.
-        on_trust: Whether it is turned like its image without its size proving that.
+        lossy: Whether its format is lossy, such as JPEG.
+        on_trust: Whether it is turned like its image although its size does not prove that.
     """
 
     share: float
@@ -61,45 +66,48 @@ class MaskLook:
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that could not be looked at, or a mask that means nothing."""
+    """A file that could not be decoded, or a mask that cannot be thresholded."""
 
     check: str
     message: str
 
 
-def look_at_images(
+def summarise_images(
     paths: Iterable[Path], progress: Progress = silent
-) -> dict[Path, ImageLook | Fault]:
-    """Decode images, several at a time."""
+) -> dict[Path, ImageSummary | Fault]:
+    """Decode images and summarise them, several at a time."""
     wanted = list(dict.fromkeys(paths))
     return dict(zip(wanted, _parallel(_image, wanted, "images", progress), strict=True))
 
 
-def look_at_masks(
+def summarise_masks(
     entries: Sequence[FileEntry], progress: Progress = silent
-) -> dict[Path, MaskLook | Fault]:
-    """Decode masks, several at a time; of their images only the size is read."""
+) -> dict[Path, MaskSummary | Fault]:
+    """Decode masks and summarise them, several at a time; of images only the size is read."""
     wanted = list({entry.mask: entry for entry in entries}.values())
     looks = _parallel(_mask, wanted, "masks", progress)
     return {entry.mask: look for entry, look in zip(wanted, looks, strict=True)}
 
 
 def _parallel(
-    look: Callable[[_Wanted], _Look], wanted: Sequence[_Wanted], stage: str, progress: Progress
-) -> list[_Look]:
-    found: list[_Look] = []
+    summarise: Callable[[_Wanted], _Result],
+    wanted: Sequence[_Wanted],
+    stage: str,
+    progress: Progress,
+) -> list[_Result]:
+    found: list[_Result] = []
     with ThreadPoolExecutor(cpu_count() or 1) as pool:  # decoding releases the interpreter's lock
-        for one in pool.map(look, wanted):
+        for one in pool.map(summarise, wanted):
             found.append(one)
             progress(stage, len(found), len(wanted))
     return found
 
 
-def _image(path: Path) -> ImageLook | Fault:
+def _image(path: Path) -> ImageSummary | Fault:
     try:
         with opened(path) as picture, naming(path):
             pixels = np.asarray(plain(ImageOps.exif_transpose(picture)))
-            return ImageLook(content_digest(pixels), coefficients(_grey(pixels)))
+            return ImageSummary(content_digest(pixels), low_frequencies(_grey(pixels)))
     except ValueError as error:
         return Fault("unreadable", str(error))
 
@@ -107,12 +115,12 @@ def _image(path: Path) -> ImageLook | Fault:
 def _grey(pixels: Shaped[np.ndarray, "..."]) -> Image.Image:
     if pixels.ndim == 3:
         return Image.fromarray(pixels).convert("L")
-    values = pixels.astype(np.float32)  # deep images use any part of their range
+    values = pixels.astype(np.float32)  # images of 16 bits use any part of their range
     lowest, highest = float(values.min()), float(values.max())
     return Image.fromarray((values - lowest) * (255 / max(highest - lowest, 1e-6)))
 
 
-def _mask(entry: FileEntry) -> MaskLook | Fault:
+def _mask(entry: FileEntry) -> MaskSummary | Fault:
     try:
         with opened(entry.mask) as drawing:
             with naming(entry.mask):
@@ -122,7 +130,7 @@ def _mask(entry: FileEntry) -> MaskLook | Fault:
         return Fault("unreadable", str(error))
 
 
-def _beside(entry: FileEntry, drawing: Image.Image) -> MaskLook | Fault:
+def _beside(entry: FileEntry, drawing: Image.Image) -> MaskSummary | Fault:
     with opened(entry.image) as picture:
         wanted, on_trust = picture.size, turned_on_trust(picture, drawing)
         try:
@@ -136,9 +144,9 @@ def _beside(entry: FileEntry, drawing: Image.Image) -> MaskLook | Fault:
     except ValueError as error:
         if coloured == 0:
             return Fault("binary", f"{entry.mask}: {error}.")
-        share = 1.0  # colours make it useless, which the check for them says
+        share = 1.0  # a coloured mask, which mask_findings reports
     levels, middling = _levels(pixels)
-    return MaskLook(
+    return MaskSummary(
         share, drawing.size, wanted, levels, middling, coloured,
         drawing.format in LOSSY, on_trust,
     )  # fmt: skip

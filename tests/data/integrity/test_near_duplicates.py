@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palpate.data.integrity.hashing import (
+from palpate.data.integrity.near_duplicates import (
     BITS,
-    coefficients,
+    all_orientations,
     content_digest,
-    orientations_of,
+    low_frequencies,
+    near_pairs,
     signs,
 )
-from palpate.data.integrity.neighbours import near_pairs
 
 TURNS = {None, *Image.Transpose}
 
@@ -29,7 +29,7 @@ def low():
 
 
 def test_pairs_are_those_that_counting_finds(low, monkeypatch):
-    monkeypatch.setattr("palpate.data.integrity.neighbours._BLOCK", 7)
+    monkeypatch.setattr("palpate.data.integrity.near_duplicates._BLOCK", 7)
     bits = signs(low) > 0
     counted = {
         (i, j): int((bits[i] != bits[j]).sum())
@@ -46,14 +46,14 @@ def test_pairs_are_those_that_counting_finds(low, monkeypatch):
 def test_an_orientation_of_the_coefficients_is_that_of_the_image(turn):
     rng = np.random.default_rng(3)
     image = Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8))
-    turned = coefficients(image if turn is None else image.transpose(turn))
-    own = coefficients(image)[None]
+    turned = low_frequencies(image if turn is None else image.transpose(turn))
+    own = low_frequencies(image)[None]
     distances = [
         ((signs(other) != signs(turned[None])).sum(), upright)
-        for upright, other in orientations_of(own)
+        for upright, other in all_orientations(own)
     ]
     best, upright = min(distances)
-    assert best <= 2  # coefficients that are nearly 0 may round to either side
+    assert best <= 2  # low_frequencies that are nearly 0 may round to either side
     assert upright == (turn is None)
     assert sorted(distances)[1][0] > 60
 
