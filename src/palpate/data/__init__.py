@@ -1,4 +1,4 @@
-"""Files to batches."""
+"""Data sets: from files, arrays, Hugging Face or phantoms to samples and batches."""
 
 from palpate.data.augment import Augmentation, augment
 from palpate.data.batches import batches

@@ -22,10 +22,17 @@ _SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("",
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One image with one mask, and its texts by level; a level may have several phrasings.
+    """One image with one mask, as an annotation file lists it.
 
-    ``group`` and ``structure`` are what the annotations say, and win over what a name says; None
-    where they say nothing. ``facts`` are what else is known of it, such as a view or a pathology.
+    Attributes:
+        image_name: As listed.
+        mask_name: As listed.
+        image: Path of the image.
+        mask: Path of the mask.
+        prompts: Texts by level; a level may have several phrasings.
+        group: Patient, if the annotations name one; takes precedence over the file name.
+        structure: What the mask outlines, likewise.
+        facts: Other metadata, such as view or pathology.
     """
 
     image_name: str
@@ -51,7 +58,7 @@ class FileEntry:
 
     @property
     def dataset(self) -> str | None:
-        """The data set it is from, where several came as one and the fact ``set`` says which."""
+        """Source data set of an entry of a combined set (fact ``set``); None otherwise."""
         return self.facts.get("set")
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
@@ -64,17 +71,17 @@ class FileEntry:
 
 
 def check_split(split: str) -> None:
-    """Refuse a split that does not exist.
+    """Raise an error for an unknown split.
 
     Raises:
-        ValueError: If there is no such split by name.
+        ValueError: If it is not ``train``, ``val`` or ``test``.
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse a limit that leaves nothing, or counts from the end.
+    """Raise an error for a limit below 1.
 
     Raises:
         ValueError: If it is below one.
@@ -84,15 +91,15 @@ def check_limit(limit: int | None) -> None:
 
 
 def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
-    """Where the entries of a split are listed.
+    """Path of the annotation file of a split.
 
     Args:
-        folder: Of the data set.
+        folder: Folder of the data set.
         split: ``train``, ``val`` or ``test``.
-        annotations: Folder below ``anns/`` that has other splits of the same data.
+        annotations: Folder below ``anns/`` with another division of the same data into splits.
 
     Raises:
-        ValueError: If there is no such split by name, or ``annotations`` leads elsewhere.
+        ValueError: If the split is unknown, or ``annotations`` is not a folder below ``anns/``.
         FileNotFoundError: If the folder has no annotations, or none of this split.
     """
     check_split(split)
@@ -116,11 +123,11 @@ def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileE
             looked for in ``images/<split>/`` (for ``val`` also in ``images/train/``), and so for
             masks: CAMUS was published like that.
         split: ``train``, ``val`` or ``test``.
-        annotations: Folder below ``anns/`` that has other splits of the same data.
+        annotations: Folder below ``anns/`` with another division of the same data into splits.
 
     Raises:
-        ValueError: If the file is not what :class:`FileEntry` needs, or names a file outside
-            ``folder``, or is empty, or gives two different entries the same key.
+        ValueError: If an entry lacks a field of :class:`FileEntry` or names a file outside
+            ``folder``, if the file is empty, or if two different entries have the same key.
         FileNotFoundError: If the annotations are missing.
     """
     path = annotation_file(folder, split, annotations)
@@ -128,7 +135,7 @@ def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileE
 
 
 def entries_of(records: list[Any], folder: Path, split: str, path: Path) -> tuple[FileEntry, ...]:
-    """Entries of what was read from the annotations ``path``; see :func:`read_entries`."""
+    """Entries of the records of an annotation file ``path``; see :func:`read_entries`."""
     if not records:
         raise ValueError(f"Expected at least one entry in {path}, got an empty list.")
     problems = [text for i, record in enumerate(records) for text in _faults(i, record)]
@@ -138,7 +145,7 @@ def entries_of(records: list[Any], folder: Path, split: str, path: Path) -> tupl
 
 
 def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str]]:
-    """Entries of a split that can be used, as often as they are listed, and faults of the others.
+    """Usable entries of a split, repetitions included, and the faults of all other entries.
 
     Raises:
         ValueError: If the file as a whole cannot be used.
@@ -154,10 +161,10 @@ def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str
 
 
 def read_records(path: Path) -> list[Any]:
-    """The list in a JSON file, whatever is in it.
+    """The list in a JSON file; its elements are not checked.
 
     Raises:
-        ValueError: If it is no JSON, no UTF-8 or no list.
+        ValueError: If it is not JSON, not UTF-8 or not a list.
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -197,7 +204,7 @@ def _faults(index: int, record: Any) -> list[str]:
 
 
 def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
-    """Of the fields that palpate writes besides; other people's files do not have them."""
+    """Faults of the optional fields that palpate writes."""
     faults = [
         f"{where}: expected a text in {each!r}, got {record[each]!r}"
         for each in ("group", "structure")
@@ -210,7 +217,7 @@ def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
 
 
 def are_prompts(prompts: Any) -> bool:
-    """Whether something is texts by level: one, or a list of several phrasings."""
+    """Whether a value maps levels to a text or a list of phrasings."""
     if not isinstance(prompts, dict) or not prompts:
         return False
     return all(
@@ -221,7 +228,7 @@ def are_prompts(prompts: Any) -> bool:
 
 
 def _leaves_folder(name: str) -> bool:
-    # Judged as Windows would read it too, so that a data set means the same everywhere.
+    # Checked by the rules of Windows, too, so that a data set is valid on every system.
     windows = PureWindowsPath(name)
     return bool(windows.drive or windows.root) or ".." in windows.parts or name.startswith("/")
 

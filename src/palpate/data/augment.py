@@ -1,4 +1,4 @@
-"""Training augmentation: the same lesion seen otherwise, and a text that still says where it is."""
+"""Training augmentation of image and mask; words for places in the prompt follow a flip."""
 
 import math
 from dataclasses import dataclass, fields
@@ -19,17 +19,18 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly to augment; all zero means not at all.
+    """Strengths of the augmentation; zero switches an effect off.
 
-    Mirroring changes "left" into "right" where a text says where the lesion is, but cannot make a
-    right ventricle out of a left one: leave it off where sides are anatomical, as in CAMUS.
+    A horizontal flip also exchanges "left" and "right" where the prompt locates the lesion, but it
+    cannot turn a left ventricle into a right one: do not flip where sides are anatomical (CAMUS).
 
     Attributes:
         flip_horizontal: Probability of exchanging left and right.
         flip_vertical: Probability of exchanging top and bottom.
-        rotate_degrees: Largest angle, either way.
-        scale: Largest relative change of size, either way; 0.1 means 1 / 1.1 to 1.1.
-        translate: Largest shift along each axis, as a part of the side.
+        rotate_degrees: Largest rotation in either direction, in degrees.
+        scale: Largest relative change of size: the factor is ``(1 + scale) ** m`` with m uniform in
+            [-1, 1], so 0.1 means 1 / 1.1 to 1.1, enlarging as often as reducing.
+        translate: Largest shift along each axis, as a fraction of the side.
         colour: Largest relative change of brightness, contrast, saturation and gamma.
     """
 
@@ -51,17 +52,17 @@ class Augmentation:
 def augment(
     image: Image, mask: Mask, prompt: str, augmentation: Augmentation, generator: Generator
 ) -> tuple[Image, Mask, str]:
-    """One random variant of an image with its mask and text.
+    """One random variant of an image with its mask and prompt.
 
-    As many numbers are drawn whatever the strengths, so that switching one effect on leaves the
-    others as they were.
+    The same number of random numbers is drawn at every strength, so that switching one effect on
+    does not change the others.
 
     Args:
         image: Pixel values in [0, 1].
-        mask: Moves with the image; stays binary.
-        prompt: Its words for places follow the mirroring, see :func:`mirror_words`.
+        mask: Transformed like the image (nearest neighbour).
+        prompt: Its words for places follow the flips, see :func:`mirror_words`.
         augmentation: The strengths.
-        generator: On the CPU.
+        generator: A generator on the CPU.
     """
     chances = torch.rand(2, generator=generator).tolist()
     moves = (2 * torch.rand(4, generator=generator) - 1).tolist()
@@ -88,7 +89,7 @@ def augment(
 def flip(
     image: Image, mask: Mask, prompt: str, *, horizontal: bool, vertical: bool
 ) -> tuple[Image, Mask, str]:
-    """Exchange left and right, or top and bottom, in the picture and in what is said of it."""
+    """Exchange left and right, or top and bottom, in image, mask and prompt."""
     axes = [axis for axis, wanted in ((-1, horizontal), (-2, vertical)) if wanted]
     if not axes:
         return image, mask, prompt
@@ -99,10 +100,10 @@ def flip(
 def move(
     image: Image, mask: Mask, *, degrees: float, factor: float, right: float, down: float
 ) -> tuple[Image, Mask]:
-    """Rotate about the centre (anticlockwise), scale, then shift by a part of the sides.
+    """Rotate about the centre (anticlockwise), scale, then shift by a fraction of the sides.
 
-    What comes into view repeats the nearest border pixel, in image and mask alike, so that a lesion
-    at the border does not lose its outline.
+    Areas outside the image are filled with the nearest border pixel, in image and mask alike, so
+    that a lesion at the border is not cut off.
     """
     if degrees == 0 and factor == 1 and right == 0 and down == 0:
         return image, mask
@@ -117,9 +118,9 @@ def move(
 def recolour(
     image: Image, brightness: float, contrast: float, saturation: float, gamma: float
 ) -> Image:
-    """Scale brightness, contrast about the mean and distance from gray; then apply ``gamma``.
+    """Scale brightness, contrast (about the mean luminance) and saturation; then apply ``gamma``.
 
-    All four are factors, 1 changes nothing. Gray images stay gray.
+    All four are factors; 1 changes nothing. Gray images stay gray.
     """
     if brightness == contrast == saturation == gamma == 1:
         return image
@@ -137,11 +138,11 @@ def recolour(
 def _sources(
     image: Image, degrees: float, factor: float, right: float, down: float
 ) -> Float[Tensor, "1 h w 2"]:
-    """Where each pixel of the result comes from, in the coordinates of ``grid_sample``."""
+    """Sampling grid: the source of each output pixel, in the coordinates of ``grid_sample``."""
     height, width = image.shape[-2:]
     cosine = math.cos(math.radians(degrees)) / factor
     sine = math.sin(math.radians(degrees)) / factor
-    # Turned in pixels, not in the unit square, so that a long image is not sheared.
+    # Rotate in pixels, not in the unit square, which would shear an image that is not square.
     rows = [[cosine, -sine * height / width], [sine * width / height, cosine]]
     theta = [[a, b, -2 * (a * right + b * down)] for a, b in rows]
     return F.affine_grid(torch.tensor([theta]), [1, 1, height, width], align_corners=False)

@@ -1,4 +1,4 @@
-"""Batches in order, whatever the sizes of the images."""
+"""Batches in order, also of images of different sizes."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -10,14 +10,14 @@ from palpate.data.sample import Batch, Sample, collate
 def batches(
     data: Samples, batch_size: int, indices: Iterable[int] | None = None, workers: int = 0
 ) -> Iterator[Batch]:
-    """Batches of consecutive samples; a new one starts where the size of the images changes.
+    """Batches of consecutive samples; a new batch starts where the image size changes.
 
-    No more than one batch is held at a time, and with workers as many samples that come next.
+    At most one batch is held in memory, and with workers as many prefetched samples.
 
     Args:
-        data: Gives the samples.
-        batch_size: The most samples in a batch.
-        indices: Which samples, in this order; by default all.
+        data: The samples.
+        batch_size: Largest number of samples in a batch.
+        indices: Indices of the samples, in this order; by default all.
         workers: Threads that read ahead, see :func:`stream`.
 
     Raises:

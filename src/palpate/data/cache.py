@@ -1,11 +1,10 @@
-"""Decoded and resized samples on disk, so that no image is decoded twice.
+"""On-disk cache of decoded and resized samples.
 
-A sample is one file: a short header, the image as 8 bits (or as floats, where 8 do not hold it
-exactly) and the mask. Its name is a digest of where its files lie, their sizes and times of change,
-and the size asked for; change an image and its old entry is never looked at again. Files are
-written under another name and moved in place, so that several processes may share a folder and a
-killed one leaves nothing half done; each carries a checksum, and one that is damaged is made anew.
-What comes from the cache equals what is decoded, bit for bit.
+A sample is one file: a short header, the image as 8 bits (or as floats, where 8 bits would lose
+precision) and the mask. Its name is a hash of the paths, sizes and modification times of image and
+mask and of the requested size, so a changed image gets a new cache entry. Files are written
+atomically, so several processes may share a folder; each has a checksum, and a damaged one is
+decoded again. Cached samples equal decoded ones bit for bit.
 """
 
 import mmap
@@ -36,14 +35,14 @@ _AFTER_CHECKSUM = 12
 
 
 def cached(data: PromptedDataset, folder: str | Path) -> PromptedDataset:
-    """The same data, each sample kept decoded in ``folder`` from its first use on.
+    """The same data set with a cache: decoded samples are stored in ``folder`` on first use.
 
-    Phantoms and samples that are not files remain as they are.
+    Phantoms and samples that are not files are not cached.
 
     Args:
         data: Samples of any size.
-        folder: Made if it is not there; may be shared by data sets, sizes and processes. At 352
-            pixels a sample takes half a megabyte. Delete it whenever you like.
+        folder: Created if needed; may be shared by data sets, sizes and processes. A sample of 352
+            pixels takes half a megabyte. The folder may be deleted at any time.
 
     Raises:
         NotADirectoryError: If ``folder`` is a file.
@@ -63,7 +62,7 @@ class _Pair(NamedTuple):
 @final
 @dataclass(frozen=True)
 class _CachedEntry:
-    """An entry of files that looks into the cache first."""
+    """An entry of files that is read from the cache, if it is there."""
 
     entry: FileEntry
     folder: Path
@@ -107,7 +106,7 @@ class _CachedEntry:
         return self.entry.read_soft_mask(size)
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-        """As the entry reads itself, or as it once did."""
+        """Image and mask, from the cache or decoded and then stored."""
         path = self.folder / _name(self.entry, size)
         found = _load(path)
         if found is None:
@@ -126,7 +125,7 @@ def _name(entry: FileEntry, size: int | None) -> str:
 
 
 def _load(path: Path) -> _Pair | None:
-    """A sample from its file; None if there is none, or a damaged one."""
+    """A sample from its cache file; None if that is missing or damaged."""
     try:
         with (
             path.open("rb") as stream,
@@ -163,7 +162,7 @@ def _unpacked(kept: mmap.mmap) -> _Pair | None:
 
 
 def _keep(path: Path, pair: _Pair) -> None:
-    """Write a sample, if that can be done: a full disk makes work slower, not wrong."""
+    """Write a sample; a failure (such as a full disk) is a warning, since the cache is optional."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, _packed(pair))

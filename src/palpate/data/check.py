@@ -1,4 +1,4 @@
-"""Finding every bad file before any work starts."""
+"""Checks of all files of a split before work starts, reported in one error."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from palpate.data.reading.decode import brightest_of_range, foreground, try_deco
 from palpate.data.reading.files import naming, opened
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 
-_DARK = 1 / 8  # of the range of 16 bits; images of 12 bits use a sixteenth
+_DARK = 1 / 8  # of the 16-bit range; images of 12 bits stored in 16 use a sixteenth
 _THREADS = 4  # decoding releases the interpreter's lock
 
 
@@ -23,7 +23,7 @@ class _Finding(NamedTuple):
 
 
 def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
-    """Look whether all files exist, and inside the folder.
+    """Check that all files exist, inside the folder.
 
     Raises:
         FileNotFoundError: If files are missing.

@@ -1,4 +1,4 @@
-"""Images with masks and texts as a dataset, wherever they come from."""
+"""The data set class: images with masks and prompts, from any source."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,15 +17,16 @@ from palpate.randomness import generator
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What palpate must know about a data set besides its files.
+    """Properties of a data set that its files do not tell.
 
     Attributes:
-        name: Under which the data set is loaded.
-        folder: Its folder under the root; empty for the root itself.
-        structure: What a mask outlines, given the name of its file.
-        group: What a split or a bootstrap must not tear apart, given the name of the image.
-        reference: Where the data are described.
-        mirrors: Whether a mirrored image is still one of its kind; a mirrored heart is none.
+        name: Name under which the data set is loaded.
+        folder: Its folder below the root; empty for the root itself.
+        structure: Maps the name of a mask file to the structure that it outlines.
+        group: Maps the name of an image to its group (patient), which splits and bootstraps keep
+            together.
+        reference: Citation.
+        mirrors: Whether a mirrored image is still valid; False for the heart, for example.
     """
 
     name: str
@@ -38,7 +39,7 @@ class DatasetSpec:
 
 @runtime_checkable
 class Entry(Protocol):
-    """One image with one mask, and its texts: files, or a recipe for drawing them."""
+    """One image with one mask and its prompts: files, or a phantom to be drawn."""
 
     @property
     def image_name(self) -> str:
@@ -52,7 +53,7 @@ class Entry(Protocol):
 
     @property
     def key(self) -> str:
-        """Names the entry in every results table."""
+        """Identifier of the entry in every results table."""
         ...
 
     @property
@@ -99,17 +100,17 @@ def describe_entry(entry: "Entry") -> str:
 class PromptedDataset(Dataset[Sample]):
     """Samples of one split; made by :func:`palpate.data.load_data`.
 
-    Images are read or drawn when a sample is asked for; ``cases`` says what there is without that.
+    Images are read or drawn when a sample is indexed; ``cases`` has the metadata without that.
 
     Attributes:
-        spec: What is known about the data set.
+        spec: Properties of the data set.
         split: ``train``, ``val`` or ``test``.
         entries: What the annotations list, or the generator of phantoms draws.
         policy: Chooses the prompts; its seed is that of the augmentation too.
         size: Side of the square that samples are resized to, in pixels; None keeps their own.
-        epoch: In which whatever is random is drawn; None outside training.
+        epoch: Epoch that random choices are drawn for; None outside training.
         augmentation: Applied to every sample after resizing; None in evaluation.
-        redraw: The entries of an epoch, where every epoch has others; as many as there are now.
+        redraw: Gives the entries of an epoch, if every epoch has new ones; their number is fixed.
     """
 
     spec: DatasetSpec
@@ -123,12 +124,12 @@ class PromptedDataset(Dataset[Sample]):
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
-        """What is known about each sample, in order; prompts as before any mirroring."""
+        """Metadata of each sample, in order; prompts as they are before augmentation."""
         return tuple(case for _, case in self._items)
 
     @cached_property
     def texts(self) -> tuple[Texts, ...]:
-        """All texts that go with each sample, by level; its prompt is one, unless overridden."""
+        """All texts of each sample by level; its prompt is one of them, unless overridden."""
         return tuple(entry.prompts for entry, _ in self._items)
 
     def __len__(self) -> int:
@@ -147,19 +148,19 @@ class PromptedDataset(Dataset[Sample]):
         return Sample(replace(case, prompt=prompt), image, mask)
 
     def soft_mask(self, index: int) -> Float[Tensor, "1 h w"]:
-        """The mask of a sample with the grey values of its file; of what is drawn, 0 and 1."""
+        """The mask of a sample with the grey values of its file; 0 and 1 for phantoms."""
         entry, _ = self._items[index]
         read = getattr(entry, "read_soft_mask", None)
         soft: Tensor = self[index].mask.float() if read is None else read(self.size)
         return soft
 
     def with_epoch(self, epoch: int) -> "PromptedDataset":
-        """The same data with whatever is random drawn anew for this epoch, for training."""
+        """The same data with random choices (prompts, augmentation) drawn for this epoch."""
         entries = self.entries if self.redraw is None else self.redraw(epoch)
         return replace(self, epoch=epoch, entries=entries)
 
     def augmented(self, augmentation: Augmentation | None) -> "PromptedDataset":
-        """The same data seen through ``augmentation``, for training."""
+        """The same data with this augmentation, for training."""
         return replace(self, augmentation=augmentation)
 
     @property

@@ -1,4 +1,4 @@
-"""A data set by its name."""
+"""Loading a data set by its name."""
 
 import os
 from pathlib import Path
@@ -36,7 +36,7 @@ def load_data(
     cache: str | Path | None = None,
     annotations: str = "",
 ) -> PromptedDataset:
-    """Samples of a data set, with everything that could go wrong found at once.
+    """Load one split of a data set and check all of its files.
 
     Args:
         name: One of ``DATASETS``, or ``folder`` for a folder of your own in the same layout:
@@ -53,19 +53,19 @@ def load_data(
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size (phantoms: 224).
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
-        override_prompt: A text for every sample, instead.
-        seed: Of everything drawn: prompts here, augmentation in training, and phantoms.
-        limit: Use only this many entries; of a pool, of each data set. One of each patient before a
-            second one of any, see :func:`~palpate.data.subset.spread`: the first ones, where
-            every image is a patient of its own.
-        check: Decode every file once before returning, about a millisecond each, so that a bad
-            one is found now and not hours later. That files exist is checked in any case.
-        appearance: How phantoms are recorded, such as ``narrow-band``; by default in the first of
-            the ways that their modality knows. Files look as they look.
-        cache: Folder in which decoded samples are kept, see :func:`palpate.data.cache.cached`; by
-            default every sample is decoded whenever it is needed.
-        annotations: Folder below ``anns/`` that has another division of the same data, as written
-            by ``palpate data split``.
+        override_prompt: One text for every sample, instead of the annotated prompts.
+        seed: Seed of prompts, of augmentation in training, and of phantoms.
+        limit: Largest number of entries (of a pool: of each data set). Spread over patients, see
+            :func:`~palpate.data.subset.spread`; the first ones where every image is its own
+            patient.
+        check: Decode every file once before returning (about a millisecond each), so that a
+            damaged one is found now and not hours later. Existence is always checked.
+        appearance: How phantoms are imaged, such as ``narrow-band``; by default the first
+            appearance of their modality. For phantoms only.
+        cache: Folder of cached decoded samples, see :func:`palpate.data.cache.cached`; by default
+            every sample is decoded each time.
+        annotations: Folder below ``anns/`` with another division of the same data into splits, as
+            written by ``palpate data split``.
 
     Raises:
         ValueError: If the name, split, prompt level, appearance or a file is not what was expected.
@@ -117,7 +117,7 @@ def _refuse_annotations(name: str, annotations: str) -> None:
 def _pool(
     name: str, root: str | Path | None, split: str, limit: int | None, **options: Any
 ) -> PromptedDataset:
-    """All members of a pool, each from a folder of its own."""
+    """All data sets of a pool, each from its own folder."""
     names = members(name, split)
     specs = [_spec(member) for member in names]
     files = [spec for spec in specs if spec.name not in PHANTOMS]

@@ -1,4 +1,4 @@
-"""Which data set somebody means by a name or a path, and what is known of it."""
+"""Finding a data folder by the name of its data set or by its path."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ _OWN = "folder"
 
 
 class Located(NamedTuple):
-    """A data set that is there."""
+    """A data folder, the properties of its data set, and its published card."""
 
     folder: Path
     spec: DatasetSpec
@@ -27,8 +27,8 @@ class Located(NamedTuple):
 def locate(name: str, root: Path | None = None) -> Located:
     """Find a data set by its name, or by the path of its folder.
 
-    The set that a folder holds is told by its ``dataset.json``, or else by its own name; one that
-    neither tells is somebody's own, called like its folder.
+    Its ``dataset.json``, or else its name, tells which data set a folder holds; any other folder is
+    a user's own data set, named after the folder.
 
     Args:
         name: One of ``DATASETS``, a folder below the root that has ``anns/`` (such as ``pairs``,
@@ -57,7 +57,7 @@ def locate(name: str, root: Path | None = None) -> Located:
         spec = DATASETS[name]
         return Located(data_folder(spec, root), spec, CARDS.get(name))
     below, given = data_root(root) / name, Path(name)
-    # What was said beats what only lies there: a root on the command line goes first.
+    # A root that was given explicitly takes precedence over the working directory.
     for folder in (below, given) if root is not None else (given, below):
         if _has_annotations(folder):
             return _at(folder)
@@ -85,7 +85,7 @@ def _at(folder: Path) -> Located:
 
 
 def _named_in(folder: Path) -> str:
-    """What ``palpate data prepare`` wrote down; of a broken file nothing."""
+    """The name in ``dataset.json``; empty if that is missing or damaged."""
     try:
         summary = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         name = summary["name"]

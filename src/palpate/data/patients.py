@@ -1,13 +1,13 @@
-"""Whose image it is, by what it is called: what neither a split nor a bootstrap may tear apart."""
+"""Patient identifiers in file names, so that splits and bootstraps keep patients together."""
 
 import re
 
-# As those who publish frames and volumes number them: sub-03, patient001_frame12, case_00012.
+# Usual names of published frames and volumes: sub-03, patient001_frame12, case_00012.
 _NUMBERED = re.compile(r"(?:patient|pat|subject|sub|case)[-_ ]?\d+", re.IGNORECASE)
 
 
 def patient_or_name(name: str) -> str:
-    """The patient's part of a name; all of it where it names none.
+    """The part of a name that identifies the patient; the whole name if it has none.
 
     >>> patient_or_name("Patient001/frame12.png"), patient_or_name("cju0qkwl35piu.jpg")
     ('patient001', 'cju0qkwl35piu.jpg')

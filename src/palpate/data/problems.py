@@ -1,4 +1,4 @@
-"""Many things wrong with a data set, told in one error."""
+"""One error for many problems of a data set."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ _SHOWN = 10
 def refuse(
     problems: Sequence[str], summary: str, error: type[Exception] = ValueError, remedy: str = ""
 ) -> None:
-    """Raise one error for all problems, or none if there are none.
+    """Raise one error that lists all problems; do nothing if there are none.
 
     Args:
         problems: One line each, naming the file or entry; the first ten are shown.
-        summary: What is wrong with all of them, without a full stop.
-        error: What to raise.
-        remedy: One sentence.
+        summary: What was expected, without a full stop.
+        error: Type of the error.
+        remedy: What to do, in one sentence.
     """
     if not problems:
         return

@@ -1,4 +1,4 @@
-"""Which of its texts goes with a sample."""
+"""How the prompt of a sample is chosen among its texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ Texts: TypeAlias = Mapping[str, Sequence[str]]  # by level, each in one or more 
 class PromptPolicy:
     """How a run chooses prompts.
 
-    The choice depends on the seed and the key of the sample alone, so that a sample keeps its
-    prompt whatever else is in the run; with an epoch it is drawn anew in each epoch. Where a level
-    has several phrasings, a sample gets the same one under every policy.
+    The choice depends only on the seed and the key of the sample (and in training on the epoch), so
+    that a sample keeps its prompt whatever else is in the run. If a level has several phrasings, a
+    sample gets the same one under every policy.
 
     Attributes:
         prompt: A level such as ``p3``; ``random``, any level but the empty ``p0`` with equal
             probability; or ``all``, one sample per level.
-        override: A text for every sample, whatever ``prompt`` says.
-        seed: Of the draw.
+        override: One text for every sample; ``prompt`` is then ignored.
+        seed: Seed of the choice.
     """
 
     prompt: str = RANDOM
@@ -34,7 +34,7 @@ class PromptPolicy:
     seed: int = 0
 
     def levels(self, prompts: Texts, key: str, *epoch: int) -> list[str]:
-        """Levels that a sample is used with: one, or with ``all`` every one it has.
+        """Levels that a sample is used with: one, or all of them if ``prompt`` is ``all``.
 
         >>> PromptPolicy("all").levels({"p0": [""], "p1": ["polyp"]}, "image-1")
         ['p0', 'p1']
@@ -50,13 +50,13 @@ class PromptPolicy:
         return [self.prompt]
 
     def text(self, prompts: Texts, level: str, key: str, *epoch: int) -> str:
-        """The text of a level, one phrasing where there are several."""
+        """The text of a level; one of them if there are several phrasings."""
         if self.override is not None:
             return self.override
         return _pick(prompts[level], self.seed, "phrasing", key, level, *epoch)
 
     def lacks(self, prompts: Texts) -> bool:
-        """Whether an entry has no text that this policy could choose."""
+        """Whether an entry has no text for this policy."""
         if self.override is not None or self.prompt == ALL:
             return False
         if self.prompt == RANDOM:
@@ -65,12 +65,12 @@ class PromptPolicy:
 
 
 def check_levels(policy: PromptPolicy, texts: Mapping[str, Texts], where: str) -> None:
-    """Refuse a policy that finds no text for some entry.
+    """Raise an error if entries have no text for a policy.
 
     Args:
-        policy: Chooses the texts.
-        texts: Of every entry, by its key.
-        where: Names their source in the error.
+        policy: How prompts are chosen.
+        texts: Texts of every entry, by its key.
+        where: Source of the texts, for the error.
 
     Raises:
         ValueError: Says how many entries lack a text, and which levels there are.

@@ -1,4 +1,4 @@
-"""Some entries of a split that stand for all of it: few of many patients, not many of few."""
+"""A subset of a split that covers as many patients as possible."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from palpate.data.dataset import DatasetSpec
 def spread(
     entries: Sequence[FileEntry], limit: int | None, spec: DatasetSpec
 ) -> tuple[FileEntry, ...]:
-    """As many entries, in their order: one of each patient before a second one of any.
+    """Up to ``limit`` entries in their order: one of each patient before a second one of any.
 
-    An interval over patients is worth nothing where the first entries are all of one. Each patient
-    begins with another of its entries than the patient before, so that views and structures take
-    turns as well. More entries contain the fewer; where every image is a patient of its own, they
-    are the first ones.
+    A confidence interval over patients needs many of them, and the first entries of a file are
+    often all of one. Successive patients start with different ones of their entries, so that views
+    and structures alternate as well. A larger subset contains the smaller ones; where every image
+    is its own patient, the subset is the first entries.
 
     Args:
-        entries: Of a split.
-        limit: How many; None for all.
-        spec: Says whose image it is where the annotations do not.
+        entries: Entries of a split.
+        limit: Number of entries; None for all.
+        spec: Gives the patient where the annotations do not.
     """
     if limit is None or limit >= len(entries):
         return tuple(entries)
@@ -32,7 +32,7 @@ def spread(
 
 
 def _in_turn(groups: list[list[int]]) -> list[int]:
-    """Members of all groups, a turn each.
+    """Members of all groups, round robin.
 
     >>> _in_turn([[0, 1], [2, 3], [4]])
     [0, 3, 4, 1, 2]

@@ -1,6 +1,6 @@
-"""Words for the same and words that exclude each other, and how they are found in a text.
+"""Synonyms and mutually exclusive words (antonyms), and how to find them in a text.
 
-Data write them into prompts, attacks exchange them; hence neither owns them.
+Shared by the data stage, which writes them into prompts, and text attacks, which exchange them.
 """
 
 import re
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-Concept: TypeAlias = tuple[str, ...]  # words for the same; the first is the usual one
+Concept: TypeAlias = tuple[str, ...]  # synonyms; the first is the usual word
 Family: TypeAlias = tuple[Concept, ...]  # concepts that exclude each other
 
 
 class Lexicon(NamedTuple):
-    """What ``lexicon.yaml`` says, in lower case.
+    """Content of ``lexicon.yaml``, in lower case.
 
     Attributes:
-        attributes: Families by the name of the attribute that tells their concepts apart.
-        synonyms: Words for the same, which may be exchanged for each other.
+        attributes: Families by attribute (size, colour, ...), in which their concepts differ.
+        synonyms: Groups of words that may be exchanged for each other.
     """
 
     attributes: Mapping[str, tuple[Family, ...]]
@@ -31,7 +31,7 @@ class Lexicon(NamedTuple):
 
 @cache
 def lexicon() -> Lexicon:
-    """The words that come with palpate."""
+    """The lexicon that comes with palpate."""
     text = files("palpate.text").joinpath("lexicon.yaml").read_text(encoding="utf-8")
     given: dict[str, Any] = yaml.safe_load(text)
     attributes = {
@@ -42,15 +42,15 @@ def lexicon() -> Lexicon:
 
 
 def hash_lexicon() -> str:
-    """Hash of all words, so that texts made with others can be told apart."""
+    """Hash of the lexicon, which identifies the version that texts were made with."""
     return blake2b(repr(lexicon()).encode(), digest_size=8).hexdigest()
 
 
 @cache
 def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds any of the words or phrases as a whole, the longest that fits.
+    """Regular expression for any of the words or phrases, as a whole, longest first.
 
-    A hyphen binds: there is no "two" in "two-chamber", but there is an "oval" in "oval-shaped".
+    A hyphen joins words: "two" is not found in "two-chamber", but "oval" is in "oval-shaped".
 
     >>> pattern(("two", "oval")).findall("two oval-shaped things in two-chamber view")
     ['two', 'oval']
@@ -63,7 +63,7 @@ def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def put(text: str, start: int, end: int, words: str) -> str:
-    """``text`` with other words from ``start`` to ``end``, capitalised as those were.
+    """``text`` with ``text[start:end]`` replaced by ``words``, keeping its capitalisation.
 
     >>> put("Left ventricle", 0, 4, "right")
     'Right ventricle'
@@ -74,7 +74,7 @@ def put(text: str, start: int, end: int, words: str) -> str:
 
 
 def synonyms_of(words: str) -> list[str]:
-    """Other words for the same; ``words`` must be in the lexicon.
+    """Synonyms of a word or phrase of the lexicon.
 
     >>> synonyms_of("Small")
     ['little']
@@ -90,7 +90,7 @@ def exchangeable(text: str) -> list[re.Match[str]]:
 
 
 def rephrasings(text: str) -> list[str]:
-    """The text with one word or phrase exchanged for another that means the same, in every way.
+    """All texts that result from replacing one word or phrase by a synonym.
 
     >>> rephrasings("one small wart")
     ['a single small wart', 'one little wart']
@@ -103,7 +103,7 @@ def rephrasings(text: str) -> list[str]:
 
 
 def without_repeats(texts: Sequence[str], original: str) -> list[str]:
-    """Texts in their order, each once, and never the original."""
+    """Texts in their order without repetitions and without the original."""
     return [text for text in dict.fromkeys(texts) if text != original]
 
 

@@ -1,4 +1,4 @@
-"""Words that say where in the image a lesion is, and their mirror images."""
+"""Words for positions in the image (top left, ...): finding and mirroring them."""
 
 import re
 from typing import NamedTuple
@@ -15,8 +15,8 @@ _SAME = {"upper": "top", "lower": "bottom", "centre": "center", "middle": "cente
 
 _PLACE = r"(?:top|bottom|upper|lower|left|right|cent(?:er|re)|middle)"
 _PICTURE = r"(?:image|picture|view|frame|scan|photo(?:graph)?|x-ray|ultrasound)"
-# A place, and only that: after the words comes the picture they refer to, or nothing. Whatever
-# else follows ("in the left ventricle", "on the left side of the heart") names a part of a body.
+# A position in the image is followed by a word for the image or by nothing; anything else ("in the
+# left ventricle", "on the left side of the heart") is anatomy and must not be mirrored.
 _WHERE = re.compile(
     rf"\b(?:in|at|on|towards?)\s+(?:the\s+)?"
     rf"(?P<places>{_PLACE}(?:(?:\s*,\s*|\s+and\s+|\s+|-){_PLACE})*)"
@@ -27,7 +27,7 @@ _WHERE = re.compile(
 
 
 class PlaceWords(NamedTuple):
-    """Where a text says where in the image something is: ``text[start:end]``."""
+    """The position words ``text[start:end]`` of a text."""
 
     start: int
     end: int
@@ -35,21 +35,21 @@ class PlaceWords(NamedTuple):
 
 
 def place_at(x: float, y: float) -> str:
-    """The ninth of the image that holds a point; outside, the nearest.
+    """Name of the ninth of the image that contains a point, or is nearest to it.
 
     >>> place_at(0.1, 0.2), place_at(0.5, 0.5), place_at(0.9, 1.0)
     ('top left', 'center', 'bottom right')
 
     Args:
-        x: From the left, as a part of the width.
-        y: From the top, as a part of the height.
+        x: Distance from the left, as a fraction of the width.
+        y: Distance from the top, as a fraction of the height.
     """
     column, row = (min(max(int(3 * value), 0), 2) for value in (x, y))
     return PLACES[3 * row + column]
 
 
 def find_places(prompt: str) -> list[PlaceWords]:
-    """Words that say where in the image something is, never those of a name.
+    """Words for positions in the image; those in anatomical names are skipped.
 
     >>> find_places("polyp, located in upper-left, centre of the image")
     [PlaceWords(start=18, end=36, places=('top left', 'center'))]
@@ -63,9 +63,9 @@ def find_places(prompt: str) -> list[PlaceWords]:
 
 
 def mirror_words(prompt: str, *, horizontal: bool, vertical: bool) -> str:
-    """The text for the mirrored image.
+    """The prompt for the mirrored image.
 
-    Only words that say where in the image something is are exchanged, never a name.
+    Only words for positions in the image are exchanged, not those in anatomical names.
 
     >>> mirror_words("polyp, located in top left of the image", horizontal=True, vertical=False)
     'polyp, located in top right of the image'

@@ -231,7 +231,7 @@ def test_a_wrong_archive_is_called_what_it_is(source):
     with pytest.raises(ValueError, match=r"looks like kvasir: palpate data prepare kvasir"):
         prepare("busi", path, source.parent / "out")
     official.pranet(source / "more")
-    with pytest.raises(ValueError, match=r"got them in .*kvasir.*|looks like none"):
+    with pytest.raises(ValueError, match=r"got them in .*kvasir.*|not one of the data sets"):
         prepare("busi", source / "more" / "TestDataset" / "CVC-300" / "images", source.parent / "o")
     with pytest.raises(ValueError, match=r"Expected a data set among .*Did you mean 'kvasir'"):
         prepare("kvasr", path, source.parent / "out")

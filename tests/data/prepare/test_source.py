@@ -210,7 +210,7 @@ def test_a_zip_of_a_kind_that_python_cannot_unpack_is_told_to_be_unpacked(folder
         for place in places:
             data[place + method] = 9  # Deflate64
     path.write_bytes(data)
-    refused(path, r"(?s)packed by deflate, got files packed otherwise in .*Unpack it")
+    refused(path, r"(?s)compressed by deflate, got files of another method in .*Unpack it")
 
 
 def test_a_name_twice_in_an_archive_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What is wrong with a data set before anyone trains on it."""
+"""Integrity checks of data sets: files, masks, duplicates, leaks between splits."""
 
 from palpate.data.integrity.check import Wanted, check_sets
 from palpate.data.integrity.finding import CHECKS, Finding, Severity

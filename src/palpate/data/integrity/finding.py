@@ -1,11 +1,11 @@
-"""What is found wrong with a data set, one thing at a time."""
+"""The checks of a data set, and one finding of a check."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
-# In the order of the report. Names are what JSON and scripts refer to: never rename one.
+# In the order of the report. JSON output and scripts refer to these names: do not rename any.
 CHECKS = {
     "annotations": "annotation files can be read and every entry used",
     "missing": "every annotated image and mask is there",
@@ -40,12 +40,12 @@ ACROSS = frozenset(("same-annotations", "shared-images"))
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth knowing, and the files that show it.
+    """One finding of a check, with the files concerned.
 
     Attributes:
         check: One of ``CHECKS``.
-        severity: ``error`` where numbers got from the data would be wrong, ``warning`` where they
-            may be, ``note`` otherwise.
+        severity: ``error`` if results on the data would be wrong, ``warning`` if they may be,
+            ``note`` otherwise.
         message: One or two sentences: what was found, and what to do.
         files: All files or entries concerned, below the folder of the set.
     """

@@ -1,4 +1,4 @@
-"""What the annotations say, against themselves and against the files that are there."""
+"""Checks of the annotations, on their own and against the files of the folder."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,14 +10,14 @@ from palpate.data.integrity.survey import Record, Survey
 
 
 def listing_findings(found: Survey) -> Iterator[Finding]:
-    """Entries listed twice or under one key, and names that mean several images."""
+    """Entries listed twice, entries with the same key, and names that differ only in case."""
     for split in SPLITS:
         yield from _within(split, found.of(split))
     yield from _differing_in_case(found)
 
 
 def file_findings(found: Survey) -> Iterator[Finding]:
-    """Entries without files, files without entries, and links that lead out."""
+    """Entries without files, files without entries, and links out of the folder."""
     if not found.images and not found.masks:
         message = "There are no images and no masks; only the annotations were checked."
         yield Finding("missing", "error", message, ("images/", "masks/"))
@@ -43,7 +43,7 @@ def file_findings(found: Survey) -> Iterator[Finding]:
 
 
 def count_findings(found: Survey, official: Mapping[str, int]) -> Iterator[Finding]:
-    """Where the numbers of images are not the official ones.
+    """Numbers of images that differ from the official ones.
 
     Args:
         found: The folder.

@@ -1,4 +1,4 @@
-"""All that was found, as one object and as JSON."""
+"""The report of all checks, as an object and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ _RANK: tuple[Outcome, ...] = ("pass", "note", "warning", "error")
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """How much there is in a split."""
+    """Numbers of samples, images and groups of a split."""
 
     samples: int
     images: int
@@ -26,7 +26,7 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class SetReport:
-    """One data set, checked; its card says licence, source and what to cite."""
+    """The report of one data set; its card has licence, source and citation."""
 
     name: str
     folder: Path
@@ -38,7 +38,7 @@ class SetReport:
 
 @dataclass(frozen=True)
 class IntegrityReport:
-    """Several data sets, checked each and against each other."""
+    """The report of several data sets, each on its own and against each other."""
 
     sets: tuple[SetReport, ...]
     outcomes: Mapping[str, Outcome]
@@ -46,12 +46,12 @@ class IntegrityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no error; warnings are for people to judge."""
+        """Whether there is no error; warnings do not count."""
         every = [*self.findings, *(finding for one in self.sets for finding in one.findings)]
         return all(finding.severity != "error" for finding in every)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """The report as JSON-serialisable values."""
         sets = [asdict(one) | {"folder": str(one.folder)} for one in self.sets]
         across = {"outcomes": dict(self.outcomes), "findings": [asdict(f) for f in self.findings]}
         return {"passed": self.passed, "sets": sets, "across": across}
@@ -77,7 +77,7 @@ def outcomes_of(
 
 
 def counts_of(found: Survey) -> dict[str, SplitCounts]:
-    """How much there is in each split that is not empty."""
+    """Counts of each split that is not empty."""
     return {
         split: SplitCounts(
             samples=len({record.entry.key for record in records}),

@@ -1,4 +1,4 @@
-"""What a data folder lists and what it holds, read without believing any of it."""
+"""Survey of a data folder: its annotations and files, read with faults as findings."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from palpate.data.integrity.finding import Finding
 
 @dataclass(frozen=True)
 class Record:
-    """An entry of an annotation file, in which split it is, and whose image it shows."""
+    """An entry of an annotation file with its split, group and structure."""
 
     split: str
     entry: FileEntry
@@ -44,7 +44,7 @@ class Survey:
 
     @property
     def has_images(self) -> bool:
-        """Whether there is anything but annotations."""
+        """Whether there are any images."""
         return bool(self.images)
 
     def of(self, split: str) -> list[Record]:
@@ -104,7 +104,7 @@ def _read(folder: Path, split: str, spec: DatasetSpec) -> tuple[list[Record], li
 
 
 def _record(split: str, entry: FileEntry, spec: DatasetSpec) -> Record:
-    """What the file says of an entry wins over what its names say."""
+    """Group and structure of the annotations take precedence over those in file names."""
     group = getattr(entry, "group", None) or spec.group(entry.image_name)
     structure = getattr(entry, "structure", None) or spec.structure(entry.mask_name)
     return Record(split, entry, group, structure)
@@ -132,7 +132,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _files(folder: Path) -> tuple[str, ...]:
-    """Image files at any depth; links to folders are not followed, for they may go in circles."""
+    """Image files at any depth; links to folders are not followed, since they may form a cycle."""
     known = Image.registered_extensions()
     return tuple(
         sorted(

@@ -1,4 +1,4 @@
-"""``anns/*.json`` and ``dataset.json`` of a prepared set, written when all its files are."""
+"""``anns/*.json`` and ``dataset.json`` of a prepared set, written after all its images."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,26 +13,26 @@ from palpate.data.splits import Item as Dealt
 from palpate.data.splits import deal
 from palpate.version import release
 
-# As MedVLSM dealt the sets that have no split of their own.
+# Shares that MedVLSM used for data sets without an official split.
 _FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 _BESIDE_TEST = {"train": 0.9, "val": 0.1, "test": 0.0}
 _UNDECIDED = (None, LEARN)
 
 
 def check_dealing(items: Sequence[Item]) -> None:
-    """Refuse, before any work, what could not be dealt to splits after it.
+    """Check before any work that there are enough groups to split.
 
     Raises:
-        ValueError: If there are fewer groups to deal than splits.
+        ValueError: If there are fewer groups than splits.
     """
     for kind in _UNDECIDED:
         groups = {item.group for item in items if item.split == kind}
         splits = [split for split, share in _fractions(items, kind).items() if share]
         if groups and len(groups) < len(splits):
             raise ValueError(
-                f"Expected images of at least {len(splits)} patients, to deal them to "
+                f"Expected images of at least {len(splits)} patients, to split them into "
                 f"{', '.join(splits)}, got {len(groups)} ({', '.join(sorted(groups))}). Add "
-                "images, or have them grouped otherwise."
+                "images, or group them differently."
             )
 
 
@@ -43,7 +43,7 @@ def annotate(
     records: Sequence[Record],
     seed: int,
 ) -> None:
-    """List the entries of each split, and take away what only an earlier source had."""
+    """Write the entries of each split, and remove files that only an earlier source had."""
     splits = _splits(items, records, seed)
     folder = ledger.folder
     (folder / "anns").mkdir(exist_ok=True)
@@ -69,9 +69,9 @@ def annotate(
 
 
 def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict[str, str]:
-    """The split of each mask: the source's own, or dealt by the seed.
+    """The split of each mask: the official one, or drawn by the seed.
 
-    Where the source has test images, the others are dealt to training and validation only.
+    If the source has test images, the others are split into training and validation only.
     """
     dealt: dict[str, str] = {}
     for kind in _UNDECIDED:

@@ -1,4 +1,4 @@
-"""The files of a zip or a tar, read where they are: nothing is unpacked under its own name."""
+"""Reading members of zip and tar archives in place; nothing is unpacked to disk by name."""
 
 import bz2
 import gzip
@@ -22,9 +22,9 @@ from palpate.data.problems import refuse
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _FOREIGN = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7-Zip"}
-# Images hardly shrink and masks rarely a hundredfold; deflate cannot do more than 1032 to 1.
+# Images hardly compress and masks rarely a hundredfold; the limit of deflate is 1032 to 1.
 _RATIO, _HARMLESS, _TOTAL = 500, 64 << 20, 256 << 30
-# Windows packs what is larger than 2 GB by Deflate64, which Python cannot read.
+# Windows uses Deflate64 for files above 2 GB, which Python cannot read.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
 _OPENERS: dict[bytes, Callable[[Path], AbstractContextManager[Any]]] = {
@@ -36,7 +36,7 @@ _CHUNK = 1 << 20
 
 
 def without_ending(name: str) -> str:
-    """The folder that an archive would unpack to; any other name is itself.
+    """The name of an archive without its ending; any other name unchanged.
 
     >>> without_ending("kvasir-seg.zip"), without_ending("CAMUS.tar.gz"), without_ending("images")
     ('kvasir-seg', 'CAMUS', 'images')
@@ -46,11 +46,11 @@ def without_ending(name: str) -> str:
 
 
 def archive_members(path: Path, stack: ExitStack) -> dict[str, Member]:
-    """The files of an archive, whatever it is called; it stays open until ``stack`` is left.
+    """The files of an archive, of any name; it stays open until ``stack`` is closed.
 
     Raises:
-        ValueError: If it is no whole zip or tar, encrypted, ambiguous or a bomb, or if a name or
-            link in it leads outside.
+        ValueError: If it is not a complete zip or tar, if it is encrypted, has repeated names or
+            is a decompression bomb, or if a name or link in it points outside.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -64,7 +64,7 @@ def archive_members(path: Path, stack: ExitStack) -> dict[str, Member]:
 
 
 def is_archive(name: str) -> Literal["zip", "tar"] | None:
-    """Which kind of archive a file is by its name; None if it is none.
+    """Kind of archive by the name of a file; None if it is not an archive.
 
     >>> is_archive("a.ZIP"), is_archive("a.tar.gz"), is_archive("a.nii.gz")
     ('zip', 'tar', None)
@@ -94,14 +94,14 @@ def _zip_members(path: Path, stack: ExitStack) -> dict[str, Member]:
 
 
 def _tar_members(path: Path, stack: ExitStack) -> dict[str, Member]:
-    # One that is compressed is expanded first, for its members are read in any order.
+    # A compressed tar is decompressed first, since its members are read in any order.
     with _whole(path):
         stream = stack.enter_context(_expanded(path))
         archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115
         entries = archive.getmembers()
         stream.seek(archive.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("the mark of its end is missing")
+            raise tarfile.ReadError("its end-of-archive block is missing")
     files = [entry for entry in entries if entry.isfile()]
     refuse_unsafe([entry.name for entry in entries], path)
     _refuse_twice([entry.name for entry in files], path)
@@ -121,8 +121,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
     )
     refuse(
         [entry.filename for entry in entries if entry.compress_type not in _METHODS],
-        f"Expected a zip packed by deflate, got files packed otherwise in {path}",
-        remedy="Unpack it with the tool that packed it, and pass the folder.",
+        f"Expected a zip compressed by deflate, got files of another method in {path}",
+        remedy="Unpack it with the tool that made it, and pass the folder.",
     )
     bombs = [e for e in entries if e.file_size > max(_HARMLESS, _RATIO * e.compress_size)]
     refuse(
@@ -161,7 +161,7 @@ def _tar_links(entries: list[tarfile.TarInfo]) -> dict[str, str]:
 
 
 def _follow(links: dict[str, str], members: dict[str, Member], path: Path) -> dict[str, Member]:
-    """Links to files inside become those files; links to folders are left out."""
+    """Replace links by the files inside that they point to; drop links to folders."""
     targets = {name: link_target(name, to) for name, to in links.items()}
     refuse(
         [f"{name} -> {links[name]}" for name, target in targets.items() if target is None],
@@ -180,7 +180,7 @@ def _open_zipped(
         with archive.open(entry) as stream:
             yield cast(BinaryIO, stream)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # of who reads it, such as a full disk
+        if isinstance(error, OSError) and error.errno:  # of the consumer, such as a full disk
             raise
         raise ValueError(_damaged(path, entry.filename, str(error))) from error
 
@@ -199,7 +199,7 @@ def _open_tarred(
 
 @contextmanager
 def _expanded(path: Path) -> Iterator[IO[bytes]]:
-    """The tar without its compression, as a file that can seek."""
+    """The decompressed tar, as a seekable file."""
     with path.open("rb") as plain:
         opener = _OPENERS.get(plain.read(2))
         if opener is None:
@@ -221,7 +221,7 @@ def _expanded(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _plain(name: str) -> str:
-    """With slashes and without a leading dot, whatever tool packed it."""
+    """A member name with forward slashes and without a leading dot."""
     return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 

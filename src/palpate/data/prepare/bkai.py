@@ -1,7 +1,7 @@
 """BKAI-IGH NeoPolyp: ``train/train`` and ``train_gt/train_gt``, as the Kaggle competition has them.
 
 Masks are coloured, red where a polyp is neoplastic and green where it is not, and stored as JPEG.
-The test images have no masks there, and ``sample_submission.csv`` holds none either: it is left.
+The test images have no masks there, and ``sample_submission.csv`` has none either; it is ignored.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ _BLUR = np.ones((5, 5), dtype=np.bool_)
 
 
 def find(source: Source) -> list[Item]:
-    """One item an image; both kinds of polyp are foreground."""
+    """One item per image; both kinds of polyp are foreground."""
     folders = pictures(source)
     pairs = pairs_of(source, folders, _LAYOUTS)
     if not pairs:

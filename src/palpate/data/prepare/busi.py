@@ -23,7 +23,7 @@ _Identity = tuple[str, int]  # pathology and number
 
 
 def find(source: Source) -> list[Item]:
-    """One item an image, with its pathology. Patients are not published."""
+    """One item per image, with its pathology. Patients are not published."""
     folders = pictures(source)
     images, masks = _files(source, [name for names in folders.values() for name in names])
     if not images:

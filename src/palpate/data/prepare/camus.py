@@ -114,7 +114,7 @@ def _frames(source: Source) -> tuple[dict[_Frame, str], dict[_Frame, str]]:
 
 
 def _splits(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, str]:
-    """Split of each frame where the source tells it: by subgroup files, or by its own folders."""
+    """Official split of each frame, from subgroup files or from the folders of the source."""
     if listed := _subgroups(source):
         refuse(
             sorted({frame.patient for frame in frames} - listed.keys()),
@@ -131,7 +131,7 @@ def _splits(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, str]:
 
 
 def _subgroups(source: Source) -> dict[str, str]:
-    """Split of each patient by the official subgroup files; empty where these are not there."""
+    """Split of each patient by the official subgroup files; empty without these."""
     splits: dict[str, str] = {}
     problems = []
     for name in source.names:
@@ -175,7 +175,7 @@ def _facts(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, dict[st
 
 
 def _told(lines: Sequence[str]) -> dict[str, str]:
-    """Facts of a patient and a view that prompts can tell; what is not known is left out."""
+    """Facts of a patient and a view for prompts; unknown ones are left out."""
     pairs = [line.partition(":") for line in lines]
     told = {key.strip().lower(): value.strip() for key, _, value in pairs}
     facts = {}
@@ -210,7 +210,7 @@ def _item(
 
 
 def _parts(source: Source, name: str) -> tuple[str, ...]:
-    """The files that hold an image: a header may have its data beside it."""
+    """The files of an image: a header may have a separate data file."""
     data = [name.removesuffix(".mhd") + end for end in (".raw", ".zraw")]
     return (name, *(part for part in data if name.endswith(".mhd") and part in source.members))
 
@@ -248,7 +248,7 @@ def _upright(volume: Volume) -> NDArray[Any]:
 
 
 def _refuse_upside_down(labels: NDArray[Any], label: str) -> None:
-    """In an apical view the apex is on top: the atrium lies below the ventricle."""
+    """Check the orientation: in an apical view the atrium is below the ventricle."""
     places = [np.argwhere(labels == value) for value in (1, 3)]
     if not all(map(len, places)):
         return

@@ -1,10 +1,10 @@
-"""Which volume belongs to which segmentation, by their names.
+"""Pairing volumes with their segmentations by name.
 
-Without patterns: a segmentation lies in a folder called ``masks``, ``labels``, ``labelsTr``,
+Without patterns: a segmentation is in a folder named ``masks``, ``labels``, ``labelsTr``,
 ``segmentations`` and the like, or ends in ``_seg``, ``_mask``, ``_gt`` ... ; its image has the same
 name otherwise, with or without the channel ``_0000`` of nnU-Net, or is the only other volume in its
 folder. A folder of DICOM files is one volume for each series in it; a DICOM segmentation says
-itself which series it is of.
+which series it refers to.
 """
 
 import re
@@ -60,7 +60,7 @@ class _Stack:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Folder and name without all that tells images from masks."""
+        """Folder and name without the parts that mark images and masks."""
         folders, stem = _parts(self.path)
         kept = [f["part"] or "" if (f := _FOLDER.fullmatch(part)) else part for part in folders]
         bare = _IMAGE_ENDING.sub("", _ENDING.sub("", stem))
@@ -71,14 +71,14 @@ def find_cases(source: Source, images: str, masks: str, group: str) -> list[Case
     """Volumes with their segmentations, in the order of their names.
 
     Args:
-        source: Holds both.
+        source: Contains both.
         images: Pattern of the images' names, or empty.
         masks: Pattern of the masks' names; both or neither.
-        group: Regular expression for the patient's part of the name of a case; may be empty.
+        group: Regular expression for the patient in the name of a case; may be empty.
 
     Raises:
-        WrongLayout: If no two files belong together.
-        ValueError: If it is not clear which do, or DICOM files cannot be read.
+        WrongLayout: If there is no pair.
+        ValueError: If pairs are ambiguous, or DICOM files cannot be read.
     """
     if bool(images) != bool(masks):
         raise ValueError("Expected a pattern for both, images and masks, or for neither.")
@@ -88,7 +88,7 @@ def find_cases(source: Source, images: str, masks: str, group: str) -> list[Case
         raise WrongLayout(
             f"Expected volumes ({', '.join(_SUFFIXES)} or DICOM) and their segmentations in "
             f"{source.path}, found {len(stacks)} volumes and no pair. Name each segmentation after "
-            "its image, or say with the options images and masks how they are called."
+            "its image, or give patterns in the options images and masks."
         )
     return _cases(pairs, group)
 
@@ -146,7 +146,7 @@ def _by_name(source: Source, stacks: Sequence[_Stack]) -> dict[str, tuple[_Stack
         problems,
         "Expected one image for each segmentation, by its name or as the only one in its folder; "
         "got",
-        remedy="Say with the options images and masks how they are called.",
+        remedy="Give patterns in the options images and masks.",
     )
     used = {image.path for image, _ in pairs}
     alone = [image for image in images if image.path not in used]
@@ -170,7 +170,7 @@ def _images_of(mask: _Stack, images: Sequence[_Stack]) -> list[_Stack]:
 
 
 def _named(pairs: Iterable[tuple[_Stack, _Stack]]) -> dict[str, tuple[_Stack, _Stack]]:
-    """Pairs by the shortest name that tells them apart."""
+    """Pairs by the shortest unique name."""
     pairs = list(pairs)
     bare = defaultdict(list)
     for image, mask in pairs:
@@ -198,7 +198,7 @@ def _cases(pairs: Mapping[str, tuple[_Stack, _Stack]], group: str) -> list[CaseF
         name, patient = told, ""
         if image.series is None:
             patient = patient_of(told, group)
-        else:  # the names of folders and files may be those of patients
+        else:  # names of folders and files may contain patient names
             patient = numbers[image.series.patient]
             seen[patient] += 1
             name = f"{patient}_series-{seen[patient]:02d}"

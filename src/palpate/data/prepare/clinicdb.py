@@ -28,7 +28,7 @@ _IDENTITY, _SEQUENCE = "frame_id", "sequence_id"
 
 
 def find(source: Source) -> list[Item]:
-    """One item a frame, grouped by video sequence where ``metadata.csv`` names the sequences."""
+    """One item per frame, grouped by video sequence where ``metadata.csv`` names the sequences."""
     folders = pictures(source)
     own = {} if names_another(folders, "clinicdb") else stems_like(folders, _NUMBER)
     pairs = pairs_of(source, own, _LAYOUTS)

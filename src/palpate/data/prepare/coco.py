@@ -1,12 +1,12 @@
 """COCO: images with polygons or run lengths in a JSON file, a mask for each category.
 
 All objects of a category in an image are one mask, crowds included. Images without any object are
-left out, unless the option ``empty`` says to keep them with an empty mask of every category.
-Where there are several JSON files, their names or folders say which split is which
+left out, unless the option ``empty`` keeps them with an empty mask for every category.
+If there are several JSON files, their names or folders give the split
 (``instances_train2017.json``, ``valid/_annotations.coco.json``). COCO knows no
-patients: the option ``group`` gives a regular expression whose first bracket, or else all of it, is
-the patient's part of the name of the image. Without it a number behind ``patient``, ``subject``,
-``sub``, ``pat`` or ``case`` says whose an image is, and any other image is its own.
+patients: the option ``group`` is a regular expression whose first group, or else whole match, is
+the patient in the name of the image. Without it a number after ``patient``, ``subject``, ``sub``,
+``pat`` or ``case`` identifies the patient, and any other image is its own.
 """
 
 import re
@@ -50,9 +50,9 @@ def find(source: Source, *, group: str = "", empty: str = "no") -> list[Item]:
     """A mask of every category of every image.
 
     Args:
-        source: JSON files of COCO, and the images they name, in whatever folder.
-        group: Regular expression for the patient's part of the name of an image.
-        empty: ``yes`` keeps categories that an image has no object of.
+        source: COCO JSON files and their images, in any folder.
+        group: Regular expression for the patient in the name of an image.
+        empty: ``yes`` keeps categories without an object in an image.
 
     Raises:
         WrongLayout: If no JSON file is one of COCO.
@@ -90,7 +90,7 @@ def _files(source: Source) -> list[_File]:
 
 
 def _unless_alone(files: list[_File]) -> list[_File]:
-    """A split only counts where there are several; the name of a single one means nothing."""
+    """The name of a file gives its split only if there are files of several splits."""
     if len({file.split for file in files}) > 1:
         return files
     return [replace(file, split=None) for file in files]
@@ -126,7 +126,7 @@ def _file(source: Source, name: str, content: dict[str, Any]) -> _File:
 
 
 def _number(entry: Mapping[str, Any], key: str) -> int | str | None:
-    """What tells an entry from others; None where it is not of a kind that could."""
+    """The id of an entry; None if it is neither a number nor a text."""
     value = entry.get(key)
     return value if isinstance(value, int | str) else None
 
@@ -151,7 +151,7 @@ def _places(source: Source) -> dict[str, list[str]]:
 
 
 def _picture(file: _File, image: dict[str, Any], places: Mapping[str, list[str]]) -> str:
-    """The member that an image is in: the one whose path shares most with what is known."""
+    """The file of an image: the one whose path fits ``file_name``, folder and split best."""
     wanted = image.get("file_name")
     if not isinstance(wanted, str) or not wanted:
         raise ValueError("expected a file_name")
@@ -222,7 +222,7 @@ def _drawing(entry: dict[str, Any]) -> Drawing:
 
 
 def _told_apart(items: list[Item]) -> list[Item]:
-    """Items of several files whose images are called alike get the split into their names."""
+    """Add the split to the names of images that have the same name in several files."""
     pictures: dict[str, set[str | None]] = defaultdict(set)
     for item in items:
         pictures[item.image_name].add(item.original)

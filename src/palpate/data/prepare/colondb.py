@@ -1,6 +1,6 @@
 """CVC-ColonDB, CVC-300 and ETIS-Larib: numbered frames, on their own or in PraNet's archive.
 
-All three only ever test what was trained elsewhere, so that all their images are of the test split.
+All three are used for testing only, so all their images are in the test split.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from palpate.data.prepare.layout import (
 )
 from palpate.data.prepare.source import Source
 
-# Numbers name the frames of all of them, so that only a folder or an archive says which set it is.
+# Their frames have numbers as names, so only the name of a folder or archive tells them apart.
 _NAMES = {
     "kvasir": ("kvasir",),
     "clinicdb": ("clinicdb",),
@@ -28,7 +28,7 @@ _NAMES = {
 
 
 def names_another(folders: Iterable[str], name: str) -> bool:
-    """Whether folders are called after another set of polyps, and none after this one.
+    """Whether folders are named after other polyp data sets, but none after this one.
 
     >>> names_another(["CVC-ColonDB/Original"], "clinicdb"), names_another(["a/b"], "clinicdb")
     (True, False)
@@ -38,7 +38,7 @@ def names_another(folders: Iterable[str], name: str) -> bool:
 
 
 def find(source: Source, *, name: str, layouts: list[Layout]) -> list[Item]:
-    """One item a frame. Which frames are of one patient was not published with the images."""
+    """One item per frame. Patients are not published."""
     folders = pictures(source)
     own = {folder: names for folder, names in folders.items() if _named([folder], name)}
     pairs = pairs_of(source, own, layouts)

@@ -1,4 +1,4 @@
-"""What is known about a set that can be prepared, and the error of one that is another."""
+"""The description of a converter, and the error for a source that is another data set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,22 +7,23 @@ from palpate.data.prepare.item import Item
 
 
 class WrongLayout(ValueError):  # noqa: N818
-    """The source holds another set than the one asked for, or none."""
+    """The source does not contain the requested data set."""
 
 
 @dataclass(frozen=True)
 class Converter:
-    """How the official download of a set becomes a folder that ``load_data`` reads.
+    """Converter from the official download of a data set to a folder for ``load_data``.
 
     Attributes:
-        name: Of the set.
-        folder: Below the output folder.
-        find: Items of a source, by its names and small metadata only: no image is read. Takes the
-            options as keywords. Raises :class:`WrongLayout` if the source does not hold the set,
-            and ValueError, which lists all of them, if files do not fit each other.
-        card: Its name in :data:`palpate.data.sources.cards.CARDS`; empty for data of one's own.
-        version: Raised when the same source would give other files, which are then made anew.
-        options: Names of what a user may say besides, each with its default.
+        name: Name of the data set.
+        folder: Name of its folder below the output folder.
+        find: Gives the items of a source from file names and small metadata only; reads no image.
+            Takes the options as keywords. Raises :class:`WrongLayout` if the source does not
+            contain the data set, and a ValueError that lists all files that do not fit each other.
+        card: Key in :data:`palpate.data.sources.cards.CARDS`; empty for formats of user data.
+        version: Increased when the same source would give different files, which are then
+            written anew.
+        options: Options of the converter, with their defaults.
     """
 
     name: str

@@ -18,7 +18,7 @@ _LAYOUT = Layout("DFUC2022_train_images", "DFUC2022_train_masks")
 
 
 def find(source: Source) -> list[Item]:
-    """One item an image. Patients are not published."""
+    """One item per image. Patients are not published."""
     folders = pictures(source)
     pairs = pairs_of(source, folders, [_LAYOUT])
     if not pairs:

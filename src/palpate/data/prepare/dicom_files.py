@@ -1,4 +1,4 @@
-"""DICOM files of a source, sorted into series, without what identifies a patient."""
+"""DICOM files of a source, grouped into series, without patient identifiers."""
 
 import warnings
 from collections import defaultdict
@@ -12,7 +12,7 @@ from palpate.data.problems import refuse
 from palpate.data.volumes import SEG, STRUCTURE_SET, is_dicom, read_dataset
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
-_MARK = 132  # bytes before which DICOM files carry their mark
+_MARK = 132  # bytes of preamble and prefix ``DICM``
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
 
@@ -21,14 +21,14 @@ class DicomSeries:
     """Files of one series in one folder.
 
     Attributes:
-        names: In the source.
-        folder: Where they lie.
-        uid: Of the series.
-        patient: Identifies the patient; must never be written anywhere, see
+        names: Names in the source.
+        folder: Their folder.
+        uid: Series instance UID.
+        patient: Patient identifier; must never be written to disk, see
             :func:`patient_numbers`.
         modality: Such as ``CT``.
-        is_segmentation: Whether it is one by its kind, in DICOM's own format.
-        references: Series that a segmentation is of.
+        is_segmentation: Whether it is a DICOM segmentation or structure set.
+        references: UIDs of the series that a segmentation refers to.
     """
 
     names: tuple[str, ...]
@@ -41,10 +41,10 @@ class DicomSeries:
 
 
 def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
-    """The DICOM series among files, each by the folder it is in.
+    """The DICOM series among files, one per folder and series UID.
 
     Raises:
-        ValueError: If a file that is called like DICOM, or marked as such, cannot be read.
+        ValueError: If a file with the ending or prefix of DICOM cannot be read.
         RuntimeError: If there are DICOM files and pydicom is not installed.
     """
     found: dict[tuple[str, str], list[tuple[str, Any]]] = defaultdict(list)
@@ -69,7 +69,7 @@ def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
         warnings.warn(
             f"{len(burned_in)} DICOM images say that text is burned into their pixels "
             f"(BurnedInAnnotation YES), such as {burned_in[0]}: it may name the patient, and the "
-            "pictures will show it. Blacken it before you share them.",
+            "images will show it. Blacken it before you share them.",
             stacklevel=3,
         )
     return [_series(folder, uid, files) for (folder, uid), files in found.items()]
@@ -78,8 +78,8 @@ def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
 def patient_numbers(series: Iterable[DicomSeries]) -> dict[str, str]:
     """A running number for each patient, in the order of the names of their files.
 
-    Nothing of a patient's identifier can be had back from it, as it could from a hash, for there
-    are few identifiers to try.
+    Unlike a hash it does not reveal the identifier: there are few identifiers, so the hashes of all
+    of them could be tried.
     """
     ordered = sorted(series, key=lambda each: each.names)
     patients = dict.fromkeys(each.patient for each in ordered)
@@ -100,7 +100,7 @@ def _is_ours(source: Source, name: str) -> bool:
 
 
 def _nameless(source: Source, found: Mapping[tuple[str, str], list[tuple[str, Any]]]) -> list[str]:
-    """Files without a series among others that have one, as those are that were cut off."""
+    """Files without a series UID beside files that have one, such as truncated files."""
     named = {folder for folder, uid in found if uid}
     return [
         f"{source.label(name)}: it does not say which series it is of, as others beside it do"
@@ -115,7 +115,7 @@ def _series(folder: str, uid: str, files: Sequence[tuple[str, Any]]) -> DicomSer
     references = [
         str(item.get("SeriesInstanceUID")) for item in header.get("ReferencedSeriesSequence") or []
     ]
-    # Where an identifier was removed, a study is the nearest thing to a patient.
+    # If the identifier was removed, the study is the best substitute.
     told = (header.get("PatientID"), header.get("StudyInstanceUID"), folder)
     return DicomSeries(
         tuple(sorted(name for name, _ in files)),

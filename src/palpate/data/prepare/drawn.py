@@ -1,4 +1,4 @@
-"""Masks that a JSON file draws, laid upon their images."""
+"""Masks from polygons and run lengths in JSON, oriented like their images."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from palpate.data.prepare.pictures import opened
 from palpate.data.prepare.source import Source
 from palpate.data.reading.orientation import orientation, turned, upright_size
 
-# How to draw a part of a mask, given the part and the height and width of the image.
+# A function that draws a part of a mask, given the part and (height, width), and the part.
 Drawing = tuple[Callable[[Any, tuple[int, int]], NDArray[np.bool_]], Any]
 
 
@@ -22,20 +22,20 @@ def drawn_mask(
     label: str,
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
-    """The union of drawings, upright as their image.
+    """The union of drawn parts, upright like their image.
 
-    Drawings are taken to be of the image as stored; where the file states the size that the image
-    has once its EXIF orientation is applied, and not the stored one, of the image as displayed.
+    Coordinates refer to the image as stored, unless the file states the size that the image has
+    after its EXIF orientation is applied; then they refer to the image as displayed.
 
     Args:
-        source: Holds the image.
+        source: Contains the image.
         picture: Name of the image.
-        parts: What to draw; nothing is an empty mask.
-        label: What errors call the drawings.
+        parts: Parts to draw; none give an empty mask.
+        label: Name of the mask in errors.
         size: Width and height of the image as the file states them.
 
     Raises:
-        ValueError: If the image cannot be read, or the drawings are of another size.
+        ValueError: If the image cannot be read, or the mask is of another size.
     """
     with opened(source, picture) as image:
         turn, stored = orientation(image), image.size

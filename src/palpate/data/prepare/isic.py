@@ -48,7 +48,7 @@ _2018 = tuple(
 
 
 def find(source: Source, *, parts: tuple[_Part, ...]) -> list[Item]:
-    """One item an image of every part that is there. Patients are not published."""
+    """One item per image of every part that is present. Patients are not published."""
     folders = pictures(source)
     facts = _facts(source)
     items = [item for part in parts for item in _items(source, folders, part, facts)]

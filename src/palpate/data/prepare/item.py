@@ -1,4 +1,4 @@
-"""One mask of one image in a download, and how to read both."""
+"""An item of a source: one mask with its image, and functions that read both."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,30 +13,30 @@ from palpate.data.problems import refuse
 
 _Value = TypeVar("_Value")
 
-LEARN = "train+val"  # a split of items that no test may get
+LEARN = "train+val"  # split of items that must not get into the test split
 
 
 @dataclass(frozen=True)
 class Item:
-    """What a converter says about a mask and its image before either is read.
+    """A mask and its image, as a converter finds them without reading either.
 
     Attributes:
-        image_name: Under ``images/``; the items of one image share it. Its extension is that of
+        image_name: Name below ``images/``; items of one image share it. Its extension is that of
             ``original``, or ``.png``.
-        mask_name: Under ``masks/``, ending in ``.png``; no two items share it.
-        group: What no split may tear apart: the patient where known.
-        structure: What the mask outlines, in words.
-        split: ``train``, ``val`` or ``test`` where the source says so; ``LEARN`` to have it dealt
-            to training and validation, None to all three.
-        members: The files of the source that pixels come from; the item is done again when the
+        mask_name: Name below ``masks/``, ending in ``.png``; unique.
+        group: Group that splits keep together: the patient if known.
+        structure: Structure that the mask outlines, in words.
+        split: Official split: ``train``, ``val`` or ``test``; ``LEARN`` to draw from training and
+            validation, None to draw from all three.
+        members: Files of the source that pixels come from; the item is written again when the
             content of one changes.
         read_image: The image upright, ``(h, w, 3)`` in 0 to 255.
         read_mask: The mask upright, ``(h, w)`` as large as the image.
-        original: The file of the source that is copied byte for byte as the image; by default the
+        original: File of the source that is copied byte for byte as the image; by default the
             image is written as PNG.
-        facts: What else is known, such as view, sex or pathology.
-        is_private: Whether the names of ``members`` may identify a patient, as those of DICOM
-            exports do; then they are written nowhere.
+        facts: Other metadata, such as view, sex or pathology.
+        is_private: Whether the names of ``members`` may identify a patient, as in DICOM exports;
+            then they are not stored.
     """
 
     image_name: str
@@ -58,11 +58,11 @@ class Item:
 
 
 def check_items(items: Sequence[Item]) -> None:
-    """Refuse items that cannot all be written, or would be torn apart.
+    """Check that all items can be written and that patients stay in one split.
 
     Raises:
-        ValueError: If a name is not one palpate can write, or two items would write one file with
-            different content, or share a patient but not a split.
+        ValueError: If a name is invalid, if two items would write one file with different
+            content, or if they share a patient but not a split.
     """
     refuse(
         [fault for item in items for fault in _faults(item)],
@@ -80,8 +80,8 @@ def check_items(items: Sequence[Item]) -> None:
     refuse(
         [f"{one[0]}: {one[1]} and {other[1]}" for one, other in groups],
         "Expected each patient in one split, got some in several",
-        remedy="Leave the files of one split out of the source; or, if two patients are called "
-        "alike, say with the option group what tells them apart.",
+        remedy="Leave the files of one split out of the source; or, if two patients have the same "
+        "name, tell them apart with the option group.",
     )
 
 
@@ -105,7 +105,7 @@ def _by(
     value: Callable[[Item], _Value],
     once: bool = False,
 ) -> list[tuple[_Value, _Value]]:
-    """Pairs of values that items of one key have, though they should have one."""
+    """Pairs of different values of items with one key, which should share one value."""
     first: dict[str, _Value] = {}
     clashes = []
     for item in items:

@@ -20,7 +20,7 @@ _ENDINGS = (".jpg", ".jpeg")
 
 
 def find(source: Source) -> list[Item]:
-    """One item an image. Nothing tells which images are of one patient."""
+    """One item per image. Patients are not published."""
     folders = pictures(source)
     own = stems_like(folders, _STEM)
     pairs = pairs_of(source, own, [Layout("images", "masks")])

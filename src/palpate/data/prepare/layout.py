@@ -15,11 +15,11 @@ from palpate.data.prepare.pictures import Foreground, of_one_colour, read_image,
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 
-Folders = Mapping[str, Sequence[str]]  # names of pictures by the folder they are in
+Folders = Mapping[str, Sequence[str]]  # names of image files by their folder
 
 
 class Layout(NamedTuple):
-    """Where a set has its images and masks, below the same folder, in whatever case.
+    """Folders of images and masks below one parent folder; case does not matter.
 
     ``image_of`` gives the name of an image without extension, given that of its mask.
     """
@@ -56,7 +56,7 @@ def pictures(source: Source) -> dict[str, list[str]]:
 
 
 def folders_named(folders: Folders, *endings: str) -> list[str]:
-    """Folders whose path ends in one of the endings, in whatever case.
+    """Folders whose path ends in one of the endings; case does not matter.
 
     >>> folders_named({"a/Kvasir-SEG/images": [], "b/my-images": []}, "images")
     ['a/Kvasir-SEG/images']
@@ -66,7 +66,7 @@ def folders_named(folders: Folders, *endings: str) -> list[str]:
 
 
 def stems_like(folders: Folders, pattern: re.Pattern[str]) -> dict[str, Sequence[str]]:
-    """Folders in which some file, without its extension, is called like the pattern."""
+    """Folders with a file whose name, without extension, matches the pattern."""
     return {
         folder: names
         for folder, names in folders.items()
@@ -75,7 +75,7 @@ def stems_like(folders: Folders, pattern: re.Pattern[str]) -> dict[str, Sequence
 
 
 def pairs_of(source: Source, folders: Folders, layouts: Sequence[Layout]) -> list[Pair] | None:
-    """Images with their masks in the first layout that the source has; None if it has none.
+    """Pairs of the first layout that the source has; None if it has none of them.
 
     Raises:
         WrongLayout: If it has a layout in several places.
@@ -104,10 +104,10 @@ def pair_up(
     masks: Iterable[str],
     image_of: Callable[[str], str] = str,
 ) -> list[Pair]:
-    """Images and masks that belong together, sorted by number where their names are numbers.
+    """Pair images and masks by name; sorted, by number if names are numbers.
 
     Args:
-        source: Both are in it.
+        source: Contains both.
         images: Names of images.
         masks: Names of masks.
         image_of: The name of an image without extension, given that of its mask.
@@ -139,18 +139,18 @@ def pair_item(
     mask_name: str | None = None,
     threshold: Foreground = of_one_colour,
 ) -> Item:
-    """One image that is copied as it is, with one mask that becomes a binary PNG.
+    """The item of a pair: the image is copied unchanged, the mask becomes a binary PNG.
 
     Args:
-        source: Both files are in it.
-        pair: Their names in it.
-        structure: What the mask outlines.
-        split: Its split where the source says so.
-        group: The patient where known; by default the image is its own group.
-        facts: What else is known.
-        folder: Below ``images/`` and ``masks/``, ending in a slash; by default none.
-        mask_name: By default that of the image, ending in ``.png``.
-        threshold: Where a mask is set, as stored.
+        source: Contains both files.
+        pair: Their names in the source.
+        structure: Structure that the mask outlines.
+        split: Official split, if there is one.
+        group: Patient if known; by default the image is its own group.
+        facts: Other metadata.
+        folder: Folder below ``images/`` and ``masks/``, ending in a slash; by default none.
+        mask_name: By default the name of the image, ending in ``.png``.
+        threshold: Gives the foreground of a mask as stored.
     """
     image_name = folder + pair.image_name
     return Item(
@@ -168,7 +168,7 @@ def pair_item(
 
 
 def wrong(source: Source, folders: Folders, expected: str) -> WrongLayout:
-    """The error of a source that does not hold what was expected; says what it holds."""
+    """The error for a source without the expected folders; lists the folders that it has."""
     listed = ", ".join(sorted(folders)[:4]) or "no images"
     packed = [name for name in source.names if without_ending(name) != name]
     inside = f", and archives in it such as {packed[0]} (unpack these)" if packed else ""
@@ -193,7 +193,7 @@ def _unique(
 
 
 def _parts(folder: str) -> tuple[str, ...]:
-    """Folders on the way in lower case; an archive counts as the folder it would unpack to."""
+    """Parts of a path in lower case; an archive counts as the folder of its name."""
     return tuple(without_ending(part.lower()) for part in folder.split("/"))
 
 

@@ -1,10 +1,10 @@
 """Slices of volumes: any NIfTI, MetaImage or DICOM series with its segmentation.
 
-Which files belong together follows from their names (see :mod:`palpate.data.prepare.cases`), or is
-said by two patterns. Options:
+Images and segmentations are paired by name (see :mod:`palpate.data.prepare.cases`), or by two
+patterns. Options:
 
 ``images``, ``masks``
-    Patterns of names with ``{case}`` in place of what names a case, such as
+    Patterns of names in which ``{case}`` stands for the name of a case, such as
     ``imagesTr/{case}_0000.nii.gz`` and ``labelsTr/{case}.nii.gz``. A pattern that ends in ``/``
     means a folder of DICOM files.
 ``slices``
@@ -20,10 +20,10 @@ said by two patterns. Options:
     Names of the values of the segmentations, such as ``1=liver,2=tumour``; by default those of a
     ``dataset.json`` beside them, else ``label 1`` and so on, or ``structure`` if there is but one.
 ``structure``
-    What a segmentation of a single value outlines.
+    Structure that a segmentation with a single value outlines.
 ``group``
-    Regular expression for the patient's part of the name of a case; by default a number behind
-    ``patient``, ``subject``, ``sub``, ``pat`` or ``case``, else all of it.
+    Regular expression for the patient in the name of a case; by default a number after
+    ``patient``, ``subject``, ``sub``, ``pat`` or ``case``, else the whole name.
 
 Patients of DICOM files get running numbers; of their elements only pixels, geometry, window and
 modality are used. Nothing is resampled.
@@ -76,7 +76,7 @@ _OPTIONS = {
 def find(source: Source, **options: str) -> list[Item]:
     """The chosen slices of every case, a mask for each structure in them.
 
-    Segmentations are read, for where they have foreground decides about slices.
+    Segmentations are read, since slices are chosen by their foreground.
 
     Raises:
         WrongLayout: If no image and segmentation belong together.
@@ -106,7 +106,7 @@ def find(source: Source, **options: str) -> list[Item]:
     if bare:
         warnings.warn(
             f"{len(bare)} of {len(cases)} segmentations have no foreground, such as that of "
-            f"{bare[0]}; these cases are left out, for every rule but index-N chooses by it.",
+            f"{bare[0]}; these cases are left out, since only index-N chooses slices without it.",
             stacklevel=3,
         )
     return items
@@ -158,7 +158,7 @@ def _read_mask(
 def _outlines(
     source: Source, case: CaseFiles, wanted: Mapping[str, str], names: Mapping[int, str]
 ) -> dict[str, tuple[NDArray[Any], int]]:
-    """What there is to outline: all slices of an array, and the value that means it there."""
+    """Structures of a case: the slices of a label array, and the value of the structure."""
     image, found = _image(source, case), dict[str, tuple[NDArray[Any], int]]()
     for name, labels in _labels(source, case).items():
         along = slices(image, wanted["axis"], labels)
@@ -177,13 +177,13 @@ def _outlines(
 
 @lru_cache(maxsize=2)
 def _values(source: Source, case: CaseFiles) -> tuple[int, ...]:
-    """Values of a label map but the background."""
+    """Values of a label map except the background."""
     return tuple(int(value) for value in np.unique(_labels(source, case)[""]) if value != 0)
 
 
 @lru_cache(maxsize=2)
 def _labels(source: Source, case: CaseFiles) -> dict[str, NDArray[Any]]:
-    """Of a DICOM segmentation a mask by name; of anything else one array, under no name."""
+    """Masks of a DICOM segmentation by name; otherwise one label array under the empty name."""
     image, first = _image(source, case), case.masks[0]
     if len(case.masks) == 1 and case.masks_are_dicom:
         data = source.read(first)

@@ -1,4 +1,4 @@
-"""One file of a source, and which names a source may have."""
+"""One file of a source, and the check of file names in archives."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -11,14 +11,14 @@ from palpate.data.problems import refuse
 
 @dataclass(frozen=True)
 class Member:
-    """A file somewhere: how large it is, and how to read it from its beginning."""
+    """A file of a folder or archive: its size in bytes, and how to open it."""
 
     size: int
     open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
 def refuse_unsafe(names: Iterable[str], path: Path) -> None:
-    """Refuse names that would lie outside if they were unpacked, on any system.
+    """Raise an error for names that would be unpacked outside of the archive, on any system.
 
     Raises:
         ValueError: If there are any; the first ten are listed.
@@ -31,7 +31,7 @@ def refuse_unsafe(names: Iterable[str], path: Path) -> None:
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a relative name would leave its folder, as POSIX or as Windows reads it.
+    """Whether a relative name points out of its folder, on POSIX or on Windows.
 
     >>> [leads_outside(name) for name in ("a/b.png", "../b.png", "/etc/b", "C:b.png")]
     [False, True, True, True]
@@ -41,7 +41,7 @@ def leads_outside(name: str) -> bool:
 
 
 def link_target(name: str, target: str) -> str | None:
-    """The member that a link means, or None if it is outside.
+    """The member that a link points to, or None if that is outside.
 
     >>> link_target("a/b/link", "../c.png"), link_target("link", "../c.png")
     ('a/c.png', None)

@@ -12,25 +12,27 @@ def read_table(source: Source, name: str, *columns: str) -> list[dict[str, str]]
     """Rows of a CSV file with a header, by column.
 
     Args:
-        source: It is in it.
-        name: Its name there.
-        columns: Those it must have.
+        source: Contains the file.
+        name: Name of the file in the source.
+        columns: Required columns.
 
     Raises:
-        ValueError: If it is no such table.
+        ValueError: If it is not UTF-8, or lacks a column.
     """
     label = source.label(name)
     try:
         text = source.read(name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"Expected UTF-8 text in {label}, got {error}. Save it so.") from error
+        raise ValueError(
+            f"Expected UTF-8 text in {label}, got {error}. Save it as UTF-8."
+        ) from error
     reader = csv.DictReader(StringIO(text), restval="")
     there = [column.strip() for column in reader.fieldnames or []]
     missing = [column for column in columns if column not in there]
     if missing:
         raise ValueError(
             f"Expected a column {missing[0]!r} in {label}, got {', '.join(there) or 'nothing'}. "
-            "Download it again, or take it away."
+            "Download it again, or remove it."
         )
     reader.fieldnames = there
     return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
@@ -40,7 +42,7 @@ def read_json(source: Source, name: str) -> Any:
     """The content of a JSON file.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not JSON.
     """
     try:
         return json.loads(source.read(name).decode("utf-8-sig"))

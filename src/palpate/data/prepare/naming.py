@@ -1,4 +1,4 @@
-"""What the names in a source tell: splits and patients, and names that palpate can write."""
+"""Splits and patients in file names, and names that palpate can write."""
 
 import re
 from pathlib import PurePosixPath
@@ -21,14 +21,14 @@ def split_of(name: str) -> str | None:
     (None, None)
     """
     path = PurePosixPath(name)
-    told = path.with_suffix("") if path.name else path  # the folder of all has no name
+    told = path.with_suffix("") if path.name else path  # the top folder has no name
     words = re.findall(r"[a-z]+", str(told).lower())
     splits = {_SPLITS[word] for word in words if word in _SPLITS}
     return splits.pop() if len(splits) == 1 else None
 
 
 def file_stem(name: str) -> str:
-    """A path as one name without extension, as a file of a prepared set may be called.
+    """A path as one valid file name without extension.
 
     >>> file_stem("case 1/slice.png"), file_stem("liver")
     ('case 1_slice', 'liver')
@@ -40,15 +40,15 @@ def file_stem(name: str) -> str:
 
 
 def patient_of(name: str, pattern: str) -> str:
-    """The patient's part of a name: the first bracket of a pattern, or all that it matches.
+    """The patient in a name: the first group of a pattern, or its whole match.
 
-    Without a pattern what :func:`palpate.data.patients.patient_or_name` sees in it.
+    Without a pattern the result of :func:`palpate.data.patients.patient_or_name`.
 
     >>> patient_of("sub-03_slice12", r"sub-[0-9]+"), patient_of("a_1", "")
     ('sub-03', 'a_1')
 
     Raises:
-        ValueError: If the pattern is no regular expression, or does not match.
+        ValueError: If the pattern is not a regular expression, or does not match.
     """
     if not pattern:
         return patient_or_name(name)

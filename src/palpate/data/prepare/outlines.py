@@ -1,4 +1,8 @@
-"""Masks as JSON holds them: run lengths and polygons, as COCO defines them."""
+"""Masks from run lengths (RLE) and polygons as in COCO, with checks of damaged ones.
+
+The package pycocotools decodes the same run lengths, but returns uninitialised memory if they are
+too short for the image, and accepts NaN corners.
+"""
 
 from collections.abc import Sequence
 from math import prod
@@ -14,7 +18,7 @@ _LONGEST_NUMBER = 7  # characters of five bits each
 
 
 def from_runs(segmentation: Any, shape: tuple[int, int]) -> Mask:
-    """A mask of run lengths: of background and foreground in turn, column by column.
+    """Mask from run lengths of alternating background and foreground, column by column.
 
     >>> from_runs({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3)).astype(int).tolist()
     [[0, 1, 0], [1, 0, 0]]
@@ -24,7 +28,7 @@ def from_runs(segmentation: Any, shape: tuple[int, int]) -> Mask:
         shape: Height and width of the image.
 
     Raises:
-        ValueError: If these are not run lengths, or not of that image.
+        ValueError: If they are not run lengths, or do not fit the image.
     """
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
         raise ValueError(
@@ -40,7 +44,7 @@ def from_runs(segmentation: Any, shape: tuple[int, int]) -> Mask:
 
 
 def is_empty(segmentation: Any) -> bool:
-    """Whether run lengths hold no foreground, told without drawing them; of broken ones False."""
+    """Whether run lengths have no foreground, without drawing them; False for invalid ones."""
     if not isinstance(segmentation, dict):
         return False
     counts, size = segmentation.get("counts"), segmentation.get("size")
@@ -51,18 +55,18 @@ def is_empty(segmentation: Any) -> bool:
 
 
 def from_polygons(polygons: Any, shape: tuple[int, int]) -> Mask:
-    """The union of polygons; a pixel is inside where its centre is.
+    """Mask of the union of polygons; a pixel is foreground if its centre is inside.
 
     >>> from_polygons([[1, 0, 3, 0, 3, 1, 1, 1]], (2, 4)).astype(int).tolist()
     [[0, 1, 1, 0], [0, 0, 0, 0]]
 
     Args:
         polygons: Each a list ``x, y, x, y, ...`` of at least three corners, in pixels from the
-            upper left corner of the image; where one crosses itself, even and odd alternate.
+            upper left corner of the image; self-intersections follow the even-odd rule.
         shape: Height and width of the image.
 
     Raises:
-        ValueError: If these are no polygons.
+        ValueError: If they are not polygons.
     """
     if not isinstance(polygons, list) or not polygons:
         raise ValueError(f"expected a list of polygons, got {str(polygons)[:60]}")
@@ -73,7 +77,7 @@ def from_polygons(polygons: Any, shape: tuple[int, int]) -> Mask:
 
 
 def _decompressed(text: str) -> list[int]:
-    """Five bits a character, the sixth says that more follow; from the third on, differences."""
+    """Run lengths from text: 5 bits per character and a continuation bit; later runs are deltas."""
     runs: list[int] = []
     value, bits = 0, 0
     for character in text:
@@ -128,7 +132,7 @@ def _corners(polygon: Any) -> NDArray[np.float64]:
 
 
 def _polygon(corners: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
-    """Row by row, between every other crossing of an edge with the middle of the row."""
+    """Scan line fill by the even-odd rule, at the centres of the pixels of each row."""
     height, width = shape
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
     mask = np.zeros(shape, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""The files of one image: itself, byte for byte where possible, and its masks as binary PNG."""
+"""Writing an image (byte for byte if possible) and its masks (binary PNG)."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -27,17 +27,17 @@ def write_image(
     """Write an image and all its masks, each file whole or not at all.
 
     Args:
-        items: All have the same image.
-        source: They are from it.
-        folder: Gets ``images/`` and ``masks/``.
-        recipes: Of each item, to be kept with its record.
+        items: The items of one image.
+        source: Contains their files.
+        folder: Folder of the data set.
+        recipes: Recipe hash of each item, for its record.
         texts: Writes the prompts of a mask.
 
     Returns:
-        What was written, for each item.
+        A record for each item.
 
     Raises:
-        ValueError: If a file cannot be read or a mask does not fit; says which.
+        ValueError: If a file cannot be read or a mask does not fit; names the file.
     """
     first = items[0]
     image = first.read_image()
@@ -61,14 +61,14 @@ def write_image(
 
 
 def member_checksums(item: Item, source: Source) -> dict[str, str]:
-    """SHA-256 of the files that an item comes from, by name unless that is private."""
+    """SHA-256 of the source files of an item, by name unless names are private."""
     names = [f"file {n}" if item.is_private else m for n, m in enumerate(item.members)]
     sums = [source.checksum(member) for member in item.members]
     return dict(zip(names, sums, strict=True))
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file; empty if there is none."""
+    """SHA-256 of a file; empty if it does not exist."""
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
@@ -103,7 +103,7 @@ def _grey_if_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _write_mask(item: Item, mask: NDArray[np.bool_], turn: int, folder: Path) -> str:
-    # Stored as the image is stored, and labelled so: else a reader could turn it twice, or never.
+    # Stored and EXIF-tagged like the image; otherwise a reader could turn it twice or not at all.
     drawing = unturned(Image.fromarray(mask.astype(np.uint8) * 255), turn)
     exif = Image.Exif()
     if turn != 1:

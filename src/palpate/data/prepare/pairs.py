@@ -1,4 +1,4 @@
-"""Images and masks of one's own, which belong together by name: two folders, or one."""
+"""Converter for a user's images and masks, paired by name: two folders, or one for both."""
 
 import re
 from pathlib import PurePosixPath
@@ -20,17 +20,17 @@ from palpate.data.sources.pairs import without_ending
 
 
 def find(source: Source, *, structure: str, images: str, masks: str, group: str) -> list[Item]:
-    """One item an image.
+    """One item per image.
 
     Args:
-        source: Has a folder of images and one of masks, or one for both, where a mask is called
+        source: Has a folder of images and one of masks, or one for both, where a mask is named
             like its image with ``_mask``, ``_segmentation``, ``_seg``, ``_gt`` or ``_label``.
-        structure: What the masks outline, in words.
-        images: The folder of images.
-        masks: That of masks; may be the same.
-        group: A regular expression for the patient in the name of an image; its first group, or
-            all of it. By default a number behind ``patient``, ``subject``, ``sub``, ``pat`` or
-            ``case`` says whose it is, and any other image is its own.
+        structure: Structure that the masks outline, in words.
+        images: Folder of images.
+        masks: Folder of masks; may be the same.
+        group: Regular expression for the patient in the name of an image: its first group, or the
+            whole match. By default a number after ``patient``, ``subject``, ``sub``, ``pat`` or
+            ``case``; any other image is its own patient.
     """
     if not structure.strip():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Images and masks out of a source: upright, of one size, read as palpate reads them."""
+"""Reading images and masks of a source: upright and of one size."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ _BLUR = np.ones((5, 5), dtype=np.bool_)  # lossy formats smear colours over as m
 
 
 def read_image(source: Source, image: str) -> NDArray[np.uint8]:
-    """An image upright, ``(h, w, 3)``; see :mod:`palpate.data.reading.decode` for what is read how.
+    """Read an image upright, ``(h, w, 3)``, by the rules of :mod:`palpate.data.reading.decode`.
 
     Raises:
         ValueError: If it cannot be read.
@@ -43,10 +43,10 @@ def read_image(source: Source, image: str) -> NDArray[np.uint8]:
 
 
 def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Where a mask is set, as :func:`palpate.data.reading.decode.foreground` says.
+    """Foreground of a mask, see :func:`palpate.data.reading.decode.foreground`.
 
     Raises:
-        ValueError: If it has several colours, some of which would count and some would not.
+        ValueError: If it has several colours, which a threshold of brightness would mix up.
     """
     drawing.load()
     if len(drawing.getbands()) > 1 or drawing.mode == "P":
@@ -65,16 +65,16 @@ def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
 def read_masks(
     source: Source, image: str, *masks: str, threshold: Foreground = of_one_colour
 ) -> NDArray[np.bool_]:
-    """Where any of the masks of an image is set, upright and of its size.
+    """The union of the masks of an image, upright and of its size.
 
     Args:
-        source: All are in it.
+        source: Contains the files.
         image: Name of the image.
-        masks: Names of its masks; of none, nothing is set.
-        threshold: Where a mask is set, as stored; by default from half of its range on.
+        masks: Names of its masks; without any, the result is empty.
+        threshold: Gives the foreground of a mask as stored; by default half of its range.
 
     Raises:
-        ValueError: If a mask cannot be read or has other proportions than the image.
+        ValueError: If a mask cannot be read or its aspect ratio is not that of the image.
     """
     with opened(source, image) as picture:
         width, height = upright_size(picture.size, orientation(picture))
@@ -87,7 +87,7 @@ def opened(source: Source, name: str) -> Iterator[Image.Image]:
     """An image file of a source, open but not decoded.
 
     Raises:
-        ValueError: If it is no image; says which.
+        ValueError: If it is not an image; names the file.
     """
     content = BytesIO(source.read(name))
     with naming(source.label(name)):

@@ -1,9 +1,9 @@
 """PraNet's archives: ``TrainDataset`` and the five sets of polyps of ``TestDataset``.
 
 Together they are one set, whose training images are from Kvasir-SEG and CVC-ClinicDB; the fact
-``set`` says which of the five a test image is from, and so does its folder. The protocol has no
-validation; a tenth of its training images is dealt to it, for the best epoch is not chosen by a
-test here.
+``set`` and the folder tell which of the five a test image is from. The protocol has no validation
+split; a tenth of its training images is used for it, since the best epoch must not be chosen on the
+test split.
 """
 
 from palpate.data.prepare.converter import Converter
@@ -25,7 +25,7 @@ _TEST = ("CVC-300", "CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "Kvasir"
 
 
 def find(source: Source) -> list[Item]:
-    """One item an image, as PraNet trains and tests: 1450 images, and 798 of five sets."""
+    """One item per image, as PraNet trains and tests: 1450 images, and 798 of five sets."""
     folders = pictures(source)
     pairs = pairs_of(source, folders, _TRAIN_LAYOUTS) or []
     items = [

@@ -1,4 +1,4 @@
-"""What has been prepared already: ``dataset.json``, and a journal of the run that is under way."""
+"""Records of what has been prepared: ``dataset.json``, and a journal of the running process."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ SUMMARY, _JOURNAL, _LOCK = "dataset.json", ".prepared.jsonl", ".lock"
 
 @dataclass(frozen=True)
 class Record:
-    """One mask with its image, as written.
+    """One mask with its image, as written to disk.
 
     Attributes:
         mask_name: Names the record.
-        recipe: Digest of all that was decided before a file was read.
-        members: SHA-256 of the files of the source it came from, by name.
+        recipe: Hash of everything that determines the item before a file is read.
+        members: SHA-256 of its source files, by name.
         files: SHA-256 of the files written, by name.
-        entry: For the annotations.
-        area: Part of the image that the mask covers.
+        entry: Its entry in the annotations.
+        area: Fraction of the image that the mask covers.
     """
 
     mask_name: str
@@ -42,8 +42,8 @@ class Ledger:
     """The records of a folder; made by :func:`open_ledger`.
 
     Attributes:
-        folder: Of the prepared set.
-        before: What earlier runs wrote, by name of the mask; may have been changed since.
+        folder: Folder of the prepared data set.
+        before: Records of earlier runs by mask name; their files may have changed since.
     """
 
     folder: Path
@@ -51,13 +51,13 @@ class Ledger:
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Keep what was just written, even if the run is killed now; any thread may call it."""
+        """Append records to the journal, so that a killed run can be resumed; thread-safe."""
         lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
         with self._lock, (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(lines)
 
     def finish(self, summary: Mapping[str, Any], records: Sequence[Record]) -> None:
-        """Write ``dataset.json``, which then stands for the journal."""
+        """Write ``dataset.json`` and delete the journal."""
         write_json(
             self.folder / SUMMARY, {**summary, "records": [asdict(each) for each in records]}
         )
@@ -66,7 +66,7 @@ class Ledger:
 
 @contextmanager
 def open_ledger(folder: Path, name: str) -> Iterator[Ledger]:
-    """Make or reopen the folder of a prepared set and keep every other process out of it.
+    """Create or reopen the folder of a prepared data set, and lock it for this process.
 
     Raises:
         FileExistsError: If it holds a data set that palpate has not prepared.

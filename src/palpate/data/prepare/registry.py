@@ -1,4 +1,4 @@
-"""The sets that palpate can prepare. A new one is a file beside this one, and an entry here."""
+"""The converters by name. To add one, write a file beside this one and add an entry here."""
 
 from palpate.data.prepare.bkai import BKAI
 from palpate.data.prepare.busi import BUSI

@@ -1,4 +1,4 @@
-"""Which slices of a volume are worth a picture."""
+"""Rules that choose slices of a volume."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -18,16 +18,16 @@ _NAMED: Mapping[str, Callable[[Areas], list[int]]] = {
 
 
 def chosen(rule: str, areas: Areas) -> list[int]:
-    """Numbers of slices.
+    """Indices of the slices that a rule chooses.
 
     >>> areas = np.array([0, 1, 9, 8, 1, 0])
     >>> [chosen(rule, areas) for rule in ("largest", "middle", "all", "every-2", "index-0")]
     [[2], [3], [1, 2, 3, 4], [1, 3], [0]]
 
     Args:
-        rule: ``largest``, ``middle``, ``all``, ``every-N`` or ``index-N``; all but the last only
-            ever choose slices with foreground.
-        areas: Pixels of foreground in each slice.
+        rule: ``largest``, ``middle``, ``all``, ``every-N`` or ``index-N``; all except the last
+            choose slices with foreground only.
+        areas: Number of foreground pixels in each slice.
 
     Raises:
         ValueError: If there is no such rule, or no such slice.
@@ -44,7 +44,7 @@ def chosen(rule: str, areas: Areas) -> list[int]:
 
 
 def check_rule(rule: str) -> None:
-    """Refuse a rule that does not exist.
+    """Raise an error for an unknown rule.
 
     Raises:
         ValueError: If there is no such rule.

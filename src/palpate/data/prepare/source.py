@@ -1,4 +1,4 @@
-"""A download as it is: a folder, a zip or a tar, seen alike and never unpacked."""
+"""A download as a source: a folder, a zip or a tar behind one interface, without unpacking."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from palpate.data.prepare.member import Member
 from palpate.data.problems import refuse
 
 _CHUNK = 1 << 20
-# What file managers leave behind; no data set means them.
+# Files that file managers leave behind.
 _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -25,10 +25,9 @@ class Source:
 
     Attributes:
         path: The folder or archive.
-        members: Every file in it by its name, with ``/`` between folders, but what file managers
-            leave behind. The members of an archive that lies directly in a folder are called
-            ``archive.zip/name``.
-        doubts: What readers of it took on trust; a person should look.
+        members: Every file by its name, with ``/`` between folders, except litter of file managers.
+            Members of an archive directly in a folder are named ``archive.zip/name``.
+        doubts: Masks whose orientation was assumed, to be checked by eye.
     """
 
     path: Path
@@ -39,7 +38,7 @@ class Source:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all files, sorted."""
+        """Sorted names of all files."""
         return tuple(sorted(self.members))
 
     @contextmanager
@@ -79,23 +78,22 @@ class Source:
         return known
 
     def label(self, name: str) -> str:
-        """How errors call a file: with the archive it is in."""
+        """Name of a file in errors, with its archive."""
         return f"{self.path}: {name}" if self.path.is_file() else str(self.path / name)
 
 
 @contextmanager
 def open_source(path: str | Path) -> Iterator[Source]:
-    """Look into a download without unpacking it.
+    """Open a download without unpacking it.
 
     Args:
         path: A folder, a ``.zip`` or a ``.tar`` (``.gz``, ``.bz2``, ``.xz``). Archives that lie
-            directly in the folder are looked into as well, for some sets come in several.
+            directly in the folder are opened as well, since some data sets come in several.
 
     Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If an archive is damaged, encrypted or of an unknown kind, holds or links to a
-            name outside itself, or unpacks to more than it can honestly hold; or if a link in the
-            folder leads outside.
+        FileNotFoundError: If the path does not exist.
+        ValueError: If an archive is damaged, encrypted, of an unknown kind or a decompression
+            bomb, or if a name or link in it or in the folder points outside.
     """
     path = Path(path)
     if not path.exists():
@@ -107,12 +105,12 @@ def open_source(path: str | Path) -> Iterator[Source]:
             members = _with_archives(_folder_members(path), path, stack)
         else:
             members = archive_members(path, stack)
-        # Left out here, for whoever looks for JSON, tables or volumes by an ending would meet it.
+        # Litter is removed here, since converters look for files by their ending.
         yield Source(path, {n: member for n, member in members.items() if not is_litter(n)})
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file manager made a file, rather than the publisher of the data.
+    """Whether a file was left by a file manager, not by the publisher of the data.
 
     >>> is_litter("__MACOSX/images/._a.png"), is_litter("images/a.png")
     (True, False)
@@ -163,7 +161,7 @@ def _files(folder: Path, root: Path, strays: list[str]) -> Iterator[Path]:
         if not target.exists() or not target.is_relative_to(root):
             strays.append(f"{path} -> {target}")
         elif path.is_dir():
-            # A link to a folder that it lies in would go on for ever.
+            # A link to one of its own parent folders would recurse without end.
             if not (path.is_symlink() and path.parent.is_relative_to(target)):
                 yield from _files(path, root, strays)
         elif path.is_file():

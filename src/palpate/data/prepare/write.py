@@ -1,4 +1,4 @@
-"""A download becomes a folder that ``load_data`` reads; only what changed is done again."""
+"""Preparing a data set: from a download to a folder for ``load_data``, incrementally."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from palpate.data.wording import wording_of, write_prompts
 from palpate.errors import did_you_mean
 from palpate.progress import Progress, silent
 
-# Ways to bring data that have no converter of their own.
+# Converters for user data.
 OWN_WAYS = (
     "pairs (a folder of images and one of masks), coco (outlines in JSON) or mask2d (NIfTI, "
     "MetaImage, DICOM)"
@@ -42,30 +42,30 @@ def prepare(
     progress: Progress = silent,
     options: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the images, masks and annotations of a set from its official download.
+    """Write the images, masks and annotations of a data set from its official download.
 
-    Run again, it does only what changed: an image is made anew if the content of its files in the
-    source or the version of the converter changed, or if what was written is gone or altered. A
-    killed run goes on where it was. A bad file spoils nothing that is done.
+    A second run only does what changed: an image is written again if its source files or the
+    version of the converter changed, or if its output is missing or altered. A killed run resumes.
+    A damaged file does not affect the others.
 
     Args:
         name: One of ``CONVERTERS``.
         source: The download: a folder, a zip or a tar, or a folder of several archives.
-        out: Gets a folder for the set, with ``images/``, ``masks/``, ``anns/`` and
-            ``dataset.json``; the ``root`` of ``load_data``.
-        seed: Decides who is in which split where the source has no split of its own.
-        workers: Threads; by default one a core.
-        progress: Is told about every image.
-        options: What some converters want to know besides, see their ``options``.
+        out: Output folder, the ``root`` of ``load_data``; gets a folder for the data set with
+            ``images/``, ``masks/``, ``anns/`` and ``dataset.json``.
+        seed: Seed of the splits, if there is no official split.
+        workers: Number of threads; by default one per core.
+        progress: Called for every image.
+        options: Options of the converter, see its ``options``.
 
     Returns:
         The folder of the set.
 
     Raises:
-        FileNotFoundError: If there is no source.
-        ValueError: If the source is damaged, hostile or another set than the folder holds, or
-            files in it cannot be read or do not fit each other; all of them are listed. What was
-            prepared stays.
+        FileNotFoundError: If the source does not exist.
+        ValueError: If the source is damaged, unsafe or another data set than that in the folder,
+            or if files cannot be read or do not fit each other; all of them are listed. Images
+            that were prepared are kept.
     """
     converter = _converter(name)
     if workers is not None and workers < 1:
@@ -85,14 +85,14 @@ def prepare(
 
 
 def looks_like(source: Source) -> list[str]:
-    """Names of the published sets that a source could be."""
+    """Names of the published data sets that a source may be."""
     return [name for name, other in CONVERTERS.items() if other.card and _fits(other, source)]
 
 
 @final
 @dataclass(frozen=True)
 class _Work:
-    """All that the images of a set have in common."""
+    """The job of preparing one data set, called once per image."""
 
     converter: Converter
     source: Source
@@ -100,7 +100,7 @@ class _Work:
     options: str
 
     def __call__(self, items: Sequence[Item]) -> list[Record]:
-        """Records of the items of one image, which is written if it is not yet, or changed."""
+        """Records of the items of one image, which is written if it is new or changed."""
         recipes = [self._recipe(item) for item in items]
         known = [self.ledger.before.get(item.mask_name) for item in items]
         kept = [record for record in known if record is not None]
@@ -120,7 +120,7 @@ class _Work:
         )
 
     def _recipe(self, item: Item) -> str:
-        # Of private names not even a digest, by which a guess could be confirmed.
+        # Private names are not even hashed, since a hash would confirm a guess.
         members = (len(item.members),) if item.is_private else item.members
         decided = (
             self.converter.name, self.converter.version, self.options, item.image_name,
@@ -135,7 +135,7 @@ def _converter(name: str) -> Converter:
         return CONVERTERS[name]
     raise ValueError(
         f"Expected a data set among {', '.join(CONVERTERS)}, got {name!r}."
-        f"{did_you_mean(name, CONVERTERS)} For data of your own: {OWN_WAYS}."
+        f"{did_you_mean(name, CONVERTERS)} For your own data: {OWN_WAYS}."
     )
 
 
@@ -159,7 +159,7 @@ def _refuse_overlap(source: Path, folder: Path) -> None:
 
 
 def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item]) -> None:
-    """Two sets of one's own are called alike, and the second would take the first one's place."""
+    """Folders of user data have one name per format; do not replace one set by another."""
     if converter.card or not ledger.before:
         return
     if not any(item.mask_name in ledger.before for item in items):
@@ -191,7 +191,7 @@ def _hint(source: Source) -> str:
     if likely:
         return f" It looks like {' or '.join(likely)}: palpate data prepare {likely[0]}."
     return (
-        " It looks like none of the sets that palpate knows. For data of your own: palpate data "
+        " It is not one of the data sets that palpate knows. For your own data: palpate data "
         f"prepare {OWN_WAYS}."
     )
 

@@ -1,4 +1,4 @@
-"""The annotations of a folder as they lie on the disk, to be changed and written back."""
+"""The annotations of a data folder, to be changed and written back."""
 
 import json
 import shutil
@@ -23,9 +23,9 @@ class AnnotatedFolder:
     """A folder with ``images/``, ``masks/`` and ``anns/``; made by :func:`open_folder`.
 
     Attributes:
-        folder: Where it is.
-        records: What each annotation file lists, by split.
-        entries: The same, read and checked; each once.
+        folder: Path of the folder.
+        records: JSON records of each annotation file, by split.
+        entries: The same as checked entries, without repetitions.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class AnnotatedFolder:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set, as prepared, or by the name of its folder; else ``folder``."""
+        """Name of the data set by ``dataset.json`` or its folder's name; else ``folder``."""
         named = _summary(self.folder).get("name")
         by_folder = (spec.name for spec in DATASETS.values() if spec.folder == _name(self.folder))
         return named if isinstance(named, str) else next(by_folder, "folder")
@@ -47,18 +47,18 @@ class AnnotatedFolder:
                 yield split, entry
 
     def structure_of(self, entry: FileEntry, dataset: str) -> str:
-        """What a mask outlines: as annotated, or by the name of the mask."""
+        """The structure of a mask: as annotated, or by the name of the mask."""
         spec: DatasetSpec = DATASETS.get(dataset, DATASETS["folder"])
         return entry.structure or spec.structure(entry.mask_name)
 
     def put_prompts(self, prompts: Mapping[tuple[str, str], Prompts]) -> None:
-        """Write prompts, each file whole or as it was; all that annotations say besides stays.
+        """Write new prompts; each file is replaced atomically and keeps all other fields.
 
-        What palpate has not prepared, and so could not make again, is kept in ``anns-original/``
-        as it was at first.
+        Original annotations that palpate has not prepared, and so could not restore, are copied to
+        ``anns-original/`` first.
 
         Args:
-            prompts: By split and name of the mask; entries that are not here keep theirs.
+            prompts: By split and mask name; other entries keep their prompts.
         """
         self._keep_original()
         for split, records in self.records.items():
@@ -80,7 +80,7 @@ class AnnotatedFolder:
         partial.replace(kept)
 
     def _put_into_summary(self) -> None:
-        # What a later `data prepare` would otherwise write again, with the prompts as they were.
+        # Otherwise a later `data prepare` would write the previous prompts again.
         summary = _summary(self.folder)
         known = {r["mask_name"]: r["prompts"] for part in self.records.values() for r in part}
         entries = [record["entry"] for record in summary.get("records", ())]
@@ -94,8 +94,8 @@ def open_folder(folder: Path) -> AnnotatedFolder:
     """Read all annotations of a folder; entries may lack prompts.
 
     Raises:
-        FileNotFoundError: If there are none.
-        ValueError: If a file is not what :func:`palpate.data.annotations.read_entries` needs.
+        FileNotFoundError: If there are no annotations.
+        ValueError: If a file is not as :func:`palpate.data.annotations.read_entries` needs.
     """
     paths = {split: folder / "anns" / f"{split}.json" for split in SPLITS}
     there = [split for split, path in paths.items() if path.is_file()]
@@ -120,7 +120,7 @@ def _summary(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(
             f"Expected what palpate wrote in {path}, but it cannot be read ({error}). Prepare the "
-            "data set again, or take that file away."
+            "data set again, or remove that file."
         ) from error
     return found if isinstance(found, dict) else {}
 

@@ -1,4 +1,4 @@
-"""Taking over prompts from annotation files that others have published."""
+"""Importing prompts from published annotation files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _Texts = dict[str, list[tuple[str, Prompts]]]  # file stem and prompts, by key o
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
-        taken: How many entries of each split have the published prompts now.
-        missing: Masks of the folder that the published files do not name; kept their prompts.
-        ambiguous: Masks that several files give different prompts; kept theirs.
-        unused: Masks that the published files name and the folder lacks.
+        taken: Number of entries of each split that now have published prompts.
+        missing: Masks of the folder that are not in the published files; prompts unchanged.
+        ambiguous: Masks with different prompts in several published files; prompts unchanged.
+        unused: Masks of the published files that are not in the folder.
     """
 
     taken: Mapping[str, int]
@@ -42,10 +42,10 @@ class Imported:
 
 
 def import_prompts(folder: str | Path, annotations: str | Path) -> Imported:
-    """Take over prompts by the name of the mask, whatever its extension.
+    """Import prompts by the name of the mask, ignoring its extension.
 
-    Where several files name a mask with different prompts, the one called like the split that the
-    mask is in here counts; if there is none, the mask keeps what it has.
+    If several files have different prompts for a mask, the file named like the split of the mask is
+    used; without such a file the mask keeps its prompts.
 
     Args:
         folder: Has ``images/``, ``masks/`` and ``anns/``; its prompts are replaced.
@@ -127,7 +127,7 @@ def _usable(record: object) -> bool:
 
 
 def _choose(offered: Sequence[tuple[str, Prompts]], split: str) -> Prompts | None:
-    """The prompts that all files agree on, or those of the file called like the split."""
+    """The prompts that all files agree on, or those of the file named like the split."""
     for candidates in (offered, [each for each in offered if each[0] == split]):
         first = candidates[0][1] if candidates else None
         if first is not None and all(prompts == first for _, prompts in candidates):

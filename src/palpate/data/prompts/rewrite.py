@@ -1,4 +1,4 @@
-"""Writing the prompts of a prepared folder anew."""
+"""Rewriting the prompts of a data folder from images, masks and metadata."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _OFTEN = 50  # images between two reports of progress
 
 @dataclass(frozen=True)
 class _Writer:
-    """All that the prompts of a folder have in common."""
+    """Writes the prompts of one entry; holds what all entries share."""
 
     folder: AnnotatedFolder
     dataset: str
@@ -38,7 +38,7 @@ class _Writer:
     synonyms: int
 
     def __call__(self, entry: FileEntry) -> tuple[Prompts | None, str]:
-        """Prompts, or what is wrong."""
+        """Prompts and an empty text, or None and what is wrong."""
         try:
             image, mask = entry.read(None)
             pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
@@ -68,27 +68,27 @@ def rewrite_prompts(
     synonyms: int = 0,
     progress: Progress = silent,
 ) -> dict[str, int]:
-    """Write the prompts of all entries of a folder from its images, masks and facts.
+    """Write the prompts of all entries of a folder from its images, masks and metadata.
 
-    Nothing is written unless all prompts could be made; all else in the annotations stays.
+    Nothing is written unless all prompts can be made; other fields of the annotations are kept.
 
     Args:
         folder: Has ``images/``, ``masks/`` and ``anns/``.
         templates: A file of templates, see :func:`palpate.data.wording.read_wording`; by default
             those of the data set.
-        dataset: Name of the data set, for its wording and for what names tell; by default as
-            ``dataset.json`` or the name of the folder says.
-        structure: What all masks outline; by default as the annotations or the names of masks say.
-        rule: Where one word ends and the next begins.
+        dataset: Name of the data set, which selects templates and the facts in file names; by
+            default that of ``dataset.json`` or of the folder.
+        structure: Structure that all masks outline; by default from annotations or mask names.
+        rule: Thresholds between words such as small and medium.
         synonyms: See :func:`palpate.data.wording.write_prompts`.
-        progress: Is told about the images.
+        progress: Called as images are processed.
 
     Returns:
-        How many entries of each split have new prompts.
+        Number of entries of each split with new prompts.
 
     Raises:
         FileNotFoundError: If annotations, templates or files are missing.
-        ValueError: If one of them cannot be read or does not fit; lists all that do not.
+        ValueError: If one of them cannot be read or does not fit; all of them are listed.
     """
     if synonyms < 0:
         raise ValueError(f"Expected synonyms >= 0, got {synonyms}.")

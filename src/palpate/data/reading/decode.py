@@ -1,14 +1,14 @@
-"""From files to tensors: what the many ways to store an image or a mask mean here.
+"""Decoding of image and mask files to tensors: rules for bit depths, colours and thresholds.
 
 Images. Gray becomes three equal channels; 16-bit gray is divided by 65535, whatever part of that
 range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
-transparency is composited over black; of several frames the first counts.
+transparency is composited over black; only the first of several frames is used.
 
-Masks. Colour becomes luminance. A pixel is foreground from half the range of its file type on (128
-of 255, 32768 of 65535), which undoes the ringing of JPEG; a lossless file with no values but 0 and
-1 means just that. A mask that is not empty but stays below half range is refused, for it would be
-read as empty without a word; in a lossy one values below an eighth of the range are noise. A mask
-of another size than its image is resized to it.
+Masks. Colour becomes luminance. A pixel is foreground if its value is at least half the range of
+its file type (128 of 255, 32768 of 65535), which removes the ringing of JPEG; a lossless file with
+values 0 and 1 only is taken as it is. A mask that is not empty but stays below half range raises an
+error, since it would be read as empty; in a lossy file values below an eighth of the range are
+noise. A mask of another size than its image is resized to it.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ def read_pair(
 def pair_from(
     picture: Image.Image, drawing: Image.Image, size: int | None = None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """What :func:`read_pair` gives, of pictures that are open already.
+    """Like :func:`read_pair`, for images that are open already.
 
     Raises:
         ValueError: If one cannot be decoded or the mask does not fit the image.
@@ -69,7 +69,7 @@ def pair_from(
 def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Tensor, "1 h w"]:
     """A mask with the grey values of its file, in [0, 1], sized and turned like :func:`read_pair`.
 
-    Published pipelines do not cut masks, so that the ringing of JPEG enters losses and scores.
+    Published pipelines do not threshold masks, so the ringing of JPEG enters losses and scores.
     """
     with opened(image) as picture, opened(mask) as drawing:
         turns = orientations(picture, drawing)
@@ -89,7 +89,7 @@ def try_decoding(picture: Image.Image) -> None:
 
     Raises:
         OSError: If it is damaged.
-        ValueError: If its pixel values are not what palpate can use.
+        ValueError: If its pixel values are out of range.
     """
     picture.draft(None, (1, 1))  # a JPEG decodes to an eighth of its size
     picture.load()
@@ -101,7 +101,7 @@ def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
     """The image turned upright: RGB, or one channel of floats in [0, 1] where it has more bits.
 
     Raises:
-        ValueError: If its pixel values are not what palpate can use.
+        ValueError: If its pixel values are out of range.
     """
     simple = (
         Image.fromarray(_unit(picture))
@@ -112,10 +112,10 @@ def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
 
 
 def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Where a mask is set, as stored: not yet turned upright.
+    """Foreground of a mask as stored, before its EXIF orientation is applied.
 
     Raises:
-        ValueError: If no threshold makes sense of its values.
+        ValueError: If it is neither 0 and 1 nor black and white.
     """
     values, top = _gray(drawing)
     threshold, brightest = (top + 1) // 2, int(values.max())
@@ -134,7 +134,7 @@ def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
 
 
 def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
-    """Black on transparent looks like a mask in a viewer, and is black on black here."""
+    """Black on transparent looks like a mask in a viewer, but is composited to all black here."""
     opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
     if opacity.min() != opacity.max():
         raise ValueError(
@@ -144,7 +144,7 @@ def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
 
 
 def brightest_of_range(picture: Image.Image) -> float:
-    """The largest value of an image with 16-bit grey, as a share of what 16 bits hold; else 1."""
+    """Largest value of a 16-bit grey image as a fraction of 65535; 1 for other images."""
     return float(_deep(picture).max()) / 65535 if _is_deep(picture) else 1.0
 
 
@@ -162,7 +162,7 @@ def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tens
     if upright.mode == "F":
         values = torch.from_numpy(np.array(upright, dtype=np.float32))
         return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
-    # In numpy, for torch would start threads of its own in each of those that read ahead.
+    # In NumPy: torch would start threads of its own in every prefetching thread.
     channels = np.ascontiguousarray(np.moveaxis(np.asarray(upright), -1, 0)).astype(np.float32)
     channels /= np.float32(255)
     return torch.from_numpy(channels)

@@ -1,4 +1,4 @@
-"""Opening image files so that every failure names its file."""
+"""Opening image files, with errors that name the file."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 _FAILURES = (
     OSError,
-    SyntaxError,  # what Pillow raises for a broken PNG chunk
+    SyntaxError,  # raised by Pillow for a broken PNG chunk
     ValueError,
     EOFError,
     struct.error,
@@ -18,7 +18,7 @@ _FAILURES = (
 
 
 class Unreadable(ValueError):  # noqa: N818
-    """A file that could not be decoded, named in the message."""
+    """An image file that could not be decoded; the message names it."""
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """An image file, open but not decoded.
 
     Raises:
-        ValueError: If it is no image.
+        ValueError: If it is not an image.
     """
     with naming(path):
         picture = Image.open(path)
@@ -36,10 +36,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Turn any failure to decode into one error that says which file it was."""
+    """Turn any decoding failure into a ValueError that names the file."""
     try:
         yield
-    except Unreadable:  # named already, by whoever opened it for us
+    except Unreadable:  # names its file already
         raise
     except UnidentifiedImageError as error:
         raise Unreadable(

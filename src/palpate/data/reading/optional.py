@@ -1,4 +1,4 @@
-"""Packages that only some readers need."""
+"""Optional dependencies that only some readers need."""
 
 from importlib import import_module
 from typing import Any
@@ -7,10 +7,10 @@ _EXTRA = {"nibabel": "volumes", "pydicom": "volumes", "datasets": "hf"}
 
 
 def needed(package: str) -> Any:
-    """A package that does not come with palpate by itself.
+    """Import an optional dependency.
 
     Raises:
-        RuntimeError: If it is not installed; says which extra brings it.
+        RuntimeError: If it is not installed; names the extra that installs it.
     """
     try:
         return import_module(package)

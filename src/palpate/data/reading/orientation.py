@@ -1,8 +1,9 @@
-"""Which way up images and masks are, and whether they fit each other.
+"""EXIF orientation of images and masks, and the check that their sizes fit.
 
-The EXIF orientation of an image is applied. A mask without an orientation of its own that has the
-proportions of the image *as stored* is turned like the image; one that has the proportions of the
-image as displayed, and not as stored, is taken as it is.
+The EXIF orientation of an image is applied. A mask without EXIF orientation that has the aspect
+ratio of the image *as stored* is turned like the image; one that has the aspect ratio of the image
+as displayed, and not as stored, is taken as it is. (``PIL.ImageOps.exif_transpose`` applies the tag
+of one file; it cannot turn a mask by the tag of its image.)
 """
 
 from PIL import Image
@@ -20,7 +21,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
-_TOLERANCE = 0.02  # of the ratio of the sides: what rounding does to sides of 50 pixels
+_TOLERANCE = 0.02  # of the aspect ratio: the rounding error at a side of 50 pixels
 
 
 def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
@@ -32,7 +33,7 @@ def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
 
 
 def turned_on_trust(picture: Image.Image, drawing: Image.Image) -> bool:
-    """Whether a mask is turned like its image although its size would also fit unturned."""
+    """Whether a mask is turned like its image although it would also fit unturned."""
     turn = orientation(picture)
     if turn == 1 or orientation(drawing) != 1:
         return False
@@ -41,7 +42,7 @@ def turned_on_trust(picture: Image.Image, drawing: Image.Image) -> bool:
 
 
 def check_shapes(picture: Image.Image, drawing: Image.Image, turns: tuple[int, int]) -> None:
-    """Refuse a mask whose sides are not in the proportion of the image's."""
+    """Raise an error if the aspect ratio of a mask is not that of its image."""
     width, height = upright_size(picture.size, turns[0])
     mask_width, mask_height = upright_size(drawing.size, turns[1])
     if not same_shape((width, height), (mask_width, mask_height)):
@@ -63,22 +64,22 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def turned(picture: Image.Image, orientation: int) -> Image.Image:
-    """The image as an EXIF orientation wants it displayed."""
+    """An image with its EXIF orientation applied."""
     return picture.transpose(_TURNS[orientation]) if orientation != 1 else picture
 
 
 def unturned(picture: Image.Image, orientation: int) -> Image.Image:
-    """The opposite: an upright image as a file with that orientation stores it."""
+    """The inverse of :func:`turned`: an upright image as a file with that orientation stores it."""
     return turned(picture, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def orientation(picture: Image.Image) -> int:
-    """What EXIF says about a picture: 1 (upright, or nothing said) to 8."""
+    """EXIF orientation of an image, 1 to 8; 1 (upright) if the file has none."""
     with naming(file_name(picture)):
         value = picture.getexif().get(ORIENTATION, 1)
     return value if value in _TURNS else 1
 
 
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Width and height as displayed, given those as stored."""
+    """Width and height as displayed, given width and height as stored."""
     return size[::-1] if orientation in _SIDEWAYS else size

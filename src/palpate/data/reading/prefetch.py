@@ -1,8 +1,8 @@
-"""Samples in order, decoded and resized by threads ahead of whoever needs them.
+"""Prefetching: samples in order, decoded and resized by threads in the background.
 
-Threads and not processes: what takes long (decoding, resizing, arithmetic) releases the
-interpreter's lock, and a sample that was read need not be sent anywhere. To send one from another
-process costs more than to take it from the cache, and about as much as to decode it.
+Threads and not processes: decoding, resizing and arithmetic release the interpreter's lock, and
+sending a sample from another process costs more than reading it from the cache and about as much as
+decoding it.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from palpate.data.sample import Sample
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
 
-_AHEAD = 8  # samples that are read before they are asked for
+_AHEAD = 8  # prefetched samples
 
 
 @runtime_checkable
@@ -40,14 +40,14 @@ class Samples(Protocol):
 def stream(
     data: Indexed[Item], indices: Iterable[int] | None = None, workers: int = 0, ahead: int = _AHEAD
 ) -> Iterator[Item]:
-    """Samples one by one, in the order asked for.
+    """Iterate over samples in a given order, with optional prefetching.
 
     Args:
-        data: Gives the samples; several threads ask it at once where there are workers, which
-            every data set of palpate allows.
-        indices: Which samples, in this order; by default all.
-        workers: Threads that read ahead; 0 reads when a sample is asked for, and not before.
-        ahead: The most samples that are read before they are asked for; at least one a worker.
+        data: The samples; with workers several threads index it at once, which every data set of
+            palpate allows.
+        indices: Indices of the samples, in this order; by default all.
+        workers: Prefetching threads; 0 reads each sample when it is requested.
+        ahead: Largest number of prefetched samples; at least one per worker.
 
     Raises:
         ValueError: If ``workers`` is negative.
@@ -73,5 +73,5 @@ def _read_ahead(
             waiting.extend(pool.submit(data.__getitem__, index) for index in islice(wanted, 1))
             yield sample
     finally:
-        # Also where the one who asked has had enough, or a sample could not be read.
+        # Also if the consumer stops early, or a sample could not be read.
         pool.shutdown(cancel_futures=True)

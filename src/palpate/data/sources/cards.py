@@ -1,4 +1,4 @@
-"""What is to be known about a published set before using it: licence, source, size."""
+"""Cards of published data sets: licence, source, citation and official size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ import yaml
 
 @dataclass(frozen=True)
 class Card:
-    """A published set as its publisher describes it.
+    """A published data set as its publisher describes it.
 
     Attributes:
         title: Its full name.
         licence: Its licence, or the terms its publisher states.
         url: Where to download it.
         citation: What to cite.
-        counts: Images it officially has by split, or under ``all`` where it has no split.
+        counts: Official number of images by split, or under ``all`` if it has no split.
         modality: How the images were taken.
-        target: What the masks outline.
+        target: Structure that the masks outline.
     """
 
     title: str

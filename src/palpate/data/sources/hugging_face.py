@@ -1,10 +1,10 @@
-"""Data sets of Hugging Face's ``datasets``, saved in a directory or by their name on the hub.
+"""Data sets of Hugging Face ``datasets``: a saved directory, or a name on the hub.
 
-In recipes and on the command line such a set is called ``hf:`` and its directory or name, and after
-a question mark what its columns are called, where that cannot be guessed:
+In recipes and on the command line the name of such a set is ``hf:`` and its directory or hub name,
+followed after a question mark by column names that cannot be guessed:
 ``hf:me/polyps?image=scan&mask=outline&prompts=caption&group=patient``. ``config`` chooses one of
 several configurations, ``text`` is the prompt of every sample where no column holds one, and
-``label`` the value that counts where masks have several.
+``label`` the value that is foreground in masks with several values.
 """
 
 import re
@@ -34,7 +34,7 @@ _SPLITS = {
     "val": ("validation", "val", "valid", "dev"),
     "test": ("test", "testing"),
 }
-# What columns are usually called, by what palpate calls them.
+# Usual column names, by the name of the field in palpate.
 _COLUMNS = {
     "image": ("image", "img", "pixel_values"),
     "mask": ("mask", "label", "segmentation", "annotation", "segmentation_mask", "seg", "gt"),
@@ -61,25 +61,25 @@ def from_hugging_face(
     check: bool = True,
     options: Mapping[str, str] | None = None,
 ) -> PromptedDataset:
-    """A data set of Hugging Face's ``datasets``, for whatever takes a data set.
+    """Load a data set of Hugging Face ``datasets``.
 
-    Texts are read now, pixels when they are asked for. No code of the data set is ever run.
+    Texts are read now, pixels when a sample is indexed. No code of the data set is run.
 
     Args:
         dataset: A ``datasets.Dataset`` or ``DatasetDict``; the directory of one that was saved, or
             of images with a ``metadata.jsonl``; or a name on the hub.
         split: ``train``, ``val`` or ``test``; ``val`` is also found as ``validation``. A table that
-            was saved without splits is the one it says it is, or else ``test``; what one given as
-            an object is, the caller says.
+            was saved without splits counts as the split that it names, or else as ``test``; one
+            that is passed as an object counts as ``split``.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
             own size.
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
-        override_prompt: A text for every sample, instead.
-        seed: Of everything drawn.
-        limit: Use only this many, from the beginning.
-        structure: What a mask outlines where no column says it.
-        mirrors: Whether a mirrored image is still one of its kind.
-        check: Decode every sample once before returning, so that a bad one is found now.
+        override_prompt: One text for every sample, instead of the column.
+        seed: Seed of the prompts and of augmentation.
+        limit: Use only the first ``limit`` rows.
+        structure: Structure that the masks outline, if no column names it.
+        mirrors: Whether a mirrored image is still valid, see :class:`DatasetSpec`.
+        check: Decode every sample once before returning, so that a damaged one is found now.
         options: Names of columns by what they hold (``image``, ``mask``, ``prompts``, ``key``,
             ``group``, ``structure``), and ``config``, ``text`` and ``label``; see above.
 
@@ -168,7 +168,7 @@ def _split(loaded: Any, split: str, name: str) -> Any:
 
 
 def _refuse_undivided(table: Any, split: str, name: str) -> None:
-    """What was saved as one table is one split: else training would learn what the test asks."""
+    """A single table is a single split; used for two, it would leak test images into training."""
     told = re.match(r"[a-z]*", str(table.split or "").lower())
     found = [mine for mine, names in _SPLITS.items() if told and told[0] in names]
     own = found[0] if found else "test"
@@ -204,7 +204,7 @@ def _columns(table: Any, options: Mapping[str, str], name: str) -> dict[str, str
 
 
 def _is_picture(feature: Any) -> bool:
-    """Whether a column could hold pixels: a class or a number per row cannot."""
+    """Whether a column can hold pixels; one class or number per row cannot."""
     return type(feature).__name__ not in ("ClassLabel", "Value")
 
 

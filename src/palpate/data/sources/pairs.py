@@ -1,4 +1,4 @@
-"""Two folders of one's own: images here, their masks there, one text for all of them."""
+"""A folder of images and a folder of masks, with one prompt for all of them."""
 
 import warnings
 from collections import Counter
@@ -39,24 +39,23 @@ def load_pairs(
     seed: int = 0,
     limit: int | None = None,
 ) -> PromptedDataset:
-    """Samples of a folder of images and a folder of masks, which belong together by name.
+    """Load images and masks that are paired by their file names.
 
-    A mask is called like its image, whatever the extension, or like it with ``_mask``,
-    ``_segmentation``, ``_seg``, ``_gt`` or ``_label`` behind. The pairs are dealt out to the
-    splits by the seed: 20 % for validation, 30 % for the test, each at least one. Images whose
-    names have the same number behind ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay
-    together; where several are of one patient and names do not say so, write annotations and use
-    ``load_data("folder")``.
+    A mask has the name of its image, with any extension, or that name followed by ``_mask``,
+    ``_segmentation``, ``_seg``, ``_gt`` or ``_label``. The seed assigns pairs to splits: 20 % to
+    validation and 30 % to test, at least one each. Images whose names have the same number after
+    ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay in one split; if patients cannot be
+    told from names, write annotations and use ``load_data("folder")``.
 
     Args:
         images: Folder of images.
-        masks: Folder of masks; may be the same folder, if masks have one of the endings.
+        masks: Folder of masks; may be the same folder, if masks have one of these endings.
         prompt: The text for every image.
         split: ``train``, ``val`` or ``test``.
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size.
-        seed: Decides which pair is in which split.
-        limit: Use only this many pairs of the split, from the beginning.
+        seed: Seed of the assignment to splits.
+        limit: Use only the first ``limit`` pairs of the split.
 
     Raises:
         FileNotFoundError: If a folder is missing, or fewer than three names are in both.
@@ -104,7 +103,7 @@ def _pairs(images: Path, masks: Path, prompt: str) -> list[FileEntry]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Image files of a folder by name, whatever their format."""
+    """Image files of a folder, of any format that Pillow reads, sorted by name."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder of images, but {folder} is not there.")
     known = Image.registered_extensions()
@@ -116,14 +115,14 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _by_image(folder: Path, exact: bool) -> dict[str, Path]:
-    """Masks by the name of the image they belong to; of two candidates the one named alike."""
+    """Masks by the name of their image; an identical name is preferred to one with an ending."""
     files = _pictures(folder)
     ended = {bare: path for path in files if (bare := without_ending(path.stem)) != path.stem}
     return ended | {path.stem: path for path in files if exact}
 
 
 def without_ending(stem: str) -> str:
-    """The name of the image that a mask is called after.
+    """The name of an image, given the name of its mask.
 
     >>> without_ending("ISIC_0000000_Segmentation"), without_ending("cju0qkwl35piu")
     ('ISIC_0000000', 'cju0qkwl35piu')
@@ -164,7 +163,7 @@ def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]
 
 
 def _owners(entries: Sequence[FileEntry]) -> list[str]:
-    """Whose each image is, as far as names tell; where that leaves too few to divide, its own."""
+    """Patient of each image by its name; the image itself if that gives too few patients."""
     owners = [patient_or_name(entry.image_name) for entry in entries]
     if len(set(owners)) >= len(SPLITS):
         return owners

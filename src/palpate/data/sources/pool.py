@@ -1,4 +1,4 @@
-"""Several data sets as one."""
+"""Several data sets as one pool."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from palpate.data.sources.registry import always
 
 
 def merge(parts: Sequence[PromptedDataset], name: str) -> PromptedDataset:
-    """Data sets of one split, size and policy as one; every case says which it is from.
+    """Combine data sets of one split, size and policy; every case keeps the name of its data set.
 
-    Keys stay what they are in the part, so that results pair with those of the part alone: what
-    makes a case this case is its data set, its split and its key together.
+    Keys stay as they are in the part, so that results can be paired with those of the part alone: a
+    case is identified by data set, split and key together.
 
     Args:
         parts: At least one, not augmented.
-        name: Of the pool, which no case bears.
+        name: Name of the pool; cases keep the names of their data sets.
     """
     first = parts[0]
     mirrors = all(part.spec.mirrors for part in parts)
@@ -49,7 +49,7 @@ class PooledDataset(Dataset[Sample]):
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
-        """What is known about each sample, in order."""
+        """Metadata of each sample, in order."""
         return tuple(case for part in self.parts for case in part.cases)
 
     def __len__(self) -> int:
@@ -67,23 +67,23 @@ class PooledDataset(Dataset[Sample]):
         raise IndexError("Sample number out of range.")
 
     def with_epoch(self, epoch: int) -> "PooledDataset":
-        """The same data with whatever is random drawn anew for this epoch."""
+        """The same data with random choices drawn for this epoch."""
         return replace(self, parts=tuple(part.with_epoch(epoch) for part in self.parts))
 
     def augmented(self, augmentation: Augmentation | None) -> "PooledDataset":
-        """The same data seen through ``augmentation``, for training."""
+        """The same data with this augmentation, for training."""
         return replace(self, parts=tuple(part.augmented(augmentation) for part in self.parts))
 
 
 def pool(parts: Sequence[PromptedDataset]) -> PromptedDataset | PooledDataset:
-    """One data set of several; a single one stays what it is."""
+    """Several data sets as one; a single one is returned unchanged."""
     return parts[0] if len(parts) == 1 else PooledDataset(tuple(parts))
 
 
 @final
 @dataclass(frozen=True)
 class _Member:
-    """An entry that remembers which data set it is of."""
+    """An entry with its data set, structure and group."""
 
     entry: Entry
     dataset: str

@@ -13,7 +13,7 @@ _CAMUS_STRUCTURES = {"mask_1": "left ventricle", "mask_2": "myocardium", "mask_3
 
 
 def always(structure: str, mask_name: str) -> str:
-    """What every mask outlines, where it is the same in all of them."""
+    """The structure of a data set all of whose masks outline the same one."""
     del mask_name
     return structure
 
@@ -50,7 +50,7 @@ def _finding(mask_name: str) -> str:
 
 
 def _same(name: str, folder: str, structure: str) -> DatasetSpec:
-    """A set with one kind of structure, and nothing known about patients but what names tell."""
+    """A data set with one structure; patients are known only as far as file names tell."""
     return DatasetSpec(
         name, folder, partial(always, structure), patient_or_name, CARDS[name].citation
     )

@@ -1,4 +1,4 @@
-"""Samples of one's own, from anywhere: a list, a data set of PyTorch, whatever has an index."""
+"""Data sets from sequences of a user's samples: a list, a PyTorch data set, any indexable."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ _FIELDS = ("image", "mask", "prompts", "key", "group", "structure")
 
 @dataclass(frozen=True, eq=False)
 class OwnEntry:
-    """One element of a sequence: what is known of it now, and how to ask for its pixels."""
+    """One element of a sequence: its metadata, and a function that gives its pixels."""
 
     image_name: str
     mask_name: str
@@ -69,7 +69,7 @@ def from_samples(
     seed: int = 0,
     limit: int | None = None,
 ) -> PromptedDataset:
-    """A data set of samples that are not in a folder, for whatever takes a data set.
+    """Make a data set of samples in memory, or of anything with a length and an index.
 
     Each is a :class:`Sample`, or a mapping with
 
@@ -78,23 +78,23 @@ def from_samples(
     - ``mask``: likewise, or booleans; read like the mask of a folder, see
       :mod:`palpate.data.reading.decode`;
     - ``prompts``: one text, a list of phrasings, or these by level (``p1``, ``p2`` ...);
-    - if you like ``key`` (by default the number), ``group`` (the patient) and ``structure``.
+    - optionally ``key`` (by default the index), ``group`` (the patient) and ``structure``.
 
-    Every element is asked for once now, so that what is wrong is found before work starts, and
-    again whenever its pixels are needed.
+    Every element is read once now, so that faults are found before work starts, and again whenever
+    its pixels are needed.
 
     Args:
         samples: Has a length and an index from 0 on.
-        name: Of the data set, in every results table.
-        split: What to call the split: ``train``, ``val`` or ``test``.
+        name: Name of the data set in every results table.
+        split: Name of the split: ``train``, ``val`` or ``test``.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
             own size.
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
-        override_prompt: A text for every sample, instead.
-        structure: What a mask outlines where the sample does not say.
-        mirrors: Whether a mirrored image is still one of its kind; a mirrored heart is none.
-        seed: Of everything drawn.
-        limit: Use only this many, from the beginning.
+        override_prompt: One text for every sample, instead of its own prompts.
+        structure: Structure that a mask outlines, if the sample does not name it.
+        mirrors: Whether a mirrored image is still valid, see :class:`DatasetSpec`.
+        seed: Seed of the prompts and of augmentation.
+        limit: Use only the first ``limit`` samples.
 
     Raises:
         ValueError: If samples are not what is described above; all are listed.
@@ -123,7 +123,7 @@ def dataset_of(
     size: int | None,
     policy: PromptPolicy,
 ) -> PromptedDataset:
-    """A data set of such entries, their keys and texts checked.
+    """A data set of entries, after a check of their keys and prompts.
 
     Raises:
         ValueError: If two have the same key, or one has no text that the policy could choose.
@@ -156,7 +156,7 @@ def check_pixels(entries: Sequence[OwnEntry]) -> None:
 
 
 def texts_of(prompts: Any) -> dict[str, tuple[str, ...]]:
-    """Texts by level, of one text, a list of phrasings, or a mapping of either by level.
+    """Texts by level, from one text, a list of phrasings, or a mapping from levels to either.
 
     >>> texts_of("polyp"), texts_of({"p0": "", "p2": ["round polyp", "ball"]})
     ({'p1': ('polyp',)}, {'p0': ('',), 'p2': ('round polyp', 'ball')})
@@ -220,7 +220,7 @@ def _of_mapping(samples: Any, index: int) -> tuple[Any, Any]:
 def _pair(
     image: Any, mask: Any, size: int | None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """As a folder would give them, where they are pictures; else resized likewise."""
+    """Image and mask as from files; tensors and float arrays are resized in the same way."""
     drawing = _picture(mask, is_mask=True)
     if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
         image = torch.from_numpy(image if image.ndim != 3 else np.moveaxis(image, -1, 0))
@@ -234,7 +234,7 @@ def _pair(
 def _tensor_pair(
     image: Tensor, drawing: Any, size: int | None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """Channel by channel, for no file holds colours as fine as a tensor does."""
+    """Resized channel by channel: Pillow has no image mode for colours of floats."""
     if image.ndim != 3 or len(image) not in (1, 3):
         raise ValueError(f"expected an image (3, h, w) or (1, h, w), got {tuple(image.shape)}")
     channels = [Image.fromarray(channel.float().cpu().numpy()) for channel in image]
@@ -278,7 +278,7 @@ def _opened(picture: Any) -> Any:
 
 
 class _Borrowed:
-    """A picture that somebody else will close."""
+    """A context manager that leaves closing the image to its owner."""
 
     def __init__(self, picture: Image.Image) -> None:
         self.picture = picture

@@ -1,4 +1,4 @@
-"""Dealing items out to splits: by seed, whole groups, every size of lesion to every split."""
+"""Random assignment to splits, grouped by patient and stratified by lesion size."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,19 +13,19 @@ from palpate.randomness import generator
 
 FRACTIONS: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 
-_MOST_STRATA = 10  # of size, within a kind
+_MOST_STRATA = 10  # of lesion size, within a kind
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Item:
-    """What is dealt out.
+    """An image to be assigned to a split.
 
     Attributes:
-        name: Unique among the items; the name of an image.
-        group: What must stay together, such as the patient.
-        size: Of the lesion, as a share of the image; 0 where there is none.
-        kind: What every split should have its part of besides sizes, such as ``benign``.
+        name: Name of the image, unique among the items.
+        group: Items of a group, such as a patient, get the same split.
+        size: Area of the lesion as a fraction of the image; 0 if there is none.
+        kind: Class to stratify by besides size, such as ``benign``.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Item:
 def deal(
     items: Iterable[Item], *, seed: int, fractions: Mapping[str, float] = FRACTIONS
 ) -> dict[str, str]:
-    """Deal items out to splits.
+    """Assign items to splits.
 
-    Groups are sorted into strata of like kind and like mean size, and each stratum is dealt out in
-    random order, a group at a time to the split that lacks most of what it should have by then.
-    What a stratum leaves uneven the next one makes good, so that in the end no split is further
-    from its share than the largest group is large.
+    Groups are sorted into strata of equal kind and similar mean size. Each stratum is assigned in
+    random order, one group at a time to the split that is furthest below its target. Deviations
+    carry over to the next stratum, so that in the end no split deviates from its share by more than
+    the size of the largest group.
 
     Args:
-        items: In any order, which changes nothing.
-        seed: Of the order within a stratum.
-        fractions: Share of each split; together 1. A split of share 0 gets nothing.
+        items: In any order; the order does not change the result.
+        seed: Seed of the order within a stratum.
+        fractions: Share of each split; they add up to 1. A split of share 0 gets nothing.
 
     Returns:
         The split of each item, by name.
@@ -66,12 +66,13 @@ def deal(
 
 
 def fold(items: Iterable[Item], *, seed: int, folds: int) -> dict[str, int]:
-    """Deal items out to folds of one size, for cross-validation.
+    """Assign items to folds of equal size, for cross-validation.
 
     Args:
         items: In any order.
         seed: As for :func:`deal`.
-        folds: How many, at least 3: one to test, one to choose the epoch, the others to train.
+        folds: Number of folds, at least 3: one for test, one for validation, the others for
+            training.
 
     Returns:
         The fold of each item by name, from 0.
@@ -89,7 +90,7 @@ def fold(items: Iterable[Item], *, seed: int, folds: int) -> dict[str, int]:
 
 
 def splits_of_fold(folded: Mapping[str, int], number: int, folds: int) -> dict[str, str]:
-    """The splits of one turn: fold ``number`` tests, the next one validates, the others train."""
+    """Splits of one round: fold ``number`` is test, the next validation, the others training."""
     turn = {number: "test", (number + 1) % folds: "val"}
     return {name: turn.get(mine, "train") for name, mine in folded.items()}
 
@@ -162,7 +163,7 @@ def _dealt(
 def _fill_empty(
     split_of: dict[str, str], groups: Mapping[str, list[Item]], shares: Mapping[str, float]
 ) -> None:
-    """With few groups a small share comes to nothing; then the richest split gives a small one."""
+    """Move a small group of the largest split to every split that got none (few groups)."""
     for split in shares:
         if split in split_of.values():
             continue

@@ -1,4 +1,4 @@
-"""Dividing a data folder anew: other lists below ``anns/``, the images where they are."""
+"""Splitting a data folder anew: new lists below ``anns/``; images and masks stay in place."""
 
 import json
 import shutil
@@ -28,15 +28,15 @@ from palpate.version import release
 
 @dataclass(frozen=True)
 class Division:
-    """How to divide.
+    """How to split a data folder.
 
     Attributes:
-        seed: Of the draw.
+        seed: Seed of the assignment.
         fractions: Shares of train, val and test; not used with folds or a published split.
-        folds: For cross-validation: so many turns, each tests on another part.
-        stratify: A fact of the annotations, such as ``pathology``, of which each split gets its
-            part, besides sizes of lesions.
-        published: Take the published split, mended, instead of drawing one.
+        folds: Number of folds for cross-validation; each is the test split once.
+        stratify: A fact of the annotations, such as ``pathology``, to stratify by besides lesion
+            size.
+        published: Use the published split, without its repetitions, instead of drawing one.
     """
 
     seed: int = 0
@@ -61,17 +61,17 @@ def split_folder(
 
     Args:
         folder: Of the data set; its images, masks and present lists stay as they are.
-        spec: What the names of its files mean.
-        division: How to divide.
-        name: Of the new lists.
-        progress: Told about every file that is read.
+        spec: Properties of the data set.
+        division: How to split.
+        name: Name of the folder of the new lists.
+        progress: Called for every file that is read.
 
     Returns:
         The folders written.
 
     Raises:
-        FileExistsError: If there are lists of that name.
-        ValueError: If files cannot be read, or the division cannot be made.
+        FileExistsError: If lists of that name exist.
+        ValueError: If files cannot be read, or there are too few groups to split.
     """
     target = folder / "anns" / name
     if not name or target.parent != folder / "anns" or name in (".", ".."):
@@ -93,7 +93,7 @@ def split_folder(
 
 
 def _everything(folder: Path) -> tuple[list[FileEntry], dict[Path, dict[str, Any]]]:
-    """Every entry of every split once, and its record with all that others wrote there."""
+    """Every entry of every split once, and its record with all its fields."""
     entries: dict[Path, FileEntry] = {}
     records: dict[Path, dict[str, Any]] = {}
     for split in SPLITS:
@@ -164,7 +164,7 @@ def _items(
 
 
 def _together(items: Sequence[Item], summaries: Mapping[Path, ImageSummary]) -> list[Item]:
-    """Items whose images are alike get one group, and with them all of their groups."""
+    """Merge the groups of items whose images are equal or near duplicates."""
     parent = {item.group: item.group for item in items}
 
     def root(group: str) -> str:
@@ -203,7 +203,7 @@ def _write(
     records: Mapping[Path, dict[str, Any]],
     split_of: Mapping[str, str],
 ) -> None:
-    """Names lead from images/ and masks/ to the very file, whatever split it was in before."""
+    """Write the lists of one division; names are paths below ``images/`` and ``masks/``."""
     target.mkdir(parents=True)
     for split in SPLITS:
         lines = [

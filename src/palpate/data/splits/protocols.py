@@ -1,4 +1,4 @@
-"""Who learns from which data sets and is tested on which: pools, and published protocols."""
+"""Pools of data sets, and published protocols that train and test on different data sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class CrossDataset:
     """A protocol that tests on other data sets than it trains on.
 
     Attributes:
-        train: Images of each data set that are trained on.
-        test: Images of each data set that are tested on.
-        reference: Where it is described.
+        train: Number of training images of each data set.
+        test: Number of test images of each data set.
+        reference: Citation.
     """
 
     train: Mapping[str, int]
@@ -28,15 +28,15 @@ class CrossDataset:
     reference: str
 
     def check_test(self, counts: Mapping[str, int]) -> None:
-        """Refuse to test on other images than the protocol names.
+        """Raise an error if the numbers of test images are not those of the protocol.
 
-        The training images are not counted: validation is taken out of them as a user likes.
+        Training images are not counted, since users hold out a validation split of their choice.
 
         Args:
             counts: Number of images of each data set.
 
         Raises:
-            ValueError: If a number is another than the protocol's.
+            ValueError: If a number differs from that of the protocol.
         """
         wrong = [
             f"{name} {counts.get(name, 0)} instead of {number}"
@@ -62,7 +62,7 @@ PROTOCOLS: Mapping[str, CrossDataset] = {
 
 
 def is_pool(name: str) -> bool:
-    """Whether a name stands for several data sets.
+    """Whether a name refers to several data sets.
 
     >>> is_pool("kvasir+busi"), is_pool("cross-polyp"), is_pool("kvasir")
     (True, True, False)
@@ -71,7 +71,7 @@ def is_pool(name: str) -> bool:
 
 
 def members(name: str, split: str = "train") -> tuple[str, ...]:
-    """The data sets that a name stands for: a pool, a protocol, several joined by ``+``, or one.
+    """The data sets of a name: a pool, a protocol, several joined by ``+``, or one.
 
     >>> members("kvasir+busi"), members("kvasir"), members("cross-polyp", "test")[2:]
     (('kvasir', 'busi'), ('kvasir',), ('cvc300', 'colondb', 'etis'))

@@ -1,7 +1,8 @@
-"""Splits that others published, as lists of names with their provenance.
+"""Published splits: lists of image names with their source.
 
-They are kept as published, mistakes included, so that published numbers can be reproduced; what is
-wrong with them is told, and :meth:`PublishedSplit.mended` is what to use for new numbers.
+They are kept as published, errors included, so that published numbers can be reproduced;
+:attr:`PublishedSplit.defects` lists the errors, and :meth:`PublishedSplit.mended` is the corrected
+split for new experiments.
 """
 
 import gzip
@@ -22,15 +23,15 @@ _FILE = "published.json.gz"
 
 @dataclass(frozen=True)
 class PublishedSplit:
-    """The split of one data set as somebody published it.
+    """The published split of one data set.
 
     Attributes:
         dataset: Name of the set.
-        names: Of the images, by split, as often as listed.
-        title: Who published it, and where it is described.
-        url: Where the lists are.
-        commit: Which version of them.
-        licence: Of the files that the names are from.
+        names: Names of the images by split, repetitions included.
+        title: Citation of the publication.
+        url: Address of the lists.
+        commit: Version of the lists.
+        licence: Licence of the files that contain the names.
     """
 
     dataset: str
@@ -42,11 +43,11 @@ class PublishedSplit:
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """What is wrong with it, in sentences; nothing for most."""
+        """Errors of the split, one sentence each; empty for most."""
         return tuple(_defects(self.names))
 
     def mended(self) -> dict[str, str]:
-        """The split of each image, each in one: the test keeps what it shares, then validation."""
+        """The split of each image; one listed in several goes to test, else to validation."""
         return {name: split for split in SPLITS for name in self.names.get(split, ())}
 
 

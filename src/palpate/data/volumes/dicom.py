@@ -2,9 +2,9 @@
 
 Values are rescaled as the file says (slope and intercept, or its table). How they become grey is
 the window of the file, its first one where there are several, with its function (linear, linear
-exact or sigmoid); a table in place of a window is applied. One window serves a whole series: that
-of its middle image, so that slices remain comparable. MONOCHROME1 is marked as inverted. Palettes
-and YBR become RGB. Nothing but pixels, geometry and window is ever taken along.
+exact or sigmoid); a table in place of a window is applied. A series has one window, that of its
+middle image, so that slices remain comparable. MONOCHROME1 is marked as inverted. Palettes and YBR
+become RGB. Only pixels, geometry and window are used, no patient data.
 """
 
 import io
@@ -26,7 +26,7 @@ _UNEVEN = 0.2  # of the distance between slices
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file begins as DICOM files do, with 128 bytes of anything and a mark."""
+    """Whether a file begins with a DICOM preamble of 128 bytes and the prefix ``DICM``."""
     return start[128:132] == b"DICM"
 
 
@@ -51,14 +51,14 @@ def read_dataset(data: bytes, name: str, *, pixels: bool = True) -> Any:
 
 
 def read_series(read: Callable[[str], bytes], names: Sequence[str]) -> Volume:
-    """The images of a series as a volume, ordered by where they lie.
+    """The images of a series as a volume, ordered by position.
 
     Args:
-        read: The bytes of a file of the source.
-        names: The files of one series, in any order; a single one may have several frames.
+        read: Returns the bytes of a file of the source.
+        names: Files of one series, in any order; a single file may have several frames.
 
     Raises:
-        ValueError: If a file cannot be read, or they do not make one evenly spaced stack.
+        ValueError: If a file cannot be read, or the images are not one evenly spaced stack.
         RuntimeError: If pydicom is not installed.
     """
     images = [image for name in names for image in _images(read_dataset(read(name), name), name)]
@@ -82,7 +82,7 @@ def read_series(read: Callable[[str], bytes], names: Sequence[str]) -> Volume:
 
 
 class _Image:
-    """One frame: its pixels, rescaled, and its place."""
+    """One frame: its rescaled pixels, position and orientation."""
 
     def __init__(self, dataset: Any, frame: int, pixels: NDArray[Any]) -> None:
         self.number = float(dataset.get("InstanceNumber") or 0), frame
@@ -128,7 +128,7 @@ def _images(dataset: Any, name: str) -> Iterator[_Image]:
 
 
 def _decoded(dataset: Any) -> NDArray[Any]:
-    """Stored values (frames, rows, columns, colours), of these what there is."""
+    """Stored values with axes (frames, rows, columns, colours), as far as present."""
     pixels = needed("pydicom.pixels")
     sizes = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated")
     if prod(int(dataset.get(size) or 1) for size in sizes) / 8 > _LARGEST:
@@ -143,7 +143,7 @@ def _decoded(dataset: Any) -> NDArray[Any]:
 
 
 def _rescaled(dataset: Any, frame: int, values: NDArray[Any]) -> tuple[NDArray[Any], Window | None]:
-    """What was measured, and the window that shows it."""
+    """Values in physical units, and the window to display them."""
     if values.ndim == 3:
         return values, None
     pixels = needed("pydicom.pixels")
@@ -170,7 +170,7 @@ def _rescaled(dataset: Any, frame: int, values: NDArray[Any]) -> tuple[NDArray[A
 
 
 def _functional(dataset: Any, frame: int, sequence: str, field: str) -> Any:
-    """A value of a frame, of all frames, or of a file with a single image."""
+    """A field from the functional groups of a frame or of all frames, or from the file itself."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
     for group in groups:

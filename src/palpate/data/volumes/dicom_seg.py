@@ -1,4 +1,4 @@
-"""Segmentations in DICOM's own format (SEG): a frame for each slice of each segment."""
+"""DICOM segmentations (SEG): one frame per slice of each segment."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ _TOLERANCE = 0.1  # voxels
 
 
 def read_seg(data: bytes, name: str, image: Volume) -> dict[str, NDArray[np.bool_]]:
-    """Masks by the labels of their segments, on the grid of the image; they may overlap.
+    """Masks by segment label, on the grid of the image; they may overlap.
 
-    A fractional segmentation counts from half of its highest value on.
+    A fractional segmentation is thresholded at half of its highest value.
 
     Args:
         data: The bytes of the file.
-        name: Of the file, for errors.
-        image: What was segmented.
+        name: Name of the file, for errors.
+        image: The segmented volume.
 
     Raises:
         ValueError: If the file cannot be read or its frames do not lie in slices of the image.
@@ -79,7 +79,7 @@ def _numbers(group: Any, shared: Any, sequence: str, field: str) -> NDArray[np.f
 
 
 def _slice(affine: NDArray[np.float64], image: Volume, shape: tuple[int, ...], name: str) -> int:
-    """In which slice of the image a frame lies."""
+    """Index of the slice of the image that a frame lies in."""
     assert image.affine is not None
     inside = np.linalg.solve(image.affine, affine)
     i, j, k = inside[:3, 3]

@@ -1,4 +1,8 @@
-"""MetaImage volumes (``.mhd`` with its data beside it, ``.mha`` with its data inside)."""
+"""MetaImage volumes (``.mhd`` with a separate data file, ``.mha`` with the data inside).
+
+Read without SimpleITK, which gives the same voxels but needs 264 MB, reads from disk only (not from
+an archive) and follows ``ElementDataFile`` out of the folder of the header.
+"""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -26,16 +30,16 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = None) -> Volume:
-    """A volume of a header and its data.
+    """Read a volume from its header and data.
 
     Args:
-        read: The bytes of a file of the source; asked for ``name`` and for the file of the data,
-            which must lie beside it.
-        name: The header, or the ``.mha`` that holds both.
-        label: What errors call it; by default its name.
+        read: Returns the bytes of a file of the source; called for ``name`` and for the data file,
+            which must be in the same folder.
+        name: The header, or the ``.mha`` that contains both.
+        label: Name of the file in errors; by default ``name``.
 
     Raises:
-        ValueError: If it is no MetaImage of two or three dimensions, or its data are missing.
+        ValueError: If it is not a MetaImage of two or three dimensions, or its data are missing.
     """
     data = read(name)
     label = name if label is None else label
@@ -64,7 +68,7 @@ def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = 
 
 
 def _header(data: bytes) -> tuple[dict[str, str], int]:
-    """Fields up to the one that says where the data are, and where the header ends."""
+    """Header fields up to ``ElementDataFile``, and the length of the header in bytes."""
     fields: dict[str, str] = {}
     position = 0
     while "ElementDataFile" not in fields:
@@ -125,14 +129,14 @@ def _data(
 
 
 def _behind(header: int, raw: bytes, wanted: int) -> bytes:
-    """What follows a header of another format in the file of the data; -1 is: whatever it holds."""
+    """Data after ``HeaderSize`` bytes of another format; -1 means the last bytes of the file."""
     if header < -1 or header > len(raw):
         raise ValueError(f"expected a HeaderSize of -1 to {len(raw)}, got {header}")
     return raw[max(0, len(raw) - wanted) :] if header == -1 else raw[header:]
 
 
 def _affine(fields: Mapping[str, str], dimensions: int) -> NDArray[np.float64] | None:
-    """To millimetres right, front and head; MetaImage counts to the left and the back."""
+    """Affine matrix to RAS millimetres (right, anterior, superior); MetaImage uses LPS."""
     spacing = _numbers(fields, ("ElementSpacing", "ElementSize"))
     if dimensions != 3 or spacing is None:
         return None

@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from palpate.data.reading.optional import needed
 from palpate.data.volumes.volume import Volume
 
-_HEADER = 1024  # more than either version of the format needs to say how large it is
+_HEADER = 1024  # bytes; more than the header of either version
 _LARGEST = 8 << 30  # bytes
 
 
 def read_nifti(data: bytes, name: str) -> Volume:
-    """A volume of a ``.nii`` or ``.nii.gz`` file, scaled as its header says.
+    """Read a volume from a ``.nii`` or ``.nii.gz`` file, scaled as its header says.
 
-    Axes of length one at the end are dropped, and a single slice gets its third axis back.
+    Trailing axes of length one beyond the third are dropped; a single slice gets a third axis.
 
     Args:
         data: The bytes of the file, compressed or not.
-        name: Of the file, for errors.
+        name: Name of the file, for errors.
 
     Raises:
-        ValueError: If it is no NIfTI of one to three dimensions, or ends too soon.
+        ValueError: If it is not a NIfTI of two or three dimensions, or is truncated.
         RuntimeError: If nibabel is not installed.
     """
     nibabel = needed("nibabel")
@@ -47,7 +47,7 @@ def read_nifti(data: bytes, name: str) -> Volume:
 
 
 def _unzipped(nibabel: Any, data: bytes) -> bytes:
-    """The plain bytes, no more of them than the header announces."""
+    """The decompressed bytes, at most as many as the header announces."""
     if not data.startswith(b"\x1f\x8b"):
         _refuse_short(_announced(nibabel, data), len(data))
         return data
@@ -69,7 +69,7 @@ def _refuse_short(wanted: int, found: int) -> None:
 
 
 def _announced(nibabel: Any, start: bytes) -> int:
-    """Bytes that the file should have, by its header."""
+    """Size of the file in bytes according to its header."""
     header = _kind(nibabel, start).header_class.from_fileobj(io.BytesIO(start))
     lengths = [int(length) for length in header.get_data_shape()]
     size = prod(lengths) * int(header.get_data_dtype().itemsize)

@@ -1,4 +1,4 @@
-"""Slices of a volume the way a radiologist looks at them."""
+"""Slices of a volume along an anatomical plane, in radiological orientation."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ AXES = (ACQUIRED, *_PLANES, *_STORED)
 
 
 def check_axis(axis: str) -> None:
-    """Refuse an axis that does not exist.
+    """Raise an error for an unknown axis.
 
     Raises:
         ValueError: If there is no such axis.
@@ -35,15 +35,15 @@ def slices(volume: Volume, axis: str, values: NDArray[Any] | None = None) -> NDA
     """All slices of a volume across one axis: (slices, rows, columns), colour last.
 
     Args:
-        volume: Says how its voxels lie.
+        volume: Gives the orientation of the voxels.
         axis: ``axial``, ``coronal`` or ``sagittal``: turned as they are displayed, from foot to
             head, back to front, left to right. ``acquired``: whichever of these lies across the
             thickest voxels, or axial where they are cubes. ``0``, ``1`` or ``2``: across this
             axis of the file, and not turned.
-        values: Cut these instead of the voxels; of the same shape.
+        values: Slice this array of the same shape instead of the voxels.
 
     Raises:
-        ValueError: If the axis does not exist, or the file does not say how it lies.
+        ValueError: If the axis is unknown, or the file has no orientation.
     """
     check_axis(axis)
     voxels = volume.voxels if values is None else values
@@ -81,7 +81,7 @@ def _acquired(volume: Volume) -> str:
 
 
 def _thick(volume: Volume) -> int | None:
-    """The axis between slices, if one of them is."""
+    """The axis with the largest spacing (across the slices), if there is one."""
     flat = [n for n, length in enumerate(volume.shape) if length == 1]
     if len(flat) == 1:
         return flat[0]
@@ -93,7 +93,7 @@ def _thick(volume: Volume) -> int | None:
 
 
 def _directions(affine: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
-    """Which stored axis lies along each of the patient's, and whether each runs with it."""
+    """The stored axis along each patient axis, and whether each stored axis increases with it."""
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     patient, stored = linear_sum_assignment(-np.abs(cosines))
     increases = [False] * 3

@@ -1,4 +1,4 @@
-"""Voxels, and how they lie in the patient."""
+"""A volume: voxels and their position in the patient."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from palpate.data.volumes.windowing import Window
 
-_GRID_TOLERANCE = 0.02  # of a voxel a voxel: what rounding in headers does
+_GRID_TOLERANCE = 0.02  # voxels per voxel: rounding errors in headers
 _OFFSET_TOLERANCE = 0.1  # voxels
 
 
@@ -17,12 +17,12 @@ class Volume:
     """A stack of slices; a plain picture is a stack of one.
 
     Attributes:
-        name: Of the file or series, for errors.
+        name: Name of the file or series, for errors.
         voxels: (i, j, k), the first axis the fastest in the file: i counts columns, j rows and k
             slices of the stored images. Colour has a fourth axis of three, 8 bits each.
-        affine: 4x4, from (i, j, k, 1) to millimetres to the patient's right, front and head; None
-            where the file does not say.
-        window: Which values are black and white, if the file says so.
+        affine: 4x4, from (i, j, k, 1) to RAS millimetres (right, anterior, superior); None if the
+            file has no orientation.
+        window: Display window of the file, if it has one.
         inverted: Whether the largest value is black (MONOCHROME1).
     """
 
@@ -40,7 +40,7 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:
-        """Millimetres from voxel to voxel along each axis."""
+        """Voxel spacing along each axis, in millimetres."""
         if self.affine is None:
             return None
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
@@ -50,9 +50,9 @@ class Volume:
 def on_grid_of(segmentation: Volume, image: Volume) -> NDArray[Any]:
     """The labels of a segmentation in the order of the voxels of its image.
 
-    A grid that is the same but stored in another order, as when a DICOM series was segmented in a
-    NIfTI tool, is turned; nothing is ever resampled. Where a file does not say how it lies, the
-    shapes must be equal.
+    A grid that is the same but stored in another axis order (as when a DICOM series was segmented
+    in a NIfTI tool) is reordered; nothing is resampled. If a file has no orientation, the shapes
+    must be equal.
 
     Raises:
         ValueError: If the grids are not the same.

@@ -1,4 +1,4 @@
-"""From what a scanner measures to shades of grey."""
+"""Windowing: from measured values to 8-bit grey values."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -11,16 +11,16 @@ from palpate.errors import did_you_mean
 Curve: TypeAlias = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 AUTO, FULL = "auto", "full"
 
-_TAILS = (0.5, 99.5)  # percentiles that become black and white where no window is known
+_TAILS = (0.5, 99.5)  # percentiles shown as black and white if no window is known
 
 
 @dataclass(frozen=True)
 class Window:
-    """A range of values that is spread from black to white.
+    """A display window: a range of values shown from black to white.
 
     Attributes:
         centre: Value that becomes middle grey.
-        width: From black to white.
+        width: Distance from black to white.
         curve: As DICOM defines them (PS3.3, C.11.2.1): ``LINEAR`` is half a step off
             ``LINEAR_EXACT``, ``SIGMOID`` never quite reaches black or white.
     """
@@ -97,15 +97,15 @@ def greys(
     """8-bit grey values of a whole volume, so that its slices remain comparable.
 
     Args:
-        voxels: Of any type and number of axes.
-        wanted: A window; ``full`` for all values there are; ``auto`` for what the file states,
-            else the values as they are if they have 8 bits, else from the 0.5th to the 99.5th
+        voxels: Any type and number of axes.
+        wanted: A window; ``full`` for the full range of values; ``auto`` for the window of the
+            file, else unchanged values if they have 8 bits, else from the 0.5th to the 99.5th
             percentile.
-        stated: What the file states.
-        inverted: Whether large values are dark.
+        stated: Window of the file.
+        inverted: Whether large values are dark (MONOCHROME1).
 
     Raises:
-        ValueError: If there are values that are no numbers.
+        ValueError: If there are NaN or infinite values.
     """
     if not np.isfinite(voxels).all():
         raise ValueError("expected finite values only, got NaN or infinity; repair the volume")

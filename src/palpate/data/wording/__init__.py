@@ -1,4 +1,4 @@
-"""Prompts in words, from what masks, images and metadata show."""
+"""Writing prompts from masks, images and metadata."""
 
 from palpate.data.wording.colours import describe_colour
 from palpate.data.wording.facts import fact_words, facts_in_name, in_words

@@ -1,4 +1,4 @@
-"""A word for the colour under a mask, by a rule in CIELAB instead of an opinion.
+"""A word for the colour under a mask, by distance in CIELAB.
 
 The median of L*, a* and b* (CIE 1976, D65) of up to 4096 pixels, evenly spaced over the mask, is
 compared with the colours in ``wordings.yaml``; the word is that of the nearest, by the Euclidean
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from palpate.data.wording.wordings import colour_samples
 
-_LOOKED_AT = 4096  # pixels
+_SAMPLED = 4096  # pixels
 _WEIGHTS = (0.5, 1.0, 1.0)  # of L*, a* and b*
-_GREY = 4  # steps of 255 between the channels that JPEG makes of grey
-_COLOURED = 0.01  # of the pixels at least, in a recording with colour
+_GREY = 4  # levels of 255: the largest difference between channels that JPEG adds to grey
+_COLOURED = 0.01  # smallest fraction of coloured pixels in a colour recording
 
 # From linear sRGB to CIE XYZ, in parts of the white point D65 (IEC 61966-2-1).
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -25,7 +25,7 @@ _WHITE = _TO_XYZ.sum(axis=1)
 
 
 def describe_colour(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> str | None:
-    """The colour of what a mask outlines; None in a grey recording or under an empty mask.
+    """Colour word for the region of a mask; None in a grey recording or for an empty mask.
 
     >>> image = np.full((8, 8, 3), (150, 90, 60), dtype=np.uint8)
     >>> describe_colour(image, np.ones((8, 8), dtype=bool))
@@ -36,7 +36,7 @@ def describe_colour(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h
         mask: Of the same size.
     """
     rows, columns = np.nonzero(mask)
-    every = -(-rows.size // _LOOKED_AT) or 1
+    every = -(-rows.size // _SAMPLED) or 1
     pixels = image[rows[::every], columns[::every]]
     if not pixels.size or np.mean(np.ptp(pixels, axis=1) > _GREY) < _COLOURED:
         return None

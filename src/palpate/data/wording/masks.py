@@ -1,4 +1,4 @@
-"""What can be measured on a mask: how many parts it has, how large they are, where, what shape."""
+"""Attributes measured on a mask: number, sizes, positions and shape of its parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from palpate.text.positions import place_at
 
 SIZES = ("tiny", "small", "medium", "large")
 
-_TOUCHING = np.ones((3, 3), dtype=bool)  # pixels that meet at a corner are of one part
-_OUTLINED = 20  # of more parts than this no shape is told
+_TOUCHING = np.ones((3, 3), dtype=bool)  # 8-connectivity
+_OUTLINED = 20  # with more parts than this the shape is left out
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Where one word ends and the next begins. Areas are parts of the image area.
+    """Thresholds between words. Areas are fractions of the image area.
 
     Attributes:
         speck: Parts below this area are left out, unless there is no larger one.
@@ -48,14 +48,14 @@ PUBLISHED = Rule(speck=0.0, columns="height", whole=0.87)  # of Poudel et al., a
 
 @dataclass(frozen=True)
 class Attributes:
-    """What a mask shows.
+    """Attributes of a mask, in words.
 
     Attributes:
-        number: How many parts.
-        sizes: Of each part, the largest first.
-        places: Where in the image each part is, in the same order.
-        shape: Of the parts, if they have the same one.
-        outline: ``regular`` if that of every part is, else ``irregular``.
+        number: Number of connected parts.
+        sizes: Size word of each part, the largest first.
+        places: Position of each part in the image, in the same order.
+        shape: Shape of the parts, if they have the same one.
+        outline: ``regular`` if the outline of every part is, else ``irregular``.
     """
 
     number: int
@@ -73,7 +73,7 @@ class _Part(NamedTuple):
 
 
 def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attributes:
-    """Number, sizes, places and shape of what a mask outlines.
+    """Number, sizes, positions and shape of the parts of a mask.
 
     >>> mask = np.zeros((180, 180), dtype=bool)
     >>> mask[20:40, 20:40] = mask[120:178, 60:118] = True
@@ -85,8 +85,8 @@ def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attribute
     0
 
     Args:
-        mask: Binary; pixels that touch, at a corner too, belong to one part.
-        rule: Where one word ends and the next begins.
+        mask: Binary; parts are 8-connected.
+        rule: Thresholds between words.
     """
     parts = _parts(mask, rule.speck)
     if not parts:
@@ -102,7 +102,7 @@ def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attribute
 
 
 def _parts(mask: NDArray[np.bool_], speck: float) -> list[_Part]:
-    """Connected parts that count, the largest first."""
+    """Connected parts above the speck size, the largest first."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return []
@@ -133,7 +133,7 @@ def _place(part: _Part, shape: tuple[int, ...], rule: Rule) -> str:
 
 
 def _ninths(part: _Part, shape: tuple[int, ...]) -> tuple[float, str]:
-    """How much of a part the fullest ninth of the image holds, and where that ninth is."""
+    """Largest fraction of a part in one ninth of the image, and the name of that ninth."""
     rows, columns = np.nonzero(part.pixels)
     fields = (rows + part.top) * 3 // shape[0] * 3 + (columns + part.left) * 3 // shape[1]
     counts = np.bincount(fields, minlength=9)
@@ -142,7 +142,7 @@ def _ninths(part: _Part, shape: tuple[int, ...]) -> tuple[float, str]:
 
 
 def _outlined(parts: Sequence[_Part]) -> tuple[str | None, str]:
-    """The shape that all parts have, if they do, and ``regular`` only if all of them are."""
+    """The common shape of all parts, if any, and ``regular`` if the outlines of all parts are."""
     shapes, outlines = zip(*(shape_words(part.pixels) for part in parts[:_OUTLINED]), strict=True)
     common = len(set(shapes)) == 1 and len(parts) <= _OUTLINED
     return shapes[0] if common else None, max(outlines, key=OUTLINES.index)

@@ -1,7 +1,7 @@
-"""Texts with places for what is known: ``one {size} [{colour}] {structure}``.
+"""Prompt templates: ``one {size} [{colour}] {structure}``.
 
-``{field}`` stands for a word. A part in ``[square brackets]`` vanishes where a field in it is not
-known, and the spaces and commas around it close up. ``{a age}`` puts "a" or "an" in front.
+``{field}`` stands for a word. A part in ``[square brackets]`` is left out if a field in it is
+unknown, together with the spaces and commas around it. ``{a age}`` puts "a" or "an" in front.
 ``{{``, ``}}``, ``[[`` and ``]]`` stand for the bracket itself.
 """
 
@@ -66,12 +66,12 @@ class Template:
         if unknown:
             raise ValueError(
                 f"Expected to know {unknown[0]!r} for {self.source!r}, but it is not known here. "
-                "Put the words that need it into [square brackets], and they vanish."
+                "Put the words that need it into [square brackets] to make them optional."
             )
         return "".join(_said(word, values) for word in part.words)
 
 
-# What every wording may use; facts of a data set add their own names.
+# Fields of every template; facts of a data set add their own names.
 FIELDS = (
     "number", "size", "colour", "shape", "outline", "place", "structure", "structures", "which",
     "general", "view", "phase", "sex", "age", "patient", "quality", "pathology", "findings",
@@ -114,8 +114,8 @@ def _parts(source: str, known: Collection[str]) -> Iterator[_Part]:
 def _checked(part: _Part, source: str) -> _Part:
     if part.optional and not any(word.is_field for word in part.words):
         raise ValueError(
-            f"Expected a field in the square brackets of {source!r}, without which they would "
-            "never vanish. Take the brackets away, or write '[[' and ']]' for the signs."
+            f"Expected a field in the square brackets of {source!r}, since a part without one is "
+            "never left out. Remove the brackets, or write '[[' and ']]' for the characters."
         )
     return part
 

@@ -1,4 +1,4 @@
-"""The data file of wordings, and files of a user's own."""
+"""Sets of prompt templates: those of ``wordings.yaml``, and users' files."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -17,12 +17,12 @@ NOTHING = "p0"  # the level of no text, which every wording has
 EMPTY = "empty"  # the text of an empty mask
 _ABSENT = "no {structure}"
 _OTHERS = "thing"  # the wording of data sets that the file does not know
-_RESERVED = ("random", "all", "override")  # ways to choose a level, see palpate.data.prompts
+_RESERVED = ("random", "all", "override")  # ways to choose a level, see prompt_policy
 _LONGEST = 1_000_000  # bytes of a file of templates
 
 
 class Wording(NamedTuple):
-    """How to speak of the images of a data set.
+    """The prompt templates of a data set.
 
     Attributes:
         levels: By level, one template or several.
@@ -39,17 +39,17 @@ class Wording(NamedTuple):
 
 @cache
 def wording_of(dataset: str) -> Wording:
-    """The wording that comes with palpate for a data set; a plain one if it knows none."""
+    """The built-in templates for a data set; generic ones if it has none of its own."""
     return _wording(_data()["wordings"][_data()["sets"].get(dataset, _OTHERS)], FIELDS)
 
 
 def known_sets() -> tuple[str, ...]:
-    """Data sets that have a wording of their own."""
+    """Data sets with templates of their own."""
     return tuple(_data()["sets"])
 
 
 def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
-    """Templates of a user's own: YAML or JSON that maps levels to a text or a list of texts.
+    """Read a user's templates: YAML or JSON that maps levels to a text or a list of texts.
 
     ``p0`` is the empty text whether or not the file has it; ``empty`` is the text of an empty mask,
     by default "no {structure}".
@@ -60,7 +60,7 @@ def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not what is described here; says where.
+        ValueError: If it is not a valid file of templates; says where.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file of prompt templates, but {path} is not there.")
@@ -80,7 +80,7 @@ def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
 
 
 def spoken_names(structure: str) -> tuple[str, str]:
-    """What texts call one structure and several.
+    """Singular and plural name of a structure in prompts.
 
     >>> spoken_names("left ventricle")[0], spoken_names("skin lesion")[1]
     ('left ventricular cavity', 'skin lesions')
@@ -93,24 +93,24 @@ def spoken_names(structure: str) -> tuple[str, str]:
 
 
 def general_facts(structure: str) -> tuple[str, ...]:
-    """What holds of a structure at large, to go behind "which"; nothing if it is not known."""
+    """General facts about a structure, to follow "which"; empty if none are known."""
     return tuple(_data()["general"].get(structure.lower(), ()))
 
 
 def spellings(field: str) -> Mapping[str, str]:
-    """How data write the words of a field, and the words; nothing where all words may stand."""
+    """Words of a field by their spellings in data sets; empty if any word is allowed."""
     words = _data()["facts"].get(field, {})
     return {said: word for word, others in words.items() for said in (word, *others)}
 
 
 def pattern_of_names(dataset: str) -> re.Pattern[str] | None:
-    """Finds what the names of published files tell, as named groups."""
+    """Regular expression for facts in published file names, as named groups."""
     pattern = _data()["in_names"].get(dataset)
     return None if pattern is None else re.compile(pattern)
 
 
 def colour_samples() -> list[tuple[str, list[int]]]:
-    """Names of colours with 8-bit sRGB values; a name may come more than once."""
+    """Names of colours with 8-bit sRGB values; a name may occur several times."""
     return [(word, rgb) for word, samples in _data()["colours"].items() for rgb in samples]
 
 

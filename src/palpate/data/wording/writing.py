@@ -31,26 +31,26 @@ def write_prompts(
     rule: Rule = TRUE,
     synonyms: int = 0,
 ) -> dict[str, str | list[str]]:
-    """Texts by level about what a mask outlines.
+    """Write the prompts of one mask, by level.
 
     Args:
-        dataset: Name of the data set, which decides on the wording.
-        structure: What the mask outlines.
-        image: sRGB; its colour under the mask is told.
-        mask: Number, size, place, shape and outline of its parts are told.
-        facts: What else is known, see :func:`palpate.data.wording.fact_words`.
-        wording: Templates, instead of those for the data set.
-        rule: Where one word ends and the next begins.
-        synonyms: With how many words or phrases exchanged for others that mean the same each text
-            is said again, at most.
+        dataset: Name of the data set, which selects the templates.
+        structure: Structure that the mask outlines.
+        image: sRGB image; gives the colour under the mask.
+        mask: Gives number, size, position, shape and outline of the parts.
+        facts: Other metadata, see :func:`palpate.data.wording.fact_words`.
+        wording: Templates, instead of those of the data set.
+        rule: Thresholds between words.
+        synonyms: Largest number of additional phrasings of each text, each with one word or phrase
+            replaced by a synonym.
 
     Returns:
-        One text for a level, or a list of several phrasings. ``p0`` is the empty text. The empty
-        mask gets the text for it at all other levels.
+        One text per level, or a list of several phrasings. ``p0`` is the empty text. An empty mask
+        gets the text for empty masks at all other levels.
 
     Raises:
         ValueError: If image and mask differ in size, the structure has no name, or a template
-            needs what is not known here.
+            needs an unknown field.
     """
     if image.shape[:2] != mask.shape:
         raise ValueError(
@@ -72,12 +72,12 @@ def compose(
     general: Sequence[str] = (),
     synonyms: int = 0,
 ) -> dict[str, str | list[str]]:
-    """Texts by level from words.
+    """Fill templates with words, by level.
 
     Args:
         wording: Templates.
         values: Word of each field.
-        general: Each makes a phrasing of its own where a template says ``{general}``.
+        general: General facts; each gives one phrasing of a template with ``{general}``.
         synonyms: See :func:`write_prompts`.
 
     Raises:
@@ -129,7 +129,7 @@ def _filled(
 
 
 def _again(text: str, count: int) -> list[str]:
-    """The text with one word exchanged, ``count`` times, spread over all ways to do so."""
+    """Up to ``count`` texts with one word replaced, evenly spaced among all replacements."""
     others = rephrasings(text) if count else []
     every = -(-len(others) // count) if others else 1
     return others[::every]
