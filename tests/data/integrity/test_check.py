@@ -101,7 +101,7 @@ def test_camus_numbers_in_one_folder_have_lost_a_patient(another):
     report = camus(another).check()
     assert worse(report) == {"names"}
     assert only(report, "names").severity == "error"
-    assert "one folder can hold but one" in only(report, "names").message
+    assert "a folder can hold only one" in only(report, "names").message
 
 
 def test_camus_annotations_alone_show_the_collision(another):
