@@ -1,12 +1,12 @@
-"""The sizes of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
+"""The configuration of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 _Part = TypeVar("_Part")
 
-# What configurations written before transformers 4.32 say for ``eos_token_id``. It was wrong, and
-# means: the token of the highest number.
+# Value of ``eos_token_id`` in configurations written before transformers 4.32. It is wrong there
+# and means: the token with the largest number.
 LEGACY_END = 2
 
 # Fields that Hugging Face's CLIPSeg does not have.
@@ -23,7 +23,7 @@ _DECODER = (
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of the image tower; defaults are those of ``CLIPSegVisionConfig``."""
+    """Sizes of the image encoder; defaults are those of ``CLIPSegVisionConfig``."""
 
     hidden_size: int = 768
     intermediate_size: int = 3072
@@ -45,7 +45,7 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of the text tower; defaults are those of ``CLIPSegTextConfig``."""
+    """Sizes of the text encoder; defaults are those of ``CLIPSegTextConfig``."""
 
     vocab_size: int = 49408
     hidden_size: int = 512
@@ -63,7 +63,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes of a BERT as text tower; defaults are those of PubMedBERT as BiomedCLIP has it."""
+    """Sizes of a BERT as text encoder; defaults are those of PubMedBERT in BiomedCLIP."""
 
     vocab_size: int = 30522
     hidden_size: int = 768
