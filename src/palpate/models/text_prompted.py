@@ -98,7 +98,7 @@ class TextPrompted(PixelModel):
             ValueError: If there is not one prompt or condition per image.
         """
         if condition is None:
-            condition = self.asked(prompts, len(images))
+            condition = self.conditions_for(prompts, len(images))
         elif prompts is not None or len(condition) != len(images):
             raise ValueError(
                 f"Expected prompts, or in their place one condition for each of {len(images)} "
@@ -107,7 +107,7 @@ class TextPrompted(PixelModel):
             )
         return self.decode(self.encode(images), condition)
 
-    def asked(
+    def conditions_for(
         self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
         """The condition of each image.

@@ -82,12 +82,12 @@ class VLSM(TextPrompted):
         self.example = image if mask is None else highlighted(image, mask, self.mean)
         self.text_conditioned = False
 
-    def asked(
+    def conditions_for(
         self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
         """The condition of each image: of its prompt, or of the example image."""
         if self.example is None:
-            return super().asked(prompts, images)
+            return super().conditions_for(prompts, images)
         shown = self.shown(self.example.to(self.device))
         return shown.expand(images, -1)
 

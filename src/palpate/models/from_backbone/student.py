@@ -50,7 +50,7 @@ def shrink(teacher: Path, out: Path, size: StudentSize | None = None, *, seed: i
         teacher: Model directory in the shape of CLIPSeg.
         out: Folder to write; it loads with ``load_model``.
         size: Of the small tower.
-        seed: Of what is drawn anew.
+        seed: Of random weights.
 
     Returns:
         ``out``.
