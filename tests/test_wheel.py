@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from palpate.models.embedded import EMBEDDED
+from palpate.models.files.weights import EMBEDDED
 
 SOURCE = Path(__file__).parents[1]
 MEGABYTE = 2**20

@@ -15,6 +15,10 @@ Maps: TypeAlias = Float[Tensor, "b maps h w"]  # logits of side maps, the answer
 Masks: TypeAlias = Bool[Tensor, "b 1 h w"]
 PerImage: TypeAlias = Float[Tensor, " b"]
 
+# Left, top, right and bottom edge as shares of the image's width and height, 0 to 1: a box stays
+# the same when the image is resized.
+Box: TypeAlias = tuple[float, float, float, float]
+
 Norm: TypeAlias = Literal["l2", "linf"]
 LogitsFn: TypeAlias = Callable[[Tensor], Tensor]  # Images -> Logits, prompts already bound
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (Logits, Masks) -> PerImage
@@ -50,12 +54,14 @@ Randomness: TypeAlias = Generator | Sequence[Generator] | None
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """A vision-language model: where in each image is what its prompt names?
+    """A vision-language segmentation model.
 
-    It may say more of itself. ``threshold_logit``: above which logit a pixel is foreground, 0
-    where it says nothing. ``is_random = True``: the same image may get another answer.
-    ``is_differentiable = False``: some stage has no gradient, or a substitute in its place. The
-    sanity card fails a model that is so and does not say it.
+    It may declare more by attributes. ``threshold_logit``: a pixel is foreground where its logit
+    exceeds this; 0 by default. ``wants_boxes = True``: it is also called with ``boxes=[...]``, one
+    :data:`Box` of the true mask per image; no other model is given boxes. ``is_random = True``: the
+    same image may get another answer. ``is_differentiable = False``: some stage has no gradient, or
+    a substitute for one. The sanity card fails a model that is random or not differentiable and
+    does not declare it.
     """
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Logits: ...

@@ -1,4 +1,4 @@
-"""Boxes of masks, and prompts that carry them."""
+"""Boxes of masks, and which models are given them."""
 
 import pickle
 from dataclasses import replace
@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palpate.data import Prompt, boxes_of, collate, load_data
-from palpate.data.boxes import WHOLE
+from palpate.data import boxes_of, collate, load_data
+from palpate.data.boxes import WHOLE, Prompt, check_box
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.floats(0.02, 0.5), st.integers(0, 10_000))
@@ -35,7 +35,7 @@ def test_edges_are_shares_of_width_and_height():
     assert boxes_of(mask) == [(0.2, 0.2, 0.7, 0.5)]
 
 
-def test_is_its_text_everywhere_else():
+def test_a_deprecated_prompt_is_its_text_everywhere_else():
     prompt = Prompt("polyp", (0.1, 0.2, 0.3, 0.4))
     assert prompt == "polyp"
     assert hash(prompt) == hash("polyp")
@@ -62,16 +62,15 @@ def test_travels_between_processes():
 )
 def test_what_is_no_box_is_refused(box):
     with pytest.raises(ValueError, match="Expected a box of left, top"):
-        Prompt("polyp", box)
+        check_box(box)
 
 
-def test_samples_and_batches_ask_with_the_box_of_their_true_mask():
+def test_samples_and_batches_have_the_box_of_their_true_mask():
     data = load_data("phantom-endoscopy", split="test", size=32, limit=3)
     samples = [data[i] for i in range(3)]
     batch = collate(samples)
-    assert (
-        [p.box for p in batch.prompts] == boxes_of(batch.masks) == [s.prompt.box for s in samples]
-    )
+    assert list(batch.boxes) == boxes_of(batch.masks) == [s.box for s in samples]
     assert batch.prompts == tuple(s.case.prompt for s in samples)
-    darkened = replace(batch, images=batch.images * 0)  # whatever becomes of the images
-    assert [p.box for p in darkened.prompts] == boxes_of(batch.masks)
+    assert {type(prompt) for prompt in (*batch.prompts, samples[0].prompt)} == {str}
+    other = replace(batch, images=batch.images * 0, masks=~batch.masks)
+    assert other.boxes == batch.boxes  # whatever becomes of images and masks

@@ -8,6 +8,7 @@ from palpate import wrap
 from palpate.models import load_model
 from palpate.models.check import CHECKS, examine
 from palpate.models.facts import facts_of
+from palpate.prompting import Bound
 
 PROMPTS = ["polyp", "skin", "polyp"]
 
@@ -86,17 +87,21 @@ def test_one_image_is_too_few(images):
         examine(wrap(Odd(lambda _, x: x)), images[:1], PROMPTS[:1])
 
 
+def facts(model, images):
+    return facts_of(model, "external", images, Bound(model, PROMPTS))
+
+
 def test_facts_count_and_try(images, clipseg):
     model = load_model(clipseg, "dense-vl", width=4)
-    facts = facts_of(model, "clipseg", images, PROMPTS)
-    assert facts.parameters == sum(p.numel() for p in model.net.parameters())
-    assert 0 < facts.trainable < facts.parameters
-    assert facts.text_conditioned
-    assert facts.differentiable
-    assert facts.input_size == "as it is, multiples of 16"
-    plain = facts_of(wrap(Odd(lambda _, x: x), input_size=32), "external", images, PROMPTS)
+    card = facts_of(model, "clipseg", images, Bound(model, PROMPTS))
+    assert card.parameters == sum(p.numel() for p in model.net.parameters())
+    assert 0 < card.trainable < card.parameters
+    assert card.text_conditioned
+    assert card.differentiable
+    assert card.input_size == "as it is, multiples of 16"
+    plain = facts(wrap(Odd(lambda _, x: x), input_size=32), images)
     assert (plain.trainable, plain.input_size) == (plain.parameters, "32 x 32")
-    broken = facts_of(wrap(Odd(lambda _, x: x.detach())), "external", images, PROMPTS)
+    broken = facts(wrap(Odd(lambda _, x: x.detach())), images)
     assert broken.differentiable is False
 
 
@@ -105,6 +110,6 @@ def test_of_a_network_that_fails_nobody_says_that_it_has_no_gradient(images):
         assert x.shape[-1] == 64
         return x
 
-    assert facts_of(wrap(Odd(picky)), "external", images, PROMPTS).differentiable is None
-    sized = facts_of(wrap(Odd(picky), input_size=64), "external", images, PROMPTS)
+    assert facts(wrap(Odd(picky)), images).differentiable is None
+    sized = facts(wrap(Odd(picky), input_size=64), images)
     assert sized.differentiable

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from palpate.models.files import inert
-from palpate.models.files.inert import Inert, read_inert
-from palpate.models.files.safe_pickle import holds, read_pickled
+from palpate.models.files import safe_pickle
+from palpate.models.files.safe_pickle import Inert, holds, read_inert, read_pickled
 
 
 def weights():
@@ -100,8 +99,8 @@ def test_a_file_cannot_change_what_reads_it(name, tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("w/data.pkl", b"\x80\x02ctorch._utils\n" + name + b"\n" + state + b"b.")
     read_inert(tmp_path / "w.pth")
-    assert inert._tensor.__defaults__ is None
-    assert inert._parameter.__defaults__ is None
+    assert safe_pickle._tensor.__defaults__ is None
+    assert safe_pickle._parameter.__defaults__ is None
 
 
 def test_a_file_without_one_index_is_refused(tmp_path):

@@ -207,21 +207,21 @@ def test_an_index_without_a_map_is_refused(copy):
 
 
 WRONG_SIZES = [
-    ({"reduce_dim": "abc"}, "reduce_dim to be whole and at least 1, got 'abc'"),
+    ({"reduce_dim": "abc"}, "reduce_dim to be an integer of at least 1, got 'abc'"),
     ({"extract_layers": 3}, "extract_layers as a list, got 3"),
-    ({"extract_layers": ["a"]}, "extract_layers .* whole and at least 0, got 'a'"),
-    ({"decoder_num_attention_heads": 3}, "width of decoder to be that of 3 heads, got 16"),
-    ({"decoder_num_attention_heads": 0}, "decoder_num_attention_heads to be whole.*got 0"),
-    ({"vision_config": {"patch_size": 0}}, "patch_size to be whole and at least 1, got 0"),
+    ({"extract_layers": ["a"]}, "extract_layers .* integer of at least 0, got 'a'"),
+    ({"decoder_num_attention_heads": 3}, "of decoder to be a multiple of its 3 heads, got 16"),
+    ({"decoder_num_attention_heads": 0}, "decoder_num_attention_heads to be an integer.*got 0"),
+    ({"vision_config": {"patch_size": 0}}, "patch_size to be an integer of at least 1, got 0"),
     ({"vision_config": {"patch_size": 64, "image_size": 32}}, "image_size of at least a patch"),
-    ({"vision_config": {"num_attention_heads": 5}}, "VisionConfig to be that of 5 heads, got 768"),
+    ({"vision_config": {"num_attention_heads": 5}}, "VisionConfig .* its 5 heads, got 768"),
     (
         {"text_config": {"hidden_size": 24, "num_attention_heads": 5}},
         "TextConfig .* 5 heads, got 24",
     ),
     ({"text_config": {"layer_norm_eps": 0}}, "layer_norm_eps above 0, got 0"),
-    ({"vision_config": [1]}, "vision_config with values by name"),
-    ({"palpate": [1]}, "palpate with values by name"),
+    ({"vision_config": [1]}, "vision_config to be a JSON object"),
+    ({"palpate": [1]}, "palpate to be a JSON object"),
 ]
 
 

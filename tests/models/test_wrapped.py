@@ -372,7 +372,7 @@ def test_a_network_that_makes_layers_while_it_is_asked_is_named(again, pixels):
     model = wrap(Builds(lambda: nn.Conv2d(1, 1, 1), again)).eval()
     for _ in range(2):
         with pytest.raises(
-            RuntimeError, match=r"all its layers before it is asked, got .*: made\."
+            RuntimeError, match=r"all its layers before the first call, got .*: made\."
         ):
             model(pixels)
     assert [name for name, _ in model.net.named_children()] == ["first"]
@@ -468,9 +468,7 @@ def test_a_dictionary_does_not_say_what_are_side_maps(pixels):
     returned = Made(lambda x: {"out": grey(x), "aux": grey(x)})
     model = wrap(returned, answer="out", sides=True)
     for ask in (model, model.side_maps):
-        with pytest.raises(
-            ValueError, match=r"dictionary with 'out', 'aux', of which no one knows"
-        ):
+        with pytest.raises(ValueError, match=r"dictionary with 'out', 'aux', which does not say"):
             ask(pixels)
     assert wrap(returned, answer="out").side_maps(pixels).shape == (2, 1, 32, 32)
 
@@ -509,3 +507,16 @@ def test_learning_is_what_was_asked_for(net, clipseg):
     assert all(name.startswith("decoder.") or "after_" in name for name in learning)
     with pytest.raises(ValueError, match="no adapter that could learn"):
         load_model(clipseg).learn("adapters")
+
+
+def test_prints_as_a_few_lines(net, clipseg):
+    adapted = repr(load_model(clipseg, "dense-vl", width=4))
+    assert adapted.count("\n") <= 4
+    for told in ("VLSM(", "prompts: text", "adapter: dense-vl", "threshold: 0.5; device: cpu"):
+        assert told in adapted
+    wrapped = repr(wrap(net, input_size=16, threshold=0.3, name="mine"))
+    assert wrapped == (
+        "Wrapped('mine'\n  input: 16 x 16; prompts: ignored\n"
+        "  parameters: 28, 28 trainable; adapter: None\n  threshold: 0.3; device: cpu)"
+    )
+    assert "Conv2d" in repr(wrap(net).net)

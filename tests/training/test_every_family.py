@@ -120,6 +120,13 @@ def test_a_model_of_one_size_refuses_scales(model_folder, train_data, val_data, 
         train(model, train_data, val_data, tmp_path, runs.settings(scales=(0.5,)))
 
 
+def test_a_model_prompted_with_boxes_refuses_scales():
+    model = wrap(nn.Conv2d(3, 1, 1), name="boxed")
+    model.wants_boxes = True
+    with pytest.raises(ValueError, match=r"boxed cannot be trained at several scales, got 0.5, 1"):
+        learner(model, TrainingSettings(scales=(0.5, 1.0)))
+
+
 def test_another_part_that_learns_is_another_training(train_data, val_data, tmp_path):
     settings = runs.settings(epochs=2)
     train(prepared("pranet"), train_data, val_data, tmp_path, settings)

@@ -1,8 +1,11 @@
 """Data sets: from files, arrays, Hugging Face or phantoms to samples and batches."""
 
+import warnings
+from typing import Any
+
 from palpate.data.augment import Augmentation, augment
 from palpate.data.batches import batches
-from palpate.data.boxes import Box, Prompt, boxes_of
+from palpate.data.boxes import boxes_of
 from palpate.data.cache import cached
 from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset
 from palpate.data.load import load_data
@@ -14,6 +17,7 @@ from palpate.data.sources.hugging_face import from_hugging_face
 from palpate.data.sources.pairs import PAIRS, load_pairs
 from palpate.data.sources.registry import DATASETS
 from palpate.data.sources.samples import from_samples
+from palpate.types import Box
 
 __all__ = [
     "DATASETS",
@@ -25,7 +29,6 @@ __all__ = [
     "Case",
     "DatasetSpec",
     "Entry",
-    "Prompt",
     "PromptPolicy",
     "PromptedDataset",
     "Sample",
@@ -42,3 +45,17 @@ __all__ = [
     "load_pairs",
     "stream",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Prompt":
+        from palpate.data.boxes import Prompt
+
+        warnings.warn(
+            "palpate.data.Prompt is deprecated: pass boxes to the model instead, "
+            "model(images, prompts=[...], boxes=[(left, top, right, bottom), ...]).",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return Prompt
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ _DARK = 1 / 8  # of the 16-bit range; images of 12 bits stored in 16 use a sixte
 _THREADS = 4  # decoding releases the interpreter's lock
 
 
-class _Finding(NamedTuple):
+class _FileProblems(NamedTuple):
     fault: str | None = None
     on_trust: str | None = None
     dark: str | None = None
@@ -76,7 +76,7 @@ def check_files(entries: Sequence[FileEntry]) -> None:
         )
 
 
-def _inspect(entry: FileEntry) -> _Finding:
+def _inspect(entry: FileEntry) -> _FileProblems:
     try:
         with opened(entry.image) as picture, opened(entry.mask) as drawing:
             check_shapes(picture, drawing, orientations(picture, drawing))
@@ -87,6 +87,6 @@ def _inspect(entry: FileEntry) -> _Finding:
             with naming(entry.mask):
                 foreground(drawing)
     except ValueError as error:
-        return _Finding(fault=str(error))
+        return _FileProblems(fault=str(error))
     dark = f"{entry.image} (up to {share * 65535:.0f})" if 0 < share <= _DARK else None
-    return _Finding(on_trust=on_trust, dark=dark)
+    return _FileProblems(on_trust=on_trust, dark=dark)

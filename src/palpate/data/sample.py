@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from palpate.data.boxes import Prompt, boxes_of
-from palpate.types import Images, Masks
+from palpate.data.boxes import boxes_of
+from palpate.types import Box, Images, Masks
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,41 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """An image, what to look for in it (``case.prompt``), and where it is."""
+    """An image, the prompt that says what to segment (``case.prompt``), and its mask."""
 
     case: Case
     image: Float[Tensor, "3 h w"]  # in [0, 1]
     mask: Bool[Tensor, "1 h w"]
 
     @property
-    def prompt(self) -> Prompt:
-        """What to look for, with the box of the true mask for models that are asked with one."""
-        return Prompt(self.case.prompt, boxes_of(self.mask[None])[0])
+    def prompt(self) -> str:
+        """What to segment."""
+        return self.case.prompt
+
+    @property
+    def box(self) -> Box:
+        """The box of the mask, for models that declare ``wants_boxes = True``."""
+        return boxes_of(self.mask[None])[0]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one size, stacked along a first axis."""
+    """Samples of one size, stacked along a first axis.
+
+    ``boxes`` has one box per sample, that of its true mask, for models that declare
+    ``wants_boxes = True``. It is a field, so that it stays the box of the true mask where a copy of
+    the batch gets other images or masks.
+    """
 
     cases: tuple[Case, ...]
     images: Images
     masks: Masks
+    boxes: tuple[Box, ...] | None = None
 
     @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """One per sample, with the box of its true mask for models that are asked with one."""
-        boxes = boxes_of(self.masks)
-        return tuple(Prompt(c.prompt, box) for c, box in zip(self.cases, boxes, strict=True))
+    def prompts(self) -> tuple[str, ...]:
+        """One text per sample."""
+        return tuple(case.prompt for case in self.cases)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -74,8 +84,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
             f"Expected samples of one size, got {sorted(sizes) or 'no sample'} (height, width). "
             "Load the data with size=..., or use palpate.data.batches, which groups equal sizes."
         )
+    masks = torch.stack([sample.mask for sample in samples])
     return Batch(
         cases=tuple(sample.case for sample in samples),
         images=torch.stack([sample.image for sample in samples]),
-        masks=torch.stack([sample.mask for sample in samples]),
+        masks=masks,
+        boxes=tuple(boxes_of(masks)),
     )

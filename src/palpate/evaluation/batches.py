@@ -6,6 +6,7 @@ uninterrupted one, so that even rounding is the same.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 
 import torch
@@ -84,11 +85,12 @@ def select(batch: Batch, positions: Sequence[int]) -> Batch:
         return batch
     chosen = list(positions)
     cases = tuple(batch.cases[position] for position in chosen)
-    return Batch(cases, batch.images[chosen], batch.masks[chosen])
+    boxes = None if batch.boxes is None else tuple(batch.boxes[position] for position in chosen)
+    return Batch(cases, batch.images[chosen], batch.masks[chosen], boxes)
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:
-    return Batch(batch.cases, batch.images.to(device), batch.masks.to(device))
+    return replace(batch, images=batch.images.to(device), masks=batch.masks.to(device))
 
 
 def _checked(sample: Sample, announced: Case) -> Sample:

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from palpate.evaluation.frozen import threshold_of
-from palpate.types import Images, Logits, Maps, Segmenter
+from palpate.prompting import Bound, wants_boxes
+from palpate.types import Box, Images, Logits, Maps, Segmenter
 
 T = TypeVar("T", bound=Tensor)
 
@@ -60,20 +61,22 @@ class Tally:
 
 @dataclass(frozen=True)
 class Metered:
-    """A segmenter with its prompts bound that counts the images that pass, there and back."""
+    """A model with prompts and boxes bound that counts the images that pass, there and back."""
 
     model: Segmenter
-    prompts: tuple[str, ...]
+    prompts: Sequence[str]
     tally: Tally
+    boxes: Sequence[Box] | None = None
 
     def __call__(self, images: Images) -> Maps:
         if len(images) != len(self.prompts):
             raise ValueError(f"Expected {len(self.prompts)} images, one a prompt: {len(images)}.")
-        return self.tally.counted(self.model(images, prompts=self.prompts))
+        return self.tally.counted(Bound(self.model, self.prompts, self.boxes)(images))
 
     def for_images(self, rows: Sequence[int]) -> "Metered":
         """The same for some images of the batch; attacks that drop finished images ask for it."""
-        return Metered(self.model, tuple(self.prompts[row] for row in rows), self.tally)
+        some = Bound(self.model, self.prompts, self.boxes).for_images(rows)
+        return replace(self, prompts=some.prompts, boxes=some.boxes)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class MeteredSurrogate:
     @property
     def threshold_logit(self) -> float:
         return threshold_of(self.model)
+
+    @property
+    def wants_boxes(self) -> bool:
+        return wants_boxes(self.model)
 
     def __call__(self, images: Images, **prompts: Any) -> Logits:
         return self.tally.counted(self.model(images, **prompts))

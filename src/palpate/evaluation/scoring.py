@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,6 +24,7 @@ from palpate.evaluation.protocol.storage import stored
 from palpate.evaluation.results.describe import describe_model, hash_weights
 from palpate.evaluation.results.fingerprint import hash_data
 from palpate.evaluation.results.rows import Identity, Row
+from palpate.prompting import Bound, wants_boxes
 from palpate.randomness import generator
 from palpate.types import Images, Logits, Segmenter
 
@@ -101,7 +102,7 @@ class Bench:
     def look(self, batch: Batch, images: Images, truth: Truth | None = None) -> list[Answer]:
         """What the model answers to these images in place of those of the batch."""
         return answer(
-            partial(self.model, prompts=batch.prompts),
+            Bound(self.model, batch.prompts, batch.boxes),
             images,
             batch.masks,
             threshold=self.threshold,
@@ -164,7 +165,7 @@ class Bench:
 
     def _attack(self, batch: Batch, trial: Trial, truth: Truth | None) -> tuple[Images, Cost]:
         tally, std = Tally(), std_of(self.model)
-        model = Metered(self._attacked_model(batch), batch.prompts, tally)
+        model = Metered(self._attacked_model(batch), batch.prompts, tally, batch.boxes)
         trial = trial.with_surrogate(partial(MeteredSurrogate, tally=tally))
         with tally, naming(trial, batch):
             if trial == UNTOUCHED:
@@ -252,9 +253,13 @@ class _HalfPrecision:
     model: Segmenter
     device: str
 
-    def __call__(self, images: Images, prompts: Sequence[str]) -> Logits:
+    @property
+    def wants_boxes(self) -> bool:
+        return wants_boxes(self.model)
+
+    def __call__(self, images: Images, prompts: Sequence[str], **boxes: Any) -> Logits:
         with torch.autocast(self.device, torch.bfloat16):
-            return self.model(images, prompts=prompts).float()
+            return self.model(images, prompts=prompts, **boxes).float()
 
 
 class _Distortion(NamedTuple):

@@ -78,7 +78,8 @@ class _Batches(Sequence[Pressed]):
 
     def __getitem__(self, index: Any) -> Any:
         batch = collate([self.data[i] for i in self.windows[index]])
-        return batch.images.to(self.device), batch.masks.to(self.device), batch.prompts
+        images, masks = batch.images.to(self.device), batch.masks.to(self.device)
+        return images, masks, batch.prompts, batch.boxes
 
 
 def _told(cases: Sequence[Case]) -> str:

@@ -1,70 +1,79 @@
-"""Is a model fit to be attacked? What ``palpate models check`` finds out.
+"""Checks of a model before it is attacked: what ``palpate models check`` prints.
 
-A network that draws random numbers, that lets images of a batch influence each other, or that loses
-the gradient on its way to the pixels makes every attack look weaker than it is.
+A network that draws random numbers, lets the images of a batch influence each other, or loses the
+gradient on its way to the pixels makes every attack look weaker than it is.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 
-from palpate.data.boxes import Prompt
+from palpate.checks import CheckResult, Status
 from palpate.models.facts import BROKEN, pixel_gradient
 from palpate.models.pixel_model import PixelModel
-from palpate.types import Images, Logits
-
-Status: TypeAlias = Literal["pass", "warn", "fail"]
+from palpate.prompting import Bound
+from palpate.types import Box, Images, Logits
 
 _SATURATED = 16.6  # log(2 ** 24): beyond it the sigmoid is exactly 0 or 1 in single precision
-_ROUNDING = 1e-3  # of the largest logit: what a batch of another size may change
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: its name, how it came out, and what was seen."""
-
-    name: str
-    status: Status
-    seen: str
+_ROUNDING = 1e-3  # of the largest logit: how much another batch size may change by rounding
+_LISTED = 5  # names in a message
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """A model in evaluation mode, and two images or more with their prompts."""
+    """A model in evaluation mode and two or more images with their prompts and boxes."""
 
     model: PixelModel
     images: Images
     prompts: Sequence[str]
+    boxes: Sequence[Box] | None = None
+
+    @property
+    def asked(self) -> Bound:
+        """The model with prompts and boxes bound."""
+        return Bound(self.model, self.prompts, self.boxes)
 
     @torch.no_grad()
-    def logits(self, images: Images | None = None, prompts: Sequence[str] | None = None) -> Logits:
-        """What the model answers."""
-        found: Logits = self.model(
-            self.images if images is None else images, self.prompts if prompts is None else prompts
-        )
-        return found
+    def logits(self) -> Logits:
+        """The output of the model for its images."""
+        return self.asked(self.images)
+
+    def only(self, row: int) -> "Specimen":
+        """The same model with one of the images."""
+        one = self.asked.for_images([row])
+        images = self.images[row : row + 1]
+        return Specimen(self.model, images, one.prompts, one.boxes)
 
 
-def examine(model: PixelModel, images: Images, prompts: Sequence[str]) -> list[Finding]:
-    """Check a model on a few images; what cannot be carried out has failed.
+_Check: TypeAlias = Callable[[Specimen], tuple[Status, str]]
+
+
+def examine(
+    model: PixelModel,
+    images: Images,
+    prompts: Sequence[str],
+    boxes: Sequence[Box] | None = None,
+) -> list[CheckResult]:
+    """Run every check on a few images; a check that raises an error counts as failed.
 
     Args:
         model: Is put into evaluation mode.
         images: Two or more, in [0, 1].
-        prompts: One for each.
+        prompts: One text per image.
+        boxes: One box per image, for a model that wants boxes.
 
     Raises:
-        ValueError: If there are fewer than two images.
+        ValueError: If there are fewer than two images, or not one prompt per image.
     """
     if len(images) < 2 or len(prompts) != len(images):
         raise ValueError(
-            f"Expected two images or more with a prompt for each, got {len(images)} and "
-            f"{len(prompts)}."
+            "Expected two images or more with a prompt for each, got "
+            f"{len(images)} images and {len(prompts)} prompts."
         )
-    specimen = Specimen(model.eval(), images, prompts)
-    return [_carried_out(name, check, specimen) for name, check in CHECKS.items()]
+    specimen = Specimen(model.eval(), images, prompts, boxes)
+    return [_run(name, check, specimen) for name, check in CHECKS.items()]
 
 
 def _answer(specimen: Specimen) -> tuple[Status, str]:
@@ -78,21 +87,22 @@ def _answer(specimen: Specimen) -> tuple[Status, str]:
 
 
 def _other_sizes(specimen: Specimen) -> tuple[Status, str]:
+    # Odd sides: no network has a patch or stride that divides both.
     images = specimen.images[:, :, :-3, :-5]
-    shape = tuple(specimen.logits(images).shape[2:])
+    shape = tuple(replace(specimen, images=images).logits().shape[2:])
     wanted = tuple(images.shape[2:])
     return "pass" if shape == wanted else "fail", f"Images {wanted} give logits {shape}."
 
 
 def _gradient(specimen: Specimen) -> tuple[Status, str]:
-    gradient = pixel_gradient(specimen.model, specimen.images, specimen.prompts)
+    gradient = pixel_gradient(specimen.asked, specimen.images)
     if not gradient.isfinite().all():
         return "fail", "The gradient has values that are not finite."
     zero = (gradient == 0).all(1).flatten(1).float().mean(1)
     lengths = gradient.flatten(1).norm(dim=1)
     seen = (
-        f"Length {lengths.min():.3g} to {lengths.max():.3g}; {100 * zero.mean():.3g} % of the "
-        "pixels have none."
+        f"L2 norm {lengths.min():.3g} to {lengths.max():.3g}; it is zero at "
+        f"{100 * zero.mean():.3g} % of the pixels."
     )
     if bool((lengths == 0).any()):
         return "fail", seen
@@ -107,8 +117,7 @@ def _determinism(specimen: Specimen) -> tuple[Status, str]:
 
 def _independence(specimen: Specimen) -> tuple[Status, str]:
     together = specimen.logits()
-    pairs = zip(specimen.images, specimen.prompts, strict=True)
-    alone = torch.cat([specimen.logits(image[None], [prompt]) for image, prompt in pairs])
+    alone = torch.cat([specimen.only(row).logits() for row in range(len(specimen.images))])
     gap = (together - alone).abs().max().item()
     allowed = _ROUNDING * max(1.0, together.abs().max().item())
     return (
@@ -117,46 +126,46 @@ def _independence(specimen: Specimen) -> tuple[Status, str]:
     )
 
 
-def _left_alone(specimen: Specimen) -> tuple[Status, str]:
+def _unchanged(specimen: Specimen) -> tuple[Status, str]:
     model = specimen.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     try:
-        pixel_gradient(model, specimen.images, specimen.prompts)
-    except BROKEN:  # a check of its own says so
+        pixel_gradient(specimen.asked, specimen.images)
+    except BROKEN:  # the check of the gradient reports it
         specimen.logits()
     after = model.state_dict()
     changed = [name for name, value in before.items() if not value.equal(after[name])]
-    learning = [name or "itself" for name, module in model.named_modules() if module.training]
-    if changed or learning:
-        return "fail", f"Changed: {_few(changed)}; in training mode: {_few(learning)}."
+    training = [name or "the model" for name, part in model.named_modules() if part.training]
+    if changed or training:
+        return "fail", f"Changed: {_few(changed)}; in training mode: {_few(training)}."
     return "pass", "Weights, buffers and mode are as they were."
 
 
 def _text(specimen: Specimen) -> tuple[Status, str]:
-    asked, other = specimen.logits(), list(specimen.prompts[1:]) + list(specimen.prompts[:1])
-    if other == list(specimen.prompts) and not specimen.model.text_conditioned:
-        other = [f"no {prompt}" for prompt in specimen.prompts]
-    if specimen.model.wants_boxes:  # only the texts change places
-        other = list(map(_said_of, specimen.prompts, other))
-    if other == list(specimen.prompts):
-        return "warn", "All prompts are the same; give others to see whether they decide."
-    gap = (specimen.logits(prompts=other) - asked).abs().max().item()
+    prompts = list(specimen.prompts)
+    other = prompts[1:] + prompts[:1]
+    if other == prompts and not specimen.model.text_conditioned:
+        other = [f"no {prompt}" for prompt in prompts]
+    if other == prompts:
+        return "warn", "All prompts are the same; pass different ones to see whether they matter."
+    changed = replace(specimen, prompts=other).logits()
+    gap = (changed - specimen.logits()).abs().max().item()
     if specimen.model.text_conditioned:
-        return _decides("prompts", gap)
+        return _matters("prompts", gap)
     if gap == 0:
-        return "pass", "It is asked with no text, and none changes its answer."
-    return "warn", f"Its card says that text decides nothing; {_differ('prompts', gap)}"
+        return "pass", "The model declares that it ignores text, and no text changes its output."
+    return "warn", f"The model declares that it ignores text, but {_differ('prompts', gap)}"
 
 
 def _box(specimen: Specimen) -> tuple[Status, str]:
     if not specimen.model.wants_boxes:
-        return "pass", "It is asked with no box."
-    asked, prompts = specimen.logits(), specimen.prompts
-    other = list(map(_said_of, [*prompts[1:], *prompts[:1]], prompts))
-    return _decides("boxes", (specimen.logits(prompts=other) - asked).abs().max().item())
+        return "pass", "The model is given no box."
+    boxes = None if specimen.boxes is None else [*specimen.boxes[1:], *specimen.boxes[:1]]
+    changed = replace(specimen, boxes=boxes).logits()
+    return _matters("boxes", (changed - specimen.logits()).abs().max().item())
 
 
-def _decides(what: str, gap: float) -> tuple[Status, str]:
+def _matters(what: str, gap: float) -> tuple[Status, str]:
     return "pass" if gap > 0 else "warn", _differ(what, gap).capitalize()
 
 
@@ -164,31 +173,24 @@ def _differ(what: str, gap: float) -> str:
     return f"with other {what} logits differ by up to {gap:.3g}."
 
 
-CHECKS: dict[str, Callable[[Specimen], tuple[Status, str]]] = {
+CHECKS: dict[str, _Check] = {
     "answer": _answer,
     "other sizes": _other_sizes,
     "gradient reaches the pixels": _gradient,
     "determinism": _determinism,
     "independence of images": _independence,
-    "left as it was": _left_alone,
+    "left as it was": _unchanged,
     "text decides": _text,
     "box decides": _box,
 }
 
 
-def _carried_out(
-    name: str, check: Callable[[Specimen], tuple[Status, str]], specimen: Specimen
-) -> Finding:
+def _run(name: str, check: _Check, specimen: Specimen) -> CheckResult:
     try:
-        return Finding(name, *check(specimen))
+        return CheckResult(name, *check(specimen))
     except BROKEN as error:
-        return Finding(name, "fail", f"{type(error).__name__}: {error}")
-
-
-def _said_of(prompt: str, text: str) -> str:
-    """A text with the box that a prompt has."""
-    return prompt.saying(text) if isinstance(prompt, Prompt) else text
+        return CheckResult(name, "fail", f"{type(error).__name__}: {error}")
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) or "nothing"
+    return ", ".join(names[:_LISTED]) or "nothing"

@@ -1,4 +1,4 @@
-"""Checkpoints: only what was trained, and a card that says what it belongs to.
+"""Checkpoints: the trained weights, and a card that describes the base model and the training.
 
 A checkpoint is a folder of two files: ``weights.safetensors`` and ``palpate.json``.
 """
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from palpate.atomic import write_text
 from palpate.flat import flat
 from palpate.models.clipseg.adapters import adapter_state
 from palpate.models.families import family_by_name
@@ -22,7 +23,6 @@ from palpate.models.files.weights import (
     check_shapes,
     fingerprint,
     read_json,
-    write_text,
     write_weights,
 )
 from palpate.models.pixel_model import PixelModel, check_threshold
@@ -34,20 +34,21 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says of itself.
+    """The description of a checkpoint.
 
     Attributes:
-        base: Name or folder of the model it was trained on.
-        base_hash: Fingerprint of that model's weights.
-        weights_hash: Fingerprint of the weights beside this card.
-        adapter: Name of the adapter, or None where parts of the model itself were trained.
+        base: Name or folder of the base model.
+        base_hash: Fingerprint of the base model's weights.
+        weights_hash: Fingerprint of the checkpoint's weights.
+        adapter: Name of the adapter; None if the model itself was trained.
         adapter_init: ``identity`` or ``paper``: the form of the adapter.
-        adapter_width: Bottleneck, or None for the published one.
+        adapter_width: Bottleneck; None for the published one.
         threshold: Probability above which a pixel is foreground.
-        training: The configuration of the training, and what it reached.
-        options: Of the family of the model, where its name does not say it all.
-        seed: Of the weights it began with, where they were drawn.
-        traits: What decides its answers and is in no tensor, see :attr:`PixelModel.traits`.
+        training: The settings of the training, and the metrics it reached.
+        options: Options of the model's family.
+        seed: Of initial weights that were drawn at random.
+        traits: Settings that change the output and are not in the weights, see
+            :attr:`PixelModel.traits`.
         format: Version of the layout of the folder.
     """
 
@@ -71,15 +72,15 @@ _CARDS = TypeAdapter(Card)
 def save_checkpoint(
     model: PixelModel, folder: Path, training: dict[str, Any] | None = None
 ) -> None:
-    """Write the adapters and whatever else was trained; files appear whole or not at all.
+    """Write the trained weights of a model, adapters included, and their card.
 
-    That is what requires gradient, and what the checkpoint had that the model was loaded from. With
-    it go all buffers, for batch statistics change in training.
+    Saved are parameters that require gradient, those that came from the checkpoint the model was
+    loaded from, and all buffers, since batch statistics change in training.
 
     Args:
-        model: As returned by ``load_model`` and trained since.
-        folder: Made if it is not there; an older checkpoint in it is replaced.
-        training: What the card shall say of the training.
+        model: A model from ``load_model``, trained.
+        folder: Created if missing; an older checkpoint in it is replaced.
+        training: Settings and metrics of the training, for the card.
 
     Raises:
         ValueError: If there is nothing to save.
@@ -90,7 +91,7 @@ def save_checkpoint(
         raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
     kept |= {name for name, _ in model.net.named_buffers()}
     if all(p.requires_grad for p in model.learners("all")):
-        kept = _names(model)  # what takes no part included: then it depends on no other weights
+        kept = _names(model)  # unused weights too: then the checkpoint needs no base weights
     state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     card = Card(
         base=_lasting(model.name),
@@ -102,17 +103,17 @@ def save_checkpoint(
         **{"adapter": None, **model.set_up},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    # The card goes last: a checkpoint without one is not a checkpoint.
+    # The card last: a folder without a card is not a checkpoint, so a killed write leaves none.
     write_weights(state, folder / _WEIGHTS)
-    write_text(json.dumps(asdict(card), indent=2) + "\n", folder / _CARD)
+    write_text(folder / _CARD, json.dumps(asdict(card), indent=2) + "\n")
 
 
 def load_checkpoint(model: PixelModel, folder: Path) -> None:
-    """Put a checkpoint into a model of one's own, of which ``load_model`` knows nothing.
+    """Load a checkpoint into a model that ``load_model`` cannot make, such as a wrapped network.
 
     Args:
-        model: Made as the one that was trained; changed in place.
-        folder: Written by :func:`save_checkpoint`.
+        model: The same model as was trained; changed in place.
+        folder: Folder written by :func:`save_checkpoint`.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`restore`.
@@ -121,15 +122,15 @@ def load_checkpoint(model: PixelModel, folder: Path) -> None:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder was written by :func:`save_checkpoint`."""
+    """Whether a folder is a checkpoint, written by :func:`save_checkpoint`."""
     return (folder / _CARD).is_file()
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a checkpoint.
+    """Read the card of a checkpoint.
 
     Raises:
-        ValueError: If it is damaged or of a later format.
+        ValueError: If it is damaged or has another format version.
     """
     values = read_json(folder / _CARD)
     if values.get("format") != _FORMAT:
@@ -153,7 +154,7 @@ def read_card(folder: Path) -> Card:
 
 
 def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
-    """Where the model under a checkpoint is: as told, as written, or relative to the folder."""
+    """The base model: ``base`` if given, else as the card says, also relative to the folder."""
     if base is not None:
         return base
     if family_by_name(card.base) is not None:
@@ -164,29 +165,29 @@ def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
 
 
 def _lasting(name: str) -> str:
-    """A name that means the same in other folders, and beside a folder of that name."""
+    """A name that is still valid from another working directory."""
     return portable(name) if family_by_name(name) is None else name
 
 
 def restore(model: PixelModel, card: Card, folder: Path, *, as_trained: bool = True) -> None:
-    """Put a checkpoint's weights into its adapted base model, after checking both.
+    """Load a checkpoint's weights into its base model, after checking both.
 
-    What was trained requires gradient again, and is saved again, whatever learns from here on.
+    The restored parameters require gradient again, and the next checkpoint includes them.
 
     Args:
-        model: Changed in place.
-        card: Of the checkpoint.
-        folder: The checkpoint.
+        model: The base model, with adapters if the checkpoint has any; changed in place.
+        card: The card of the checkpoint.
+        folder: The folder of the checkpoint.
         as_trained: Refuse a model with other traits than the one that was trained.
 
     Raises:
         FileNotFoundError: If the checkpoint's weights are missing.
         ValueError: If the base model has other weights or traits than the checkpoint was trained
-            on, or the checkpoint's own weights were changed.
+            on, or the checkpoint's weights do not match its card.
     """
     state = _read_trained(folder, card)
     own = model.net.state_dict()
-    # Where every weight was trained, those it began with do not matter.
+    # If every weight was trained, the base weights do not matter.
     if not state.keys() >= _names(model) and model.base_hash != card.base_hash:
         raise ValueError(
             f"The checkpoint {folder} was trained on {card.base} with weights "
@@ -205,7 +206,7 @@ def restore(model: PixelModel, card: Card, folder: Path, *, as_trained: bool = T
 
 
 def _check_traits(model: PixelModel, card: Card, folder: Path) -> None:
-    """Compare what both tell: a later version may tell more."""
+    """Compare the traits that both have: a later version may have more."""
     before, now = flat(card.traits), flat(_plain(model.traits))
     told = [k for k in before.keys() & now.keys() if before[k] != now[k]]
     if told:
@@ -218,13 +219,13 @@ def _check_traits(model: PixelModel, card: Card, folder: Path) -> None:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As they come back from a file."""
+    """The values as JSON returns them."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(values), default=str))
     return plain
 
 
 def _read_trained(folder: Path, card: Card) -> dict[str, Tensor]:
-    """The weights of a checkpoint, which are what its card says they are."""
+    """The weights of a checkpoint, checked against the hash in its card."""
     path = folder / _WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; a checkpoint is that file and {_CARD}.")
@@ -241,7 +242,7 @@ def _read_trained(folder: Path, card: Card) -> dict[str, Tensor]:
 
 
 def _names(model: PixelModel) -> set[str]:
-    """Of every tensor that is saved; one that is there twice is named once."""
+    """Names of all saved tensors; a tensor shared by two modules is named once."""
     saved = model.net.state_dict().keys()
     named = (*model.net.named_parameters(), *model.net.named_buffers())
     return {name for name, _ in named if name in saved}

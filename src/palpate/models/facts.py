@@ -1,15 +1,15 @@
-"""What there is to know of a model before it is used: the lines of ``palpate models``."""
+"""Facts about a model: one line of ``palpate models``."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from palpate.models.pixel_model import PixelModel
-from palpate.types import Images
+from palpate.prompting import Bound
+from palpate.types import Images, LogitsFn
 
-# What a network that could not carry on any gradient, or fails on its own images, raises.
+# Errors of a network that fails on its input, or through which no gradient flows.
 BROKEN = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
@@ -18,20 +18,20 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model's card.
+    """Facts about a model.
 
     Attributes:
-        name: It loads by.
+        name: The name that ``load_model`` takes.
         family: See :data:`palpate.models.FAMILIES`.
-        parameters: All of them.
-        trainable: Those that require gradient as it was loaded; where none does, those that learn
-            when all of it is trained.
-        input_size: What the network gets, in words.
+        parameters: Their number.
+        trainable: The number of those that require gradient after loading; if none does, of those
+            that are trained with ``learns: all``.
+        input_size: Size of the network's input, in words.
         threshold: A pixel is foreground where its probability exceeds this.
-        text_conditioned: Whether the prompt decides what is segmented.
-        wants_boxes: Whether it is asked with the box of the true mask.
-        differentiable: Whether a gradient of the logits reaches the pixels; None where it fails on
-            the images it was tried on, so that there is no telling.
+        text_conditioned: Whether the output depends on the prompt.
+        wants_boxes: Whether it is prompted with the box of the true mask.
+        differentiable: Whether a gradient of the logits reaches the pixels; None if the network
+            fails on the images it was tried on.
         origin: Where the weights come from.
         licence: Of the weights.
     """
@@ -49,14 +49,14 @@ class ModelFacts:
     licence: str
 
 
-def facts_of(model: PixelModel, family: str, images: Images, prompts: Sequence[str]) -> ModelFacts:
-    """Count and try out a model.
+def facts_of(model: PixelModel, family: str, images: Images, asked: Bound) -> ModelFacts:
+    """Count the parameters of a model and try out its gradient.
 
     Args:
         model: In evaluation mode.
-        family: It belongs to.
-        images: To try it on.
-        prompts: One for each.
+        family: Name of its family.
+        images: Images to try it on.
+        asked: The model with prompts and boxes for these images.
     """
     learning = [p for p in model.net.parameters() if p.requires_grad] or model.learners("all")
     return ModelFacts(
@@ -64,17 +64,17 @@ def facts_of(model: PixelModel, family: str, images: Images, prompts: Sequence[s
         family=family,
         parameters=sum(p.numel() for p in model.net.parameters()),
         trainable=sum(p.numel() for p in learning),
-        input_size=_input_size(model),
+        input_size=model.input_text,
         threshold=model.threshold,
         text_conditioned=model.text_conditioned,
         wants_boxes=model.wants_boxes,
-        differentiable=_is_differentiable(model, images, prompts),
+        differentiable=_is_differentiable(asked, images),
         origin=model.origin,
         licence=model.licence,
     )
 
 
-def pixel_gradient(model: PixelModel, images: Images, prompts: Sequence[str]) -> Tensor:
+def pixel_gradient(model: LogitsFn, images: Images) -> Tensor:
     """Gradient of the sum of the squared logits with respect to the pixels.
 
     Raises:
@@ -82,7 +82,7 @@ def pixel_gradient(model: PixelModel, images: Images, prompts: Sequence[str]) ->
     """
     with torch.enable_grad():
         points = images.detach().clone().requires_grad_()
-        logits = model(points, prompts)
+        logits = model(points)
         gradient: Tensor | None = None
         if logits.requires_grad:
             (gradient,) = torch.autograd.grad(logits.square().sum(), points, allow_unused=True)
@@ -91,21 +91,14 @@ def pixel_gradient(model: PixelModel, images: Images, prompts: Sequence[str]) ->
     return gradient
 
 
-def _is_differentiable(model: PixelModel, images: Images, prompts: Sequence[str]) -> bool | None:
+def _is_differentiable(model: LogitsFn, images: Images) -> bool | None:
     try:
         with torch.no_grad():
-            model(images, prompts)
+            model(images)
     except BROKEN:
         return None
     try:
-        gradient = pixel_gradient(model, images, prompts)
+        gradient = pixel_gradient(model, images)
     except BROKEN:
         return False
     return bool(gradient.isfinite().all() and (gradient != 0).flatten(1).any(1).all())
-
-
-def _input_size(model: PixelModel) -> str:
-    size = model.preprocessing.size
-    if size is not None:
-        return f"{size} x {size}"
-    return "as it is" if model.multiple == 1 else f"as it is, multiples of {model.multiple}"

@@ -1,4 +1,4 @@
-"""The families of models: how each is recognised and loaded.
+"""The families of models: how each is recognised, and how it is loaded.
 
 A new family is a file (or folder) of its own with a function from :class:`Request` to
 :class:`PixelModel`, and an entry in :data:`FAMILIES`.
@@ -13,9 +13,8 @@ from palpate.models.biomedclip.load import is_biomedclip, load_biomedclip
 from palpate.models.clipseg.load import load_clipseg
 from palpate.models.clipseg.load_published import is_published, load_published
 from palpate.models.cris.model import is_cris, load_cris
-from palpate.models.embedded import EMBEDDED
 from palpate.models.files.safe_pickle import describe_file
-from palpate.models.files.weights import find_model, read_json
+from palpate.models.files.weights import EMBEDDED, find_model, read_json
 from palpate.models.pixel_model import PixelModel
 from palpate.models.pranet import is_pranet, load_pranet
 from palpate.models.promptable.loading import (
@@ -35,18 +34,17 @@ from palpate.user_code import is_code
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of model.
+    """One family of models.
 
     Attributes:
-        load: Makes the model, on the CPU; parameters require gradient only where adapters were
-            asked for.
+        load: Makes the model, on the CPU; only adapters require gradient.
         about: One line for a table.
-        names: Names that come with palpate, such as ``monai/unet``; they are what ``palpate
-            models`` lists.
-        claims: Whether a name that is not among them says all that is needed, like a prefix.
-        reads: Whether a folder or file holds a model of this family, by a look at small files or
-            the names of its tensors.
-        adapters: Whether there are places for adapters.
+        names: Names of models that need no files, such as ``monai/unet``; ``palpate models`` lists
+            them.
+        claims: Whether a name that is not listed belongs to this family, for example by a prefix.
+        reads: Whether a folder or file is a model of this family, decided from small files and
+            tensor names.
+        adapters: Whether adapters can be inserted.
     """
 
     load: Callable[[Request], PixelModel]
@@ -57,12 +55,12 @@ class Family:
     adapters: bool = False
 
     def knows(self, name: str) -> bool:
-        """Whether the name alone says that it is a model of this family."""
+        """Whether a name belongs to this family, without looking at files."""
         return name in self.names or self.claims(name)
 
 
 def model_type(folder: Path) -> str | None:
-    """What ``config.json`` says, for :attr:`Family.reads`; None where there is none."""
+    """The ``model_type`` in ``config.json``; None if there is no such file."""
     path = folder / "config.json"
     return str(read_json(path).get("model_type")) if path.is_file() else None
 
@@ -70,16 +68,16 @@ def model_type(folder: Path) -> str | None:
 FAMILIES: dict[str, Family] = {
     "pranet": Family(
         load_pranet,
-        "PraNet: made anew, or a file of its published weights",
+        "PraNet: random weights, or a file of published weights",
         names=("pranet",),
         reads=is_pranet,
     ),
-    "monai": Family(load_plain, "Plain networks of MONAI, made anew", names=tuple(NETWORKS)),
+    "monai": Family(load_plain, "Networks of MONAI with random weights", names=tuple(NETWORKS)),
     "smp": Family(
         load_smp, "Networks of segmentation_models_pytorch, such as smp/Unet", claims=is_smp
     ),
     "external": Family(
-        load_external, "Code of your own: package.module:factory or file.py:factory", claims=is_code
+        load_external, "Your own code: package.module:factory or file.py:factory", claims=is_code
     ),
     "clipseg": Family(
         load_clipseg,
@@ -107,12 +105,12 @@ FAMILIES: dict[str, Family] = {
     ),
     "segment-anything": Family(
         load_segment_anything,
-        "SAM, HQ-SAM or SAM 2 asked with the box of the true mask: hub name or folder",
+        "SAM, HQ-SAM or SAM 2 prompted with the box of the true mask: hub name or folder",
         reads=lambda place: model_type(place) in SEGMENT_ANYTHING,
     ),
     "sam3": Family(
         load_sam3,
-        "SAM 3 asked with text: hub name or folder",
+        "SAM 3 prompted with text: hub name or folder",
         reads=lambda place: model_type(place) in SAM3,
     ),
     GROUNDED: Family(
@@ -124,14 +122,18 @@ FAMILIES: dict[str, Family] = {
 
 
 def find_family(name: str, *, revision: str | None = None) -> tuple[str, Path | None]:
-    """Which family a name belongs to, and where its files are.
+    """Find the family of a model, and its files.
+
+    Args:
+        name: Name, hub name, folder or file of a model.
+        revision: Branch, tag or commit on the hub.
 
     Returns:
-        The family's name, and its folder or file where it has one.
+        The family's name, and the folder or file of the model, if it has one.
 
     Raises:
-        FileNotFoundError: If the name stands for nothing.
-        ValueError: If what is there belongs to no family.
+        FileNotFoundError: If there is no such model.
+        ValueError: If the folder or file belongs to no family.
     """
     known = family_by_name(name)
     if known is not None:
@@ -141,7 +143,7 @@ def find_family(name: str, *, revision: str | None = None) -> tuple[str, Path | 
 
 
 def family_by_name(name: str) -> str | None:
-    """The family that knows a name without any file."""
+    """The family of a model that needs no files; None if no family knows the name."""
     return next((key for key, family in FAMILIES.items() if family.knows(name)), None)
 
 
@@ -149,8 +151,8 @@ def family_at(place: Path) -> str:
     """The family of a folder or file.
 
     Raises:
-        FileNotFoundError: If a folder describes no model.
-        ValueError: If it belongs to none.
+        FileNotFoundError: If the folder has no ``config.json``.
+        ValueError: If it belongs to no family.
     """
     found = next((key for key, family in FAMILIES.items() if family.reads(place)), None)
     if found is None:
@@ -159,12 +161,12 @@ def family_at(place: Path) -> str:
 
 
 def known_names() -> list[str]:
-    """Every name that needs no file, family by family."""
+    """The names of all models that need no files, family by family."""
     return [name for family in FAMILIES.values() for name in family.names]
 
 
 def find_place(name: str, revision: str | None = None) -> Path:
-    """The folder or file that a name stands for.
+    """The folder or file of a model.
 
     Raises:
         FileNotFoundError: If there is none.

@@ -1,4 +1,4 @@
-"""``load_model``: from a name or a folder to a model that can be called, tuned and attacked."""
+"""``load_model``: load a model by its name, folder or checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,30 +30,31 @@ def load_model(
     """Load a segmentation model, in evaluation mode; only adapters require gradient.
 
     Args:
-        name_or_directory: A name that :data:`palpate.models.FAMILIES` lists; a CLIPSeg in Hugging
-            Face's layout, as hub name or local directory; or a checkpoint folder written by
-            palpate, which brings its adapter with it. Whatever it trained requires gradient again.
-        adapter: ``dense-`` or ``shallow-`` with ``v``, ``vl`` or ``vlc``; see
-            :mod:`palpate.models.clipseg.adapters`. Not every family has places for it.
-        init: ``"identity"``: the adapted model computes what the model computed. ``"paper"``: the
-            published initialisation and form.
+        name_or_directory: A name that ``palpate models`` lists; a hub name, folder or file of a
+            family in :data:`palpate.models.FAMILIES`; or the folder of a checkpoint of palpate,
+            which includes its adapter. Parameters that the checkpoint trained require gradient
+            again.
+        adapter: Name of an adapter, such as ``dense-vl``; see
+            :mod:`palpate.models.clipseg.adapters`. Not every family supports adapters.
+        init: ``"identity"``: the model's outputs do not change at first. ``"paper"``: the published
+            initialisation and form.
         width: Bottleneck of the adapters; by default the published one.
-        base: Where the model under a checkpoint is now, if it moved; or the model that a file of
+        base: The base model of a checkpoint, if it was moved; or the model that a weight file of
             another project belongs to.
-        tokenizer: Folder of tokenizer files, if the model's own has none.
+        tokenizer: Folder of tokenizer files, if the model has none.
         revision: Branch, tag or commit on the hub.
-        options: Of the family, such as the sizes of a network that is made anew.
-        seed: Of the adapters' initial weights, and of those of a network that is made anew.
-        device: Where to put it.
+        options: Options of the family, such as the sizes of a network with random weights.
+        seed: Of weights that are drawn at random.
+        device: Device of the model.
 
     Returns:
-        A module called as ``model(images, prompts=[...])``; see
-        :class:`palpate.models.PixelModel`.
+        A module called as ``model(images, prompts=[...])``, and with ``boxes=[...]`` if
+        ``model.wants_boxes``; see :class:`palpate.models.PixelModel`.
 
     Raises:
-        FileNotFoundError: If the model, its weights or its base is not there.
+        FileNotFoundError: If the model, its weights or its base model is missing.
         ValueError: If it belongs to no known family, its weights do not fit, the adapter is
-            unknown, or a checkpoint was made for other base weights.
+            unknown, or a checkpoint was trained on other base weights.
     """
     request = Request(
         name=str(name_or_directory),
@@ -74,7 +75,7 @@ def load_model(
 
 
 def _placed(request: Request, revision: str | None) -> Request:
-    """With the folder or file that the name stands for, where it takes one."""
+    """The request with the folder or file of the model, if it has one."""
     if family_by_name(request.name) is not None:
         return request
     return replace(request, place=find_place(request.name, revision))

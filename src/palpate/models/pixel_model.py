@@ -1,10 +1,10 @@
-"""What ``load_model`` returns, whatever the family: pixels and prompts in, logits out."""
+"""The interface of every model: images in [0, 1] and prompts in, logits out."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -13,32 +13,35 @@ from torch import Tensor, nn
 from palpate.models.preprocessing import Preprocessing
 from palpate.types import Images, Logits
 
+_Prompts = TypeVar("_Prompts", bound=Sequence[str] | Tensor)
+
 Learns: TypeAlias = Literal["adapters", "decoder", "all", "nothing"]
 LEARNS: tuple[Learns, ...] = get_args(Learns)
 
 
 class PixelModel(nn.Module, ABC):
-    """A segmentation model in pixel space: all that training, attacks and evaluation ask of one.
+    """A segmentation model in pixel space, as training, attacks and evaluation use it.
 
-    Images are RGB in [0, 1] at whatever size they come, normalisation and resizing happen inside,
-    and logits have the size of the image.
+    Images are RGB in [0, 1] at any size. The model resizes and normalises them itself, and its
+    logits have the size of the image.
 
     Attributes:
-        net: The network, whose parameters are trained and saved by their names in it.
+        net: The network. Its parameters are trained, and saved under their names in it.
         preprocessing: Resizing and normalisation.
-        mean: What is subtracted from each channel, and ``std`` what each is divided by,
-            ``(1, c, 1, 1)``; not part of the state dict.
+        mean: Subtracted from each channel, ``(1, c, 1, 1)``; each is then divided by ``std``. Not
+            part of the state dict.
         threshold: A pixel is foreground where its probability exceeds this.
         name: Where the weights came from; ``load_model`` finds the model again by it.
         base_hash: Fingerprint of the weights it was loaded with.
-        restored: Names in ``net`` of what came from a checkpoint of palpate, if it did.
+        restored: Names in ``net`` of the tensors that came from a checkpoint of palpate.
         started_from: Fingerprint of that checkpoint's weights.
-        text_conditioned: Whether the prompt decides what is segmented.
-        wants_boxes: Whether it is asked with the box that a :class:`palpate.data.Prompt` has.
-        fresh: Whether the weights are random, so that nothing can be said of it before training.
-        multiple: Of which the sides of the network's input are.
-        sides: Whether the network makes other maps beside its answer, see :meth:`side_maps`.
-        tower: What the names of the pretrained image tower's parameters have in them.
+        text_conditioned: Whether the output depends on the prompt.
+        wants_boxes: Whether it is prompted with boxes: then, and only then, it is also called with
+            ``boxes=[...]``, one :data:`palpate.types.Box` per image.
+        fresh: Whether the weights are random, so that the model has to be trained first.
+        multiple: The sides of the network's input must be multiples of this, in pixels.
+        sides: Whether the network has side outputs (deep supervision), see :meth:`side_maps`.
+        tower: Part of the parameter names by which the pretrained image encoder is recognised.
         licence: Of the weights, in words.
         origin: Where the weights come from, in words.
     """
@@ -63,11 +66,11 @@ class PixelModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Where in each image is what its prompt names?
+        """Segment what the prompt of each image names.
 
         Args:
             images: RGB in [0, 1], of any size.
-            prompts: One text per image; models without text take and ignore them.
+            prompts: One text per image; models without text ignore them.
 
         Returns:
             Logits ``(b, 1, h, w)`` at the size of the images, in float32.
@@ -76,15 +79,15 @@ class PixelModel(nn.Module, ABC):
     def side_maps(
         self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
     ) -> Float[Tensor, "b maps h w"]:
-        """Logits of every map that the network makes, the answer last; most make only that.
+        """Logits of every output of the network, the main one last; most networks have only that.
 
         Args:
             images: RGB in [0, 1], of any size.
             prompts: One text per image.
-            scale: How much larger than usual the network's input shall be.
+            scale: Factor by which the network's input is larger than usual.
 
         Raises:
-            ValueError: If the network's input has one size only.
+            ValueError: If the network's input has a fixed size.
         """
         if scale != 1:
             raise ValueError(f"{self.name} cannot be trained at several scales, got {scale:g}.")
@@ -94,27 +97,30 @@ class PixelModel(nn.Module, ABC):
     @property
     @abstractmethod
     def set_up(self) -> Mapping[str, Any]:
-        """What was made of the loaded model, as fields of a checkpoint's card."""
+        """Adapter, options and seed it was loaded with, as fields of a checkpoint's card."""
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """What decides its answers and is in no tensor, as plain values by name."""
+        """Settings that change the output and are not in the weights, as plain values by name."""
         return {"preprocessing": asdict(self.preprocessing)}
 
     @abstractmethod
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """The parameters that ``learn`` speaks of.
+        """The parameters that :meth:`learn` would train.
+
+        Args:
+            what: As in :meth:`learn`, except ``"nothing"``.
 
         Raises:
             ValueError: If the model has no such part.
         """
 
     def learn(self, what: Learns) -> None:
-        """Let these parameters, and no others, require gradient.
+        """Make these parameters, and no others, require gradient.
 
         Args:
-            what: ``"adapters"``; ``"decoder"``: it and adapters, where there are any; ``"all"``;
-                or ``"nothing"``.
+            what: ``"adapters"``; ``"decoder"``: the decoder, and adapters if there are any;
+                ``"all"``; or ``"nothing"``.
 
         Raises:
             ValueError: If the model has no such part.
@@ -129,42 +135,63 @@ class PixelModel(nn.Module, ABC):
             parameter.requires_grad_(True)
 
     def train(self, mode: bool = True) -> "PixelModel":
-        """Go into training mode, but for what does not learn: that stays in evaluation mode.
+        """Set training mode for the parts that are trained; frozen parts stay in evaluation mode.
 
-        Batch statistics of a frozen encoder would change all the same, and its dropout would make
-        what learns see another encoder at every step than the one it is used with. Whoever changes
-        what learns (:meth:`learn`) calls this again.
+        In training mode, a frozen encoder would still update its batch statistics, and its dropout
+        would give the trained parts other features than at inference. Call this again after
+        :meth:`learn`.
 
         Args:
-            mode: False for evaluation mode, in which everything is.
+            mode: False sets evaluation mode everywhere.
         """
         super().train(mode)
         if mode:
             for part in self.children():
-                _rest(part)
+                _freeze_modes(part)
         return self
+
+    def __repr__(self) -> str:
+        """A summary of a few lines; ``model.net`` shows the layers."""
+        total = sum(p.numel() for p in self.net.parameters())
+        trained = sum(p.numel() for p in self.net.parameters() if p.requires_grad)
+        asked = ["text"] * self.text_conditioned + ["boxes"] * self.wants_boxes
+        lines = [
+            f"{type(self).__name__}({self.name!r}",
+            f"input: {self.input_text}; prompts: {' and '.join(asked) or 'ignored'}",
+            f"parameters: {total:,}, {trained:,} trainable; adapter: {self.set_up.get('adapter')}",
+            f"threshold: {self.threshold:g}; device: {self.device}",
+        ]
+        return "\n  ".join(lines) + ")"
+
+    @property
+    def input_text(self) -> str:
+        """Size of the network's input in words."""
+        size = self.preprocessing.size
+        if size is not None:
+            return f"{size} x {size}"
+        return "as it is" if self.multiple == 1 else f"as it is, multiples of {self.multiple}"
 
     @property
     def reads_any_text(self) -> bool:
-        """Whether any text may be asked, and not only names that it knows."""
+        """Whether any text is a valid prompt, not only the names of known classes."""
         return self.text_conditioned
 
     @property
     def threshold_logit(self) -> float:
-        """A pixel is foreground where its logit exceeds this; 0 for a threshold of one half."""
+        """A pixel is foreground where its logit exceeds this; 0 for a threshold of 0.5."""
         return math.log(self.threshold / (1 - self.threshold))
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and images have to be."""
+        """The device of the weights; images must be on it."""
         return self.mean.device
 
 
-def _rest(part: nn.Module) -> None:
-    """Put into evaluation mode whatever has parameters of which none requires gradient.
+def _freeze_modes(part: nn.Module) -> None:
+    """Set evaluation mode for every module whose parameters are all frozen.
 
-    What has none itself, such as dropout, goes with the part of the network that it is in. A frozen
-    layer that learning ones were put into rests alone.
+    A module without parameters, such as dropout, follows the module it is in. A frozen layer with
+    trained modules inside, such as adapters, is set alone, without these.
     """
     whole, own = list(part.parameters()), list(part.parameters(recurse=False))
     if whole and not any(p.requires_grad for p in whole):
@@ -173,11 +200,28 @@ def _rest(part: nn.Module) -> None:
     if own and not any(p.requires_grad for p in own):
         part.training = False
     for child in part.children():
-        _rest(child)
+        _freeze_modes(child)
 
 
 def check_threshold(threshold: float) -> float:
-    """The threshold, if it is a probability that can be exceeded and missed."""
+    """The threshold, if it lies strictly between 0 and 1.
+
+    Raises:
+        ValueError: If it does not.
+    """
     if not isinstance(threshold, int | float) or not 0 < threshold < 1:
         raise ValueError(f"Expected a threshold between 0 and 1, got {threshold!r}.")
     return threshold
+
+
+def one_prompt_each(prompts: _Prompts | None, images: int) -> _Prompts:
+    """The prompts (or their tokens), if there is one per image.
+
+    Raises:
+        ValueError: If there is not. A single string is refused too: it would count as one prompt
+            per letter.
+    """
+    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
+        given = "none" if prompts is None else repr(prompts)[:80]
+        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
+    return prompts

@@ -1,4 +1,4 @@
-"""What happens to an image before the network: inside the model, differentiably."""
+"""Resizing and normalisation of images, differentiable and inside the model."""
 
 import math
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to an image before the network, inside the model and differentiable.
+    """Input size and normalisation of a network.
 
     Attributes:
-        size: Side of the square the network gets, in pixels. None: the image decides, each family
-            says how.
+        size: Side of the square input, in pixels. None: images keep their size where the network
+            accepts it.
         mean: Subtracted from each channel, in units of pixel value.
-        std: Each channel is divided by it.
-        fallback: See ``size``: where an image cannot go in as it is, the side it is resized to.
+        std: Each channel is divided by this.
+        fallback: Without ``size``: side that other images are resized to, in pixels.
     """
 
     size: int | None = None
@@ -62,14 +62,14 @@ def _is_number(value: Any) -> bool:
 
 
 def resized(images: Images, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
-    """Images at another size (bilinear, antialiased); those that have it are left alone."""
+    """Resize images (bilinear, antialiased); images of that size are returned unchanged."""
     if images.shape[2:] == size:
         return images
     return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits, any number of maps, at the size of the image (bilinear)."""
+    """Resize logits ``(b, maps, h, w)`` to the size of the image (bilinear)."""
     if logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
@@ -78,12 +78,12 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def channels_of(
     values: Mapping[str, Any], folder: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of red, green and blue as a folder's image processor has them.
+    """Mean and standard deviation per channel from the configuration of an image processor.
 
     Args:
-        values: What the file of the image processor says.
-        folder: For the message.
-        mean: Where it does not say.
+        values: Content of its JSON file.
+        folder: Folder of that file, for the message.
+        mean: Default, if the file has none.
         std: Likewise.
 
     Raises:
@@ -100,10 +100,10 @@ def channels_of(
 
 
 def check_side(side: Any, multiple: int) -> int:
-    """The side of a network's input, if it is one.
+    """The side of a network's input, if it is a positive multiple of the patch.
 
     Raises:
-        ValueError: If it is not a positive whole number of patches.
+        ValueError: If it is not.
     """
     if not isinstance(side, int) or side < multiple or side % multiple:
         raise ValueError(f"Expected a size that is a multiple of {multiple} pixels, got {side!r}.")
@@ -111,7 +111,7 @@ def check_side(side: Any, multiple: int) -> int:
 
 
 def next_multiple(side: int, multiple: int) -> int:
-    """The smallest multiple that is no smaller than a side.
+    """Round up to the next multiple.
 
     >>> next_multiple(32, 16), next_multiple(33, 16)
     (32, 48)

@@ -1,4 +1,4 @@
-"""What ``load_model`` was asked for, as a family of models gets to see it."""
+"""The arguments of ``load_model``, as the loader of a family gets them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from palpate.errors import did_you_mean
 
-# Here and not with the adapters, so that a request can be read without any network.
+# Not in the module of the adapters, so that a request can be read without importing a network.
 AdapterName: TypeAlias = Literal[
     "dense-v", "dense-vl", "dense-vlc", "shallow-v", "shallow-vl", "shallow-vlc",
     "telescopic-v", "telescopic-vl", "telescopic-vlc", "lora-v", "lora-vl",
@@ -17,17 +17,17 @@ AdapterInit: TypeAlias = Literal["identity", "paper"]
 
 @dataclass(frozen=True)
 class Request:
-    """A name, the files behind it, and what shall be made of them.
+    """A model's name, its files, and how to load it.
 
     Attributes:
-        name: As it was given.
-        place: Folder or file of the model; None where the name says it all.
-        adapter: See :func:`palpate.models.load_model`, as for those below.
-        init: The form of the adapter.
+        name: As the user gave it.
+        place: Folder or file of the model; None if the model has no files.
+        adapter: Name of an adapter, see :func:`palpate.models.load_model` for this and the rest.
+        init: Initialisation and form of the adapter.
         width: Bottleneck of the adapter.
         tokenizer: Folder of tokenizer files.
-        options: Of the family.
-        seed: Of every weight that is drawn.
+        options: Options of the family.
+        seed: Of all weights that are drawn at random.
     """
 
     name: str
@@ -41,15 +41,18 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Folder or file of the model, which a family that reads files always gets."""
+        """Folder or file of the model, for families that read files."""
         assert self.place is not None
         return self.place
 
     def check_options(self, known: Collection[str]) -> None:
-        """Refuse options that the family does not have.
+        """Refuse unknown options.
+
+        Args:
+            known: The options of the family.
 
         Raises:
-            ValueError: If there are others than the known ones.
+            ValueError: If another one is given.
         """
         for name in self.options:
             if name not in known:
@@ -59,18 +62,18 @@ class Request:
                 )
 
     def portable_options(self, *files: str) -> dict[str, Any]:
-        """The options, for the card of a checkpoint: files are found again wherever that is read.
+        """The options with absolute paths, for the card of a checkpoint.
 
         Args:
-            files: Options that name a file, a folder or something on the hub.
+            files: Options that name a file, a folder or a model on the hub.
         """
         return {k: portable(v) if k in files else v for k, v in self.options.items()}
 
     def refuse_adapter(self) -> None:
-        """Of families without places for adapters.
+        """For families without adapters.
 
         Raises:
-            ValueError: If one was asked for.
+            ValueError: If an adapter was asked for.
         """
         if self.adapter is not None:
             raise ValueError(
@@ -79,15 +82,15 @@ class Request:
             )
 
     def refuse_tokenizer(self) -> None:
-        """Of families that read no text.
+        """For families without a text encoder.
 
         Raises:
-            ValueError: If one was given.
+            ValueError: If a tokenizer was given.
         """
         if self.tokenizer is not None:
             raise ValueError(f"{self.name} reads no text; leave tokenizer out.")
 
 
 def portable(name: str | Path) -> str:
-    """An absolute path, if it is one at all; what the hub has keeps its name."""
+    """The absolute path of a file or folder that exists; any other name, as of the hub, as is."""
     return str(Path(name).resolve()) if Path(name).exists() else str(name)

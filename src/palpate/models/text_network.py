@@ -1,4 +1,4 @@
-"""What a network must offer to become a :class:`~palpate.models.text_prompted.TextPrompted`."""
+"""The network inside a :class:`~palpate.models.text_prompted.TextPrompted` model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from palpate.types import Logits
 
 
 class TextNetwork(nn.Module, ABC):
-    """A network that encodes images and texts separately and decodes the two into logits.
+    """A network that encodes images and texts separately and decodes both into logits.
 
     Attributes:
         config: Sizes of the network, a dataclass.
@@ -32,24 +32,24 @@ class TextNetwork(nn.Module, ABC):
     @property
     @abstractmethod
     def text_parameters(self) -> list[nn.Parameter]:
-        """All parameters that a text passes through before it meets an image."""
+        """All parameters of the text encoder and its projection."""
 
     @abstractmethod
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b ..."]]:
-        """Image features that the decoder reads."""
+        """Image features for the decoder."""
 
     @abstractmethod
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """The embedded text, one row per prompt."""
+        """The embedded texts, one row per prompt."""
 
     @abstractmethod
     def condition_of(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b c"]:
-        """As :meth:`condition`, from token embeddings; ``tokens`` mark the end of each text."""
+        """As :meth:`condition`, from token embeddings; ``tokens`` give the end of each text."""
 
     @abstractmethod
     def decode(
         self, features: Sequence[Float[Tensor, "#b ..."]], condition: Float[Tensor, "b c"]
     ) -> Logits:
-        """Logits at the size of the network's input; features of one image may serve many rows."""
+        """Logits at the size of the network's input; features of one image broadcast."""

@@ -1,4 +1,4 @@
-"""Models that take text and image apart: pixels and prompts in, logits out."""
+"""Vision-language models that encode image and text separately."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from palpate.models.clip.tokenizer import Tokenizer
-from palpate.models.pixel_model import PixelModel, check_threshold
+from palpate.models.pixel_model import PixelModel, check_threshold, one_prompt_each
 from palpate.models.preprocessing import Preprocessing, enlarged, resized
 from palpate.models.text_network import TextNetwork
 from palpate.types import Images, Logits
@@ -17,11 +17,10 @@ from palpate.types import Images, Logits
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images as the decoder sees them.
+    """The image features that the decoder reads.
 
     Attributes:
-        taps: What the decoder reads of the image tower: hidden states with the class token first,
-            or maps.
+        taps: Hidden states of the image encoder with the class token first, or feature maps.
         size: Height and width of the images, in pixels.
     """
 
@@ -30,12 +29,12 @@ class Encoded:
 
 
 class TextPrompted(PixelModel):
-    """A vision-language segmentation model in pixel space; each family has one of its own.
+    """A vision-language segmentation model in pixel space; each family has a subclass.
 
-    Normalisation, resizing and the text live in here, so that images are RGB in [0, 1] at whatever
-    size they come, an attack's epsilon is in pixel units, and logits have the size of the image.
-    Where the preprocessing names no size, an image that is square, with a side that the patch
-    divides, goes in as it is; any other is resized to the fallback.
+    Resizing, normalisation and tokenisation happen inside, so that images are RGB in [0, 1] at any
+    size, the epsilon of an attack is in pixel units, and logits have the size of the image. If the
+    preprocessing gives no input size, a square image whose side is a multiple of the patch keeps
+    its size; any other is resized to the fallback.
 
     Args:
         net: The network.
@@ -75,7 +74,7 @@ class TextPrompted(PixelModel):
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Preprocessing, and the sizes of the network."""
+        """Preprocessing, and the configuration of the network."""
         return {**super().traits, "config": asdict(self.net.config)}
 
     def forward(
@@ -85,12 +84,12 @@ class TextPrompted(PixelModel):
         *,
         condition: Float[Tensor, "b d"] | None = None,
     ) -> Logits:
-        """Where in each image is what its prompt names?
+        """Segment what the prompt of each image names.
 
         Args:
             images: RGB in [0, 1], of any size.
-            prompts: One text per image; or their tokens.
-            condition: In place of prompts: the embedded text, see :meth:`condition`.
+            prompts: One text per image, or their tokens.
+            condition: The embedded texts in place of prompts, see :meth:`condition`.
 
         Returns:
             Logits ``(b, 1, h, w)`` at the size of the images, in float32.
@@ -99,7 +98,7 @@ class TextPrompted(PixelModel):
             ValueError: If there is not one prompt or condition per image.
         """
         if condition is None:
-            condition = self.asked(prompts, len(images))
+            condition = self.conditions_for(prompts, len(images))
         elif prompts is not None or len(condition) != len(images):
             raise ValueError(
                 f"Expected prompts, or in their place one condition for each of {len(images)} "
@@ -108,38 +107,42 @@ class TextPrompted(PixelModel):
             )
         return self.decode(self.encode(images), condition)
 
-    def asked(
+    def conditions_for(
         self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
-        """What so many images are asked for: one condition for each.
+        """The condition of each image.
+
+        Args:
+            prompts: One text per image, or their tokens.
+            images: The number of images.
 
         Raises:
             ValueError: If there is not one prompt per image.
         """
-        return self.condition(_one_each(prompts, images))
+        return self.condition(one_prompt_each(prompts, images))
 
     def encode(self, images: Images) -> Encoded:
-        """All that the model makes of images before it is told what to look for."""
+        """Image features, which do not depend on the prompt."""
         height, width = images.shape[2:]
         return Encoded(tuple(self.net.features(self.to_network(images))), (height, width))
 
     def decode(self, encoded: Encoded, condition: Float[Tensor, "b d"]) -> Logits:
-        """Where what the condition names is, at the size of the images, in float32.
+        """Logits at the size of the images, in float32.
 
         Args:
-            encoded: Of as many images as there are conditions, or of one for all of them.
-            condition: One row per answer.
+            encoded: Features of as many images as there are conditions, or of one for all.
+            condition: One embedded text per output.
         """
         logits: Tensor = self.net.decode(encoded.taps, condition).float()
         return enlarged(logits, encoded.size)
 
     def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
-        """What the network sees: resized (antialiased) and normalised, differentiably."""
+        """The input of the network: images resized (antialiased) and normalised, differentiably."""
         size = self.input_size(images.shape[2], images.shape[3])
         return (resized(images, (size, size)) - self.mean) / self.std
 
     def input_size(self, height: int, width: int) -> int:
-        """Side of the square that an image of this height and width becomes, in pixels."""
+        """Side of the square that an image of this height and width is resized to, in pixels."""
         given = self.preprocessing
         if given.size is not None:
             return given.size
@@ -147,12 +150,12 @@ class TextPrompted(PixelModel):
         return height if fits else given.fallback
 
     def condition(self, prompts: Sequence[str] | Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        """What the decoder is told to look for, one row per prompt.
+        """The embedded texts that condition the decoder, one row per prompt.
 
-        Each text is encoded once and remembered for as long as the weights that read it stay the
-        same and want no gradient. A change of frozen weights through ``.data`` is one that PyTorch
-        keeps no record of, and to look at all of them at every step would cost more than to read
-        the text again: change them under ``torch.no_grad()`` instead.
+        Each text is encoded once and cached as long as the weights of the text encoder stay the
+        same and require no gradient. PyTorch does not record a change of weights through ``.data``,
+        and comparing all weights at every step would cost more than encoding the text again: change
+        weights under ``torch.no_grad()`` instead.
         """
         if isinstance(prompts, Tensor):
             return self.net.condition(prompts.to(self.device))
@@ -167,7 +170,7 @@ class TextPrompted(PixelModel):
         return torch.stack([self._texts[prompt] for prompt in prompts])
 
     def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """Like :meth:`condition` for texts of a search, thousands of which nobody remembers."""
+        """Like :meth:`condition`, but not cached: a search over texts encodes thousands."""
         return self.net.condition(self.tokens(prompts))
 
     def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
@@ -175,29 +178,29 @@ class TextPrompted(PixelModel):
         return self.tokenizer(prompts).to(self.device)
 
     def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
-        """What tokens spell. To read it again may give other tokens."""
+        """Decode tokens to text. Tokenising that text again may give other tokens."""
         return self.tokenizer.texts(tokens)
 
     @property
     def special_tokens(self) -> frozenset[int]:
-        """Tokens that are no part of a text, as where it starts and ends."""
+        """Tokens that are not part of the text: start, end and padding."""
         return self.tokenizer.special
 
     @property
     def token_vectors(self) -> Float[Tensor, "v d"]:
-        """The vector of each token of the vocabulary."""
+        """The embedding of each token of the vocabulary, ``(tokens, width)``."""
         return self.net.token_table.weight
 
     def read_vectors(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b d"]:
-        """Like :meth:`read`, differentiably from the vectors that stand for the tokens."""
+        """Like :meth:`read`, from token embeddings, differentiably with respect to these."""
         return self.net.condition_of(vectors, tokens)
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Float[Tensor, " d"]:
-        # Alone and in full precision: what is remembered must not depend, not even by rounding, on
-        # which prompts came along when it was first needed. Else a resumed training would differ.
+        # Alone and in full precision: the cached value must not depend, not even by rounding, on
+        # the other prompts of the batch. Otherwise a resumed training would differ.
         with torch.autocast(self.device.type, enabled=False):
             return self.net.condition(self.tokenizer([prompt]).to(self.device))[0]
 
@@ -205,10 +208,10 @@ class TextPrompted(PixelModel):
         return self.net.text_parameters
 
     def _forget_stale_texts(self) -> None:
-        """Empty the memory of texts if any weight that reads them is not what it was."""
+        """Empty the cache if a weight of the text encoder has changed."""
         parameters = self._text_parameters()
-        # Most in-place changes raise a tensor's version and moving it gives it another address, but
-        # fused optimisers do neither. So what may be trained is also summed up.
+        # Most in-place changes raise a tensor's version, and moving it changes its address, but
+        # fused optimisers do neither: so compare the sums of trainable weights as well.
         trained = [p.detach().sum() for p in parameters if p.requires_grad]
         stamp = (
             *((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters),
@@ -217,12 +220,3 @@ class TextPrompted(PixelModel):
         if stamp != self._texts_made_with:
             self._texts.clear()
             self._texts_made_with = stamp
-
-
-def _one_each(
-    prompts: Sequence[str] | Tensor | None, images: int
-) -> Sequence[str] | Int64[Tensor, "b n"]:
-    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
-        given = "none" if prompts is None else repr(prompts)[:80]
-        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
-    return prompts

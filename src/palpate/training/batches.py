@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler
 from palpate.data import PromptedDataset, stream
 from palpate.data.sources.pool import PooledDataset
 from palpate.randomness import generator
+from palpate.types import Box
 
 CPU = torch.device("cpu")
 
@@ -21,11 +22,12 @@ AnyData: TypeAlias = PromptedDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):
-    """Inputs of the model (images, or features in their place), their prompts, and the truth."""
+    """Inputs of the model (images, or features in their place), prompts, masks and boxes."""
 
     inputs: Tensor
     prompts: tuple[str, ...]
     masks: Tensor
+    boxes: tuple[Box, ...] | None = None  # of the masks, for models that want them
 
 
 @runtime_checkable
@@ -71,9 +73,8 @@ class Batches:
         read = stream(self.items, chain.from_iterable(self.picks), self.workers, ahead)
         for pick in self.picks:
             batch = stack(list(islice(read, len(pick))))
-            yield TrainingBatch(
-                batch.inputs.to(self.device), batch.prompts, batch.masks.to(self.device)
-            )
+            inputs, masks = batch.inputs.to(self.device), batch.masks.to(self.device)
+            yield batch._replace(inputs=inputs, masks=masks)
 
 
 def shuffled(
@@ -107,10 +108,12 @@ def in_order(
 
 def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
     """Samples, each a batch of one without its first axis, to a batch."""
+    boxes = [item.boxes[0] for item in items if item.boxes is not None]
     return TrainingBatch(
         inputs=torch.stack([item.inputs for item in items]),
         prompts=tuple(item.prompts[0] for item in items),
         masks=torch.stack([item.masks for item in items]),
+        boxes=tuple(boxes) or None,
     )
 
 

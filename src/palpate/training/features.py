@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from palpate.atomic import write_text
 from palpate.data import Case, collate, stream
 from palpate.models import VLSM
 from palpate.models.clipseg.adapters import adapter_state
-from palpate.models.files.weights import read_json, write_text
+from palpate.models.files.weights import read_json
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, TrainingBatch
 from palpate.training.settings import Precision
@@ -96,7 +97,7 @@ def cache_features(
     described = {"made of": _describe(model, data, precision)}
     if not _is_complete(folder, described):
         _compute(model, data, first, folder, batch_size, precision, workers, progress)
-        write_text(json.dumps(described), folder / "features.json")
+        write_text(folder / "features.json", json.dumps(described))
     row = {image: number for number, image in enumerate(first)}
     return CachedFeatures(data, folder, row)
 

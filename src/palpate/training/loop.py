@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.distributed import is_initialized
 from torch.optim import AdamW
 
+from palpate.atomic import write_text
 from palpate.models.clipseg.adapters import adapter_state
-from palpate.models.files.weights import write_text
 from palpate.progress import Progress, silent
+from palpate.prompting import box_options
 from palpate.randomness import seed_for, seeded
 from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
@@ -49,7 +50,7 @@ def fit(
 
     Args:
         model: Called as ``model(inputs, prompts)``, with ``scale=...`` where the settings have
-            several, returns logits.
+            several and ``boxes=...`` if it wants boxes, returns logits.
         data: Training samples.
         validate: Scores the model; higher is better.
         settings: Hyper-parameters.
@@ -96,9 +97,10 @@ def fit(
                     for group in optimizer.param_groups:
                         group["lr"] = rate * group["share"]
                     for scale in settings.scales:
-                        scaled = {} if scale == 1 else {"scale": scale}
+                        options = box_options(model, batch.boxes)
+                        options |= {} if scale == 1 else {"scale": scale}
                         with accelerator.autocast():
-                            logits = model(batch.inputs, batch.prompts, **scaled)
+                            logits = model(batch.inputs, batch.prompts, **options)
                         loss = criterion(logits.float(), batch.masks.float())
                         accelerator.backward(loss)
                         norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
@@ -278,4 +280,4 @@ def _write_csv(path: Path, history: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    write_text(text.getvalue(), path)
+    write_text(path, text.getvalue())

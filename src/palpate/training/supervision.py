@@ -14,6 +14,9 @@ def learner(model: PixelModel, settings: TrainingSettings) -> nn.Module:
     """
     if not model.sides and settings.scales == (1.0,):
         return model
+    if model.wants_boxes:  # such networks have inputs of one size
+        scales = ", ".join(f"{scale:g}" for scale in settings.scales)
+        raise ValueError(f"{model.name} cannot be trained at several scales, got {scales}.")
     return Supervised(model)
 
 

@@ -29,7 +29,7 @@ class TrainingImages(Dataset[TrainingBatch]):
 
     def __getitem__(self, index: int) -> TrainingBatch:
         sample = self.data[index]
-        return TrainingBatch(sample.image, (sample.prompt,), sample.mask)
+        return TrainingBatch(sample.image, (sample.prompt,), sample.mask, (sample.box,))
 
     def with_epoch(self, epoch: int) -> "TrainingImages":
         """The same samples with whatever is random drawn anew for this epoch."""

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from palpate import overlap
+from palpate.prompting import box_options
 from palpate.training.batches import Items, in_order
 
 
@@ -36,7 +37,8 @@ def score(
     dice, iou = [], []
     for batch in in_order(data, batch_size, workers):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = model(batch.inputs.to(device), batch.prompts)
+            boxes = box_options(model, batch.boxes)
+            logits = model(batch.inputs.to(device), batch.prompts, **boxes)
         logits = logits.float().cpu()
         if not bool(logits.isfinite().all()):
             raise FloatingPointError("A validation logit is not finite; the model is broken.")

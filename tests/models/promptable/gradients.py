@@ -3,12 +3,12 @@
 import torch
 
 
-def along(model, images, prompts, length):
+def along(model, images, answer, length):
     """Gradient of every pixel, what it says of a random step, and what the step really does."""
 
     def loss(points):
         pixels = model.canvas.put(points, model.mean, model.std)
-        return model.answer(pixels, prompts, images.shape[-2:]).double().square().sum()
+        return answer(pixels).double().square().sum()
 
     points = images.double().requires_grad_()
     random = torch.Generator().manual_seed(1)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from palpate.data import Prompt
 from palpate.models import find_family, load_model, save_checkpoint
 from palpate.models.check import examine
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -41,9 +40,9 @@ def images():
     return torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
 
 
-def gradient(model, images, prompts=PROMPTS):
+def gradient(model, images, **boxes):
     points = images.clone().requires_grad_()
-    (found,) = torch.autograd.grad(model(points, prompts).square().sum(), points)
+    (found,) = torch.autograd.grad(model(points, PROMPTS, **boxes).square().sum(), points)
     return found
 
 
@@ -70,8 +69,8 @@ def test_finds_the_box_and_cuts_out_the_mask_that_hugging_face_would(load, folde
             box, score = theirs(folders, images[row : row + 1], text)
             same(found.boxes[row], box.clamp(0, 1))
             same(found.scores[row].sigmoid(), score)
-            prompt = Prompt("", found.boxes[row].tolist())
-            same(logits[row : row + 1], segmenter(images[row : row + 1], [prompt]))
+            boxes = found.boxes[row : row + 1].tolist()
+            same(logits[row : row + 1], segmenter(images[row : row + 1], boxes=boxes))
 
 
 @pytest.mark.reference
@@ -101,8 +100,7 @@ def test_passes_its_examination_and_admits_what_no_gradient_sees(load, images):
 def test_without_the_box_the_gradient_is_that_of_the_segmenter_alone(load, folders, images):
     model, segmenter = load(box_gradient=False), load_model(folders["segmenter"])
     found = model.find(images, PROMPTS)
-    asked = [Prompt("", box) for box in found.boxes.tolist()]
-    alone = gradient(segmenter, images, asked)
+    alone = gradient(segmenter, images, boxes=found.boxes.tolist())
     assert (alone != 0).all()
     same(gradient(model, images), alone)
     assert (gradient(load(), images) - alone).abs().max() > 1e-2 * alone.abs().max()

@@ -1,12 +1,12 @@
 """SAM, HQ-SAM and SAM 2 in pixel space beside Hugging Face's own forward pass."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from palpate.data import Prompt
 from palpate.models import find_family, load_model, save_checkpoint
 from palpate.models.check import examine
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -20,7 +20,7 @@ NETWORKS = {
     "sam_hq": lambda: tiny_networks.sam("HQ"),
     "sam2": tiny_networks.sam2,
 }
-PROMPTS = [Prompt("polyp", (0.1, 0.2, 0.5, 0.6)), Prompt("skin", (0.3, 0.2, 0.9, 0.8))]
+PROMPTS, BOXES = ["polyp", "skin"], [(0.1, 0.2, 0.5, 0.6), (0.3, 0.2, 0.9, 0.8)]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -40,7 +40,7 @@ def images():
     return torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
 
 
-def theirs(folder, images, prompts):
+def theirs(folder, images):
     """By hand, from what the papers and image processors say: canvas, mask, back again."""
     import transformers
 
@@ -53,7 +53,7 @@ def theirs(folder, images, prompts):
     resized = F.interpolate(images, size, mode="bilinear", antialias=True)
     pixels = F.pad((resized - mean) / std, (0, 0, 0, 64 - size[0]))
     scale = torch.tensor([size[1], size[0], size[1], size[0]])
-    boxes = torch.stack([torch.tensor(p.box) * scale for p in prompts])[:, None]
+    boxes = torch.stack([torch.tensor(box) * scale for box in BOXES])[:, None]
     with torch.no_grad():
         found = net(pixel_values=pixels, input_boxes=boxes, multimask_output=False).pred_masks[:, 0]
     if not stretched:
@@ -63,39 +63,57 @@ def theirs(folder, images, prompts):
 
 def test_answers_like_hugging_face(model, folder, images):
     with torch.no_grad():
-        same(model(images, PROMPTS), theirs(folder, images, PROMPTS))
+        same(model(images, PROMPTS, BOXES), theirs(folder, images))
 
 
 def test_sam2_as_its_authors_publish_it_is_read_without_its_memory(images, tmp_path):
     tiny_networks.sam2("Video").save_pretrained(tmp_path)
     with torch.no_grad():
-        same(load_model(tmp_path)(images, PROMPTS), theirs(tmp_path, images, PROMPTS))
+        same(load_model(tmp_path)(images, PROMPTS, BOXES), theirs(tmp_path, images))
 
 
 def test_a_gradient_reaches_every_pixel_and_is_the_true_one(model, images):
-    gradient, foretold, change = along(model, images, PROMPTS, length=1e-6)
+    gradient, foretold, change = along(
+        model, images, partial(model.answer, boxes=BOXES, size=images.shape[2:]), length=1e-6
+    )
     assert (gradient != 0).all()
     torch.testing.assert_close(change, foretold, rtol=1e-4, atol=0)
 
 
 def test_passes_its_examination(model, images):
-    findings = {finding.name: finding for finding in examine(model, images, PROMPTS)}
+    findings = {finding.name: finding for finding in examine(model, images, PROMPTS, BOXES)}
     assert {f.status for f in findings.values()} == {"pass"}, findings
 
 
 def test_the_box_decides_and_the_text_does_not(model, images):
     with torch.no_grad():
-        asked = model(images, PROMPTS)
-        assert model(images, [p.saying("x") for p in PROMPTS]).equal(asked)
-        assert (model(images, PROMPTS[::-1]) - asked).abs().max() > 0.01
+        asked = model(images, PROMPTS, BOXES)
+        assert model(images, ["x", "y"], BOXES).equal(asked)
+        assert model(images, boxes=BOXES).equal(asked)
+        assert (model(images, PROMPTS, BOXES[::-1]) - asked).abs().max() > 0.01
     assert model.wants_boxes
     assert not model.text_conditioned
 
 
-def test_a_prompt_without_a_box_is_refused(model, images):
-    for prompts in (None, ["polyp", "skin"], [PROMPTS[0], "skin"], PROMPTS[:1]):
-        with pytest.raises(ValueError, match="expected 2 prompts that have one"):
-            model(images, prompts)
+@pytest.mark.parametrize("boxes", [None, [], BOXES[:1]])
+def test_one_box_per_image_is_needed(model, images, boxes):
+    with pytest.raises(ValueError, match=r"expected boxes=\[...\] with one .* for 2 images, got"):
+        model(images, PROMPTS, boxes)
+
+
+def test_a_box_that_is_none_is_refused(model, images):
+    with pytest.raises(ValueError, match=r"Expected a box of left, top.*got \(10, 20, 50, 60\)"):
+        model(images, PROMPTS, [(10, 20, 50, 60), BOXES[0]])  # pixels in place of shares
+
+
+def test_the_deprecated_prompt_still_brings_its_box(model, images):
+    with pytest.warns(DeprecationWarning, match="pass boxes to the model"):
+        from palpate.data import Prompt
+    prompts = [Prompt(text, box) for text, box in zip(PROMPTS, BOXES, strict=True)]
+    with torch.no_grad():
+        assert model(images, prompts).equal(model(images, PROMPTS, BOXES))
+        with pytest.raises(ValueError, match="for 2 images, got 1"):
+            model(images, [prompts[0], "skin"])
 
 
 def test_is_told_by_its_configuration(folder):
@@ -105,23 +123,23 @@ def test_is_told_by_its_configuration(folder):
 def test_margin_and_jitter_move_the_box_alike_every_time(folder, images):
     rough = load_model(folder, options={"margin": 0.1, "jitter": 0.2}, seed=1)
     wide = load_model(folder, options={"margin": 0.1})
-    grown = [Prompt("", (0.06, 0.16, 0.54, 0.64)), Prompt("", (0.24, 0.14, 0.96, 0.86))]
+    grown = [(0.06, 0.16, 0.54, 0.64), (0.24, 0.14, 0.96, 0.86)]
     with torch.no_grad():
-        same(wide(images, PROMPTS), load_model(folder)(images, grown))
-        answers = rough(images, PROMPTS)
-        assert (answers - wide(images, PROMPTS)).abs().max() > 1e-3
-        torch.testing.assert_close(rough(images[1:], PROMPTS[1:]), answers[1:])
+        same(wide(images, PROMPTS, BOXES), load_model(folder)(images, PROMPTS, grown))
+        answers = rough(images, PROMPTS, BOXES)
+        assert (answers - wide(images, PROMPTS, BOXES)).abs().max() > 1e-3
+        torch.testing.assert_close(rough(images[1:], PROMPTS[1:], BOXES[1:]), answers[1:])
         other = load_model(folder, options={"margin": 0.1, "jitter": 0.2}, seed=2)
-        assert (answers - other(images, PROMPTS)).abs().max() > 1e-3
+        assert (answers - other(images, PROMPTS, BOXES)).abs().max() > 1e-3
     assert len({m.base_hash for m in (rough, wide, other)}) == 3  # rows of them do not mix
 
 
 @pytest.mark.parametrize("learns", ["decoder", "all"])
 def test_a_checkpoint_brings_what_it_learnt_and_its_options(folder, images, learns, tmp_path):
     model = load_model(folder, options={"margin": 0.1, "jitter": 0.1}, seed=4)
-    before = model(images, PROMPTS)
+    before = model(images, PROMPTS, BOXES)
     model.learn(learns)
-    logits = model.train()(images, PROMPTS)
+    logits = model.train()(images, PROMPTS, BOXES)
     logits.square().sum().backward()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -129,8 +147,8 @@ def test_a_checkpoint_brings_what_it_learnt_and_its_options(folder, images, lear
                 parameter.sub_(parameter.grad, alpha=1e-3)
     save_checkpoint(model.eval(), tmp_path)
     again = load_model(tmp_path)
-    assert again(images, PROMPTS).equal(model(images, PROMPTS))
-    assert (again(images, PROMPTS) - before).abs().max() > 1e-5
+    assert again(images, PROMPTS, BOXES).equal(model(images, PROMPTS, BOXES))
+    assert (again(images, PROMPTS, BOXES) - before).abs().max() > 1e-5
     assert again.placing == model.placing
 
 

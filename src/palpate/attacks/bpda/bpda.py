@@ -7,8 +7,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from palpate.attacks.core.draws import one_per_image
-from palpate.attacks.core.selection import prompts_of, restrict
-from palpate.types import Images, Logits, LogitsFn, Randomness
+from palpate.attacks.core.selection import boxes_of, prompts_of, restrict
+from palpate.prompting import wants_boxes
+from palpate.types import Box, Images, Logits, LogitsFn, Randomness
 from palpate.user_code import text_of
 
 StandIn: TypeAlias = Literal["identity", "smooth"] | Callable[[Images], Images]
@@ -53,6 +54,7 @@ class Staged(nn.Module):
         super().__init__()
         self.stage, self.model, self.stand_in = stage, model, stand_in
         self.threshold_logit = float(getattr(model, "threshold_logit", 0.0))
+        self.wants_boxes = wants_boxes(model)
         # So that whoever hashes the weights tells one stage in front of them from another.
         named = torch.tensor(list(text_of(stage).encode()), dtype=torch.uint8)
         self.register_buffer("stage_name", named)
@@ -130,6 +132,11 @@ class _Mean:
     def prompts(self) -> Sequence[str] | None:
         """Those bound to the model, see :func:`palpate.attacks.core.selection.prompts_of`."""
         return prompts_of(self.model)
+
+    @property
+    def boxes(self) -> Sequence[Box] | None:
+        """Those bound to the model."""
+        return boxes_of(self.model)
 
     def __call__(self, images: Images) -> Logits:
         self._count = len(images)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from palpate.types import LogitsFn
+from palpate.types import Box, LogitsFn
 
 
 @runtime_checkable
@@ -21,8 +21,8 @@ class Selectable(Protocol):
 def restrict(model: LogitsFn, rows: Sequence[int], count: int) -> LogitsFn:
     """The model for images ``rows`` of the ``count`` images that ``model`` was bound to.
 
-    Prompts bound by ``partial(model, prompts=[one per image])`` are selected along. Any other
-    callable is taken to treat all images alike, unless it is :class:`Selectable`.
+    Prompts and boxes bound by ``partial(model, prompts=[one per image])`` are selected along. Any
+    other callable is taken to treat all images alike, unless it is :class:`Selectable`.
 
     >>> model = partial(len, prompts=["polyp", "mole", "ventricle"])
     >>> restrict(model, [0, 2], 3).keywords
@@ -31,10 +31,17 @@ def restrict(model: LogitsFn, rows: Sequence[int], count: int) -> LogitsFn:
     if isinstance(model, Selectable):
         return model.for_images(rows)
     if isinstance(model, partial):
-        prompts = model.keywords.get("prompts")
-        if isinstance(prompts, Sequence) and not isinstance(prompts, str) and len(prompts) == count:
-            return partial(model, prompts=[prompts[row] for row in rows])
+        per_image = {
+            name: [values[row] for row in rows]
+            for name, values in model.keywords.items()
+            if name in ("prompts", "boxes") and _is_per_image(values, count)
+        }
+        return partial(model, **per_image) if per_image else model
     return model
+
+
+def _is_per_image(values: object, count: int) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and len(values) == count
 
 
 def prompts_of(model: LogitsFn) -> Sequence[str] | None:
@@ -48,3 +55,12 @@ def prompts_of(model: LogitsFn) -> Sequence[str] | None:
         return bound if bound is not None else prompts_of(model.func)
     prompts: Sequence[str] | None = getattr(model, "prompts", None)
     return prompts
+
+
+def boxes_of(model: LogitsFn) -> Sequence[Box] | None:
+    """The boxes bound to a model, one per image; None where it carries none."""
+    if isinstance(model, partial):
+        bound = model.keywords.get("boxes")
+        return bound if bound is not None else boxes_of(model.func)
+    boxes: Sequence[Box] | None = getattr(model, "boxes", None)
+    return boxes

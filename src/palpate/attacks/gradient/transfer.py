@@ -11,10 +11,11 @@ from palpate.attacks.core.checks import check_ball, check_images, check_schedule
 from palpate.attacks.core.draws import one_per_image
 from palpate.attacks.core.gradient_step import climb, is_flat, look, slope, warn_if_flat
 from palpate.attacks.core.problem import Problem
-from palpate.attacks.core.selection import prompts_of
+from palpate.attacks.core.selection import boxes_of, prompts_of
 from palpate.attacks.gradient.input_diversity import blurred, draw_places, seen_elsewhere
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.prompting import Bound
 from palpate.types import Images, Logits, LogitsFn, Loss, Masks, Norm, Randomness
 
 Surrogate: TypeAlias = Callable[..., Logits]
@@ -148,11 +149,11 @@ def _of_length_one(gradient: Images) -> Images:
 
 
 def _asked_alike(surrogate: Surrogate | None, victim: LogitsFn) -> LogitsFn:
-    """The surrogate with the victim's prompts."""
+    """The surrogate with the prompts and boxes of the victim."""
     if surrogate is None:
         return victim
     prompts = prompts_of(victim)
-    return surrogate if prompts is None else partial(surrogate, prompts=prompts)
+    return surrogate if prompts is None else Bound(surrogate, prompts, boxes_of(victim))
 
 
 def _check_options(

@@ -13,9 +13,11 @@ mask; a DSC that stays shows a model that does not. Where nothing fits, nothing 
 no mask says so.
 """
 
+import warnings
 from functools import partial
+from typing import Any
 
-from palpate.attacks.text.attack import Finding, Kind, TextAttack, press_text
+from palpate.attacks.text.attack import ChosenText, Kind, TextAttack, press_text
 from palpate.attacks.text.characters import character_noise
 from palpate.attacks.text.embedding import embedding_pgd
 from palpate.attacks.text.hotflip import hotflip
@@ -30,7 +32,7 @@ from palpate.attacks.text.whole import Whole
 
 __all__ = [
     "TEXT_ATTACKS",
-    "Finding",
+    "ChosenText",
     "Harm",
     "Kind",
     "Pair",
@@ -97,3 +99,14 @@ TEXT_ATTACKS: dict[str, TextAttack] = {
     "text-hotflip": TextAttack(hotflip, "adversarial"),
     "text-embedding": embedding(radius=0.5),
 }
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Finding":
+        warnings.warn(
+            "palpate.attacks.text.Finding is deprecated: it is called ChosenText now.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return ChosenText
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -65,7 +65,7 @@ class TextAttack:
         return self.candidates(**{k: v for k, v in offered.items() if k in names})
 
 
-class Finding(NamedTuple):
+class ChosenText(NamedTuple):
     """The candidate an image got, and what it did to it."""
 
     prompt: str  # the original's where it is the condition that was attacked
@@ -76,7 +76,7 @@ class Finding(NamedTuple):
 
 def press_text(
     attack: TextAttack, view: View, source: PromptSource, *, generator: torch.Generator
-) -> Finding | None:
+) -> ChosenText | None:
     """Attack the text that goes with an image.
 
     All candidates are measured on the image, as texts that are read from their first letter.
@@ -91,5 +91,5 @@ def press_text(
     chosen = harm.worst() if attack.pick == "worst" else harm.best()
     dsc, loss = float(harm.dsc[chosen]), float(harm.loss[chosen])
     if isinstance(candidates, Tensor):
-        return Finding(source.prompt, candidates[chosen : chosen + 1], dsc, loss)
-    return Finding(candidates[chosen], None, dsc, loss)
+        return ChosenText(source.prompt, candidates[chosen : chosen + 1], dsc, loss)
+    return ChosenText(candidates[chosen], None, dsc, loss)

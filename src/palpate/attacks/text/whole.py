@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palpate.types import Images, Logits, Segmenter
+from palpate.prompting import Bound
+from palpate.types import Box, Images, Logits, Segmenter
 
 
 class Whole:
@@ -18,16 +19,18 @@ class Whole:
 
     Args:
         model: Called as ``model(images, prompts=[...])``.
+        boxes: The box of the one image that is attacked, for a model that wants boxes.
     """
 
-    def __init__(self, model: Segmenter) -> None:
-        self.model = model
+    def __init__(self, model: Segmenter, boxes: Sequence[Box] | None = None) -> None:
+        self.model, self.boxes = model, boxes
         self._numbers: dict[str, int] = {}
         self._texts: list[str] = []
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Logits:
         """Where in each image is what its prompt names?"""
-        return self.model(images, prompts=prompts)
+        boxes = None if self.boxes is None else [self.boxes[0]] * len(images)
+        return Bound(self.model, prompts, boxes)(images)
 
     def encode(self, images: Images) -> Images:
         """The images as they are."""
@@ -45,4 +48,4 @@ class Whole:
         """Logits for texts by their numbers; one image does for many."""
         texts = [self._texts[int(number)] for number in condition[:, 0]]
         images = encoded.expand(len(texts), -1, -1, -1)
-        return self.model(images.contiguous(), prompts=texts)
+        return self(images.contiguous(), texts)

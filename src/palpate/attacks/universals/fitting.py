@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from types import FunctionType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,12 +22,17 @@ from palpate.attacks.universals.state import Fitted, Log, adam_step
 from palpate.geometry import random_in_ball
 from palpate.oom import Portions
 from palpate.progress import Progress, silent
+from palpate.prompting import Bound
 from palpate.randomness import generator
-from palpate.types import Images, Logits, Loss, Masks, Norm, PerImage, ScheduledLoss
+from palpate.types import Box, Images, Logits, Loss, Masks, Norm, PerImage, ScheduledLoss
 from palpate.user_code import source_of, text_of
 
 Optimizer: TypeAlias = Literal["sign", "adam"]
-Pressed: TypeAlias = tuple[Tensor, Tensor, Sequence[str] | None]  # images, masks, prompts
+# Images, masks and prompts; boxes may follow, for models that want them.
+Pressed: TypeAlias = (
+    tuple[Tensor, Tensor, Sequence[str] | None]
+    | tuple[Tensor, Tensor, Sequence[str] | None, Sequence[Box] | None]
+)
 
 _STAGE = "universal"
 
@@ -67,9 +72,10 @@ def fit_universal(
         model: Maps images and, where samples have some, ``prompts=`` to logits. Put it in
             evaluation mode, and its weights without gradient, before. Where memory runs out it
             is asked for half a batch at a time, and prompts must be a sequence.
-        samples: Batches by index, each of images, masks and prompts (or None), all images of one
-            size; those of a training split, for the result counts on others only. A batch is
-            asked for when it is its turn, so a sequence that loads keeps little in memory.
+        samples: Batches by index, each of images, masks, prompts (or None) and, where the model
+            wants them, boxes; all images of one size; those of a training split, for the result
+            counts on others only. A batch is asked for when it is its turn, so a sequence that
+            loads keeps little in memory.
         epsilon: Radius of the ball, in units of pixel value.
         norm: Norm of the ball.
         optimizer: ``"sign"`` steps along the steepest direction of one batch; ``"adam"`` (Kingma
@@ -136,10 +142,10 @@ def fit_universal(
     total = epochs * len(samples)
     while fitted.epoch < epochs:
         for index in _order(len(samples), seed, fitted.epoch)[fitted.batch :]:
-            images, masks, prompts = samples[index]
+            images, masks, *asked = samples[index]
             _check_batch(images, masks, fitted.delta, epsilon, norm)
             share = fitted.done(len(samples)) / total
-            gradient, losses = ascent.of(images, masks, prompts, fitted, share)
+            gradient, losses = ascent.of(images, masks, asked, fitted, share)
             gradient = threat.project(gradient, masks[:1])
             if optimizer == "adam":
                 step = adam_step(fitted, gradient, step_size, norm)
@@ -172,12 +178,12 @@ class _Ascent:
         self,
         images: Images,
         masks: Masks,
-        prompts: Sequence[str] | None,
+        asked: Sequence[Any],  # prompts or None, and boxes or None if there is a second
         fitted: Fitted,
         progress: float,
     ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:
         """The mean gradient with respect to the perturbation, and the loss of every image."""
-        model = self.model if prompts is None else partial(self.model, prompts=prompts)
+        model = self.model if asked[0] is None else Bound(self.model, *asked)
         rows = torch.arange(len(images))
         problem = Problem(model, images, masks, self.loss, self.targeted, rows, self.threshold)
         # In the first epoch every batch is looked at for the first time.
@@ -235,7 +241,7 @@ def _start(
     random_start: bool,
     seed: int,
 ) -> Fitted:
-    images, masks, _ = samples[0]
+    images, masks, *_ = samples[0]
     like, place = torch.zeros_like(images[:1], device="cpu"), masks[:1].cpu()
     if not random_start:
         return Fitted(like[0])

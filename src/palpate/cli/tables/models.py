@@ -4,20 +4,20 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from palpate.data import Prompt, load_data
+from palpate.checks import CheckResult
+from palpate.data import Batch, collate, load_data
 from palpate.models import PixelModel, find_family, load_model
-from palpate.models.check import Finding, examine
+from palpate.models.check import examine
 from palpate.models.facts import BROKEN, ModelFacts, facts_of
 from palpate.models.families import FAMILIES, known_names
 from palpate.models.request import AdapterName
 from palpate.models.wrap.wrap import Wrapped
-from palpate.types import Images
+from palpate.prompting import Bound
 
 _SIDE = 96  # of the images that a card is made on
 _ENDLESS = 10_000  # letters: a line that needs no wrapping
@@ -85,12 +85,11 @@ def check_model(
         ValueError, FileNotFoundError: If it cannot be loaded.
     """
     model = load_model(name, adapter, options=options)
-    images, own = _specimens(model, size, 4)
-    asked = (
-        [each.saying(prompts[i % len(prompts)]) for i, each in enumerate(own)] if prompts else own
-    )
+    batch, asked = _specimens(model, size, 4)
+    if prompts:
+        asked = [prompts[i % len(prompts)] for i in range(len(asked))]
     table = Table("check", "", "seen", title=name)
-    findings = examine(model, images, asked)
+    findings = examine(model, batch.images, asked, batch.boxes)
     for finding, before in zip(findings, [None, *findings[:-1]], strict=True):
         again = before is not None and before.seen == finding.seen
         table.add_row(
@@ -121,7 +120,9 @@ def _facts(name: str, adapter: AdapterName | None, options: Mapping[str, Any]) -
     model = load_model(name, adapter, options=options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # random weights may answer anything
-        return facts_of(model, _family(name), *_specimens(model, _SIDE, 1))
+        batch, prompts = _specimens(model, _SIDE, 1)
+        asked = Bound(model, prompts, batch.boxes)
+        return facts_of(model, _family(name), batch.images, asked)
 
 
 def _family(name: str) -> str:
@@ -131,15 +132,15 @@ def _family(name: str) -> str:
         return "checkpoint"
 
 
-def _specimens(model: PixelModel, size: int, count: int) -> tuple[Images, list[Prompt]]:
+def _specimens(model: PixelModel, size: int, count: int) -> tuple[Batch, list[str]]:
     """Phantoms, and prompts that the model understands."""
     data = load_data("phantom-endoscopy", split="test", size=size, limit=count)
-    samples = [data[i] for i in range(count)]
-    prompts = [sample.prompt for sample in samples]
+    batch = collate([data[i] for i in range(count)])
+    prompts = list(batch.prompts)
     if isinstance(model, Wrapped) and model.reading.classes:
         known = list(model.reading.classes)
-        prompts = [each.saying(known[i % len(known)]) for i, each in enumerate(prompts)]
-    return torch.stack([sample.image for sample in samples]), prompts
+        prompts = [known[i % len(known)] for i in range(count)]
+    return batch, prompts
 
 
 def _line(facts: ModelFacts) -> Iterator[str]:
@@ -167,6 +168,6 @@ def _asked_with(facts: ModelFacts) -> str:
     return text if not facts.wants_boxes else "box" if text == "no" else "and box"
 
 
-def _coloured(finding: Finding) -> str:
+def _coloured(finding: CheckResult) -> str:
     colour = {"pass": "green", "warn": "yellow", "fail": "red"}[finding.status]
     return f"[{colour}]{finding.status}[/{colour}]"

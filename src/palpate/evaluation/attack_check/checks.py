@@ -13,9 +13,9 @@ from math import isfinite
 import torch
 
 from palpate.attacks import UnbrokenWarning
+from palpate.checks import CheckResult, Status
 from palpate.evaluation.attack_check.toy_model import COUNT, Exam, exam_of
 from palpate.evaluation.conditions import Trial
-from palpate.models.check import Finding, Status
 from palpate.overlap import count, dice
 from palpate.types import Images
 from palpate.user_code import said
@@ -24,7 +24,7 @@ _SAME = 1e-4  # of the change: what rounding in double precision may do
 _LEAST = 1e-9  # a change below it is none
 
 
-def examine_attack(trial: Trial) -> list[Finding]:
+def examine_attack(trial: Trial) -> list[CheckResult]:
     """Try an attack out; what cannot be carried out has failed.
 
     Args:
@@ -143,13 +143,13 @@ CHECKS: dict[str, Callable[[Exam], tuple[Status, str]]] = {
 }
 
 
-def _carried_out(name: str, step: Callable[[Exam], tuple[Status, str]], exam: Exam) -> Finding:
+def _carried_out(name: str, step: Callable[[Exam], tuple[Status, str]], exam: Exam) -> CheckResult:
     try:
-        return Finding(name, *step(exam))
+        return CheckResult(name, *step(exam))
     except ValueError as error:
-        return Finding(name, "fail", str(error))
+        return CheckResult(name, "fail", str(error))
     except Exception as error:  # an attack under test may raise anything
-        return Finding(name, "fail", said(error))
+        return CheckResult(name, "fail", said(error))
 
 
 def _alike(exam: Exam, images: Images, others: Images, where: str) -> tuple[Status, str]:

@@ -22,6 +22,7 @@ from palpate.evaluation.medis.rows import UNTARGETED, Line, LineIdentity, LineSt
 from palpate.evaluation.metrics import overlap as metrics
 from palpate.evaluation.results.describe import describe, describe_model, hash_weights
 from palpate.evaluation.results.fingerprint import hash_data
+from palpate.prompting import Bound
 from palpate.randomness import choose, generator
 from palpate.types import Images, Loss, Masks, Segmenter
 
@@ -92,7 +93,7 @@ class MedisBench:
         tally = Tally()
         with tally:
             runs = race(
-                Metered(self._attacked, batch.prompts, tally),
+                Metered(self._attacked, batch.prompts, tally, batch.boxes),
                 batch.images,
                 aims,
                 self.losses,
@@ -176,7 +177,7 @@ class MedisBench:
 
     def _look(self, batch: Batch, images: Images, aim: Masks, judged: Rules) -> "_Seen":
         with torch.no_grad():
-            maps = self._attacked(images, prompts=batch.prompts).float()
+            maps = Bound(self._attacked, batch.prompts, batch.boxes)(images).float()
         logits = maps[:, -1:]
         predictions = metrics.binarise(logits, judged.threshold)
         with_aim, with_truth = (metrics.count(predictions, masks) for masks in (aim, batch.masks))

@@ -74,7 +74,8 @@ class Staging:
         if places == own:
             return batch
         last = collate([self.data[place] for place in places])
-        return Batch(last.cases, last.images.to(batch.images), last.masks.to(batch.masks.device))
+        images, masks = last.images.to(batch.images), last.masks.to(batch.masks.device)
+        return replace(last, images=images, masks=masks)
 
     def _redrawn(self, batch: Batch, trial: Trial, role: str) -> Batch:
         if self.protocol.prompts == "fixed":

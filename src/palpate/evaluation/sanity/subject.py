@@ -15,6 +15,7 @@ from palpate.evaluation.batches import select
 from palpate.evaluation.conditions import Trial
 from palpate.evaluation.image_scores import Answer
 from palpate.evaluation.scoring import Bench, Result
+from palpate.prompting import Bound
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
 _LOOKS = 4  # a model that draws among few answers may well give the same one twice
@@ -109,8 +110,7 @@ class Subject:
 
     def logits(self, batch: Batch, images: Images) -> Logits:
         """What the model says about images in place of those of a batch, unscored."""
-        logits: Tensor = self.bench.model(images, prompts=batch.prompts)
-        return logits.float()
+        return Bound(self.bench.model, batch.prompts, batch.boxes)(images).float()
 
 
 def mean_dsc(results: Sequence[Result]) -> float:

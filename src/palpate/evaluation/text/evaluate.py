@@ -100,12 +100,13 @@ def evaluate_texts(
         stack.enter_context(frozen(model))
         store = stack.enter_context(RowStore(folder, made_of))
         run = _Run(bench, cases, sources, trials, read_rows(folder))
-        asked = model if isinstance(model, Prompted) else Whole(model)
         lacking = [index for index in range(len(cases)) if run.lacks(index)]
         samples = load(data, cases, [[index] for index in lacking], device_of(model), workers)
         for index, case in enumerate(cases):
             if index in lacking:
-                pressed = run.press(index, next(samples), asked, at_once)
+                sample = next(samples)
+                asked = model if isinstance(model, Prompted) else Whole(model, sample.boxes)
+                pressed = run.press(index, sample, asked, at_once)
                 store.add([result.row for result in pressed])
             progress(stage, index + 1, len(cases), case.key)
         store.flush()
@@ -205,7 +206,7 @@ class _Run:
 
 def _with_prompt(sample: Batch, prompt: str) -> Batch:
     (case,) = sample.cases
-    return Batch((replace(case, prompt=prompt),), sample.images, sample.masks)
+    return replace(sample, cases=(replace(case, prompt=prompt),))
 
 
 def _identities(rows: pd.DataFrame) -> list[Identity]:

@@ -1,4 +1,4 @@
-"""Hugging Face's BERT under the names of our text tower, as open_clip's checkpoints have it."""
+"""Rename the tensors of a BERT in open_clip's checkpoints to those of our text encoder."""
 
 import re
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ _BLOCK = {
 
 
 def config_of_bert(state: Mapping[str, Tensor]) -> BertConfig:
-    """The sizes that the weights have.
+    """The configuration that fits the weights.
 
     Raises:
-        KeyError: If a tensor that tells a size is missing.
+        KeyError: If a tensor that gives a size is missing.
     """
     vocabulary, width = state[f"{_BERT}.embeddings.word_embeddings.weight"].shape
     pattern = re.compile(rf"{re.escape(_BERT)}\.encoder\.layer\.(\d+)\.")
@@ -40,15 +40,15 @@ def config_of_bert(state: Mapping[str, Tensor]) -> BertConfig:
     )
 
 
-def to_bert_names(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The tower's tensors under our names; they are taken out of ``state``.
+def rename_bert(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """The encoder's tensors under our names; they are removed from ``state``.
 
     Raises:
         KeyError: If one is missing.
     """
     embeddings = f"{_BERT}.embeddings"
     places = state.pop(f"{embeddings}.position_embeddings.weight")
-    # Of the vectors for first and second sentence, only the first is ever added: to every place.
+    # There is only a first sentence, so its embedding is added to every position.
     places = places + state.pop(f"{embeddings}.token_type_embeddings.weight")[0]
     ours = {
         f"{_TOWER}.embeddings.token_embedding.weight": state.pop(

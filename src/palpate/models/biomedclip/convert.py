@@ -1,10 +1,10 @@
-"""BiomedCLIP in the shape of CLIPSeg, from the checkpoint that open_clip reads.
+"""Convert BiomedCLIP from open_clip's checkpoint to the layout of CLIPSeg.
 
 BiomedCLIP (Zhang et al., 2023, https://arxiv.org/abs/2303.00915) is timm's ViT-B/16 and PubMedBERT,
-both projected to 512. MedVLSM (Poudel et al., 2024, https://arxiv.org/abs/2308.07706) puts the
-decoder of CLIPSeg on it, random or pretrained. The image tower differs from CLIP's in three things
-that go into our names: query, key and value come in one matrix (split), the patches have a bias
-(into the position embedding), and no layer norm comes before the first block (the identity).
+both projected to 512. MedVLSM (Poudel et al., 2024, https://arxiv.org/abs/2308.07706) adds the
+decoder of CLIPSeg, random or pretrained. Its image encoder differs from CLIP's in three ways, which
+the conversion resolves: query, key and value are one matrix (split), the patches have a bias (added
+to the position embedding), and there is no layer norm before the first block (the identity).
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from palpate.atomic import write_text
 from palpate.models.biomedclip.open_clip_keys import read_biomedclip
 from palpate.models.clip.config import ClipSegConfig
 from palpate.models.clip.tokenizer import FILES, WORDPIECE, has_wordpiece
@@ -28,7 +29,6 @@ from palpate.models.files.weights import (
     find_model,
     read_json,
     read_weights,
-    write_text,
     write_weights,
 )
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
@@ -36,19 +36,19 @@ from palpate.randomness import seeded
 
 Compat: TypeAlias = Literal["medvlsm"] | None
 
-# Starts of names in MedVLSM's own checkpoints, which hold BiomedCLIP and decoder side by side.
+# Prefixes in MedVLSM's checkpoints, which contain BiomedCLIP and the decoder side by side.
 MARKS = ("biomedclip.visual.trunk.", "decoder.film_mul.")
 
 
 @dataclass(frozen=True)
 class DecoderParts:
-    """Which decoder goes onto BiomedCLIP.
+    """The decoder that is added to BiomedCLIP.
 
     Attributes:
-        pretrained: A CLIPSeg in Hugging Face's layout, whose decoder is taken; None for a random
-            one, of the sizes of CLIPSeg's refined decoder.
-        compat: ``"medvlsm"``: the decoder reads blocks 4, 7 and 10, as the published code does,
-            where CLIPSeg's reads 3, 6 and 9 (0 is the first).
+        pretrained: A CLIPSeg in Hugging Face's layout whose decoder is used; None for a random
+            decoder with the sizes of CLIPSeg's refined one.
+        compat: ``"medvlsm"``: the decoder reads blocks 4, 7 and 10 (0 is the first), as in the
+            published code of MedVLSM; that of CLIPSeg reads 3, 6 and 9.
         seed: Of the random decoder.
     """
 
@@ -64,34 +64,34 @@ def build_from_biomedclip(
     decoder: DecoderParts | None = None,
     tokenizer: Path | None = None,
 ) -> Path:
-    """Write a CLIPSeg with BiomedCLIP's towers.
+    """Write a CLIPSeg with the encoders of BiomedCLIP.
 
     Args:
         source: Folder with ``open_clip_pytorch_model.bin`` and ``open_clip_config.json``.
         out: Folder to write; it loads with ``load_model``.
-        decoder: Which; by default a random one.
+        decoder: The decoder; by default a random one.
         tokenizer: Folder with ``vocab.txt`` or ``tokenizer.json``, if the source has none.
 
     Returns:
         ``out``.
 
     Raises:
-        FileNotFoundError: If weights, configuration or tokenizer are not there.
-        ValueError: If it is no BiomedCLIP, or tensors are missing or unexpected.
+        FileNotFoundError: If weights, configuration or tokenizer are missing.
+        ValueError: If it is not a BiomedCLIP, or tensors are missing or unexpected.
     """
     folder, decoder = Path(source), decoder or DecoderParts()
     texts = tokenizer or folder
     if not has_wordpiece(texts):
         raise FileNotFoundError(f"{texts} has neither {' nor '.join(WORDPIECE)}; pass tokenizer=.")
-    config, state, processor = assembled(folder, decoder)
+    config, state, processor = assemble(folder, decoder)
     _write(out, config, state, processor, texts)
     return out
 
 
-def assembled(
+def assemble(
     folder: Path, decoder: DecoderParts
 ) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """Sizes and weights of the whole model, and what its image processor does.
+    """Configuration, weights and image processor of the whole model.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
@@ -106,14 +106,14 @@ def assembled(
     return config, fresh | state | parts, _processor(config, values.get("preprocess_cfg") or {})
 
 
-def assembled_from_study(
+def assemble_from_medvlsm(
     path: Path, folder: Path
 ) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """The same of a checkpoint of MedVLSM, whose decoder always reads one block later.
+    """The same for a checkpoint of MedVLSM, whose decoder always reads one block later.
 
     Args:
         path: The checkpoint.
-        folder: The BiomedCLIP that it was made of, for configuration and tokenizer.
+        folder: The BiomedCLIP it was trained from, for configuration and tokenizer.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
@@ -131,7 +131,7 @@ def assembled_from_study(
 
 
 def _with_decoder(config: ClipSegConfig, decoder: DecoderParts) -> ClipSegConfig:
-    """The configuration with the sizes of the decoder that is taken, and what it shall read."""
+    """The configuration with the sizes of the decoder, and the blocks that it reads."""
     if decoder.compat not in (None, "medvlsm"):
         raise ValueError(f"Expected compat 'medvlsm' or None, got {decoder.compat!r}.")
     if decoder.pretrained is not None:
@@ -157,7 +157,7 @@ def _of_decoder(name: str) -> bool:
 
 
 def _sizes(decoder: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the weights of a decoder tell of it, as fields of the configuration."""
+    """Sizes of a decoder, read from its weights, as fields of the configuration."""
     hidden = decoder.get("decoder.layers.0.mlp.fc1.weight")
     return {
         "reduce_dim": len(decoder["decoder.film_mul.weight"]),
@@ -188,9 +188,9 @@ def _write(
     texts: Path,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
+    write_text(out / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
     for name in (*FILES, *WORDPIECE):
         if (texts / name).is_file() and texts.resolve() != out.resolve():
             shutil.copyfile(texts / name, out / name)
     write_weights(state, out / "model.safetensors")
-    write_text(json.dumps(config.to_hf(), indent=2) + "\n", out / "config.json")
+    write_text(out / "config.json", json.dumps(config.to_hf(), indent=2) + "\n")

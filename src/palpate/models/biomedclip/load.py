@@ -1,4 +1,4 @@
-"""BiomedCLIP as open_clip publishes it, loaded with a decoder of CLIPSeg's on it."""
+"""Load BiomedCLIP in open_clip's layout, with the decoder of CLIPSeg."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import torch
 from palpate.models.biomedclip.convert import (
     MARKS,
     DecoderParts,
-    assembled,
-    assembled_from_study,
+    assemble,
+    assemble_from_medvlsm,
 )
 from palpate.models.biomedclip.open_clip_keys import CONFIG
 from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.clipseg.clipseg import CLIPSeg
-from palpate.models.clipseg.load import OPTIONS, equipped
+from palpate.models.clipseg.load import OPTIONS, equip
 from palpate.models.clipseg.model import VLSM
 from palpate.models.files.safe_pickle import holds
 from palpate.models.files.weights import find_model, fingerprint
@@ -31,27 +31,27 @@ _DECODER = {"decoder": "pretrained", "compat": "compat"}
 
 
 def load_biomedclip(request: Request) -> VLSM:
-    """Load BiomedCLIP's towers and put a decoder on them.
+    """Load the encoders of BiomedCLIP and add a decoder.
 
-    Options are those of a CLIPSeg and ``decoder``: a CLIPSeg whose decoder is taken, by default a
+    Options are those of a CLIPSeg and ``decoder``: a CLIPSeg whose decoder is used, by default a
     random one; ``compat``: ``medvlsm`` for the blocks that the published code reads. A checkpoint
-    of MedVLSM has, beside those of a CLIPSeg, ``base``: the BiomedCLIP that it was made of, by
+    of MedVLSM has the options of a CLIPSeg and ``base``: the BiomedCLIP it was trained from, by
     default the published one.
 
     Raises:
-        FileNotFoundError: If weights, configuration or tokenizer are not there.
-        ValueError: If it is no BiomedCLIP, its weights do not fit, or adapter or options make no
-            sense.
+        FileNotFoundError: If weights, configuration or tokenizer are missing.
+        ValueError: If it is not a BiomedCLIP, its weights do not fit, or adapter or options are not
+            valid.
     """
     folder, fresh = request.folder, False
     if folder.is_file():
         request.check_options((*OPTIONS, "base"))
         folder = find_model(request.options.get("base", BASE))
-        config, state, processor = assembled_from_study(request.folder, folder)
+        config, state, processor = assemble_from_medvlsm(request.folder, folder)
     else:
         parts = _parts(request)
         fresh = parts.pretrained is None
-        config, state, processor = assembled(folder, parts)
+        config, state, processor = assemble(folder, parts)
     with torch.device("meta"):  # the weights come from the file
         net = CLIPSeg(config)
     net.load_state_dict(state, assign=True)
@@ -69,11 +69,11 @@ def load_biomedclip(request: Request) -> VLSM:
         origin=request.name,
     )
     model.fresh = fresh
-    return equipped(model, request)
+    return equip(model, request)
 
 
 def is_biomedclip(place: Path) -> bool:
-    """Whether a folder has the configuration of an open_clip model, or a file is MedVLSM's."""
+    """Whether a folder is an open_clip model, or a file a BiomedCLIP checkpoint of MedVLSM."""
     return (place / CONFIG).is_file() or holds(place, MARKS)
 
 

@@ -1,4 +1,4 @@
-"""BiomedCLIP under our names, as the checkpoint that open_clip reads has it."""
+"""Read BiomedCLIP from open_clip's checkpoint, and rename its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from palpate.models.biomedclip.bert_keys import config_of_bert, to_bert_names
-from palpate.models.biomedclip.timm_keys import config_of_tower, to_tower_names
+from palpate.models.biomedclip.bert_keys import config_of_bert, rename_bert
+from palpate.models.biomedclip.timm_keys import config_of_tower, rename_vit
 from palpate.models.clip.config import ClipSegConfig
 from palpate.models.files.safe_pickle import read_pickled
 from palpate.models.files.weights import check_keys, read_json
 
 WEIGHTS, CONFIG = "open_clip_pytorch_model.bin", "open_clip_config.json"
-# What open_clip calls the kinds that BiomedCLIP is made of, before and since its version 2.23.
+# Configuration values of BiomedCLIP, under open_clip's names before and since version 2.23.
 _KINDS = {
     "pooler": (("hf_pooler_type", "pooler_type"), "cls_last_hidden_state_pooler"),
     "projection": (("hf_proj_type", "proj"), "mlp"),
@@ -25,15 +25,15 @@ _UNUSED = ("text.transformer.pooler.", "text.transformer.embeddings.position_ids
 def read_biomedclip(
     folder: Path, state: Mapping[str, Tensor] | None = None
 ) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """The sizes and weights of both towers under our names, and what the configuration says.
+    """Read both encoders: their configuration, their weights under our names, and the JSON file.
 
     Args:
-        folder: What open_clip publishes.
+        folder: Folder in open_clip's layout.
         state: Weights in place of those in the folder, under open_clip's names.
 
     Raises:
-        FileNotFoundError: If weights or configuration are not there.
-        ValueError: If it is no BiomedCLIP, or tensors are missing or unexpected.
+        FileNotFoundError: If weights or configuration are missing.
+        ValueError: If it is not a BiomedCLIP, or tensors are missing or unexpected.
     """
     values = read_json(folder / CONFIG)
     context = _check(values.get("model_cfg") or {}, folder)
@@ -73,8 +73,8 @@ def _renamed(state: Mapping[str, Tensor], config: ClipSegConfig) -> dict[str, Te
         "clip.text_projection.2.weight": rest.pop("text.proj.2.weight"),
         "clip.logit_scale": rest.pop("logit_scale"),
     }
-    ours |= to_tower_names(rest, config.vision)
-    ours |= to_bert_names(rest, config.text.num_hidden_layers)
+    ours |= rename_vit(rest, config.vision)
+    ours |= rename_bert(rest, config.text.num_hidden_layers)
     check_keys((), rest, "this BiomedCLIP")
     return ours
 

@@ -42,7 +42,7 @@ def config_of_tower(state: Mapping[str, Tensor]) -> VisionConfig:
     )
 
 
-def to_tower_names(state: dict[str, Tensor], config: VisionConfig) -> dict[str, Tensor]:
+def rename_vit(state: dict[str, Tensor], config: VisionConfig) -> dict[str, Tensor]:
     """The trunk's tensors under our names; they are taken out of ``state``.
 
     Raises:

@@ -1,7 +1,7 @@
-"""A BERT as text tower (Devlin et al., 2019, https://arxiv.org/abs/1810.04805).
+"""BERT as text encoder (Devlin et al., 2019, https://arxiv.org/abs/1810.04805).
 
-In place of CLIP's: no causal mask, so padding has to be masked; layer norms behind the branches;
-and the sentence is read off the first token. There is no dropout: the tower is made to be read.
+It differs from CLIP's: no causal mask, so that padding has to be masked; layer norms after the
+branches; and the first token represents the sentence. There is no dropout.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from palpate.models.clip.transformer import Encoder
 
 
 class BertEmbeddings(nn.Module):
-    """Tokens and their places, normalised.
+    """Token and position embeddings, normalised.
 
-    BERT also adds a vector for first or second sentence. There is one sentence, so that the first
-    such vector is part of every place here.
+    BERT also adds an embedding for the first or second sentence. There is only one sentence here,
+    so its embedding is part of the position embeddings.
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -27,7 +27,7 @@ class BertEmbeddings(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def placed(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Vectors of tokens with their places in the sentence added."""
+        """Token embeddings plus position embeddings, normalised."""
         places = self.position_embedding.weight[: vectors.shape[1]]
         out: Tensor = self.layer_norm(vectors + places)
         return out
@@ -57,7 +57,7 @@ class BertTower(nn.Module):
         tokens: Int64[Tensor, "b n"],
         taps: Sequence[int] = (),
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
-        """The same where ``vectors`` stand for the tokens, which only say what is padding."""
+        """The same from token embeddings; ``tokens`` only say which are padding."""
         x, keep = self.embeddings.placed(vectors), tokens != self.pad_token_id
         found = {}
         for index, block in enumerate(self.encoder.layers):

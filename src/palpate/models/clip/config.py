@@ -1,12 +1,12 @@
-"""The sizes of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
+"""The configuration of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 _Part = TypeVar("_Part")
 
-# What configurations written before transformers 4.32 say for ``eos_token_id``. It was wrong, and
-# means: the token of the highest number.
+# Value of ``eos_token_id`` in configurations written before transformers 4.32. It is wrong there
+# and means: the token with the largest number.
 LEGACY_END = 2
 
 # Fields that Hugging Face's CLIPSeg does not have.
@@ -23,7 +23,7 @@ _DECODER = (
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of the image tower; defaults are those of ``CLIPSegVisionConfig``."""
+    """Sizes of the image encoder; defaults are those of ``CLIPSegVisionConfig``."""
 
     hidden_size: int = 768
     intermediate_size: int = 3072
@@ -35,7 +35,7 @@ class VisionConfig:
     layer_norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        _check_tower(self)
+        _check_encoder(self)
         if self.image_size < self.patch_size:
             raise ValueError(
                 f"Expected an image_size of at least a patch ({self.patch_size} pixels), got "
@@ -45,7 +45,7 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of the text tower; defaults are those of ``CLIPSegTextConfig``."""
+    """Sizes of the text encoder; defaults are those of ``CLIPSegTextConfig``."""
 
     vocab_size: int = 49408
     hidden_size: int = 512
@@ -58,12 +58,12 @@ class TextConfig:
     eos_token_id: int = 49407
 
     def __post_init__(self) -> None:
-        _check_tower(self)
+        _check_encoder(self)
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes of a BERT as text tower; defaults are those of PubMedBERT as BiomedCLIP has it."""
+    """Sizes of a BERT as text encoder; defaults are those of PubMedBERT in BiomedCLIP."""
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -77,17 +77,17 @@ class BertConfig:
     pad_token_id: int = 0
 
     def __post_init__(self) -> None:
-        _check_tower(self)
+        _check_encoder(self)
 
 
 @dataclass(frozen=True)
 class ClipSegConfig:
     """Sizes of a whole CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
 
-    Some are ours, for towers of other families: ``pre_layer_norm``: the image tower has a layer
-    norm in front of its first block; ``projection_hidden``: width of the MLP that projects the
-    text, None for a plain matrix; ``decoder_layer_norm_eps``: of the decoder, None for that of the
-    image tower.
+    The last three are not in Hugging Face's configuration; encoders of other families need them.
+    ``pre_layer_norm``: whether the image encoder has a layer norm before its first block.
+    ``projection_hidden``: width of the MLP that projects the text; None for a single matrix.
+    ``decoder_layer_norm_eps``: epsilon in the decoder; None for that of the image encoder.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -112,7 +112,7 @@ class ClipSegConfig:
             _check_count("extract_layers and conditional_layer", tap, least=0)
         if not self.extract_layers or not all(0 <= tap < depth for tap in self.extract_layers):
             raise ValueError(
-                f"Expected extract_layers among the {depth} layers of the image tower, 0 the "
+                f"Expected extract_layers among the {depth} layers of the image encoder, 0 the "
                 f"first, got {list(self.extract_layers)}."
             )
         if not 0 <= self.conditional_layer < len(self.extract_layers):
@@ -168,12 +168,12 @@ class ClipSegConfig:
 def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
     found = values.get(name) or {}
     if not isinstance(found, dict):
-        raise ValueError(f"Expected {name} with values by name, got {found!r}.")
+        raise ValueError(f"Expected {name} to be a JSON object, got {found!r}.")
     return found
 
 
-def _check_tower(part: VisionConfig | TextConfig | BertConfig) -> None:
-    """Refuse sizes of which no tower can be made."""
+def _check_encoder(part: VisionConfig | TextConfig | BertConfig) -> None:
+    """Refuse sizes that are not valid for an encoder."""
     for each in fields(part):
         value = getattr(part, each.name)
         if each.type is int:
@@ -185,12 +185,14 @@ def _check_tower(part: VisionConfig | TextConfig | BertConfig) -> None:
 
 def _check_count(name: str, value: object, least: int = 1) -> None:
     if not isinstance(value, int) or value < least:
-        raise ValueError(f"Expected {name} to be whole and at least {least}, got {value!r}.")
+        raise ValueError(f"Expected {name} to be an integer of at least {least}, got {value!r}.")
 
 
 def _check_heads(part: str, width: int, heads: int) -> None:
     if width % heads:
-        raise ValueError(f"Expected the width of {part} to be that of {heads} heads, got {width}.")
+        raise ValueError(
+            f"Expected the width of {part} to be a multiple of its {heads} heads, got {width}."
+        )
 
 
 def _read_text(values: dict[str, Any]) -> TextConfig | BertConfig:

@@ -1,4 +1,8 @@
-"""Prompts to tokens."""
+"""Prompts to tokens, by the tokenizers of transformers.
+
+Added here: a check that the tokenizer belongs to the text encoder (a wrong one would go unnoticed),
+and padding as each published model was trained with it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +19,16 @@ WORDPIECE = ("vocab.txt", "tokenizer.json")
 
 
 class Tokenizer:
-    """The tokenizer of a text tower, read from the files of a model directory on first use.
+    """The tokenizer of a text encoder, read from a model folder on first use.
 
-    CLIP's byte-pair encoding, or BERT's word pieces where the tower is a BERT.
+    CLIP's byte-pair encoding, or BERT's word pieces if the text encoder is a BERT.
 
     Args:
-        folder: Has ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or for a BERT
+        folder: Folder with ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or for a BERT
             ``vocab.txt``.
-        config: The text tower that will read the tokens.
-        padding: Token that fills a shorter text up; by default that which ends it, or a BERT's own.
-        full: Fill every text up to the most tokens that the tower takes, not to the longest text.
+        config: Configuration of the text encoder.
+        padding: Token that pads shorter texts; by default the end token, or that of BERT.
+        full: Pad every text to the context length of the encoder, not to the longest text.
     """
 
     def __init__(
@@ -40,9 +44,9 @@ class Tokenizer:
         self._tokenizer: Any = None
 
     def __call__(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """Tokens of every prompt, padded to the longest of them or to the most there can be.
+        """Tokens of every prompt, padded to the longest or to the context length.
 
-        A prompt longer than the tower can take is cut, but keeps its end token.
+        A prompt longer than the context is truncated, but keeps its end token.
 
         Raises:
             FileNotFoundError: If the folder has no tokenizer.
@@ -54,13 +58,13 @@ class Tokenizer:
         return torch.tensor([self._filled(row, length) for row in rows])
 
     def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
-        """What tokens spell, without those that mark start and end."""
+        """Decode tokens to text, without special tokens."""
         keep = [[t for t in row if t not in self.special] for row in tokens.tolist()]
         return [str(self._loaded.decode(row, clean_up_tokenization_spaces=False)) for row in keep]
 
     @property
     def special(self) -> frozenset[int]:
-        """Tokens that are no part of a text: where it starts, ends and is padded."""
+        """Tokens that are not part of the text: start, end and padding."""
         return frozenset(self._loaded.all_special_ids)
 
     @property
@@ -72,7 +76,7 @@ class Tokenizer:
 
     @property
     def _context(self) -> int:
-        """The most tokens of a text."""
+        """The context length of the encoder, in tokens."""
         given = self.config
         if isinstance(given, BertConfig):
             return given.context_length
@@ -87,8 +91,8 @@ class Tokenizer:
         if isinstance(config, BertConfig):
             _check_wordpiece(self._loaded, config, self.folder)
             return
-        # The text tower reads a sentence off its end token. Were that another one, every prompt
-        # would silently mean the same.
+        # The text encoder takes the sentence from the end token. With another end token, all
+        # prompts would silently give the same result.
         largest, ends = max(map(max, rows)), {row[-1] for row in rows}
         wanted = largest if config.eos_token_id == LEGACY_END else config.eos_token_id
         if largest >= config.vocab_size or ends != {wanted}:

@@ -1,7 +1,7 @@
-"""The two towers of CLIP (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
+"""The image and text encoders of CLIP (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
 
-Parameter names are Hugging Face's. Both towers give up every hidden state that is asked for, and
-compute nothing beyond the last of them.
+Parameter names are Hugging Face's. Both encoders return the hidden states of the blocks that are
+asked for; the image encoder does not compute the blocks after the last of them.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from palpate.models.clip.transformer import Encoder
 
 
 class VisionEmbeddings(nn.Module):
-    """Patches, the class token and where each of them is."""
+    """Patch embeddings and the class token, with position embeddings."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class VisionEmbeddings(nn.Module):
         return torch.cat([first, tokens], dim=1) + self._positions(grid)
 
     def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "n d"]:
-        """Position embeddings, stretched bicubically to another grid than the trained one."""
+        """Position embeddings, interpolated bicubically to grids other than the trained one."""
         weight = self.position_embedding.weight
         side = round((len(weight) - 1) ** 0.5)
         if grid == (side, side):
@@ -58,7 +58,7 @@ class VisionTower(nn.Module):
         super().__init__()
         width, eps = config.hidden_size, config.layer_norm_eps
         self.embeddings = VisionEmbeddings(config)
-        # Misspelt as in every published checkpoint.
+        # The spelling of every published checkpoint.
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps) if pre_layer_norm else nn.Identity()
         self.encoder = Encoder(
             config.num_hidden_layers, width, config.num_attention_heads,
@@ -67,7 +67,7 @@ class VisionTower(nn.Module):
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
 
     def whole(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """What the whole image is: the normalised class token after the last block."""
+        """The embedding of the whole image: the class token after the last block, normalised."""
         last: Tensor = self(pixels, [len(self.encoder.layers) - 1])[0]
         pooled: Tensor = self.post_layernorm(last[:, 0])
         return pooled
@@ -85,7 +85,7 @@ class VisionTower(nn.Module):
 
 
 class TextEmbeddings(nn.Module):
-    """Tokens and their places in the sentence."""
+    """Token and position embeddings."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -96,13 +96,13 @@ class TextEmbeddings(nn.Module):
         return self.placed(self.token_embedding(tokens))
 
     def placed(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Embedded tokens, each with its place added."""
+        """Token embeddings plus position embeddings."""
         places: Tensor = self.position_embedding.weight[: vectors.shape[1]]
         return vectors + places
 
 
 class TextTower(nn.Module):
-    """The text encoder. It is causal, so what follows the end of the text changes nothing."""
+    """The text encoder. It is causal, so that padding after the end of the text has no effect."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class TextTower(nn.Module):
         tokens: Int64[Tensor, "b n"],
         taps: Sequence[int] = (),
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
-        """The same where ``vectors`` stand for the tokens, which only say where a text ends."""
+        """The same from token embeddings; ``tokens`` only give the end of each text."""
         x = self.embeddings.placed(vectors)
         row, end = torch.arange(len(tokens), device=tokens.device), self.end_of_text(tokens)
         found = {}
@@ -136,14 +136,14 @@ class TextTower(nn.Module):
         return self.final_layer_norm(x[row, end]), [found[tap] for tap in taps]
 
     def end_of_text(self, tokens: Int64[Tensor, "b n"]) -> Int64[Tensor, " b"]:
-        """Where each text ends: its first end-of-text token."""
+        """Position of the first end-of-text token of each text."""
         if self.eos_token_id == LEGACY_END:
             return tokens.argmax(dim=1)
         return (tokens == self.eos_token_id).int().argmax(dim=1)
 
 
 class CLIP(nn.Module):
-    """Both towers and their projections into the joint space."""
+    """Both encoders and their projections into the joint space."""
 
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""The transformer blocks CLIPSeg is made of, under Hugging Face's parameter names.
+"""The transformer blocks of CLIPSeg, under Hugging Face's parameter names.
 
-We own these few lines so that gradients reach the pixels, whatever version of transformers is
-installed. Every block has two slots, ``after_attention`` and ``after_mlp``, that compute nothing
-until an adapter is put into them.
+They are our own code so that gradients reach the pixels with any version of transformers. Every
+block has two slots, ``after_attention`` and ``after_mlp``, which are the identity until an adapter
+is inserted.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Attention(nn.Module):
         causal: bool = False,
         keep: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """What each token finds; ``keep`` says which there are to be found, by default all."""
+        """Attend to the tokens where ``keep`` is True, by default to all."""
         b, n, d = x.shape
         query, key, value = (
             project(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)
@@ -58,7 +58,8 @@ def _attend(
     if keep is not None:
         mask = keep[:, None, None]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    # In bfloat16 on a CPU the fused kernel is slower than its parts, its backward pass three times.
+    # In bfloat16 on a CPU the fused kernel is slower than separate operations; its backward pass
+    # takes three times as long.
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         mixed: Tensor = scores.softmax(dim=-1) @ value
@@ -67,7 +68,7 @@ def _attend(
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between."""
+    """Two linear layers with an activation between them."""
 
     def __init__(self, width: int, hidden: int, activation: str) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of blocks: CLIP's normalise before, BERT's after."""
+    """A stack of blocks, normalised before each branch (CLIP) or after it (BERT)."""
 
     def __init__(
         self,

@@ -1,4 +1,8 @@
-"""A small vocabulary in CLIP's format, learnt from the texts a model will read."""
+"""Learn a small vocabulary in CLIP's format from the texts that a model will read.
+
+Not by the trainer of the tokenizers library: it breaks ties between equally frequent pairs by hash
+order, so that the same texts give another vocabulary in every process.
+"""
 
 import json
 import re
@@ -7,26 +11,27 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from palpate.models.files.weights import write_text
+from palpate.atomic import write_text
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
-# How CLIP parts a text before pairs are merged: contractions, letters, single digits, the rest.
+# CLIP's split into words before pairs are merged: contractions, letters, single digits, the rest.
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 
 def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
     """Learn byte-pair merges (Sennrich et al., 2016, https://arxiv.org/abs/1508.07909).
 
-    Any text can still be written, at worst byte by byte.
+    Any text can be encoded, at worst byte by byte.
 
     Args:
-        texts: What is merged from; the more often a pair occurs, the earlier it is merged.
-        out: Folder that gets ``vocab.json`` and ``merges.txt``, as CLIP's tokenizer reads them.
-        size: The most tokens; 514 of them are bytes, bytes that end a word, start and end.
+        texts: Texts to learn from; frequent pairs are merged first.
+        out: Folder for ``vocab.json`` and ``merges.txt``, as CLIP's tokenizer reads them.
+        size: The largest number of tokens; 514 of them are bytes, bytes at the end of a word, start
+            and end.
 
     Returns:
-        The number of tokens; the last one ends a text.
+        The number of tokens; the last one is the end token.
 
     Raises:
         ValueError: If ``size`` leaves no room for merges.
@@ -39,16 +44,15 @@ def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
     merges = _learn_merges(_words(texts), room)
     tokens = [*single, *(first + second for first, second in merges), START, END]
     out.mkdir(parents=True, exist_ok=True)
-    write_text(
-        json.dumps({token: number for number, token in enumerate(tokens)}), out / "vocab.json"
-    )
+    numbered = {token: number for number, token in enumerate(tokens)}
+    write_text(out / "vocab.json", json.dumps(numbered))
     lines = ["#version: 0.2", *(f"{first} {second}" for first, second in merges)]
-    write_text("\n".join(lines) + "\n", out / "merges.txt")
+    write_text(out / "merges.txt", "\n".join(lines) + "\n")
     return len(tokens)
 
 
 def _learn_merges(words: Counter[tuple[str, ...]], most: int) -> list[tuple[str, str]]:
-    # The learner of the tokenizers library breaks ties differently in every process.
+    # Ties are broken alphabetically, so that the result is the same everywhere.
     merges: list[tuple[str, str]] = []
     while len(merges) < most:
         pairs: Counter[tuple[str, str]] = Counter()
@@ -64,7 +68,7 @@ def _learn_merges(words: Counter[tuple[str, ...]], most: int) -> list[tuple[str,
 
 
 def _words(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """Words as sequences of printable bytes, the last one marked, and how often they occur."""
+    """Words as sequences of printable bytes, the last one marked, with their counts."""
     found = Counter(word for text in texts for word in _WORD.findall(text.lower()))
     letters = _printable_bytes()
     counted: Counter[tuple[str, ...]] = Counter()
@@ -75,7 +79,7 @@ def _words(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
 
 
 def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    """A word with every occurrence of the pair made one, from the left.
+    """A word with every occurrence of the pair merged, from the left.
 
     >>> _merged(("a", "a", "a", "b"), ("a", "a"))
     ('aa', 'a', 'b')
@@ -89,8 +93,8 @@ def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def _printable_bytes() -> dict[int, str]:
-    """A printable character for each byte: itself, or one above 255 for those without a face."""
-    faces = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
-    faces += range(ord("®"), ord("ÿ") + 1)
-    others = [byte for byte in range(256) if byte not in faces]
-    return {byte: chr(byte) for byte in faces} | {b: chr(256 + n) for n, b in enumerate(others)}
+    """A printable character for each byte: itself, or a character above 255 if not printable."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    printable += range(ord("®"), ord("ÿ") + 1)
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {b: chr(256 + n) for n, b in enumerate(others)}

@@ -1,23 +1,22 @@
 """Adapters: small trainable modules inside a frozen CLIPSeg.
 
-Those of VLSM-Adapter (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196), in two places
-and with three reaches::
+Those of VLSM-Adapter (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196); the name says where
+they are inserted::
 
-    dense-*    in every tower block below the deepest tap, behind attention and behind the MLP,
+    dense-*    in every encoder block below the deepest tap, after attention and after the MLP,
                each before its residual addition (width 64)
-    shallow-*  on each tap, between the frozen tower and the decoder (width 512)
-    *-v        image tower only
-    *-vl       and text tower
-    *-vlc      and the projected text that conditions the decoder (width 256)
+    shallow-*  on each tap, between the frozen encoder and the decoder (width 512)
+    *-v        image encoder only
+    *-vl       image and text encoder
+    *-vlc      both, and the projected text that conditions the decoder (width 256)
 
-``telescopic-*`` are dense ones whose width grows with depth, in equal steps up to 64: deep blocks
-have more to learn (Mishra et al., 2025, https://arxiv.org/abs/2512.13855; the steps are ours).
-``lora-v`` and ``lora-vl`` are not modules behind others but additions to their weights, see
-:mod:`palpate.models.clipseg.lora` (rank 8).
+``telescopic-*`` are dense adapters whose width grows with depth, in equal steps up to 64 (Mishra et
+al., 2025, https://arxiv.org/abs/2512.13855; the steps are ours). ``lora-v`` and ``lora-vl`` add
+low-rank matrices to weights, see :mod:`palpate.models.clipseg.lora` (rank 8).
 
-A fresh adapter is the identity: its up-projection starts at zero. ``init="paper"`` is the published
-form instead: PyTorch's default initialisation and a ReLU after the up-projection too, so that the
-update is never negative and a fresh adapter already changes the model.
+A new adapter is the identity: its up-projection starts at zero. ``init="paper"`` is the published
+form instead: PyTorch's default initialisation and another ReLU after the up-projection, so that the
+update is never negative and a new adapter already changes the model.
 """
 
 from collections.abc import Sequence
@@ -38,11 +37,11 @@ _WIDTHS = {"dense": 64, "telescopic": 64, "shallow": 512, "lora": 8, "condition"
 
 
 class Adapter(nn.Module):
-    """A bottleneck behind a frozen module: ``x + up(gelu(down(x)))``.
+    """A bottleneck after a frozen module: ``x + up(gelu(down(x)))``.
 
     (Houlsby et al., 2019, https://arxiv.org/abs/1902.00751.) In the published form of VLSM-Adapter
-    it is ``x + relu(up(relu(down(x))))``. With ``skip=False`` only the update is returned, for
-    places where it is added elsewhere.
+    it is ``x + relu(up(relu(down(x))))``. With ``skip=False`` only the update is returned, and the
+    caller adds it.
     """
 
     def __init__(
@@ -66,20 +65,19 @@ class Adapter(nn.Module):
 def adapt(
     net: CLIPSeg, name: AdapterName, *, init: AdapterInit = "identity", width: int | None = None
 ) -> None:
-    """Freeze ``net`` and put adapters into its slots, in place; only they require gradient.
+    """Freeze ``net`` and insert adapters, in place; only they require gradient.
 
     Args:
-        net: Without adapters.
-        name: Where the adapters go, see the head of this file.
-        init: ``"identity"`` leaves the model's outputs as they were; ``"paper"`` is the published
-            form.
+        net: A CLIPSeg without adapters.
+        name: Which adapters, see the docstring of this module.
+        init: ``"identity"``: the outputs do not change at first; ``"paper"``: the published form.
         width: Size of the bottleneck: by default the published 64 (dense; of the deepest block,
             telescopic) or 512 (shallow), or rank 8 (LoRA). That of the condition's adapter is
             always 256.
 
     Raises:
-        ValueError: If name, form or width make no sense, ``net`` already has adapters, or its text
-            tower cannot take them. ``net`` is unchanged then.
+        ValueError: If name, form or width is not valid, ``net`` already has adapters, or its text
+            encoder does not support them. ``net`` is then unchanged.
     """
     _check(net, name, init, width)
     kind, reach = name.split("-")
@@ -93,20 +91,20 @@ def adapt(
         _insert_dense(net, size, init, text=text, growing=kind == "telescopic")
     if "c" in reach:
         net.condition_slot = Adapter(net.config.projection_dim, _WIDTHS["condition"], init)
-    # Fresh weights are drawn on the CPU, so that a seed means the same ones everywhere.
+    # Weights are drawn on the CPU, so that a seed gives the same ones on every device.
     net.to(net.decoder.film_mul.weight.device)
 
 
 def adapter_state(net: nn.Module) -> dict[str, Tensor]:
-    """The adapters' parameters by their names in ``net``."""
+    """The parameters of the adapters, by their names in ``net``."""
     places = [f"{name}." for name, part in net.named_modules() if isinstance(part, Adapter)]
     return {k: v for k, v in net.state_dict().items() if k.startswith(tuple(places)) or is_lora(k)}
 
 
 def text_layer(layer: int, net: CLIPSeg) -> int:
-    """The text layer at the same relative depth as a layer of the image tower.
+    """The text layer at the same relative depth as a layer of the image encoder.
 
-    Both towers of a published CLIPSeg have twelve layers, where this changes nothing.
+    Both encoders of a published CLIPSeg have twelve layers, where this is the same number.
     """
     return layer * net.config.text.num_hidden_layers // net.config.vision.num_hidden_layers
 

@@ -1,15 +1,16 @@
 """CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003): our own forward pass.
 
-Hugging Face's ``CLIPSegForImageSegmentation.forward`` runs both towers without gradient, so that
-no attack sees the pixels and no adapter inside a tower learns. Here the same parameters, under the
-same names, take part in one differentiable computation::
+Hugging Face's ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``no_grad``, so that
+no gradient reaches the pixels and adapters inside the encoders cannot be trained (still so in
+transformers 5.23). Here the same parameters, under the same names, are one differentiable
+computation::
 
     pixels -> vision tower -> taps (blocks 3, 6, 9) -> [tap slots] --.
                                                                      decoder -> logits
     tokens -> text tower -> projection -> [condition slot] -> FiLM --'
 
-The slots in brackets, and those inside every tower block, are the identity until
-:mod:`palpate.models.clipseg.adapters` puts something into them.
+The slots in brackets, and those inside every encoder block, are the identity until
+:mod:`palpate.models.clipseg.adapters` inserts an adapter.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from palpate.types import Logits
 
 
 class Decoder(nn.Module):
-    """Small transformer blocks over the taps, deepest first, told by FiLM what to look for."""
+    """Small transformer blocks over the taps, deepest first, conditioned on the text by FiLM."""
 
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class Decoder(nn.Module):
     ) -> Logits:
         """Logits at the size of the network's input, ``(b, 1, h, w)``.
 
-        The taps of one image do for many conditions: what comes before them is computed once.
+        The taps of one image broadcast over many conditions, so that one image is encoded once.
         """
         x: Tensor | None = None
         for index, (tap, layer, reduce) in enumerate(
@@ -72,10 +73,10 @@ class CLIPSeg(TextNetwork):
     """The network: normalised square pixels and tokens in, logits out.
 
     Attributes:
-        tap_slots: One module per tapped layer, applied to what the decoder reads there.
-        text_slots: Modules by text layer; what they make of that layer's end-of-text token is
+        tap_slots: One module per tapped layer, applied to its output before the decoder.
+        text_slots: Modules by text layer; their output for the end-of-text token of that layer is
             added to the condition.
-        condition_slot: Applied to the projected text before anything is added.
+        condition_slot: Applied to the projected text, before these are added.
     """
 
     def __init__(self, config: ClipSegConfig) -> None:
@@ -88,40 +89,40 @@ class CLIPSeg(TextNetwork):
         self.condition_slot: nn.Module = nn.Identity()
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b n d"]]:
-        """What the decoder reads: the tapped hidden states, class token first."""
+        """The tapped hidden states that the decoder reads, class token first."""
         taps: list[Tensor] = self.clip.vision_model(pixels, self.config.extract_layers)
         return [slot(tap) for slot, tap in zip(self.tap_slots, taps, strict=True)]
 
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """What the decoder is told to look for: the embedded text."""
-        return self._told(*self.clip.text_model(tokens, self._text_taps))
+        """The embedded text that conditions the decoder."""
+        return self._with_text_slots(*self.clip.text_model(tokens, self._text_taps))
 
     def condition_of(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b c"]:
-        """The same where ``vectors`` stand for the tokens, which only say where a text ends."""
-        return self._told(*self.clip.text_model.read(vectors, tokens, self._text_taps))
+        """The same from token embeddings; ``tokens`` only give the end of each text."""
+        return self._with_text_slots(*self.clip.text_model.read(vectors, tokens, self._text_taps))
 
     def decode(
         self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "b c"]
     ) -> Logits:
-        """Logits at the size of the network's input; taps of one image do for many conditions."""
+        """Logits at the size of the network's input; taps of one image broadcast."""
         logits: Tensor = self.decoder(taps, condition)
         return logits
 
     @property
     def patch_size(self) -> int:
-        """Images have to have a side that is a multiple of this, in pixels."""
+        """The side of the input must be a multiple of this, in pixels."""
         return self.config.vision.patch_size
 
     @property
     def token_table(self) -> nn.Embedding:
-        """The vector of each token."""
+        """The embedding of each token."""
         return self.clip.text_model.embeddings.token_embedding
 
     @property
     def text_parameters(self) -> list[nn.Parameter]:
-        """Of all that a text passes through before it meets an image."""
+        """All parameters of the text encoder, its projection and its adapters."""
         clip = self.clip
         parts = (clip.text_model, clip.text_projection, self.text_slots, self.condition_slot)
         return [p for part in parts for p in part.parameters()]
@@ -131,12 +132,12 @@ class CLIPSeg(TextNetwork):
         return [int(name) for name in self.text_slots]
 
     def condition_from(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
-        """The same from examples: what the images show, where texts are projected to."""
+        """The condition from example images, projected into the same space as texts."""
         shown: Tensor = self.clip.visual_projection(self.clip.vision_model.whole(pixels))
         told: Tensor = self.condition_slot(shown)
         return told
 
-    def _told(
+    def _with_text_slots(
         self, sentence: Float[Tensor, "b d"], states: Sequence[Float[Tensor, "b d"]]
     ) -> Float[Tensor, "b c"]:
         embedded: Tensor = self.condition_slot(self.clip.text_projection(sentence))
@@ -166,8 +167,8 @@ def _head(config: ClipSegConfig) -> nn.Module:
 def upsampling(patch: int) -> tuple[int, int]:
     """The two strides of the refined head; their product is the patch.
 
-    Hugging Face takes a quarter of the patch twice, which is right for 16 only. For others we take
-    the most even factors, the larger first, so that most pixels are made from many channels.
+    Hugging Face uses a quarter of the patch twice, which is right for 16 only. For others we use
+    the most even factors, the larger first, so that more of the upsampling has many channels.
 
     >>> upsampling(16), upsampling(14)
     ((4, 4), (7, 2))

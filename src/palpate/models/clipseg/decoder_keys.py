@@ -1,6 +1,6 @@
-"""The decoder of CLIPSeg under our names, as its authors' files (``rd64-uni.pth``) have it.
+"""Rename the tensors of the decoder in the files of CLIPSeg's authors (``rd64-uni.pth``).
 
-They hold nothing of CLIP (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
+These files do not contain CLIP (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ _BLOCK = {
     "linear1": "mlp.fc1",
     "linear2": "mlp.fc2",
 }
-# A layer that the original network has and never calls.
+# A layer of the original network that is never called.
 _IDLE = "reduce."
 
 
-def to_decoder_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every tensor under our name; what belongs to no decoder keeps its own."""
+def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every tensor under our name; unknown tensors get the prefix ``decoder.``, to be refused."""
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith("blocks.") and name.count(".") > 1:
@@ -34,10 +34,10 @@ def to_decoder_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def sizes_of_decoder(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The sizes that the weights have, as fields of Hugging Face's configuration.
+    """Sizes of the decoder, read from its weights, as fields of Hugging Face's configuration.
 
     Raises:
-        KeyError: If a tensor that tells a size is missing.
+        KeyError: If a tensor that gives a size is missing.
     """
     return {
         "reduce_dim": len(state["film_mul.weight"]),

@@ -1,4 +1,4 @@
-"""CLIPSeg in Hugging Face's layout: a folder of configuration, weights and tokenizer."""
+"""Load a CLIPSeg in Hugging Face's layout: a folder with configuration, weights and tokenizer."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +14,8 @@ from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.clipseg.adapters import adapt
 from palpate.models.clipseg.clipseg import CLIPSeg
 from palpate.models.clipseg.model import VLSM
-from palpate.models.embedded import EMBEDDED
 from palpate.models.files.weights import (
+    EMBEDDED,
     check_keys,
     check_shapes,
     find_model,
@@ -43,26 +43,26 @@ OPTIONS = ("size", "example", "mask")
 
 
 def load_clipseg(request: Request) -> VLSM:
-    """Load a CLIPSeg and put the adapter into it that was asked for; only that requires gradient.
+    """Load a CLIPSeg and insert the adapter; only the adapter requires gradient.
 
     Raises:
-        FileNotFoundError: If its weights or tokenizer are not there.
-        ValueError: If it is not a CLIPSeg, its weights do not fit, or adapter or options make no
-            sense.
+        FileNotFoundError: If its weights or tokenizer are missing.
+        ValueError: If it is not a CLIPSeg, its weights do not fit, or adapter or options are not
+            valid.
     """
     request.check_options(OPTIONS)
     folder = request.place or find_model(request.name)
-    return equipped(put_together(request, folder, read_weights(folder)), request)
+    return equip(make_vlsm(request, folder, read_weights(folder)), request)
 
 
-def put_together(request: Request, folder: Path, state: dict[str, Tensor], **sizes: Any) -> VLSM:
-    """A CLIPSeg without adapter, nothing of which requires gradient.
+def make_vlsm(request: Request, folder: Path, state: dict[str, Tensor], **sizes: Any) -> VLSM:
+    """Make a frozen CLIPSeg without adapter.
 
     Args:
-        request: Names it.
-        folder: Has its configuration and tokenizer, in Hugging Face's layout.
-        state: Its weights.
-        sizes: Where it differs from the configuration.
+        request: The arguments of ``load_model``.
+        folder: Folder with configuration and tokenizer in Hugging Face's layout.
+        state: The weights.
+        sizes: Fields that replace those of the configuration.
 
     Raises:
         FileNotFoundError: If there is no configuration.
@@ -89,15 +89,15 @@ def put_together(request: Request, folder: Path, state: dict[str, Tensor], **siz
     )
 
 
-def equipped(model: VLSM, request: Request) -> VLSM:
-    """With the adapter, the size and the example that were asked for.
+def equip(model: VLSM, request: Request) -> VLSM:
+    """Apply the options of a request, and insert its adapter.
 
     Options are ``size``: side of the network's input in pixels, a multiple of the patch;
-    ``example``: image that is shown in place of prompts; ``mask``: what in it is meant.
+    ``example`` and ``mask``: image and mask that are used as the prompt in place of texts.
 
     Raises:
         FileNotFoundError: If an image is missing.
-        ValueError: If adapter or options make no sense.
+        ValueError: If adapter or options are not valid.
     """
     options = request.options
     if "size" in options:
@@ -115,7 +115,7 @@ def equipped(model: VLSM, request: Request) -> VLSM:
 
 
 def load_vlsm(name: str | Path, device: str | torch.device = "cpu") -> VLSM:
-    """A CLIPSeg without adapter, for stages that know its parts.
+    """Load a CLIPSeg without adapter, for callers that use its parts.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`load_clipseg`.
@@ -124,7 +124,7 @@ def load_vlsm(name: str | Path, device: str | torch.device = "cpu") -> VLSM:
 
 
 def as_vlsm(model: PixelModel) -> VLSM:
-    """The same model, if it is one that takes text apart from images.
+    """The same model, if it is a CLIPSeg.
 
     Raises:
         ValueError: If it is of another family.
@@ -166,13 +166,13 @@ def _without_derived(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
-    """Mean, standard deviation and size from the image processor's file, where there is one.
+    """Mean, standard deviation and size from the file of the image processor, if there is one.
 
-    Without it the mean and deviation are ImageNet's, as every published CLIPSeg has them, and the
-    image decides the size.
+    Otherwise mean and standard deviation are ImageNet's, as in every published CLIPSeg, and images
+    keep their size.
     """
-    # CLIPSeg runs at 352 whatever its position embedding was trained for; a tower of another
-    # size, at its own.
+    # A CLIPSeg with the position embedding of 224 is used at 352, as published; another one at the
+    # size of its position embedding.
     fallback = 352 if config.vision.image_size == 224 else config.vision.image_size
     patch = config.vision.patch_size
     fallback = next_multiple(fallback, patch)
@@ -191,7 +191,7 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
 
 
 def processor_values(folder: Path) -> dict[str, Any]:
-    """What the file of the image processor says, wherever this version keeps it."""
+    """The configuration of the image processor; its file depends on the transformers version."""
     for path in (folder / name for name in _PROCESSORS):
         if path.is_file():
             values = read_json(path)

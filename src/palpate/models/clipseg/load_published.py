@@ -1,7 +1,7 @@
-"""CLIPSeg in files of other projects: VLSM-Adapter's and MedVLSM's checkpoints, its authors' own.
+"""Load a CLIPSeg from files of other projects: VLSM-Adapter, MedVLSM, and CLIPSeg's authors.
 
-They hold neither sizes nor tokenizer, and the authors' no towers. These come from a CLIPSeg in
-Hugging Face's layout, the option ``base``.
+These files contain neither configuration nor tokenizer, and those of the authors no encoders. They
+are taken from a CLIPSeg in Hugging Face's layout, the option ``base``.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from palpate.models.clip.config import ClipSegConfig
-from palpate.models.clipseg import decoder_keys as decoder_names
-from palpate.models.clipseg import vlsm_adapter_keys as study_names
+from palpate.models.clipseg import decoder_keys, vlsm_adapter_keys
 from palpate.models.clipseg.adapters import adapter_state
-from palpate.models.clipseg.load import OPTIONS, equipped, put_together
+from palpate.models.clipseg.load import OPTIONS, equip, make_vlsm
 from palpate.models.clipseg.model import VLSM
 from palpate.models.files.safe_pickle import holds, read_pickled
 from palpate.models.files.weights import (
@@ -32,33 +31,33 @@ BASE = "CIDAS/clipseg-rd64-refined"
 
 
 def is_published(place: Path) -> bool:
-    """Whether a file holds a CLIPSeg as other projects save it."""
-    return holds(place, study_names.MARKS) or holds(place, decoder_names.MARKS)
+    """Whether a file is a CLIPSeg saved by one of these projects."""
+    return holds(place, vlsm_adapter_keys.MARKS) or holds(place, decoder_keys.MARKS)
 
 
 def load_published(request: Request) -> VLSM:
     """Load a CLIPSeg from a file of another project, with the adapters that are in it.
 
     Options are those of a CLIPSeg and ``base``: the CLIPSeg in Hugging Face's layout that the file
-    belongs to, by default ``CIDAS/clipseg-rd64-refined``. Adapters in the file are of the published
+    belongs to, by default ``CIDAS/clipseg-rd64-refined``. Adapters in the file have the published
     form; only they require gradient.
 
     Raises:
-        FileNotFoundError: If the base model is not there.
-        ValueError: If the weights do not fit it, or adapter or options make no sense.
+        FileNotFoundError: If the base model is missing.
+        ValueError: If the weights do not fit it, or adapter or options are not valid.
     """
     request.check_options((*OPTIONS, "base"))
     base = find_model(request.options.get("base", BASE))
-    if holds(request.folder, study_names.MARKS):
-        return _load_study(request, base)
-    return _load_authors(request, base)
+    if holds(request.folder, vlsm_adapter_keys.MARKS):
+        return _load_vlsm_adapter(request, base)
+    return _load_decoder(request, base)
 
 
-def _load_study(request: Request, base: Path) -> VLSM:
+def _load_vlsm_adapter(request: Request, base: Path) -> VLSM:
     path = request.folder
-    state = read_pickled(path, family="CLIPSeg", marks=study_names.MARKS)
+    state = read_pickled(path, family="CLIPSeg", marks=vlsm_adapter_keys.MARKS)
     try:
-        adapter, width = study_names.adapter_of(state)
+        adapter, width = vlsm_adapter_keys.adapter_of(state)
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     if adapter is not None and request.adapter not in (None, adapter):
@@ -66,29 +65,29 @@ def _load_study(request: Request, base: Path) -> VLSM:
             f"{path} brings its own adapter {adapter}, got {request.adapter}; leave adapter out."
         )
     config = ClipSegConfig.from_hf(read_json(base / "config.json"))
-    clipseg, adapters = study_names.to_our_names(state, config)
-    model = put_together(request, base, clipseg)
+    clipseg, adapters = vlsm_adapter_keys.rename(state, config)
+    model = make_vlsm(request, base, clipseg)
     if adapter is not None:
         request = replace(request, adapter=adapter, init="paper", width=width)
-    model = equipped(model, request)
+    model = equip(model, request)
     if adapter is not None:
         _fill(model, adapters, path)
     model.base_hash = fingerprint(state)
     return model
 
 
-def _load_authors(request: Request, base: Path) -> VLSM:
+def _load_decoder(request: Request, base: Path) -> VLSM:
     path = request.folder
-    state = read_pickled(path, family="CLIPSeg", marks=decoder_names.MARKS)
+    state = read_pickled(path, family="CLIPSeg", marks=decoder_keys.MARKS)
     towers = {k: v for k, v in read_weights(base).items() if not k.startswith("decoder.")}
     sizes = _sizes(state, path)
-    model = put_together(request, base, towers | decoder_names.to_decoder_names(state), **sizes)
-    return equipped(model, request)
+    model = make_vlsm(request, base, towers | decoder_keys.rename(state), **sizes)
+    return equip(model, request)
 
 
 def _sizes(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     try:
-        return decoder_names.sizes_of_decoder(state)
+        return decoder_keys.sizes_of_decoder(state)
     except KeyError as error:
         raise ValueError(f"The weights of {path} lack {error}, which a decoder has.") from None
 

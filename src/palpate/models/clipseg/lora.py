@@ -1,9 +1,9 @@
-"""LoRA (Hu et al., 2021, https://arxiv.org/abs/2106.09685) in both towers of a CLIPSeg, by peft.
+"""LoRA (Hu et al., 2021, https://arxiv.org/abs/2106.09685) in the encoders of a CLIPSeg, by peft.
 
-The matrices that make queries and values get a trainable addition of low rank, ``W + B A``, in
-every block that takes part: in the image tower up to the deepest tap, in the text tower in all. B
-starts at zero, so that a fresh one changes nothing. As in the paper, the addition is scaled by
-alpha / rank, with alpha = rank: by one.
+The matrices of queries and values get a trainable addition of low rank, ``W + B A``: in the image
+encoder up to the deepest tap, in the text encoder in every block. B starts at zero, so that the
+outputs do not change at first. As in the paper, the addition is scaled by alpha / rank; here alpha
+is the rank, so the scale is one.
 """
 
 import re
@@ -15,13 +15,13 @@ _PARTS = (".lora_A.", ".lora_B.")
 
 
 def insert_lora(net: CLIPSeg, rank: int, *, text: bool) -> None:
-    """Put LoRA into the towers of a frozen network, in place.
+    """Insert LoRA into the encoders of a frozen network, in place.
 
     Args:
-        net: Its query and value matrices become modules of peft; ``base_layer`` in their
-            parameters' names is what they were.
-        rank: Of the additions.
-        text: Whether the text tower gets it, too.
+        net: A CLIPSeg. Its query and value matrices become modules of peft, with the original
+            weights as ``base_layer``.
+        rank: Rank of the additions.
+        text: Whether the text encoder gets LoRA as well.
 
     Raises:
         ImportError: If peft is not installed.
@@ -33,7 +33,7 @@ def insert_lora(net: CLIPSeg, rank: int, *, text: bool) -> None:
             'LoRA needs peft, which is not installed: run pip install "palpate[lora]".'
         ) from error
 
-    # As one pattern: a list is taken as ends of names, which may fit others.
+    # One pattern of full names: peft would match a list by the ends of names, which may fit others.
     pattern = "|".join(map(re.escape, _targets(net, text)))
     config = LoraConfig(
         r=rank, lora_alpha=rank, lora_dropout=0.0, bias="none", target_modules=pattern
@@ -42,12 +42,12 @@ def insert_lora(net: CLIPSeg, rank: int, *, text: bool) -> None:
 
 
 def is_lora(name: str) -> bool:
-    """Whether a parameter of this name is part of a LoRA."""
+    """Whether a parameter of this name belongs to LoRA."""
     return any(part in name for part in _PARTS)
 
 
 def _targets(net: CLIPSeg, text: bool) -> list[str]:
-    """Full names of the matrices; blocks beyond the deepest tap are never computed."""
+    """Full names of the matrices; blocks above the deepest tap are never computed."""
     blocks = {"clip.vision_model": max(net.config.extract_layers) + 1}
     if text:
         blocks["clip.text_model"] = net.config.text.num_hidden_layers

@@ -1,4 +1,4 @@
-"""A CLIPSeg as the rest of palpate sees it, prompted by text or by an example."""
+"""CLIPSeg as a palpate model, prompted with text or with an example image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,11 +20,10 @@ class VLSM(TextPrompted):
     """CLIPSeg in pixel space, see :class:`palpate.models.text_prompted.TextPrompted`.
 
     Attributes:
-        adapter: What was put into the network by ``load_model``, with ``adapter_init`` and
-            ``adapter_width``; None where it has no adapter.
-        options: What else ``load_model`` was told, for the card of a checkpoint.
-        seed: That the adapter's first weights were drawn from.
-        example: Image that is shown in place of texts; None where texts are read.
+        adapter: Name of the adapter, with ``adapter_init`` and ``adapter_width``; None without.
+        options: Options of ``load_model``, for the card of a checkpoint.
+        seed: Of the adapter's initial weights.
+        example: Example image that is the prompt in place of texts; None for texts.
     """
 
     net: CLIPSeg
@@ -38,7 +37,7 @@ class VLSM(TextPrompted):
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """The adapter, as a checkpoint's card describes it."""
+        """Adapter, options and seed, as fields of a checkpoint's card."""
         return {
             "adapter": self.adapter,
             "adapter_init": self.adapter_init,
@@ -49,12 +48,12 @@ class VLSM(TextPrompted):
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Also what it is shown in place of prompts."""
+        """Preprocessing and configuration, and the hash of the example image."""
         shown = {} if self.example is None else {"example": fingerprint({"": self.example})}
         return {**super().traits, **shown}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """The adapters alone, with the decoder, or everything."""
+        """The adapters, the adapters and the decoder, or all parameters."""
         if what == "all":
             return list(self.net.parameters())
         adapters = adapter_state(self.net).keys()
@@ -67,12 +66,12 @@ class VLSM(TextPrompted):
         return [p for n, p in self.net.named_parameters() if n in adapters or n.startswith(decoder)]
 
     def show(self, image: Images, mask: Masks | None = None) -> None:
-        """Ask for what an example shows, from now on, in place of prompts, which are ignored.
+        """Use an example image as the prompt from now on; texts are then ignored.
 
         Args:
             image: One image ``(1, 3, h, w)``, RGB in [0, 1].
-            mask: What in it is meant, see :func:`palpate.models.clipseg.visual_prompt.highlighted`;
-                None for all.
+            mask: The object in it, see :func:`palpate.models.clipseg.visual_prompt.highlighted`;
+                None for the whole image.
 
         Raises:
             ValueError: If it is not one image, or the mask does not fit it or is empty.
@@ -83,16 +82,16 @@ class VLSM(TextPrompted):
         self.example = image if mask is None else highlighted(image, mask, self.mean)
         self.text_conditioned = False
 
-    def asked(
+    def conditions_for(
         self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
-        """What so many images are asked for: their prompts, or what the example shows."""
+        """The condition of each image: of its prompt, or of the example image."""
         if self.example is None:
-            return super().asked(prompts, images)
+            return super().conditions_for(prompts, images)
         shown = self.shown(self.example.to(self.device))
         return shown.expand(images, -1)
 
     def shown(self, examples: Images) -> Float[Tensor, "b d"]:
-        """What examples show, one row each, for ``condition`` in place of prompts."""
+        """Conditions from example images, one row each, in place of prompts."""
         condition: Tensor = self.net.condition_from(self.to_network(examples))
         return condition

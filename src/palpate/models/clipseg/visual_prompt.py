@@ -1,8 +1,8 @@
-"""Visual prompts: an example image and its mask, made into one picture of what is meant.
+"""Visual prompts: an example image with its object highlighted.
 
-CLIPSeg takes a picture wherever it takes a text, since CLIP puts both into one space. Of the ways
-to mark what in the picture is meant, its authors found this best (Lüddecke & Ecker, 2022,
-https://arxiv.org/abs/2112.10003): blur and fade the background, and crop to the object.
+CLIPSeg accepts an image in place of a text, since CLIP projects both into one space. Of the ways to
+mark an object in the image, its authors found this best (Lüddecke & Ecker, 2022,
+https://arxiv.org/abs/2112.10003): blur and darken the background, and crop to the object.
 """
 
 import torch
@@ -24,16 +24,16 @@ def highlighted(
     blur: float = 3.0,
     margin: float = 0.1,
 ) -> Float[Tensor, "1 c side side"]:
-    """The object of a mask on a faint and blurred background, cropped to a square.
+    """Highlight the object of a mask on a faint and blurred background, and crop to a square.
 
     Args:
         image: One image, RGB in [0, 1].
-        mask: Of the object, at the size of the image.
-        mean: Colour that the background fades to and the square is filled up with: the mean that
-            the model subtracts, as published, where both happen to normalised images.
-        background: How much of the background is left, from 0 to 1.
+        mask: Mask of the object, at the size of the image.
+        mean: Colour that the background fades to and the square is padded with: the mean that the
+            model subtracts, since the published code does both on normalised images.
+        background: Share of the background that is left, from 0 to 1.
         blur: Standard deviation of the blur, in pixels.
-        margin: Of background kept on each side, as a part of the object's height or width.
+        margin: Background kept on each side, as a share of the object's height or width.
 
     Raises:
         ValueError: If the mask is of another size, or empty.
@@ -53,11 +53,14 @@ def highlighted(
 
 
 def blurred(image: Images, deviation: float) -> Images:
-    """Each channel blurred by a Gaussian of 15 pixels' side; edges are mirrored.
+    """Blur each channel with a Gaussian kernel of 15 x 15 pixels; edges are mirrored.
 
     Args:
-        image: Any size above 7 pixels.
-        deviation: Of the Gaussian, in pixels.
+        image: Images whose sides are larger than 7 pixels.
+        deviation: Standard deviation of the Gaussian, in pixels.
+
+    Raises:
+        ValueError: If a side is smaller.
     """
     reach = _KERNEL // 2
     if min(image.shape[2:]) <= reach:
@@ -73,7 +76,7 @@ def blurred(image: Images, deviation: float) -> Images:
 
 
 def _range(hit: Tensor, margin: float) -> slice:
-    """From the first to the last place that is hit, with a margin, within the image."""
+    """From the first to the last True, with a margin, clipped to the image."""
     places = hit.nonzero().flatten()
     first, last = int(places[0]), int(places[-1]) + 1
     wide = int(margin * (last - first))
@@ -81,7 +84,7 @@ def _range(hit: Tensor, margin: float) -> slice:
 
 
 def _squared(image: Images, colour: Float[Tensor, "1 c 1 1"]) -> Float[Tensor, "1 c side side"]:
-    """With bars of one colour on both sides, until it is as high as wide."""
+    """Pad the shorter side with one colour to a square."""
     height, width = image.shape[2:]
     side = max(height, width)
     square = colour.expand(1, -1, side, side).clone()

@@ -1,7 +1,7 @@
-"""CLIPSeg with the adapters of VLSM-Adapter under our names, as its checkpoints have them.
+"""Rename the tensors in checkpoints of VLSM-Adapter and MedVLSM.
 
 The published networks (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196; MedVLSM's without
-adapters) hold a whole CLIPSeg as ``clipseg`` and each kind of adapter in a list of its own.
+adapters) contain a whole CLIPSeg as ``clipseg`` and one list per kind of adapter.
 """
 
 import re
@@ -26,16 +26,16 @@ _LISTS = {
 }
 _CONDITION = "cond_adapter."
 _LAYERS = {"fc1": "down", "fc2": "up"}
-# The shallow network holds the towers of its CLIPSeg twice.
+# The shallow network contains the encoders of its CLIPSeg twice.
 _TWICE = "clip."
 
 
-def to_our_names(
+def rename(
     state: Mapping[str, Tensor], config: ClipSegConfig
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of CLIPSeg, and those of its adapters, under our names.
+    """The tensors of CLIPSeg, and those of the adapters, under our names.
 
-    What is of neither keeps its name and goes with CLIPSeg, where it will be refused.
+    Unknown tensors keep their names and are returned with CLIPSeg, where the check refuses them.
     """
     clipseg: dict[str, Tensor] = {}
     adapters: dict[str, Tensor] = {}
@@ -49,10 +49,10 @@ def to_our_names(
 
 
 def adapter_of(state: Mapping[str, Tensor]) -> tuple[AdapterName | None, int | None]:
-    """Which adapter a checkpoint has, and the width of its bottleneck; None and None without.
+    """The name and the width of the adapter in a checkpoint; None and None without adapters.
 
     Raises:
-        ValueError: If its adapters are none of those that palpate has, or the first is missing.
+        ValueError: If palpate does not have these adapters, or the first tensor is missing.
     """
     lists = {name.split(".")[0] for name in state} & {*_LISTS, _CONDITION.removesuffix(".")}
     if not lists:

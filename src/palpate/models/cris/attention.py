@@ -27,7 +27,7 @@ class Attention(nn.Module):
         causal: bool = False,
         keep: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """What each query finds; ``keep`` says which keys there are to be found."""
+        """Attend to the keys where ``keep`` is True, by default to all."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q, k, v = (
             heads_apart(F.linear(x, weight, bias), self.heads)
@@ -44,6 +44,6 @@ class Attention(nn.Module):
 
 
 def heads_apart(x: Float[Tensor, "b n d"], heads: int) -> Float[Tensor, "b heads n e"]:
-    """The channels of each head, which attends for itself."""
+    """Split the channels into heads."""
     b, n, d = x.shape
     return x.view(b, n, heads, d // heads).transpose(1, 2)

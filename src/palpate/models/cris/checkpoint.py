@@ -1,8 +1,8 @@
-"""The community's CRIS checkpoints, and model directories made of them.
+"""Read community checkpoints of CRIS, and write model folders from them.
 
-The authors published none; what goes round is the file that their training writes: a dictionary
-whose ``state_dict`` has names that start with ``module.``, or that state dict alone, with or
-without the prefix.
+The authors published no weights. Community checkpoints are the files that their training script
+writes: a dictionary with a ``state_dict`` whose names start with ``module.``, or that state dict
+alone, with or without the prefix.
 """
 
 import json
@@ -14,31 +14,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from palpate.atomic import write_text
 from palpate.models.clip.tokenizer import FILES, has_tokenizer
 from palpate.models.cris.config import CrisConfig, config_of
 from palpate.models.cris.network import CRIS
 from palpate.models.files.safe_pickle import read_pickled
-from palpate.models.files.weights import check_keys, check_shapes, write_text, write_weights
+from palpate.models.files.weights import check_keys, check_shapes, write_weights
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
 from palpate.randomness import seeded
 
-# Starts of names that tell a CRIS from other families.
+# Prefixes of tensor names by which a CRIS is recognised.
 MARKS = ("backbone.visual.attnpool.", "neck.", "proj.")
-# Buffers that files written by PyTorch before 0.4.1 lack.
+# Buffers that PyTorch before 0.4.1 did not save.
 _COUNTER = ".num_batches_tracked"
 
 
 def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]]:
-    """The sizes and weights of a checkpoint, in float32, checked to be those of a CRIS.
+    """Read the configuration and weights of a checkpoint, in float32, and check them.
 
     Args:
-        path: ``.pth`` or ``.pt`` as written by ``torch.save``, or ``.safetensors``.
-        changes: What weights do not tell, see :func:`palpate.models.cris.config.config_of`.
+        path: ``.pth`` or ``.pt`` written by ``torch.save``, or ``.safetensors``.
+        changes: Fields that weights do not give, see
+            :func:`palpate.models.cris.config.config_of`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read without running code, is of another family, or has missing
-            or unexpected tensors, the first ten of which are named.
+            or unexpected tensors.
     """
     state = read_pickled(path, family="CRIS", marks=MARKS)
     try:
@@ -52,7 +54,7 @@ def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]
 
 
 def check_state(config: CrisConfig, state: dict[str, Tensor], source: Path) -> None:
-    """Refuse weights that do not fit; counters that old files lack are added.
+    """Refuse weights that do not fit; counters that are missing in old files are added.
 
     Raises:
         ValueError: If tensors are missing, unexpected, or of other shapes.
@@ -67,13 +69,13 @@ def check_state(config: CrisConfig, state: dict[str, Tensor], source: Path) -> N
 
 
 def convert_cris(checkpoint: Path, tokenizer: Path, out: Path, **changes: Any) -> Path:
-    """Write a model directory from a community checkpoint.
+    """Write a model folder from a community checkpoint.
 
     Args:
         checkpoint: See :func:`read_cris`.
         tokenizer: Folder with CLIP's ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``.
         out: Folder to write; it loads with ``load_model``.
-        changes: What weights do not tell: decoder_heads, dropout, size, threshold, compat.
+        changes: Fields that weights do not give: decoder_heads, dropout, size, threshold, compat.
 
     Returns:
         ``out``.
@@ -83,7 +85,7 @@ def convert_cris(checkpoint: Path, tokenizer: Path, out: Path, **changes: Any) -
 
 
 def build_cris(tokenizer: Path, out: Path, config: CrisConfig | None = None, *, seed: int) -> Path:
-    """Write a model directory with random weights, to be trained from nothing.
+    """Write a model folder with random weights, to be trained from scratch.
 
     Args:
         tokenizer: See :func:`convert_cris`.
@@ -112,10 +114,10 @@ def _write(config: CrisConfig, state: Mapping[str, Tensor], tokenizer: Path, out
         "image_mean": OPENAI_MEAN,
         "image_std": OPENAI_STD,
     }
-    write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
+    write_text(out / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
     for name in FILES:
         if (tokenizer / name).is_file() and tokenizer.resolve() != out.resolve():
             shutil.copyfile(tokenizer / name, out / name)
     write_weights(state, out / "model.safetensors")
-    write_text(json.dumps(config.to_json(), indent=2) + "\n", out / "config.json")
+    write_text(out / "config.json", json.dumps(config.to_json(), indent=2) + "\n")
     return out

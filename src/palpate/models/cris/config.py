@@ -1,4 +1,4 @@
-"""The sizes of a CRIS, read off its weights or from our ``config.json``."""
+"""The configuration of a CRIS, from its weights or from our ``config.json``."""
 
 import re
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 FAMILY = "cris"
-# Fields that weights do not tell.
-UNTOLD = ("size", "threshold", "dropout", "decoder_heads", "compat")
+# Fields that weights do not give.
+NOT_IN_WEIGHTS = ("size", "threshold", "dropout", "decoder_heads", "compat")
 
 # CLIP's attention heads are this wide everywhere.
 _HEAD = 64
@@ -25,20 +25,20 @@ class CrisConfig:
         stem: Channels after its stem; the fourth stage has 32 times as many.
         pool_side: Side of the grid that its attention pooling was trained for.
         joint: Width of the space that image and text are projected into.
-        text: Width of the text encoder and, since its words are attended to, of the decoder.
+        text: Width of the text encoder and of the decoder, which attends to its words.
         text_layers: Blocks of the text encoder.
         vocabulary: Number of tokens.
-        context: The most tokens of a text, 0 where it is padded.
+        context: The largest number of tokens of a text; padding is token 0.
         neck: Channels of the three levels in the neck, finest first.
         decoder_layers: Blocks of the decoder.
-        decoder_heads: Their attention heads; weights do not tell how many.
+        decoder_heads: Their attention heads; weights do not give the number.
         decoder_hidden: Width of their MLPs.
-        dropout: Share of values dropped in the decoder while training.
-        size: Side of the square that the network gets, in pixels; a multiple of 32.
+        dropout: Dropout probability of the decoder in training.
+        size: Side of the square input, in pixels; a multiple of 32.
         threshold: Probability above which a pixel is foreground.
-        compat: ``"medvlsm"`` where it was trained by MedVLSM (Poudel et al., 2024,
-            https://arxiv.org/abs/2308.07706), whose tokenizer fills prompts up to the whole context
-            with the token that ends them, which the decoder then reads as words.
+        compat: ``"medvlsm"`` for weights of MedVLSM (Poudel et al., 2024,
+            https://arxiv.org/abs/2308.07706), whose tokenizer pads prompts to the whole context
+            with the end token, which the decoder then reads as words.
     """
 
     stages: tuple[int, int, int, int] = (3, 4, 6, 3)
@@ -114,15 +114,15 @@ class CrisConfig:
 
 
 def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
-    """The sizes that a state dict has; what weights do not tell is as published.
+    """The configuration that fits a state dict; fields that weights do not give are as published.
 
     Args:
-        state: Under the original's names.
-        changes: Fields that weights do not tell, see ``UNTOLD``.
+        state: Tensors under the names of the original.
+        changes: Fields that weights do not give, see ``NOT_IN_WEIGHTS``.
 
     Raises:
-        KeyError: If a tensor that tells a size is missing.
-        ValueError: If one has another number of axes, or the sizes make no sense.
+        KeyError: If a tensor that gives a size is missing.
+        ValueError: If a tensor has another number of axes, or the sizes are not valid.
     """
     vocabulary, text = _shape(state, "backbone.token_embedding.weight", 2)
     neck = [_shape(state, f"neck.f{level}_v_proj.0.weight", 4)[0] for level in (3, 2, 1)]
@@ -146,7 +146,7 @@ def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
 
 
 def _check_counts(config: CrisConfig) -> None:
-    """Refuse sizes that are no whole numbers, or not as many as there should be."""
+    """Refuse sizes that are not positive integers, or tuples of another length."""
     for each in fields(config):
         if each.name in ("dropout", "threshold", "compat"):
             continue
@@ -168,5 +168,5 @@ def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> torch.Size:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many numbered parts there are."""
+    """The number of numbered modules."""
     return len({found[1] for name in state if (found := re.match(pattern, name))})

@@ -1,4 +1,4 @@
-"""The decoder of CRIS: every place attends to every other, then to the words of the prompt."""
+"""The decoder of CRIS: self-attention of all positions, then attention to the prompt's words."""
 
 import math
 
@@ -11,7 +11,7 @@ from palpate.models.cris.config import CrisConfig
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the words, an MLP; each normalised before and added."""
+    """Self-attention, cross-attention to the words, and an MLP, with pre-norm and residuals."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers of the above."""
+    """A stack of decoder layers."""
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class Decoder(nn.Module):
         words: Float[Tensor, "b m c"],
         keep: Bool[Tensor, "b m"],
     ) -> Float[Tensor, "b c h w"]:
-        """Features of the same shape.
+        """Features of the same shape, conditioned on the words.
 
         Args:
-            features: One vector for each place.
-            words: The prompt.
-            keep: Which words there are; at least one of each prompt.
+            features: Image features.
+            words: Word features of the prompt.
+            keep: True for words, False for padding; each prompt has at least one word.
         """
         _, width, h, w = features.shape
         places = grid_sinusoids(h, w, width).to(features)
@@ -79,7 +79,7 @@ class Decoder(nn.Module):
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "n d"]:
-    """Sine and cosine of each position, in turn, at ``width / 2`` wavelengths.
+    """Sinusoidal position embeddings: sine and cosine at ``width / 2`` wavelengths, interleaved.
 
     (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762.)
     """
@@ -89,7 +89,7 @@ def sinusoids(length: int, width: int) -> Float[Tensor, "n d"]:
 
 
 def grid_sinusoids(height: int, width: int, features: int) -> Float[Tensor, "n d"]:
-    """The first half of the features tells the column, the second the row; rows follow each other.
+    """Two-dimensional position embeddings, row by row: column in the first half, row in the second.
 
     >>> grid_sinusoids(2, 3, 8).shape
     torch.Size([6, 8])

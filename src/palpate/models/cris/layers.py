@@ -1,4 +1,4 @@
-"""Convolutions with batch normalisation, which neck and projector are made of."""
+"""Layers that neck and projector share."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def convolution(features: int, out: int, kernel: int) -> nn.Sequential:
-    """A convolution that keeps the size, batch normalisation, ReLU."""
+    """A convolution that keeps the size, with batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(features, out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out),
@@ -16,10 +16,10 @@ def convolution(features: int, out: int, kernel: int) -> nn.Sequential:
 
 
 class RowNorm(nn.BatchNorm1d):
-    """Batch normalisation of vectors that takes a batch of one, too.
+    """Batch normalisation of vectors that also accepts a batch of one in training mode.
 
-    One vector has no spread. PyTorch refuses it in training mode, which would end a training
-    whenever the last batch of an epoch is a single image; here the running statistics stand in.
+    PyTorch refuses a single vector, which has no variance; training would stop whenever the last
+    batch of an epoch is a single image. Here the running statistics are used for it.
     """
 
     def forward(self, input: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:  # noqa: A002
@@ -31,12 +31,12 @@ class RowNorm(nn.BatchNorm1d):
 
 
 def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c hh ww"]:
-    """Twice as high and wide."""
+    """Upsample by a factor of two (bilinear)."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def with_coordinates(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b cc h w"]:
-    """Two more channels that say where a pixel is: x, then y, from -1 to 1."""
+    """Append two channels with the coordinates of each pixel: x, then y, from -1 to 1."""
     b, _, h, w = x.shape
     across = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).expand(b, 1, h, w)
     down = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)[:, None].expand(b, 1, h, w)

@@ -1,4 +1,4 @@
-"""A CRIS as the rest of palpate sees it, and how it is loaded."""
+"""CRIS as a palpate model, and its loader."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from palpate.models.clip.config import LEGACY_END, TextConfig
 from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.cris.checkpoint import MARKS, check_state, read_cris
-from palpate.models.cris.config import FAMILY, UNTOLD, CrisConfig
+from palpate.models.cris.config import FAMILY, NOT_IN_WEIGHTS, CrisConfig
 from palpate.models.cris.network import CRIS, PADDING
 from palpate.models.files.safe_pickle import holds
 from palpate.models.files.weights import fingerprint, read_json, read_weights
@@ -33,11 +33,11 @@ class CrisModel(TextPrompted):
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """What ``load_model`` was told of sizes, as a checkpoint's card describes it."""
+        """Options of ``load_model``, as fields of a checkpoint's card."""
         return {"options": dict(self.options)} if self.options else {}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """All, or all but CLIP's encoders: neck, decoder and projector."""
+        """All parameters, or those outside CLIP's encoders: neck, decoder and projector."""
         if what == "adapters":
             raise ValueError(
                 f"{self.name} is a CRIS and has no places for adapters; let the decoder or all of "
@@ -48,17 +48,17 @@ class CrisModel(TextPrompted):
 
 
 def load_cris(request: Request) -> CrisModel:
-    """Load a model directory that ``convert_cris`` or ``build_cris`` wrote, or a checkpoint file.
+    """Load a model folder that ``convert_cris`` or ``build_cris`` wrote, or a checkpoint file.
 
-    Options are what weights do not tell: ``size``, ``threshold``, ``dropout``, ``decoder_heads``,
-    ``compat``, see :class:`palpate.models.cris.config.CrisConfig`.
+    Options are the fields that weights do not give: ``size``, ``threshold``, ``dropout``,
+    ``decoder_heads``, ``compat``, see :class:`palpate.models.cris.config.CrisConfig`.
 
     Raises:
-        FileNotFoundError: If its weights or tokenizer are not there.
-        ValueError: If its weights do not fit, an adapter was asked for, or options make no sense.
+        FileNotFoundError: If its weights or tokenizer are missing.
+        ValueError: If its weights do not fit, an adapter was asked for, or options are not valid.
     """
     request.refuse_adapter()
-    request.check_options(UNTOLD)
+    request.check_options(NOT_IN_WEIGHTS)
     place = request.folder
     config, state = (_read_folder if place.is_dir() else read_cris)(place, **request.options)
     with torch.device("meta"):  # the weights come from the file
@@ -79,7 +79,7 @@ def load_cris(request: Request) -> CrisModel:
 
 
 def is_cris(place: Path) -> bool:
-    """Whether a folder or file holds a CRIS, by its configuration or the names of its tensors."""
+    """Whether a folder or file is a CRIS, by its configuration or its tensor names."""
     if place.is_dir():
         config = place / "config.json"
         return config.is_file() and read_json(config).get("model_type") == FAMILY
@@ -98,7 +98,7 @@ def _tokenizer(request: Request, config: CrisConfig) -> Tokenizer:
         vocab_size=config.vocabulary,
         hidden_size=config.text,
         max_position_embeddings=config.context,
-        eos_token_id=LEGACY_END,  # the text ends at the token of the highest number
+        eos_token_id=LEGACY_END,  # the end token is the one with the largest number
     )
     place = request.folder
     beside = place if place.is_dir() else place.parent

@@ -1,4 +1,4 @@
-"""The neck of CRIS: the sentence gates the coarsest level, and three levels become one."""
+"""The neck of CRIS: gates the coarsest level with the sentence, and fuses the three levels."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,10 @@ from palpate.models.cris.layers import RowNorm, convolution, double, with_coordi
 
 
 class CoordinateConvolution(nn.Module):
-    """A convolution that knows where it is (Liu et al., 2018, https://arxiv.org/abs/1807.03247)."""
+    """A convolution with pixel coordinates as extra channels.
+
+    CoordConv (Liu et al., 2018, https://arxiv.org/abs/1807.03247).
+    """
 
     def __init__(self, features: int, out: int) -> None:
         super().__init__()
@@ -24,7 +27,7 @@ class CoordinateConvolution(nn.Module):
 
 
 class Neck(nn.Module):
-    """Features at a 16th of the image's side, of all three levels and the sentence."""
+    """Fuses three levels of features and the sentence, at a 16th of the image's side."""
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()
@@ -48,7 +51,7 @@ class Neck(nn.Module):
     def forward(
         self, levels: Sequence[Float[Tensor, "b _ _ _"]], sentence: Float[Tensor, "b j"]
     ) -> Float[Tensor, "b c h w"]:
-        """One map, of three levels (finest first) and what to look for."""
+        """One feature map from three levels (finest first) and the embedded sentence."""
         fine, middle, coarse = levels
         gate = self.txt_proj(sentence)[:, :, None, None]
         coarse = self.norm_layer(self.f1_v_proj(coarse) * gate)

@@ -1,4 +1,4 @@
-"""CRIS (Wang et al., 2022, https://arxiv.org/abs/2111.15174): CLIP's words attended to by places.
+"""CRIS (Wang et al., 2022, https://arxiv.org/abs/2111.15174): CLIP with a cross-attention decoder.
 
 Our own forward pass under the original's parameter names::
 
@@ -8,8 +8,8 @@ Our own forward pass under the original's parameter names::
                            -> words --------------'           |
                               sentence -----------------------'
 
-What does not depend on the other side is computed once: :meth:`CRIS.features` of an image,
-:meth:`CRIS.condition` of a text.
+Image features do not depend on the text nor the condition on the image, so that each is computed
+once: :meth:`CRIS.features`, :meth:`CRIS.condition`.
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from palpate.models.cris.text import Backbone
 from palpate.models.text_network import TextNetwork
 from palpate.types import Logits
 
-PADDING = 0  # the token that is no word
+PADDING = 0  # token that pads a text
 
 
 class CRIS(TextNetwork):
     """The network: normalised pixels and tokens in, logits out.
 
-    Dropout and batch normalisation make training mode another function than evaluation mode.
+    Dropout and batch normalisation behave differently in training and evaluation mode.
     """
 
     def __init__(self, config: CrisConfig) -> None:
@@ -46,35 +46,35 @@ class CRIS(TextNetwork):
 
     @property
     def patch_size(self) -> int:
-        """Images have to have a side that is a multiple of this, in pixels."""
+        """The side of the input must be a multiple of this, in pixels."""
         return 32
 
     @property
     def token_table(self) -> nn.Embedding:
-        """The vector of each token."""
+        """The embedding of each token."""
         return self.backbone.token_embedding
 
     @property
     def text_parameters(self) -> list[nn.Parameter]:
-        """Of all that a text passes through before it meets an image."""
+        """All parameters of the text encoder."""
         named = self.backbone.named_parameters()
         return [p for name, p in named if not name.startswith("visual.")]
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Three levels of the image, finest first."""
+        """Three levels of image features, finest first."""
         levels: list[Tensor] = self.backbone.visual(pixels)
         return levels
 
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """What to look for, one row a prompt: its sentence, its words, and which are no padding."""
+        """One row per prompt: its sentence, its words, and which of these are not padding."""
         return self.condition_of(self.backbone.token_embedding(tokens), tokens)
 
     def condition_of(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b c"]:
-        """The same where ``vectors`` stand for the tokens, which say where a text ends."""
+        """The same from token embeddings; ``tokens`` only give the end of each text."""
         words, sentence = self.backbone.read(vectors, tokens)
-        # One and the same row, however long the longest prompt of this call was.
+        # Pad to the context length, so that a row does not depend on the other prompts.
         missing = self.config.context - tokens.shape[1]
         kept = F.pad((tokens != PADDING).to(words), (0, missing))
         words = F.pad(words, (0, 0, 0, missing)) * kept[:, :, None]
@@ -83,9 +83,9 @@ class CRIS(TextNetwork):
     def decode(
         self, levels: Sequence[Float[Tensor, "#b _ _ _"]], condition: Float[Tensor, "b c"]
     ) -> Logits:
-        """Logits at the size of the network's input, bicubically enlarged from a quarter of it.
+        """Logits at the size of the network's input, upsampled (bicubic) from a quarter of it.
 
-        The levels of one image do for many conditions.
+        The features of one image broadcast over many conditions.
         """
         sentence, words, keep = self._parts(condition)
         levels = [level.expand(len(condition), -1, -1, -1) for level in levels]

@@ -1,4 +1,4 @@
-"""The projector of CRIS: the sentence becomes a convolution, and that makes the mask."""
+"""The projector of CRIS: the sentence gives the weights of a convolution, which gives the mask."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ _KERNEL = 3
 
 
 class Projector(nn.Module):
-    """Logits at four times the side of the features, which the sentence's own kernel reads."""
+    """Logits at four times the side of the features, by a kernel computed from the sentence."""
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Projector(nn.Module):
         x = self.vis(features)
         kernels = self.txt(sentence)
         weight = kernels[:, :-1].reshape(-1, x.shape[1], _KERNEL, _KERNEL)
-        # Images in place of channels, one group each: every image gets its own kernel.
+        # A grouped convolution with one group per image, so that every image has its own kernel.
         logits = F.conv2d(
             x.flatten(0, 1)[None], weight, kernels[:, -1], padding=_KERNEL // 2, groups=len(x)
         )

@@ -1,7 +1,7 @@
-"""CLIP's ResNet as CRIS uses it: three levels of features, the attention pooling kept spatial.
+"""CLIP's ResNet as CRIS uses it: three levels of features, without pooling to one vector.
 
-It differs from the usual ResNet in a stem of three convolutions, and in that every stride is an
-average pooling in front of a convolution (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
+It differs from torchvision's ResNet: the stem has three convolutions, and every stride is an
+average pooling before a convolution (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ _EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions with a short cut."""
+    """Three convolutions with a residual connection."""
 
     def __init__(self, features: int, width: int, stride: int = 1) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(out)
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or features != out:
-            # The names of the original, whose pooling counts as part -1.
+            # The names of the original, where the pooling is number -1.
             shortcut = {"-1": nn.AvgPool2d(stride), "0": nn.Conv2d(features, out, 1, bias=False)}
             self.downsample = nn.Sequential(OrderedDict(**shortcut, **{"1": nn.BatchNorm2d(out)}))
 
@@ -44,9 +44,9 @@ class Bottleneck(nn.Module):
 
 
 class SpatialPooling(nn.Module):
-    """Every place attends to every other, and keeps a short cut to itself.
+    """CLIP's attention pooling, applied at every position, with a residual connection.
 
-    CLIP pools all places into one vector here; CRIS asks for an answer at each of them.
+    CLIP pools all positions into one vector; CRIS needs a feature at each of them.
     """
 
     def __init__(self, features: int, heads: int, out: int, side: int) -> None:
@@ -69,13 +69,13 @@ class SpatialPooling(nn.Module):
         return F.relu(found.transpose(1, 2).reshape(len(x), -1, *grid) + self.connect(x))
 
     def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 c h w"]:
-        """Embeddings of the places, stretched bicubically; the first is that of the pooled one."""
+        """Position embeddings, interpolated (bicubic); the first, of CLIP's vector, is not used."""
         trained = self.positional_embedding[1:].T.reshape(1, -1, self.side, self.side)
         return F.interpolate(trained, size=grid, mode="bicubic", align_corners=False)
 
 
 class ImageEncoder(nn.Module):
-    """Features at an 8th, a 16th and a 32nd of the image's side."""
+    """The image encoder: features at strides 8, 16 and 32."""
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()

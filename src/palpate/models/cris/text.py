@@ -13,14 +13,14 @@ from palpate.models.cris.resnet import ImageEncoder
 
 
 class QuickGELU(nn.Module):
-    """OpenAI's approximation of the GELU, as a module: the original's numbering counts it."""
+    """OpenAI's approximation of the GELU, as a module, as in the original."""
 
     def forward(self, x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         return quick_gelu(x)
 
 
 class TextBlock(nn.Module):
-    """Causal attention and an MLP, each added to its input."""
+    """Causal self-attention and an MLP, with pre-norm and residuals."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class TextBlock(nn.Module):
 
 
 class TextLayers(nn.Module):
-    """The blocks; a module of its own for the sake of their names."""
+    """The blocks; a separate module so that parameters have the names of the original."""
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
         super().__init__()

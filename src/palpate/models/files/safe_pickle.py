@@ -1,24 +1,33 @@
-"""Other projects' checkpoints: read without running what is in them, and told apart."""
+"""Checkpoints of other projects: read without running code, and recognised by tensor names.
 
+``torch.load(weights_only=True)`` comes first. It refuses a file as a whole if there is anything but
+tensors and plain values in it, and training frameworks put optimisers, schedules and settings
+beside the weights. From such a file :func:`read_inert` takes the tensors alone: it never looks up a
+name that the pickle asks for, a few are known to mean tensors and dictionaries, and everything else
+becomes an object that does nothing.
+"""
+
+import pickle
+import sys
 import warnings
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from inspect import isfunction
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
+from typing import Any, cast
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from palpate.models.files.inert import read_inert
-
-# Where training scripts put the weights inside what they save, and what they prefix names with.
+# Keys under which training scripts save the weights, and prefixes they add to tensor names.
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "net.")
-_COMPILED = "_orig_mod."  # torch.compile's, in front of whatever part was compiled
+_COMPILED = "_orig_mod."  # added by torch.compile in front of any compiled part
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
-# Starts of names by which the checkpoints of a family are known.
+# A checkpoint belongs to a family if it has a tensor name with each of these prefixes.
 _FAMILIES = {
     "CLIPSeg (Hugging Face's layout)": ("clip.vision_model.", "decoder.film_mul."),
     "CLIPSeg (the authors' decoder)": ("film_mul.", "reduces."),
@@ -33,12 +42,12 @@ _FAMILIES = {
 
 
 def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str, Tensor]:
-    """The weights of another project's file, in float32, unwrapped and without prefixes.
+    """Read the weights of another project's checkpoint, in float32, without wrappers and prefixes.
 
     Args:
-        path: As written by ``torch.save``, or ``.safetensors``.
-        family: What it should be, for the message.
-        marks: Starts of names, one name at least for each, without which it is something else.
+        path: Written by ``torch.save``, or ``.safetensors``.
+        family: The expected family, for the message.
+        marks: Prefixes of tensor names; the file must have a name with each of them.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -54,11 +63,11 @@ def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str
 
 
 def read_state(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
-    """The tensors of a file by their names, unwrapped; nothing in it is run.
+    """Read the tensors of a file by name, without running code.
 
     Args:
-        path: As written by ``torch.save``, or ``.safetensors``.
-        mapped: Leave tensors on the disk, where the file allows it.
+        path: Written by ``torch.save``, or ``.safetensors``.
+        mapped: Memory-map the tensors, where the file allows it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -68,11 +77,11 @@ def read_state(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
 
 
 def holds(path: Path, marks: tuple[str, ...]) -> bool:
-    """Whether a file's tensors are called like this; False where it cannot be read safely."""
+    """Whether a file has a tensor name with each prefix; False if it cannot be read safely."""
     if not path.is_file() or path.suffix not in _SUFFIXES:
         return False
     try:
-        # Names are enough: where they can, tensors stay on the disk.
+        # Only the names are needed, so large files are mapped and not read.
         values = read_state(path, mapped=is_zipfile(path))
     except ValueError:
         return False
@@ -80,7 +89,7 @@ def holds(path: Path, marks: tuple[str, ...]) -> bool:
 
 
 def describe_file(path: Path) -> str:
-    """What a file holds, for an error about it.
+    """Describe the content of a file, for an error message.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -96,7 +105,7 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            # Of a newer pickle protocol than PyTorch's own; if it is too new, that is an error.
+            # PyTorch warns of newer pickle protocols than its own, and raises if it is too new.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except MemoryError:
@@ -113,20 +122,20 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
 
 def _reason(error: Exception) -> str:
     said = str(error).strip().split("\n")[0]
-    if "weights_only" in said or "Weights only" in said:  # advice to switch this safety off
+    if "weights_only" in said or "Weights only" in said:  # torch advises to switch safety off
         return f"{type(error).__name__}: it is damaged, no weights at all, or more than that"
     return f"{type(error).__name__}: {said[:120]}"
 
 
 def _weights_beside_code(path: Path, *, shapes: bool) -> dict[str, Tensor] | None:
-    """The state dict of a file that PyTorch refuses as a whole; None if it has none."""
+    """The state dict of a file that PyTorch refuses as a whole; None if there is none."""
     if path.suffix == ".safetensors" or not is_zipfile(path):
         return None
     try:
         return _unwrap(read_inert(path, shapes=shapes), path)
-    except MemoryError:  # says nothing about the file
+    except MemoryError:  # not a fault of the file
         raise
-    except Exception:  # a damaged file fails in many ways, and is refused for PyTorch's reason
+    except Exception:  # damaged files fail in many ways; the caller reports PyTorch's reason
         return None
 
 
@@ -148,7 +157,7 @@ def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefixes that all names share because of what the network was wrapped in."""
+    """Remove prefixes that every name has because the network was wrapped in another module."""
     bare = dict(state)
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in bare):
@@ -165,3 +174,114 @@ def _guess(state: Mapping[str, Tensor]) -> str:
         if _has(state, marks):
             return f"those of a {family}"
     return f"tensors called {', '.join(sorted(state)[:5])}, ..."
+
+
+_STORAGES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+_INDEX = "data.pkl"
+
+
+def read_inert(path: Path, *, shapes: bool = False) -> Any:
+    """The content of a file, with :class:`Inert` for all but tensors and plain values.
+
+    Args:
+        path: Written by ``torch.save`` since PyTorch 1.6, with any pickle protocol.
+        shapes: Do not read the values of tensors; they come on the device ``meta``.
+
+    Raises:
+        ValueError: If the file has another layout, or was written on a machine of another byte
+            order.
+        Exception: Of many kinds, if the file is damaged.
+    """
+    with ZipFile(path) as archive:
+        found = [name for name in archive.namelist() if name.rpartition("/")[2] == _INDEX]
+        if len(found) != 1:
+            raise ValueError(f"Expected one {_INDEX} in {path}, got {len(found)}.")
+        folder = found[0].removesuffix(_INDEX)
+        order = f"{folder}byteorder"
+        if order in archive.namelist() and archive.read(order).decode() != sys.byteorder:
+            raise ValueError(f"Expected the byte order of this machine in {path}.")
+        with archive.open(found[0]) as index:
+            reader = _Reader(index, lambda key: archive.read(f"{folder}data/{key}"))
+            reader.shapes = shapes
+            return reader.load()
+
+
+class Inert:
+    """Placeholder for an object whose code is not run; accepts any state and does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> "Inert":
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """Accept an element, as a list subclass would."""
+
+    def extend(self, values: Any) -> None:
+        """Accept elements, as a list subclass would."""
+
+
+class _Reader(pickle.Unpickler):
+    """An unpickler that imports nothing."""
+
+    shapes = False
+
+    def __init__(self, index: Any, content: Callable[[str], bytes]) -> None:
+        super().__init__(index)
+        self._content, self._storages = content, dict[str, Tensor]()
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        known = _KNOWN.get((module, name), Inert)
+        # A pickle may set attributes of an object it is given, so it gets a new function each time
+        # and never ours.
+        return (lambda *given: known(*given)) if isfunction(known) else known
+
+    def persistent_load(self, given: Any) -> Tensor:
+        kind, dtype, key, _, length = given
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise pickle.UnpicklingError(f"Expected a storage of numbers, got {kind!r}.")
+        if key not in self._storages:
+            self._storages[key] = self._storage(dtype, str(key), length)
+        return self._storages[key]
+
+    def _storage(self, dtype: torch.dtype, key: str, length: int) -> Tensor:
+        if self.shapes or length == 0:
+            return torch.empty(length, dtype=dtype, device="meta" if self.shapes else "cpu")
+        return torch.frombuffer(bytearray(self._content(key)), dtype=dtype)
+
+
+def _tensor(
+    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> Tensor:
+    return storage.as_strided(size, stride, offset)
+
+
+def _parameter(data: Tensor, *_: Any) -> Tensor:
+    return data
+
+
+_KNOWN = {
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("collections", "OrderedDict"): cast(Any, OrderedDict),
+}

@@ -1,4 +1,4 @@
-"""Weights on disk: found, read without pickle's dangers, written whole, named by their content."""
+"""Weight files: find, read without running pickled code, write, check and hash them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,22 +10,27 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from palpate.models.embedded import EMBEDDED
+from palpate.atomic import replacing
 from palpate.models.files.safe_pickle import read_state
 
-# The second is how the hub names a variant.
+# Models that are included in the package.
+EMBEDDED = {"palpate/tiny": Path(__file__).parents[1] / "tiny"}
+
 _PICKLED = "pytorch_model.bin"
 _OPEN_CLIP = "open_clip_pytorch_model.bin"
-_FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)
+_FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)  # fp16: a variant on the hub
 _INDEX = "model.safetensors.index.json"  # beside weights in several files
 _HUB = "hf-hub:"
 _NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """Where a model is: embedded, a local folder or file, or fetched from the hub into its cache.
+    """Find a model's files: included in palpate, local, or downloaded from the hub.
 
-    What is on the hub may also be named as open_clip does, with ``hf-hub:`` in front.
+    Args:
+        name: Name of an included model, local folder or file, or ``owner/name`` on the hub, also
+            with open_clip's prefix ``hf-hub:``.
+        revision: Branch, tag or commit on the hub.
 
     Raises:
         FileNotFoundError: If it is none of these.
@@ -49,7 +54,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
         if not any(folder.glob("*.safetensors")):
             snapshot_download(str(name), revision=revision, allow_patterns=[_PICKLED, _OPEN_CLIP])
         return folder
-    except Exception as error:  # the hub client raises many kinds, all of which mean this
+    except Exception as error:  # the hub client raises many types of error
         raise FileNotFoundError(
             f"Model {name!r} is neither a directory here nor could it be fetched from the hub "
             f"({type(error).__name__}). Check the name and the network, or download the model "
@@ -68,7 +73,7 @@ def _embedded(name: str) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -86,11 +91,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a model directory, in float32.
+    """Read all tensors of a model folder, in float32.
 
     Raises:
-        FileNotFoundError: If no weights are there.
-        ValueError: If a file is damaged, holds something else, or wants to run code.
+        FileNotFoundError: If the folder has no weights.
+        ValueError: If a file is damaged, holds no state dict, or cannot be read without running
+            code.
     """
     if (folder / _INDEX).is_file():
         state = {k: v for shard in _shards(folder) for k, v in _read(folder / shard).items()}
@@ -110,29 +116,21 @@ def write_weights(
     """Write tensors as safetensors; the file appears whole or not at all.
 
     Args:
-        state: Copied to the CPU.
-        path: In a folder that exists; replaced if it is there.
+        state: Tensors by name; copied to the CPU.
+        path: File to create or replace, in a folder that exists.
         metadata: Texts to keep with the tensors.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.touch()
-    allowed = partial.stat().st_mode
-    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, partial, metadata)
-    # safetensors makes files that only their owner can read, whatever the umask says.
-    partial.chmod(allowed)
-    partial.replace(path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a text file that appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as temporary:
+        temporary.touch()
+        allowed = temporary.stat().st_mode
+        on_cpu = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+        save_file(on_cpu, temporary, metadata)
+        # safetensors makes files that only their owner can read, whatever the umask says.
+        temporary.chmod(allowed)
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, shapes and values: the same weights give the same hash in any file."""
+    """SHA-256 of names, shapes, types and values, whatever the file format."""
     digest = sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -142,10 +140,15 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def check_keys(wanted: Iterable[str], given: Iterable[str], source: str) -> None:
-    """Refuse weights that do not fit, naming the first ten that differ.
+    """Refuse weights with missing or unexpected names; the message lists the first ten.
+
+    Args:
+        wanted: Names that the model has.
+        given: Names in the file.
+        source: Where the weights come from, for the message.
 
     Raises:
-        ValueError: If a wanted tensor is missing or another is there.
+        ValueError: If a tensor is missing or unexpected.
     """
     wanted, given = set(wanted), set(given)
     missing, unexpected = sorted(wanted - given), sorted(given - wanted)
@@ -157,10 +160,10 @@ def check_keys(wanted: Iterable[str], given: Iterable[str], source: str) -> None
 
 
 def check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    """Refuse tensors of other shapes, naming the first ten.
+    """Refuse tensors of other shapes; the message lists the first ten.
 
     Args:
-        wanted: Tensors as the model has them; those that ``given`` lacks are not looked at.
+        wanted: Tensors of the model; those that ``given`` lacks are ignored.
         given: Tensors to load.
         source: Where they come from, for the message.
 

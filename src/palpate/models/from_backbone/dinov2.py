@@ -1,10 +1,10 @@
-"""A DINOv2 image tower in the shape of CLIPSeg, for machines without CLIP's weights.
+"""Make a CLIPSeg with a DINOv2 image encoder, where CLIP's weights are not available.
 
-DINOv2 (Oquab et al., 2023, https://arxiv.org/abs/2304.07193) differs from CLIP's tower in three
-things that fold away: each residual branch has a scale (into the branch's last projection), the
-patches have a bias (into the position embedding), and there is no layer norm before the first
-block (the identity). Text tower and decoder are new and have to be trained, see
-:mod:`palpate.training`.
+DINOv2 (Oquab et al., 2023, https://arxiv.org/abs/2304.07193) differs from CLIP's image encoder in
+three ways, which the conversion folds into the weights: each residual branch has a scale (folded
+into its last projection), the patches have a bias (into the position embedding), and there is no
+layer norm before the first block (the identity). Text encoder and decoder are new and have to be
+trained, see :mod:`palpate.training`.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from palpate.atomic import write_text
 from palpate.models.clip.config import ClipSegConfig, TextConfig, VisionConfig
 from palpate.models.clip.tokenizer import FILES, has_tokenizer
 from palpate.models.clip.towers import TextTower
@@ -26,7 +27,6 @@ from palpate.models.files.weights import (
     find_model,
     read_json,
     read_weights,
-    write_text,
     write_weights,
 )
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -48,18 +48,18 @@ _SCALED = {"self_attn.out_proj": "layer_scale1.lambda1", "mlp.fc2": "layer_scale
 
 @dataclass(frozen=True)
 class NewParts:
-    """Sizes of what DINOv2 does not bring: the text tower and the decoder.
+    """Sizes of the parts that DINOv2 does not have: the text encoder and the decoder.
 
     Attributes:
-        text_width: Width of the text tower and of the joint space.
+        text_width: Width of the text encoder and of the joint space.
         text_layers: Its number of blocks.
         text_heads: Its attention heads.
         vocabulary: Number of tokens; CLIP's vocabulary has 49,408.
-        end_of_text: Number of the token that ends a text.
+        end_of_text: The end token.
         extract_layers: Image blocks that the decoder reads, 0 the first.
         reduce_dim: Width of the decoder.
-        decoder_hidden: Width of its MLPs; narrower than the 2048 of CLIPSeg, since every step of an
-            attack on a CPU pays for it.
+        decoder_hidden: Width of its MLPs; narrower than the 2048 of CLIPSeg, to make attacks on a
+            CPU faster.
         input_size: Side of the network's input in pixels, a multiple of the patch.
     """
 
@@ -82,7 +82,7 @@ def build_from_dinov2(
     parts: NewParts | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a CLIPSeg with DINOv2's image tower and a fresh text tower and decoder.
+    """Write a CLIPSeg with DINOv2's image encoder, and a random text encoder and decoder.
 
     Args:
         backbone: DINOv2 in Hugging Face's layout (``Dinov2Model``), as hub name or directory.
@@ -95,7 +95,7 @@ def build_from_dinov2(
         ``out``.
 
     Raises:
-        FileNotFoundError: If backbone or tokenizer is not there.
+        FileNotFoundError: If backbone or tokenizer is missing.
         ValueError: If the backbone is not a DINOv2, its weights do not fit, or the input size is no
             multiple of its patch.
         FileExistsError: If ``out`` is the backbone's own folder.
@@ -117,8 +117,8 @@ def build_from_dinov2(
     return out
 
 
-def to_clip_names(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """A ``Dinov2Model``'s weights under the names of CLIP's image tower, scales and bias folded.
+def to_clip_keys(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Weights of a ``Dinov2Model`` under the names of CLIP's image encoder, scales and bias folded.
 
     Raises:
         KeyError: If one of them is missing.
@@ -151,9 +151,9 @@ def to_clip_names(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 
 
 def _read_tower(folder: Path, net: CLIPSeg) -> dict[str, Tensor]:
-    """The backbone's weights under the names of ``net``, checked to be all it needs."""
+    """The backbone's weights under the names of ``net``, checked to be complete."""
     try:
-        found = to_clip_names(read_weights(folder), net.config.vision.num_hidden_layers)
+        found = to_clip_keys(read_weights(folder), net.config.vision.num_hidden_layers)
     except KeyError as error:
         raise ValueError(f"The weights of {folder} lack {error}, which a DINOv2 has.") from error
     own = net.state_dict()
@@ -213,13 +213,13 @@ def _write(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_weights(state, out / "model.safetensors")
-    write_text(json.dumps(config.to_hf(), indent=2) + "\n", out / "config.json")
+    write_text(out / "config.json", json.dumps(config.to_hf(), indent=2) + "\n")
     processor = {
         "size": {"height": parts.input_size, "width": parts.input_size},
         "image_mean": IMAGENET_MEAN,
         "image_std": IMAGENET_STD,
     }
-    write_text(json.dumps(processor, indent=2) + "\n", out / "preprocessor_config.json")
+    write_text(out / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
     for name in FILES:
         if (texts / name).is_file():
             shutil.copyfile(texts / name, out / name)

@@ -1,35 +1,36 @@
-"""A model directory: weights, configuration and tokenizer, as ``load_model`` reads them."""
+"""Write model folders: weights, configuration and tokenizer, as ``load_model`` reads them."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from palpate.atomic import write_text
 from palpate.models.clip.tokenizer import FILES
 from palpate.models.clipseg.model import VLSM
-from palpate.models.files.weights import read_weights, write_text, write_weights
+from palpate.models.files.weights import read_weights, write_weights
 
 
 def write_model(model: VLSM, like: Path, out: Path, training: dict[str, Any]) -> None:
     """Write a model without adapters.
 
     Args:
-        model: Gives the weights.
-        like: Model directory of the same configuration and tokenizer.
-        out: Made if missing; files of the same name are replaced.
-        training: How the weights came about, for ``training.json``.
+        model: The model whose weights are written.
+        like: Model folder with the same configuration and tokenizer.
+        out: Created if missing; files of the same name are replaced.
+        training: Settings and metrics of the training, for ``training.json``.
     """
     copy_description(like, out)
-    write_text(json.dumps(training, indent=2) + "\n", out / "training.json")
+    write_text(out / "training.json", json.dumps(training, indent=2) + "\n")
     write_weights(model.net.state_dict(), out / "model.safetensors")
 
 
 def write_half(model: Path, out: Path) -> Path:
-    """Write a model directory in half precision: half the bytes, read back as float32.
+    """Write a model folder in half precision; it is loaded as float32.
 
     Args:
-        model: Directory to copy.
-        out: Made if missing; files of the same name are replaced.
+        model: Folder to copy.
+        out: Created if missing; files of the same name are replaced.
 
     Returns:
         ``out``.
@@ -47,7 +48,7 @@ def write_half(model: Path, out: Path) -> Path:
 
 
 def copy_description(like: Path, out: Path) -> None:
-    """Copy what a model directory has besides weights: configuration and tokenizer."""
+    """Copy configuration and tokenizer of a model folder."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "preprocessor_config.json", *FILES):
         if (like / name).is_file():

@@ -1,9 +1,9 @@
-"""A small image tower cut out of a large one, to be taught by it.
+"""Make a small image encoder from the weights of a large one, to be distilled from it.
 
 Weight selection (Xu et al., 2023, https://arxiv.org/abs/2311.18823): a smaller transformer of the
 same kind starts from evenly spaced rows and columns of the larger one's matrices, and from its
-first blocks. The selection of channels is the same everywhere, so that what one block writes the
-next still reads.
+first blocks. The same channels are selected everywhere, so that a block reads the channels that the
+one before wrote.
 """
 
 import json
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from palpate.atomic import write_text
 from palpate.models.clip.config import ClipSegConfig, VisionConfig
 from palpate.models.clipseg.clipseg import CLIPSeg
-from palpate.models.files.weights import read_json, read_weights, write_text, write_weights
+from palpate.models.files.weights import read_json, read_weights, write_weights
 from palpate.models.from_backbone.directory import copy_description
 from palpate.randomness import seeded
 
@@ -25,13 +26,13 @@ _TOWER = "clip.vision_model"
 
 @dataclass(frozen=True)
 class StudentSize:
-    """Size of the small image tower.
+    """Size of the small image encoder.
 
     Attributes:
         width: Channels of the residual stream; the teacher's must be no smaller.
-        layers: Blocks; the first ones of the teacher.
-        heads: Attention heads of ``width / heads`` channels, which must be as many as the
-            teacher's heads have, or else heads could not be taken whole.
+        layers: Number of blocks, the first ones of the teacher.
+        heads: Attention heads. Their width, ``width / heads``, must be that of the teacher's heads,
+            since whole heads are selected.
     """
 
     width: int = 192
@@ -40,16 +41,16 @@ class StudentSize:
 
 
 def shrink(teacher: Path, out: Path, size: StudentSize | None = None, *, seed: int = 0) -> Path:
-    """Write a model like the teacher with a smaller image tower, selected from the teacher's.
+    """Write a model like the teacher with a smaller image encoder, selected from the teacher's.
 
-    What of text tower and decoder fits is kept, the rest is drawn anew; the tokenizer is the
-    teacher's.
+    Weights of text encoder and decoder are kept where their shapes fit, others are random; the
+    tokenizer is the teacher's.
 
     Args:
         teacher: Model directory in the shape of CLIPSeg.
         out: Folder to write; it loads with ``load_model``.
         size: Of the small tower.
-        seed: Of what is drawn anew.
+        seed: Of random weights.
 
     Returns:
         ``out``.
@@ -68,7 +69,7 @@ def shrink(teacher: Path, out: Path, size: StudentSize | None = None, *, seed: i
     tower = _select(given, large.vision, config.vision)
     copy_description(teacher, out)
     write_weights(fresh | kept | tower, out / "model.safetensors")
-    write_text(json.dumps(config.to_hf(), indent=2) + "\n", out / "config.json")
+    write_text(out / "config.json", json.dumps(config.to_hf(), indent=2) + "\n")
     return out
 
 
@@ -96,7 +97,7 @@ def _smaller(config: ClipSegConfig, size: StudentSize, side: int) -> ClipSegConf
 
 
 def _side(teacher: Path, config: ClipSegConfig) -> int:
-    """Side of the network's input: positions of the student are kept for that grid alone."""
+    """Side of the network's input, for whose grid the position embeddings are kept."""
     size = read_json(teacher / "preprocessor_config.json").get("size", {})
     return int(size.get("height", config.vision.image_size))
 
@@ -104,7 +105,7 @@ def _side(teacher: Path, config: ClipSegConfig) -> int:
 def _select(
     given: dict[str, Tensor], large: VisionConfig, small: VisionConfig
 ) -> dict[str, Tensor]:
-    """The image tower's weights, cut along every axis that is longer than it should be."""
+    """The weights of the image encoder, reduced along every axis that is too long."""
     channels = _spread(large.hidden_size, small.hidden_size)
     hidden = _spread(large.intermediate_size, small.intermediate_size)
     inner = _whole_heads(large, small)
@@ -122,7 +123,7 @@ def _select(
 
 
 def _cut(name: str, value: Tensor, channels: Tensor, hidden: Tensor, inner: Tensor) -> Tensor:
-    """A matrix or bias of a block: which of its axes is which follows from its name."""
+    """A matrix or bias of a block, reduced along the axes that its name implies."""
     part = name.split(".")[-2]
     outputs = {"q_proj": inner, "k_proj": inner, "v_proj": inner, "fc1": hidden}.get(part, channels)
     inputs = {"out_proj": inner, "fc2": hidden}.get(part, channels)
@@ -130,7 +131,7 @@ def _cut(name: str, value: Tensor, channels: Tensor, hidden: Tensor, inner: Tens
 
 
 def _whole_heads(large: VisionConfig, small: VisionConfig) -> Tensor:
-    """Channels of evenly spaced heads, each taken whole."""
+    """Channels of evenly spaced whole heads."""
     wide = large.hidden_size // large.num_attention_heads
     heads = _spread(large.num_attention_heads, small.num_attention_heads)
     return (heads[:, None] * wide + torch.arange(wide)).flatten()
@@ -151,7 +152,7 @@ def _is_beyond(name: str, layers: int) -> bool:
 
 
 def _resized(positions: Tensor, side: int) -> Tensor:
-    """Position embeddings ``(1 + n, d)`` for a grid of another side."""
+    """Position embeddings ``(1 + n, d)``, interpolated to a grid of another side."""
     old = round((len(positions) - 1) ** 0.5)
     if old == side:
         return positions

@@ -1,4 +1,4 @@
-"""PraNet by name, made anew, or from a file of published weights."""
+"""Load a PraNet with random weights, or from a file of published weights."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -25,15 +25,15 @@ _MULTIPLE = 32
 
 
 def is_pranet(place: Path) -> bool:
-    """Whether a file holds the weights of a PraNet."""
+    """Whether a file has the weights of a PraNet."""
     return holds(place, _MARKS)
 
 
 def load_pranet(request: Request) -> Wrapped:
-    """A PraNet with the weights of a file; without one its weights are drawn at random.
+    """Load a PraNet from a file, or make one with random weights.
 
-    Options are ``input_size`` (pixels, 352 by default), ``encoder`` (a file of the Res2Net's own
-    published weights to begin with) and the sizes of :class:`PraNetSize`.
+    Options are ``input_size`` (pixels, 352 by default), ``encoder`` (a file with the published
+    weights of the Res2Net, to start from) and the sizes of :class:`PraNetSize`.
 
     Raises:
         FileNotFoundError: If a file is not there.

@@ -34,7 +34,7 @@ class PraNetSize:
     channels: int = 32
     """Width of the partial decoder."""
     labels: int = 1000
-    """Of the encoder's classifier, which takes no part; the published weights have it."""
+    """Outputs of the encoder's classifier, which is not used but is in the published weights."""
 
     def __post_init__(self) -> None:
         if len(self.depths) != 4 or min(self.depths) < 1:
@@ -51,9 +51,9 @@ class PraNetSize:
 
 
 class PraNet(nn.Module):
-    """The network: normalised pixels in, four maps of logits out, the last of them the answer.
+    """The network: normalised pixels in, four maps of logits out, the last one the segmentation.
 
-    Sides of the input are multiples of 32.
+    Sides of the input must be multiples of 32.
     """
 
     def __init__(self, size: PraNetSize = PraNetSize()) -> None:
@@ -84,7 +84,7 @@ class PraNet(nn.Module):
         Returns:
             Logits ``(b, 1, h, w)`` each, brought to the size of the pixels.
         """
-        # Whatever follows keeps this layout, in which a pass in bf16 takes half of the time.
+        # The following layers keep this layout, in which a pass in bf16 takes half of the time.
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         second, third, fourth = self.resnet(pixels)
         coarse = self.agg1(self.rfb4_1(fourth), self.rfb3_1(third), self.rfb2_1(second))

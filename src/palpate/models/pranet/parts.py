@@ -1,4 +1,4 @@
-"""What PraNet is made of behind its encoder; parameters have the names of the published weights."""
+"""The decoder blocks of PraNet; parameters have the names of the published weights."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class NormedConv(nn.Module):
-    """A convolution without bias and a batch norm; what follows is for the caller to say."""
+    """A convolution without bias and a batch norm; the caller adds the activation."""
 
     def __init__(
         self, before: int, after: int, kernel: int | tuple[int, int] = 3, dilation: int = 1
@@ -24,10 +24,10 @@ class NormedConv(nn.Module):
 
 
 class ReceptiveField(nn.Module):
-    """Four branches that look ever farther, to a common width (Liu et al., 2018).
+    """Four branches with growing receptive fields, to a common width (Liu et al., 2018).
 
     https://arxiv.org/abs/1711.07767. Branches 1 to 3 have kernels of 3, 5 and 7 pixels, first along
-    rows, then along columns, and then one as widely dilated.
+    rows, then along columns, and then one of 3 with that dilation.
     """
 
     def __init__(self, before: int, channels: int) -> None:
@@ -52,10 +52,10 @@ class ReceptiveField(nn.Module):
 
 
 class PartialDecoder(nn.Module):
-    """The first, coarse map, of the three deeper stages (Wu et al., 2019).
+    """The partial decoder: a coarse map from the three deeper stages (Wu et al., 2019).
 
-    https://arxiv.org/abs/1904.08739. What is deeper is multiplied into what is shallower, then all
-    is put side by side.
+    https://arxiv.org/abs/1904.08739. Deeper features are multiplied into shallower ones, then all
+    are concatenated.
     """
 
     def __init__(self, channels: int) -> None:

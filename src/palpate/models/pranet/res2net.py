@@ -1,9 +1,9 @@
-"""Res2Net (Gao et al., 2019, https://arxiv.org/abs/1904.01169) in its form v1b: PraNet's encoder.
+"""Res2Net v1b (Gao et al., 2019, https://arxiv.org/abs/1904.01169): the encoder of PraNet.
 
-A bottleneck's middle is split into groups of channels that are convolved one after another, each
-together with what the one before it found, so that one block sees at several sizes. Form v1b has a
-stem of three convolutions and pools in its shortcuts. Parameters have the names of the published
-weights.
+In each bottleneck, the channels are split into groups that are convolved one after another, each
+added to the output of the one before, so that one block has several receptive fields. Version v1b
+has a stem of three convolutions and average pooling in its shortcuts. Parameters have the names of
+the published weights.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Res2Net(nn.Module):
         depths: Blocks of each stage.
         planes: Width of the first stage; each has twice that of the one before.
         base_width: Channels of a group where there are 64 planes.
-        labels: Of the classifier that the published weights bring along; nothing asks it.
+        labels: Outputs of the classifier in the published weights, which is not used.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Res2Net(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """What the stages at strides 8, 16 and 32 make of normalised pixels."""
+        """Features of normalised pixels at strides 8, 16 and 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(pixels))))
         eighth = self.layer2(self.layer1(x))
         sixteenth = self.layer3(eighth)
@@ -60,8 +60,8 @@ class Res2Net(nn.Module):
 class Bottleneck(nn.Module):
     """One block.
 
-    The first of a stage changes the size; its groups are convolved each for itself, and the last,
-    which is not convolved, is pooled.
+    The first block of a stage changes the size; its groups are convolved independently, and the
+    last group, which is not convolved, is pooled.
     """
 
     def __init__(self, before: int, planes: int, width: int, stride: int, *, first: bool) -> None:

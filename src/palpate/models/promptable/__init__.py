@@ -1,1 +1,1 @@
-"""Networks of Hugging Face that are asked for a mask with a box or a text."""
+"""Promptable networks of Hugging Face: SAM in its versions, and Grounding DINO with a SAM."""

@@ -1,4 +1,4 @@
-"""Grounding DINO finds a box for the words, Segment Anything the mask in it."""
+"""Grounding DINO finds a box for the text, Segment Anything segments what is in it."""
 
 import math
 from collections.abc import Sequence
@@ -11,23 +11,24 @@ from torch import Tensor, nn
 
 from palpate.models.clip.config import BertConfig
 from palpate.models.clip.tokenizer import Tokenizer
+from palpate.models.pixel_model import one_prompt_each
 from palpate.models.preprocessing import Preprocessing, resized
-from palpate.models.promptable.sam3 import one_each
-from palpate.models.promptable.segment_anything import SegmentAnything
+from palpate.models.promptable.model import Promptable
+from palpate.models.promptable.segment_anything import masks_in
 from palpate.types import Images, Logits
 
 
 @dataclass(frozen=True)
 class Grounding:
-    """How a box is chosen, and what of it a gradient sees.
+    """How the box is selected, and which gradients it passes on.
 
     Attributes:
-        threshold: There is no such thing in the image where the best box scores no higher.
-        box_gradient: Whether a gradient also reaches the pixels through the place of the box.
-        score_path: Whether the answer also depends on how sure the detector is while it is sure
-            enough, which lets a gradient attack talk it out of its box.
-        shortest: Shorter side of the image that the detector gets, in pixels.
-        longest: The longer side is no longer than this.
+        threshold: Probability that the best box must exceed; otherwise the mask is empty.
+        box_gradient: Whether a gradient also reaches the pixels through the coordinates of the box.
+        score_path: Whether the logits also depend on the score of the box above the threshold, so
+            that a gradient attack can lower the score.
+        shortest: Shorter side of the detector's input, in pixels.
+        longest: Limit of the longer side, in pixels.
     """
 
     threshold: float | int = 0.25
@@ -41,10 +42,10 @@ class Grounding:
             raise ValueError(f"Expected a box_threshold between 0 and 1, got {self.threshold!r}.")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what the detector gets of an image, as Hugging Face counts them.
+        """Height and width of the detector's input for an image, as Hugging Face computes them.
 
-        The shorter side is rounded and the longer one cut off, both in floating-point numbers,
-        whose order of operations decides for some sizes.
+        The shorter side is rounded and the longer one truncated, in floating-point arithmetic,
+        where the order of operations matters for some sizes.
         """
         short, long = min(height, width), max(height, width)
         side: float = self.shortest
@@ -61,28 +62,27 @@ class Found(NamedTuple):
 
     Attributes:
         boxes: Left, top, right and bottom edge as shares of the image.
-        scores: How well it fits the words, in logits.
+        scores: Scores of the boxes for their texts, as logits.
     """
 
     boxes: Float[Tensor, "b 4"]
     scores: Float[Tensor, " b"]
 
 
-class GroundedSegmentAnything(SegmentAnything):
+class GroundedSegmentAnything(Promptable):
     """Text to box to mask (Liu et al., 2023; Ren et al., 2024), with the best box only.
 
-    A pixel is foreground where the mask says so and the box scores above its threshold. What an
-    attack by gradients can see: the mask given the box and, unless ``box_gradient`` is off, the
-    place of the box as the last layer of the detector corrects it. What it cannot see: *which* of
-    the proposals becomes the box, and the earlier corrections, which the detector cuts off. The
-    score it sees where there is no box, or everywhere with ``score_path``: then the logit is the
-    smaller one of mask and score, and the answer of every pixel stays what it was. So the model
-    says of itself that it is not differentiable, and a low success of gradient attacks proves
-    little; attacks without gradients see all of it.
+    A pixel is foreground if it is in the mask and the score of the box exceeds its threshold.
+    Gradients pass through the mask given the box and, unless ``box_gradient`` is off, through the
+    last refinement of the box coordinates. They do not pass through the selection of the box among
+    the proposals, nor through earlier refinements, which the detector detaches. They pass through
+    the score where there is no box, or everywhere with ``score_path``: the logit is then the
+    smaller one of mask and score, which changes no prediction. So the model declares that it is not
+    differentiable: a low success rate of gradient attacks proves little, and attacks without
+    gradients should be used as well.
     """
 
     text_conditioned = True
-    wants_boxes = False
     is_differentiable = False
     net: "Pair"
     decoder = "segmenter.mask_decoder."
@@ -91,7 +91,14 @@ class GroundedSegmentAnything(SegmentAnything):
     detecting: Preprocessing
 
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Where in each image is what its prompt names?
+        """Segment what the prompt of each image names.
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
 
         Raises:
             ValueError: If there is not one prompt per image.
@@ -102,15 +109,15 @@ class GroundedSegmentAnything(SegmentAnything):
         height, width = self.canvas.content(*size)
         corners = boxes * boxes.new_tensor([width, height, width, height])
         pixels = self.canvas.put(images, self.mean, self.std)
-        masks = self.canvas.take(self.masks_of(pixels, corners).float(), size)
+        masks = self.canvas.take(masks_in(self.net.segmenter, pixels, corners).float(), size)
         threshold = self.grounding.threshold
         margin = (found.scores - math.log(threshold / (1 - threshold))).view(-1, 1, 1, 1)
         both = torch.minimum(masks, margin)
         return both if self.grounding.score_path else torch.where(margin > 0, masks, both)
 
     def find(self, images: Images, prompts: Sequence[str] | None) -> Found:
-        """The best box for each prompt; differentiable but for the choice of it."""
-        tokens = self.tokenizer([_sentence(p) for p in one_each(prompts, len(images))])
+        """The best box for each prompt; differentiable except for the selection."""
+        tokens = self.tokenizer([_sentence(p) for p in one_prompt_each(prompts, len(images))])
         tokens = tokens.to(self.device)
         assert isinstance(self.tokenizer.config, BertConfig)
         mean, std = (
@@ -130,13 +137,9 @@ class GroundedSegmentAnything(SegmentAnything):
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=1).clamp(0, 1)
         return Found(boxes, scores[rows, best])
 
-    def segment(self, **inputs: Any) -> Any:
-        """The segmenter alone."""
-        return self.net.segmenter(**inputs)
-
 
 class Pair(nn.Module):
-    """Two networks whose weights are kept together."""
+    """Detector and segmenter as one module."""
 
     def __init__(self, detector: nn.Module, segmenter: nn.Module) -> None:
         super().__init__()
@@ -144,6 +147,6 @@ class Pair(nn.Module):
 
 
 def _sentence(prompt: str) -> str:
-    """As the detector learnt to read: in small letters, with a full stop."""
+    """The form the detector was trained with: lower case, with a full stop."""
     text = prompt.lower().strip()
     return text if text.endswith(".") else f"{text}."

@@ -1,4 +1,4 @@
-"""Segment Anything in its versions, alone or with a detector, from folders of Hugging Face."""
+"""Load Segment Anything in its versions, alone or with a detector, in Hugging Face's layout."""
 
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ _GROUNDED_OPTIONS = ("detector", "segmenter", "box_threshold", "box_gradient", "
 
 
 def load_segment_anything(request: Request) -> SegmentAnything:
-    """A SAM, HQ-SAM or SAM 2 that is asked with boxes.
+    """Load a SAM, HQ-SAM or SAM 2, prompted with boxes.
 
     Options are ``margin`` and ``jitter``, see :class:`Placing`.
 
     Raises:
-        FileNotFoundError: If its files are not there.
-        ValueError: If its weights do not fit, or an option makes no sense.
+        FileNotFoundError: If its files are missing.
+        ValueError: If its weights do not fit, or an option is not valid.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -59,10 +59,10 @@ def load_segment_anything(request: Request) -> SegmentAnything:
 
 
 def load_sam3(request: Request) -> Sam3:
-    """A SAM 3 that is asked with text; ``tokenizer`` names a folder where its own has none.
+    """Load a SAM 3, prompted with text.
 
     Raises:
-        FileNotFoundError: If its files are not there.
+        FileNotFoundError: If its files or the tokenizer are missing.
         ValueError: If its weights do not fit.
     """
     request.refuse_adapter()
@@ -91,14 +91,15 @@ def load_sam3(request: Request) -> Sam3:
 
 
 def load_grounded(request: Request) -> GroundedSegmentAnything:
-    """Grounding DINO and a Segment Anything as one model that is asked with text.
+    """Load Grounding DINO and a Segment Anything as one model, prompted with text.
 
     Options are ``detector`` and ``segmenter`` (hub names or folders), ``box_threshold``,
     ``box_gradient`` and ``score_path``, see :class:`Grounding`.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If one of the two is not named or is something else, or weights do not fit.
+        FileNotFoundError: If a file is missing.
+        ValueError: If one of the two is not given or is another kind of model, or weights do not
+            fit.
     """
     request.refuse_adapter()
     request.check_options(_GROUNDED_OPTIONS)

@@ -1,7 +1,6 @@
-"""What all networks of Hugging Face that are asked for a mask have in common here."""
+"""The base class of the promptable networks of Hugging Face."""
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -17,21 +16,21 @@ from palpate.models.promptable.placing import Placing
 from palpate.models.wrap.outputs import check_differentiable
 from palpate.types import Images, Logits
 
-# Drawn once and never trained by their authors, although Hugging Face calls them parameters.
+# Drawn once and never trained by their authors, although they are parameters in transformers.
 _CONSTANT = ".positional_embedding"
 
 
 class Promptable(PixelModel):
-    """A network of Hugging Face in pixel space; each family says how it is asked.
+    """A network of Hugging Face in pixel space; subclasses define how it is prompted.
 
     Args:
         net: The network.
-        preprocessing: Size of its input, mean and deviation.
+        preprocessing: Size of its input, mean and standard deviation.
         padded: See :class:`Canvas`.
-        placing: Of the boxes.
+        placing: Margin and jitter of the boxes.
         threshold: A pixel is foreground where its probability exceeds this.
         name: Where the weights came from.
-        options: What it was loaded with, for a checkpoint's card.
+        options: Options of ``load_model``, for a checkpoint's card.
         seed: Of the jitter of the boxes.
         licence: Of the weights, in words.
     """
@@ -62,44 +61,36 @@ class Promptable(PixelModel):
         self.licence, self.origin = licence, name
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
-        # Among the buffers, so that whoever hashes the weights to tell models apart sees it.
+        # A buffer, so that models with other settings have another hash of the weights.
         made = f"{preprocessing} {padded} {placing} {sorted(self.options.items())}"
         self.digest: Tensor
         self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
         self.base_hash = fingerprint(self.state_dict())
 
-    def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Where in each image is what its prompt asks for?
-
-        Raises:
-            ValueError: If there is not one prompt per image, or one lacks the box that is needed.
-            RuntimeError: If the network carries on no gradient where one is wanted.
-        """
-        size = (images.shape[2], images.shape[3])
-        logits = self.answer(self.canvas.put(images, self.mean, self.std), prompts, size)
-        learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
-        check_differentiable(logits, torch.is_grad_enabled() and learning, self.name)
-        return self.canvas.take(logits.float(), size)
-
-    @abstractmethod
-    def answer(
-        self, pixels: Images, prompts: Sequence[str] | None, size: tuple[int, int]
-    ) -> Float[Tensor, "b 1 rows columns"]:
-        """What the network answers, of the whole canvas, at its own resolution.
+    def on_canvas(
+        self, images: Images, answer: Callable[[Images], Float[Tensor, "b 1 rows columns"]]
+    ) -> Logits:
+        """Logits of images, computed on the network's square input.
 
         Args:
-            pixels: The canvas.
-            prompts: One per image.
-            size: Height and width of the images on it, before they were put there.
+            images: RGB in [0, 1], of any size.
+            answer: Maps the canvas to logits of the whole canvas, at any resolution.
+
+        Raises:
+            RuntimeError: If a gradient is wanted and the network gives none.
         """
+        logits = answer(self.canvas.put(images, self.mean, self.std))
+        learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
+        check_differentiable(logits, torch.is_grad_enabled() and learning, self.name)
+        return self.canvas.take(logits.float(), (images.shape[2], images.shape[3]))
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """What it was loaded with."""
+        """Options and seed of ``load_model``."""
         return {"options": self.options, "seed": self.seed}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """Everything, or the part that makes masks."""
+        """All parameters, or those of the mask decoder."""
         if what == "adapters":
             raise ValueError(
                 f"{self.name} has no adapters that could learn; let decoder or all of it learn."

@@ -1,24 +1,24 @@
-"""The boxes that a model is asked with, taken from its prompts, as exact or as rough as wanted."""
+"""Boxes as a user might draw them: those of the true masks, with a margin and random error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from palpate.data.boxes import Box, Prompt
+from palpate.data.boxes import Prompt, check_box
 from palpate.randomness import generator
+from palpate.types import Box
 
 
 @dataclass(frozen=True)
 class Placing:
-    """How boxes of true masks become those that somebody might have drawn.
+    """How the box of a true mask becomes the box that the model is given.
 
     Attributes:
         margin: Added at each edge, as a share of the box's width or height.
         jitter: Each edge moves by up to this share, outwards or inwards.
-        seed: Of the jitter. It depends on the box besides and on nothing else: a sample is asked
-            alike before, during and after an attack, in any batch.
+        seed: Of the jitter. The jitter depends on this and the box alone, so that a sample has the
+            same box before, during and after an attack, in any batch.
     """
 
     margin: float | int = 0.0
@@ -32,17 +32,8 @@ class Placing:
                     f"Expected {name} from 0 to {limit}, a share of the box's sides, got {value!r}."
                 )
 
-    def boxes(self, prompts: Sequence[str] | None, images: int, name: str) -> list[Box]:
-        """One box for each of so many images.
-
-        Raises:
-            ValueError: If there is not one for each.
-        """
-        _check(prompts, images, name)
-        return [self.place(prompt.box) for prompt in prompts or () if isinstance(prompt, Prompt)]
-
     def place(self, box: Box) -> Box:
-        """One box, with margin and jitter, cut off at the edges of the image."""
+        """One box with margin and jitter, clipped to the image."""
         moved = torch.zeros(4)
         if self.jitter:
             draw = torch.rand(4, generator=generator(self.seed, "box", repr(box)))
@@ -58,12 +49,27 @@ class Placing:
         )
 
 
-def _check(prompts: Sequence[Any] | None, images: int, name: str) -> None:
-    given = 0 if prompts is None or isinstance(prompts, str) else len(prompts)
-    boxed = 0 if not given else sum(isinstance(prompt, Prompt) for prompt in prompts or ())
-    if given != images or boxed != images:
+def one_box_each(
+    boxes: Sequence[Sequence[float]] | None, prompts: Sequence[str] | None, images: int, name: str
+) -> list[Box]:
+    """The boxes, if there is a valid one for each image.
+
+    Args:
+        boxes: Left, top, right and bottom edge as shares of the image.
+        prompts: Without boxes, the deprecated ``palpate.data.Prompt`` brings its own.
+        images: Their number.
+        name: Of the model, for the message.
+
+    Raises:
+        ValueError: If there is not one box per image, or a box is not valid.
+    """
+    if boxes is None and prompts is not None:
+        boxes = [prompt.box for prompt in prompts if isinstance(prompt, Prompt)] or None
+    if boxes is None or len(boxes) != images:
+        given = "none" if boxes is None else f"{len(boxes)}"
         raise ValueError(
-            f"{name} is asked with a box: expected {images} prompts that have one, got {given} "
-            f"prompts of which {boxed} have. Data sets of palpate give them (sample.prompt, "
-            "batch.prompts); elsewhere write palpate.data.Prompt(text, (left, top, right, bottom))."
+            f"{name} is prompted with boxes: expected boxes=[...] with one (left, top, right, "
+            f"bottom) per image, as shares of the image, for {images} images, got {given}. Batches "
+            "of palpate have them (batch.boxes)."
         )
+    return [check_box(box) for box in boxes]

@@ -1,4 +1,4 @@
-"""Folders in Hugging Face's layout, read by Hugging Face and believed only after a look."""
+"""Load folders in Hugging Face's layout with transformers, and check what was loaded."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 @dataclass(frozen=True)
 class Kind:
-    """What is peculiar to a network of Hugging Face.
+    """One kind of network in transformers.
 
     Attributes:
         network: Name of its class.
-        licence: Of the published weights.
-        mean: Subtracted from each channel, where the folder has no image processor.
-        std: Each channel is divided by it, likewise.
-        padded: Whether images keep their shape on its canvas.
+        licence: Licence of the published weights.
+        mean: Subtracted from each channel, if the folder has no image processor.
+        std: Each channel is divided by this, likewise.
+        padded: Whether images keep their aspect ratio, see :class:`Canvas`.
     """
 
     network: str
@@ -33,7 +33,7 @@ class Kind:
 
 
 def read_network(folder: Path, kind: Kind) -> Any:
-    """The network in a folder, frozen, in evaluation mode and single precision.
+    """Load the network in a folder, frozen, in evaluation mode and single precision.
 
     Raises:
         ValueError: If this transformers has no such network, or weights do not fit.
@@ -53,7 +53,7 @@ def read_network(folder: Path, kind: Kind) -> Any:
             )
     except FileNotFoundError:
         raise
-    except Exception as error:  # of any kind: configuration, shapes, a damaged file
+    except Exception as error:  # transformers raises many types: configuration, shapes, files
         raise ValueError(f"{folder} cannot be loaded: {error}") from error
     _check(told, folder)
     return net.requires_grad_(False).eval()
@@ -63,17 +63,17 @@ def read_preprocessing(folder: Path, kind: Kind, side: int) -> Preprocessing:
     """Mean and deviation of the folder's image processor, or else the published ones.
 
     Raises:
-        ValueError: If they are not three numbers each, or a deviation is not positive.
+        ValueError: If they are not three numbers each, or a standard deviation is not positive.
     """
     values = processor_values(folder)
     return Preprocessing(side, *channels_of(values, folder, kind.mean, kind.std))
 
 
 def side_of(size: Any, folder: Path) -> int:
-    """The side of a square that a configuration describes.
+    """The side of the square input in a configuration.
 
     Raises:
-        ValueError: If it is no square.
+        ValueError: If it is not a square.
     """
     sides = {int(side) for side in (size if isinstance(size, list | tuple) else [size])}
     if len(sides) != 1:
@@ -93,7 +93,7 @@ def _check(told: Mapping[str, Any], folder: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Whatever transformers would print of a folder is checked here and raised instead."""
+    """Silence transformers while loading; its complaints are checked here and raised instead."""
     from transformers.utils import logging as theirs
 
     logging: Any = theirs  # parts of it are untyped

@@ -1,6 +1,7 @@
-"""SAM 3, asked with the words of a prompt."""
+"""SAM 3, prompted with text."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,52 +10,62 @@ from torch import Tensor
 
 from palpate.models.clip.config import TextConfig
 from palpate.models.clip.tokenizer import Tokenizer
+from palpate.models.pixel_model import one_prompt_each
 from palpate.models.promptable.model import Promptable
-from palpate.types import Images
+from palpate.types import Images, Logits
 
 
 class Sam3(Promptable):
-    """SAM 3 (Carion et al., 2025) as a segmenter of all that a phrase names.
+    """SAM 3 (Carion et al., 2025) as a semantic segmenter of what a phrase names.
 
-    The answer is its semantic map, to which every instance of the concept belongs; the detector of
-    single instances and its score of presence take no part. Nothing between pixels and this map is
-    chosen or cut off, so an attack sees all of it. Boxes are not read: a text must do.
+    The output is its semantic map, which covers every instance of the concept; the detector of
+    single instances and its presence score are not used. No selection or detached tensor lies
+    between the pixels and this map, so that a gradient attack sees all of it. Boxes are not used.
     """
 
     text_conditioned = True
     tokenizer: Tokenizer
 
+    def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
+        """Segment what each prompt names.
+
+        Args:
+            images: RGB in [0, 1], of any size.
+            prompts: One text per image.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
+
+        Raises:
+            ValueError: If there is not one prompt per image.
+            RuntimeError: If a gradient is wanted and the network gives none.
+        """
+        asked = one_prompt_each(prompts, len(images))
+        return self.on_canvas(images, partial(self.answer, prompts=asked))
+
     def answer(
-        self, pixels: Images, prompts: Sequence[str] | None, size: tuple[int, int]
+        self, pixels: Images, *, prompts: Sequence[str]
     ) -> Float[Tensor, "b 1 rows columns"]:
-        """The semantic map of each image for its prompt."""
-        del size
-        tokens, attention = self._tokens(one_each(prompts, len(pixels)))
+        """The semantic map of each image for its prompt.
+
+        Args:
+            pixels: The canvas.
+            prompts: One text per image.
+        """
+        tokens, attention = self._tokens(prompts)
         found: Any = self.net(pixel_values=pixels, input_ids=tokens, attention_mask=attention)
         logits: Tensor = found.semantic_seg
         return logits
 
     def _tokens(self, prompts: Sequence[str]) -> tuple[Int64[Tensor, "b n"], Int64[Tensor, "b n"]]:
-        """Tokens, always as many as the text tower has places for, and which of them are text."""
+        """Tokens, padded to the full context length, and the mask of those that are text."""
         rows = self.tokenizer(prompts).tolist()
         assert isinstance(self.tokenizer.config, TextConfig)
         full = self.tokenizer.config.max_position_embeddings
-        ends = [row.index(row[-1]) + 1 for row in rows]  # padding repeats the token at the end
+        ends = [row.index(row[-1]) + 1 for row in rows]  # padding repeats the end token
         tokens = [row + [row[-1]] * (full - len(row)) for row in rows]
         attention = [[1] * end + [0] * (full - end) for end in ends]
         return (
             torch.tensor(tokens, device=self.device),
             torch.tensor(attention, device=self.device),
         )
-
-
-def one_each(prompts: Sequence[str] | None, images: int) -> Sequence[str]:
-    """The prompts, if there is one per image.
-
-    Raises:
-        ValueError: If there is not.
-    """
-    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
-        given = "none" if prompts is None else repr(prompts)[:80]
-        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
-    return prompts

@@ -1,1 +1,1 @@
-"""Networks of the user's own, MONAI's and segmentation_models_pytorch's, as palpate models."""
+"""Networks of the user, of MONAI and of segmentation_models_pytorch as palpate models."""

@@ -1,4 +1,4 @@
-"""MONAI's plain convolutional and windowed networks, made anew at stated sizes (``monai/...``)."""
+"""Networks of MONAI with random weights (``monai/...``)."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from palpate.randomness import seeded
 
 @dataclass(frozen=True)
 class Plain:
-    """A network that is known by its name.
+    """A network of MONAI.
 
     Attributes:
         kind: Class in ``monai.networks.nets``.
-        defaults: Its sizes, which options may change.
-        multiple: Of which the sides of its input are.
+        multiple: The sides of its input are multiples of this, in pixels.
+        defaults: Its arguments, which options may change.
     """
 
     kind: str
@@ -41,7 +41,7 @@ NETWORKS: dict[str, Plain] = {
         "SegResNet", 8, {"init_filters": 32, "blocks_down": (1, 2, 2, 4), "blocks_up": (1, 1, 1)}
     ),
     "monai/swin-unetr": Plain("SwinUNETR", 32, {"feature_size": 24}),
-    # The encoder begins at random too, unless options say pretrained: true.
+    # The encoder has random weights too, unless options say pretrained: true.
     "monai/flexible-unet": Plain(
         "FlexibleUNet", 32, {"backbone": "efficientnet-b0", "pretrained": False}
     ),
@@ -49,13 +49,13 @@ NETWORKS: dict[str, Plain] = {
 
 
 def load_plain(request: Request) -> Wrapped:
-    """A network made anew, weights drawn at random.
+    """Make a network with random weights.
 
-    Options are ``input_size`` (pixels; by default images keep their size, up to the next multiple
-    that the network takes) and whatever the class in MONAI has.
+    Options are ``input_size`` (pixels; by default images keep their size, up to the next multiple)
+    and the arguments of the class in MONAI.
 
     Raises:
-        ValueError: If there is no such network or option, or sizes that make no network.
+        ValueError: If there is no such option, or MONAI refuses the arguments.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -95,7 +95,7 @@ def _make(name: str, plain: Plain, options: Mapping[str, Any]) -> nn.Module:
 
 
 def _fixed(kind: Callable[..., nn.Module]) -> dict[str, Any]:
-    """What is not for options to say: RGB images in, one logit per pixel out."""
+    """Arguments that options cannot change: RGB images in, one logit per pixel out."""
     given = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
     if "img_size" in inspect.signature(kind).parameters:  # of SwinUNETR before MONAI 1.5
         given["img_size"] = (224, 224)  # type: ignore[assignment]
@@ -103,7 +103,7 @@ def _fixed(kind: Callable[..., nn.Module]) -> dict[str, Any]:
 
 
 def _multiple(plain: Plain, options: Mapping[str, Any]) -> int:
-    """Of which the sides of the input are; options may deepen a network."""
+    """The sides of the input are multiples of this; options may add levels."""
     if "strides" in options:
         return int(torch.tensor(options["strides"]).prod())
     if "blocks_down" in options:
@@ -112,5 +112,5 @@ def _multiple(plain: Plain, options: Mapping[str, Any]) -> int:
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As Python would have been given what YAML can only list."""
+    """Lists as tuples, which MONAI expects and YAML does not have."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}

@@ -1,7 +1,7 @@
-"""From whatever a foreign network returns to one logit per pixel, or a named error.
+"""Convert the output of any network to one logit per pixel, or raise an error that says why not.
 
-A network that fails quietly looks robust. So what comes out is looked at on every call: is it a
-tensor, of the right size, a number everywhere, and does autograd lead back to the pixels?
+A network that fails silently looks robust. So the output is checked on every call: is it a tensor
+of the right size, is every value finite, and can autograd trace it back to the pixels?
 """
 
 import re
@@ -15,36 +15,37 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from palpate.models.pixel_model import one_prompt_each
 from palpate.types import Logits
 
 Out: TypeAlias = Literal["logits", "probabilities", "classes"]
 OUTS: tuple[Out, ...] = get_args(Out)
 
-# The smallest probability that is told from zero. Its slope, 1e30, leaves room in single precision
-# for what a loss multiplies it with.
+# The smallest probability that differs from zero. The slope of its logit, 1e30, leaves room in
+# single precision for the factors of a loss.
 _LEAST = 1e-30
-# The logit that a label stands for; a probability that is 1 to single precision has 16.6.
+# Logit of a label; for comparison, 16.6 is that of a probability of 1 in single precision.
 _LABEL = 20.0
-# What a sum of probabilities may lack of 1, in half precision too.
+# Allowed deviation of a sum of probabilities from 1, also in half precision.
 _ROUNDED = 1e-2
 
 
 class SaturationWarning(RuntimeWarning):
-    """Probabilities of exactly 0 or 1, through which no gradient comes."""
+    """Probabilities are exactly 0 or 1, where the gradient of the sigmoid is zero."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the output of a network is to be understood.
+    """What a network returns, and how to convert it to logits.
 
     Attributes:
-        out: ``"logits"``; ``"probabilities"``, in [0, 1]; or ``"classes"``, scores of classes that
-            exclude each other, softmax not yet applied, or labels, which have no gradient.
-        classes: Channel by name; the prompt names the one that is wanted. None for a single
-            channel, or of two exclusive classes the second: two channels of ``"classes"``, or of
-            probabilities that add up to 1.
-        answer: Which element of a list, tuple or dictionary is the answer.
-        stride: Pixels of the network's input per pixel of its answer.
+        out: ``"logits"``; ``"probabilities"``, in [0, 1]; or ``"classes"``: scores of mutually
+            exclusive classes before the softmax, or integer labels, which have no gradient.
+        classes: The channel of each class name; the prompt selects one. None for a single channel,
+            or for background and foreground: two channels of ``"classes"``, or of probabilities
+            that add up to 1.
+        answer: Index or key of the segmentation in a list, tuple or dictionary.
+        stride: Pixels of the network's input per pixel of its output.
     """
 
     out: Out = "logits"
@@ -64,10 +65,10 @@ class Reading:
             )
 
     def maps(self, returned: object) -> list[Tensor]:
-        """All maps that the network returned, the answer last.
+        """All maps that the network returned, the segmentation last.
 
         Raises:
-            ValueError: If there is no telling which is the answer.
+            ValueError: If an element is not a tensor, or there is no element ``answer``.
         """
         if self.answer is None:
             return [_tensor(returned, "Name the element that is the answer with answer=...")]
@@ -79,8 +80,8 @@ class Reading:
         """One logit per pixel of checked values.
 
         Args:
-            values: ``(b, channels, h, w)``, or labels.
-            wanted: For each image the channel that its prompt names.
+            values: Scores ``(b, channels, h, w)``, or labels ``(b, 1, h, w)``.
+            wanted: The channel of each image, as its prompt selects; None without classes.
         """
         if not values.is_floating_point():
             return _of_labels(values, wanted)
@@ -101,26 +102,27 @@ class Reading:
         return chosen if self.out == "logits" else _of_probabilities(chosen)
 
     def channels(self, prompts: Sequence[str] | None, images: int) -> list[int] | None:
-        """For each image the channel that its prompt names.
+        """The channel of the class that the prompt of each image names; None without classes.
 
         Raises:
-            ValueError: If there is not one prompt per image, or one names no class or several.
+            ValueError: If there is not one prompt per image, or a prompt names none of the classes
+                or several.
         """
         if self.classes is None:
             return None
-        prompts = one_per_image(prompts, images)
+        prompts = one_prompt_each(prompts, images)
         by_prompt = {prompt: _named(prompt, self.classes) for prompt in dict.fromkeys(prompts)}
         return [by_prompt[prompt] for prompt in prompts]
 
     def check_side(self, values: Tensor, images: int) -> Tensor:
-        """A side map ``(b, channels, rows, columns)`` of any resolution, if it can be one.
+        """Check a side output ``(b, channels, rows, columns)``, of any resolution.
 
         Args:
-            values: As the network returned them.
-            images: How many it got.
+            values: As the network returned it.
+            images: The number of images.
 
         Raises:
-            ValueError: If shape, kind or range are not as described.
+            ValueError: If shape, type or range are not as described.
             FloatingPointError: If a value is not finite.
         """
         if values.dim() != 4 or len(values) != images or not values.is_floating_point():
@@ -134,15 +136,15 @@ class Reading:
         return values
 
     def check(self, values: Tensor, images: int, size: tuple[int, int]) -> Tensor:
-        """The answer as ``(b, channels, h, w)``, if it can be one.
+        """Check the segmentation, and return it as ``(b, channels, h, w)``.
 
         Args:
-            values: As the network returned them; one map per image may lack the channel.
-            images: How many it got.
-            size: Height and width of what it got.
+            values: As the network returned it; a single map may lack the axis of channels.
+            images: The number of images.
+            size: Height and width of the network's input.
 
         Raises:
-            ValueError: If shape, kind or range are not as described.
+            ValueError: If shape, type or range are not as described.
             FloatingPointError: If a value is not finite.
         """
         shape = tuple(values.shape)
@@ -179,20 +181,8 @@ class Reading:
         return self.out == "classes" or (self.out == "probabilities" and _add_up_to_one(values))
 
 
-def one_per_image(prompts: Sequence[str] | None, images: int) -> Sequence[str]:
-    """The prompts, if there is one for each image.
-
-    Raises:
-        ValueError: If not.
-    """
-    if prompts is None or isinstance(prompts, str) or len(prompts) != images:
-        given = "none" if prompts is None else repr(prompts)[:80]
-        raise ValueError(f"Expected a list of {images} prompts, one per image, got {given}.")
-    return prompts
-
-
 def _are_classes(given: object) -> bool:
-    """Whether these are channels by name."""
+    """Whether this maps names to channel numbers."""
     return (
         isinstance(given, Mapping)
         and bool(given)
@@ -248,7 +238,7 @@ def _check_range(values: Tensor, out: Out) -> None:
 
 
 def _suspect(values: Tensor, out: Out) -> None:
-    """Warn of logits and scores that look like probabilities."""
+    """Warn if logits or scores look like probabilities."""
     low, high = values.min().item(), values.max().item()
     if out == "classes" and values.shape[1] > 1 and low >= 0 and _add_up_to_one(values):
         warnings.warn(
@@ -268,7 +258,7 @@ def _suspect(values: Tensor, out: Out) -> None:
 
 
 def _add_up_to_one(values: Tensor) -> bool:
-    """Whether the channels do, at every pixel, as a softmax leaves them."""
+    """Whether the channels add up to 1 at every pixel, as after a softmax."""
     return bool(((values.sum(1) - 1).abs() < _ROUNDED).all())
 
 
@@ -281,7 +271,7 @@ def _check_channels(channels: Int64[Tensor, " b"], count: int) -> None:
 
 
 def _against_the_others(scores: Float[Tensor, "b k h w"], channels: Int64[Tensor, " b"]) -> Logits:
-    """The logit of a class's probability under softmax, without computing that probability."""
+    """Logit of a class's softmax probability, computed without that probability for precision."""
     if scores.shape[1] == 1:
         raise ValueError("Expected scores of two classes or more, got one channel.")
     own = channels.view(-1, 1, 1, 1).expand(-1, 1, *scores.shape[2:])
@@ -290,11 +280,11 @@ def _against_the_others(scores: Float[Tensor, "b k h w"], channels: Int64[Tensor
 
 
 def _of_probabilities(probabilities: Logits) -> Logits:
-    """Logits, and none of them infinite; says so where the network has lost its gradient.
+    """Finite logits of probabilities; warns where the network has lost its gradient.
 
-    What is 1 is moved by half the distance to the next number, what is 0 or next to it to 1e-30,
-    and its gradient goes on as it would from there: to clamp it would hide a zero. If the network
-    computed it with a sigmoid, its own gradient is zero all the same, hence the warning.
+    A probability of 1 is lowered by half a rounding step and one near 0 raised to 1e-30, with the
+    gradient at the new value (a clamp would set it to zero). If the network computed it with a
+    sigmoid, the gradient of that sigmoid is still zero, hence the warning.
     """
     saturated = ((probabilities == 0) | (probabilities == 1)).float().mean().item()
     if saturated > 0:
@@ -328,10 +318,10 @@ def _of_labels(labels: Tensor, wanted: Sequence[int] | None) -> Logits:
 
 
 def _named(prompt: str, classes: Mapping[str, int]) -> int:
-    """The class that a prompt names in whole words; of names within names the longest counts."""
+    """The channel of the class that a prompt names in whole words; the longest name counts."""
     left, found = prompt.lower(), dict[int, str]()
     for name in sorted(classes, key=len, reverse=True):
-        # Not \b, which wants a letter on one side: names may end in a sign, as HER2+ does.
+        # Not \b, which needs a letter on one side: a name may end in another character (HER2+).
         left, times = re.subn(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "|", left)
         if times:
             found.setdefault(classes[name], name)
@@ -345,10 +335,15 @@ def _named(prompt: str, classes: Mapping[str, int]) -> int:
 
 
 def check_differentiable(values: Tensor, wanted: bool, name: str) -> None:
-    """Refuse an answer that autograd cannot trace back, where a gradient is wanted.
+    """Refuse an output without gradient where a gradient is wanted: it would look like robustness.
+
+    Args:
+        values: The output of a model.
+        wanted: Whether a gradient is wanted.
+        name: Of the model, for the message.
 
     Raises:
-        RuntimeError: If so. To carry on would look like robustness.
+        RuntimeError: If autograd cannot trace the output.
     """
     if wanted and not values.requires_grad:
         why = (

@@ -1,20 +1,62 @@
-"""A foreign network that must be the same one after it was asked."""
+"""Calls of a user's network: it must be unchanged afterwards, and its errors name their cause."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from palpate.models.facts import BROKEN
+from palpate.user_code import said
+
+
+def call_unchanged(net: nn.Module, name: str, pixels: Tensor, *texts: list[str]) -> Any:
+    """Call a network and return its output, whatever that is.
+
+    Args:
+        net: The network.
+        name: Of the network, for messages.
+        pixels: Normalised images ``(b, c, h, w)``.
+        texts: Nothing, or one list with a text per image.
+
+    Raises:
+        ValueError: If the network raises an error other than the following.
+        RuntimeError: If the network raises one, as torch does, changes its mode or adds layers.
+        FloatingPointError, torch.cuda.OutOfMemoryError: If the network raises one.
+    """
+    with unchanged(net, name):
+        try:
+            return net(pixels, *texts)
+        except (FloatingPointError, torch.cuda.OutOfMemoryError):
+            raise
+        except BROKEN as error:
+            kind = RuntimeError if isinstance(error, RuntimeError) else ValueError
+            raise kind(
+                f"{name} fails on an input of {pixels.shape[2]} x {pixels.shape[3]} pixels: "
+                f"{said(error)}. {_advice(net, pixels.dtype)}"
+            ) from error
+
+
+def _advice(net: nn.Module, dtype: torch.dtype) -> str:
+    others = {p.dtype for p in net.parameters() if p.is_floating_point()} - {dtype}
+    if others:
+        return (
+            f"Its weights are {', '.join(sorted(map(str, others)))} and its input is {dtype}: call "
+            ".float() on it."
+        )
+    return "If the network needs a larger or a fixed input size, set input_size."
 
 
 @contextmanager
 def unchanged(net: nn.Module, name: str) -> Iterator[None]:
-    """Refuse a network that changes its mode or makes layers while it is asked.
+    """Refuse a network that changes its mode or adds layers during a forward pass.
 
-    It is put back as it was, or else the next call would find nothing to refuse.
+    The network is restored, so that the next call is refused as well.
 
     Args:
-        net: Is asked within.
-        name: For the message.
+        net: The network that is called in the body.
+        name: Of the network, for the message.
 
     Raises:
         RuntimeError: If it changed.
@@ -36,27 +78,27 @@ def unchanged(net: nn.Module, name: str) -> Iterator[None]:
         for _, part, mode, children in before:
             part.training = mode
             if made:
-                _put_back(part, children)
+                _restore(part, children)
     if flipped:
         raise RuntimeError(
             f"Expected {name} to stay in its mode during a forward pass, got modules that went "
-            f"from evaluation to training or back: {', '.join(flipped[:10])}. Whoever attacks it "
-            "would meet another model at every step."
+            f"from evaluation to training or back: {', '.join(flipped[:10])}. An attack "
+            "would see a different model at every step."
         )
     if made:
         raise RuntimeError(
-            f"Expected {name} to have all its layers before it is asked, got new ones from a "
-            f"forward pass: {', '.join(made[:10])}. Their weights would be in no optimiser and no "
-            "checkpoint; make them in __init__, or call the network once before it is wrapped."
+            f"Expected {name} to have all its layers before the first call, got new ones "
+            f"from a forward pass: {', '.join(made[:10])}. Their weights would be in no optimiser "
+            "and no checkpoint; make them in __init__, or call the network once before wrapping it."
         )
 
 
 def _has_state(part: nn.Module) -> bool:
-    """Whether there is anything in it that could be trained or saved."""
+    """Whether a module has parameters or buffers."""
     return any(True for _ in part.parameters()) or any(True for _ in part.buffers())
 
 
-def _put_back(part: nn.Module, children: dict[str, nn.Module]) -> None:
+def _restore(part: nn.Module, children: dict[str, nn.Module]) -> None:
     for key in [key for key, _ in part.named_children() if key not in children]:
         delattr(part, key)
     for key, child in children.items():

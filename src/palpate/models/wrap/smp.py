@@ -1,4 +1,4 @@
-"""Networks of segmentation_models_pytorch (``smp/Unet``, ...), where it and torchvision load."""
+"""Networks of segmentation_models_pytorch (``smp/Unet``, ...), an optional dependency."""
 
 import importlib
 import inspect
@@ -19,18 +19,18 @@ _MULTIPLE = 32  # of an encoder of five stages
 
 
 def is_smp(name: str) -> bool:
-    """Whether a name stands for a network of segmentation_models_pytorch."""
+    """Whether a name is that of a network of segmentation_models_pytorch."""
     return name.startswith(_PREFIX)
 
 
 def load_smp(request: Request) -> Wrapped:
-    """A network with a decoder made anew, and the encoder that options say.
+    """Make a network with a random decoder, and a random or pretrained encoder.
 
-    Options are ``input_size`` (pixels) and those of the class, such as ``encoder_name`` and
-    ``encoder_weights``, which are ``resnet34`` and null, that is random, by default.
+    Options are ``input_size`` (pixels) and the arguments of the class, such as ``encoder_name``, by
+    default ``resnet34``, and ``encoder_weights``, by default null (random).
 
     Raises:
-        ValueError: If the package does not load, or there is no such network or option.
+        ValueError: If the package cannot be imported, or there is no such network or option.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()

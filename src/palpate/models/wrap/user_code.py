@@ -1,4 +1,4 @@
-"""Models of the user's own: ``package.module:factory``, or ``file.py:factory``."""
+"""Models in a user's own code: ``package.module:factory``, or ``file.py:factory``."""
 
 import copy
 import inspect
@@ -19,17 +19,18 @@ _OF_WRAP = inspect.signature(wrap).parameters.keys() - {"module", "name"}
 
 
 def load_external(request: Request) -> PixelModel:
-    """Whatever the user's function makes; importing it runs the user's code.
+    """Call the user's function and wrap what it returns; this runs the user's code.
 
-    A network that the code has ready is a model, too, and is copied: each call gets one of its own,
-    or else training one would change the others. The function gets the options, but for those of
-    :func:`palpate.wrap`, and returns a :class:`PixelModel`, or a module or callable, which is
-    wrapped with the latter. ``seed`` seeds torch while it is called. Of an option that is a path a
-    checkpoint keeps the text, which is what the function gets when that is loaded.
+    The function returns a :class:`PixelModel`, or a module or another callable, which is wrapped
+    (:func:`palpate.wrap`). Options of ``wrap`` go to ``wrap``, all others to the function; ``seed``
+    seeds torch during the call. The name may also be that of a network; each call gets a copy of
+    it, so that training one does not change the others. A checkpoint stores options that are paths
+    as text.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the function is not there, refuses the options, or makes no model.
+        ValueError: If there is no such function, it does not accept the options, raises an error,
+            or does not return a model.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -63,7 +64,7 @@ def _as_model(made: object, request: Request) -> PixelModel:
 
 
 def _made(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
-    """What the function makes; a network is what it is."""
+    """What the function returns; a network itself if the name is that of a network."""
     if not isinstance(factory, nn.Module):
         return _call(factory, options, name)
     if options:
@@ -75,7 +76,7 @@ def _made(factory: Callable[..., Any], options: Mapping[str, Any], name: str) ->
 
 
 def _own(made: Any, module: ModuleType) -> Any:
-    """A copy of a network that the user's module keeps: the next call must find it as it was."""
+    """A copy, if the user's module keeps the network: the next call must find it unchanged."""
     kept = isinstance(made, nn.Module) and any(value is made for value in vars(module).values())
     return copy.deepcopy(made) if kept else made
 
@@ -85,7 +86,7 @@ def _others(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _written(value: Any) -> Any:
-    """Options as the card of a checkpoint can have them, at whatever depth a path is."""
+    """Options as JSON values for the card of a checkpoint; paths, at any depth, become text."""
     if isinstance(value, PurePath):
         return portable(str(value))
     if isinstance(value, Mapping):
@@ -114,7 +115,7 @@ def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) ->
 
 
 def _missing(signature: inspect.Signature, options: Mapping[str, Any]) -> list[str]:
-    """Arguments without a default that nobody gave."""
+    """Arguments without a default that are missing."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [
         key

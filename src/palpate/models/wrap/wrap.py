@@ -1,4 +1,4 @@
-"""Any network as the rest of palpate sees it: pixels and prompts in, logits out."""
+"""``wrap``: make any network a palpate model, images in [0, 1] and prompts in, logits out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from palpate.models.files.weights import fingerprint
-from palpate.models.pixel_model import Learns, PixelModel, check_threshold
+from palpate.models.pixel_model import Learns, PixelModel, check_threshold, one_prompt_each
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
-from palpate.models.wrap.asked import asked
-from palpate.models.wrap.outputs import Out, Reading, check_differentiable, one_per_image
+from palpate.models.wrap.outputs import Out, Reading, check_differentiable
+from palpate.models.wrap.side_effects import call_unchanged
 from palpate.types import Images, Logits
 
 
@@ -34,7 +34,7 @@ def wrap(
     prompted: bool = False,
     name: str = "",
 ) -> "Wrapped":
-    """Make any network a model that can be trained, attacked and evaluated.
+    """Make any network a palpate model that can be trained, attacked and evaluated.
 
     >>> network = nn.Conv2d(3, 1, 1)
     >>> _ = nn.init.ones_(network.weight)
@@ -43,32 +43,34 @@ def wrap(
     torch.Size([2, 1, 20, 30])
 
     Args:
-        module: Called with normalised images ``(b, 3, h, w)``, and with ``prompted`` also with
-            their texts. A callable that is no module has no weights that could be trained or told
-            apart from others.
-        input_size: Side of the square that images are resized to for the network; by default they
-            keep their size, see ``multiple``.
-        mean: What the network expects to be subtracted from each channel of an RGB image in [0, 1].
-        std: What it expects each channel to be divided by. By default it gets plain pixels.
+        module: Called with normalised images ``(b, 3, h, w)``; with ``prompted`` as
+            ``module(images, prompts)``. The weights of a callable that is not an ``nn.Module``
+            cannot be trained or compared.
+        input_size: Side of the square that images are resized to; by default they keep their size,
+            see ``multiple``.
+        mean: Subtracted from each channel of the RGB image in [0, 1].
+        std: Each channel is divided by this. By default the network gets pixel values in [0, 1].
         threshold: A pixel is foreground where its probability exceeds this.
         out: What the network returns: ``"logits"``, ``"probabilities"`` or ``"classes"``, see
             :class:`palpate.models.wrap.outputs.Reading`.
-        classes: Channel by name, where there are several: the prompt says which is wanted.
-        answer: Element of the list, tuple or dictionary that the network returns.
-        sides: The other elements of the list are side maps, to be supervised and attacked too;
-            ``answer`` says which are the others.
-        stride: Pixels of the input per pixel of the answer.
-        multiple: Sides of the network's input must be multiples of this; other images are resized
-            to the next.
+        classes: For an output of several channels: the channel of each class name. The prompt
+            selects the class.
+        answer: Index or key of the segmentation in the list, tuple or dictionary that the network
+            returns.
+        sides: The other elements of the list are side outputs (deep supervision), which are trained
+            and attacked as well.
+        stride: Pixels of the input per pixel of the output.
+        multiple: Sides of the network's input must be multiples of this, in pixels; other images
+            are resized to the next multiple.
         prompted: The network reads texts: it is called as ``module(images, prompts)``, with a list
             of one text per image.
-        name: Where the weights came from.
+        name: Name of the model, by which results refer to it.
 
     Returns:
-        The model, in the mode and with the trainable parameters that ``module`` has.
+        The model. It keeps the mode and the trainable parameters of ``module``.
 
     Raises:
-        ValueError: If an argument makes no sense.
+        ValueError: If an argument is not valid.
     """
     return Wrapped(
         module if isinstance(module, nn.Module) else _Called(module),
@@ -83,21 +85,21 @@ def wrap(
 
 
 class Wrapped(PixelModel):
-    """A network of any make in pixel space.
+    """A network that is not palpate's own, in pixel space; see :func:`wrap`.
 
     Args:
-        net: Gets normalised images of a size that suits it.
-        reading: How to understand what it returns.
+        net: The network, which gets normalised images.
+        reading: How to convert its output to logits.
         preprocessing: Resizing and normalisation; without a size, images keep theirs.
         threshold: A pixel is foreground where its probability exceeds this.
-        multiple: Of which the sides of the network's input are.
-        sides: Whether the network also returns side maps.
+        multiple: The sides of the network's input are multiples of this, in pixels.
+        sides: Whether the network also returns side outputs.
         prompted: Whether it is called with the texts as well.
-        tower: What the names of the pretrained image tower's parameters have in them.
-        idle: How the names of parameters begin that take no part.
-        name: Where the weights came from.
-        options: What it was made with, for a checkpoint's card.
-        seed: Of its weights, where they were drawn.
+        tower: Part of the parameter names by which the pretrained image encoder is recognised.
+        idle: Prefix of the names of parameters that are never used.
+        name: Name of the model.
+        options: Options it was made with, for the card of a checkpoint.
+        seed: Of its weights, if they were drawn at random.
         fresh: Whether its weights are random.
         licence: Of the weights, in words.
         origin: Where the weights come from, in words.
@@ -137,7 +139,7 @@ class Wrapped(PixelModel):
         self.text_conditioned = prompted or len(set((reading.classes or {}).values())) > 1
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
-        # Among the buffers, so that whoever hashes the weights to tell models apart sees it.
+        # A buffer, so that models with other settings have another hash of the weights.
         made = f"{reading} {preprocessing} {multiple} {_name_of(net)}{' prompted' * prompted}"
         self.digest: Tensor
         self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
@@ -145,23 +147,23 @@ class Wrapped(PixelModel):
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """What the network was made with."""
+        """Options and seed the network was made with."""
         return {"options": self.options, "seed": self.seed}
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Preprocessing, and how the output is read."""
+        """Preprocessing, and how the output is converted."""
         told = {"prompted": True} if self.prompted else {}
         read = {"reading": asdict(self.reading), "multiple": self.multiple}
         return {**super().traits, **read, **told}
 
     @property
     def reads_any_text(self) -> bool:
-        """Whether the network reads; a prompt that only picks a class must name one."""
+        """Whether the network reads text; a prompt that only selects a class must name one."""
         return self.prompted and self.reading.classes is None
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """Everything, or what is not the image tower."""
+        """All parameters, or those outside the image encoder."""
         if what == "adapters" or (what == "decoder" and not self.tower):
             raise ValueError(
                 f"{self.name} has no {what} that could learn by itself; let all of it learn."
@@ -172,14 +174,14 @@ class Wrapped(PixelModel):
         return [p for n, p in named if not (self.idle and n.startswith(self.idle))]
 
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Where in each image is what its prompt names?
+        """Segment what the prompt of each image names.
 
         Raises:
-            ValueError: If the network returns no tensor or not what was described, it fails, or a
-                prompt names no class.
-            FloatingPointError: If it is not finite.
-            RuntimeError: If it has no gradient where one is wanted, the network changed its mode or
-                made layers, or torch refuses what it does.
+            ValueError: If the network raises an error, its output is not as described, or a prompt
+                names no class.
+            FloatingPointError: If the output is not finite.
+            RuntimeError: If a gradient is wanted and the output has none, the network changed its
+                mode or added layers, or torch raises one.
         """
         (values,) = self._maps(images, prompts, 1.0)[-1:]
         logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
@@ -188,15 +190,16 @@ class Wrapped(PixelModel):
     def side_maps(
         self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
     ) -> Float[Tensor, "b maps h w"]:
-        """Logits of every map that the network makes, the answer last, at the size of the images.
+        """Logits of every output of the network, the main one last, at the size of the images.
 
         Args:
             images: RGB in [0, 1], of any size.
             prompts: One text per image.
-            scale: How much larger than usual the network's input shall be.
+            scale: Factor by which the network's input is larger than usual.
 
         Raises:
-            ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, of any of the maps.
+            ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, for any of the
+                outputs.
         """
         wanted = self.reading.channels(prompts, len(images))
         *others, answer = self._maps(images, prompts, scale)
@@ -206,10 +209,10 @@ class Wrapped(PixelModel):
         return torch.cat([enlarged(each, size) for each in logits], dim=1)
 
     def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
-        """Height and width of what the network gets of such an image, in pixels.
+        """Height and width of the network's input for an image of this size, in pixels.
 
-        At another scale than 1 they are the nearest multiples, as PraNet's authors train: three
-        quarters of 352 become 256.
+        At a scale other than 1, sides are rounded to the nearest multiple, as in PraNet's training
+        code: three quarters of 352 become 256.
         """
         side, multiple = self.preprocessing.size, self.multiple
         sides = (height, width) if side is None else (side, side)
@@ -219,10 +222,10 @@ class Wrapped(PixelModel):
         return rows * multiple, columns * multiple
 
     def _maps(self, images: Images, prompts: Sequence[str] | None, scale: float) -> list[Tensor]:
-        """What the network returned, checked; the answer last."""
+        """The outputs of the network, checked; the main one last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
         pixels = (resized(images, size) - self.mean) / self.std
-        texts = [list(one_per_image(prompts, len(images)))] if self.prompted else []
+        texts = [list(one_prompt_each(prompts, len(images)))] if self.prompted else []
         returned = self._returned(pixels, *texts)
         maps = self.reading.maps(returned)
         maps[-1] = self.reading.check(maps[-1], len(images), size)
@@ -231,19 +234,19 @@ class Wrapped(PixelModel):
         return maps
 
     def _returned(self, pixels: Tensor, *texts: list[str]) -> object:
-        """Whatever the network makes of normalised pixels, and of texts if it reads any."""
-        returned = asked(self.net, self.name, pixels, *texts)
+        """The output of the network for normalised pixels, and for texts if it reads any."""
+        returned = call_unchanged(self.net, self.name, pixels, *texts)
         if self.sides and isinstance(returned, Mapping):
             raise ValueError(
                 f"Expected {self.name} to return a list or tuple of its answer and side maps, got "
-                f"a dictionary with {', '.join(map(repr, returned))}, of which no one knows what "
-                "are maps. Return a list, or leave sides out."
+                f"a dictionary with {', '.join(map(repr, returned))}, which does not say what are "
+                "maps. Return a list, or leave sides out."
             )
         return returned
 
 
 class _Called(nn.Module):
-    """A callable that is no module."""
+    """A callable that is not an ``nn.Module``, as one."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -263,7 +266,7 @@ def _name_of(module: object) -> str:
 
 
 def _of_channels(given: Sequence[float]) -> tuple[float, ...]:
-    """One number per channel, as whoever writes YAML may have forgotten."""
+    """One number per channel; a single number, as a recipe may have it, is refused."""
     try:
         return tuple(given)
     except TypeError:

@@ -39,7 +39,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Finding:
+class FacetScores:
     """What the focus condition did to one data set and structure."""
 
     facet: str
@@ -49,13 +49,13 @@ class Finding:
     noise: Score | None
 
 
-def findings(scores: pd.DataFrame, focus: Focus | None) -> list[Finding]:
+def findings(scores: pd.DataFrame, focus: Focus | None) -> list[FacetScores]:
     """One finding per data set and structure, in order."""
     return [_finding(str(name), part, focus) for name, part in scores.groupby("facet", sort=False)]
 
 
 def headline(
-    found: list[Finding],
+    found: list[FacetScores],
     focus: Focus | None,
     radii: pd.DataFrame | None = None,
     runs: Mapping[str, str] = MappingProxyType({}),
@@ -112,14 +112,14 @@ def meanings(summary: Summary, focus: Focus) -> Iterator[tuple[str, str]]:
     yield "What does it cost?", _on_cost(at_focus)
 
 
-def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> Finding:
+def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> FacetScores:
     (clean,) = _scores(part[part["attack"] == "clean"])
     attacked = noise = None
     if focus is not None:
         attacked = next(_scores(part[_is(part, focus)]), None)
         noise = next(_scores(part[_is(part, Focus(CONTROL, focus.norm, focus.epsilon))]), None)
     n = part[_is(part, focus)]["n"].min() if attacked and focus else part["n"].max()
-    return Finding(name, int(n), clean, attacked, noise)
+    return FacetScores(name, int(n), clean, attacked, noise)
 
 
 def _where(facets: list[str], runs: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from palpate.reporting.figures import figures
 from palpate.reporting.figures.figures import Chart
 from palpate.reporting.html import listing
 from palpate.reporting.html.gallery import Gallery
-from palpate.reporting.html.headline import Finding
+from palpate.reporting.html.headline import FacetScores
 from palpate.reporting.labels import (
     AFTER,
     BEFORE,
@@ -45,7 +45,7 @@ class Content:
     rows: pd.DataFrame
     scores: pd.DataFrame
     focus: Focus | None
-    findings: Sequence[Finding]
+    findings: Sequence[FacetScores]
     meanings: Sequence[tuple[str, str]]
     tables: Sequence[Table]
     charts: Sequence[Chart]

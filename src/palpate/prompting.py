@@ -1,0 +1,73 @@
+"""How a model is called: with a prompt for each image, and with a box if it asks for one.
+
+Every call of a model that has prompts goes through :class:`Bound` or :func:`box_options`, so that
+one place decides which models are given the box of the true mask.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from palpate.types import Box, Images
+
+
+def wants_boxes(model: object) -> bool:
+    """Whether a model declares ``wants_boxes = True``.
+
+    Looks through what only passes calls on: ``functools.partial``, and PyTorch's
+    ``DistributedDataParallel``, which keeps the model in ``module``.
+
+    >>> class Sam:
+    ...     wants_boxes = True
+    >>> wants_boxes(Sam()), wants_boxes(len)
+    (True, False)
+    """
+    declared = getattr(model, "wants_boxes", None)
+    if declared is not None:
+        return bool(declared)
+    inner = model.func if isinstance(model, partial) else getattr(model, "module", None)
+    return inner is not None and wants_boxes(inner)
+
+
+def box_options(model: object, boxes: Sequence[Box] | None) -> dict[str, Any]:
+    """The keyword argument ``boxes`` for a model that wants boxes; nothing for any other.
+
+    Args:
+        model: The model that will be called.
+        boxes: One box per image; None if the data has none.
+    """
+    return {"boxes": boxes} if wants_boxes(model) else {}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A model with the prompts and boxes of a batch bound: maps images to logits.
+
+    Attributes:
+        model: Called as ``model(images, prompts=[...])``, and with ``boxes=[...]`` if it declares
+            ``wants_boxes = True``.
+        prompts: One text per image.
+        boxes: One box per image; kept, but not passed on, for a model that does not want boxes.
+    """
+
+    model: Callable[..., Tensor]
+    prompts: Sequence[str]
+    boxes: Sequence[Box] | None = None
+
+    def __call__(self, images: Images) -> Tensor:
+        return self.model(images, prompts=self.prompts, **box_options(self.model, self.boxes))
+
+    def for_images(self, rows: Sequence[int]) -> "Bound":
+        """The same model bound to some images of the batch.
+
+        Args:
+            rows: Positions in the batch.
+        """
+        return replace(
+            self,
+            prompts=tuple(self.prompts[row] for row in rows),
+            boxes=None if self.boxes is None else tuple(self.boxes[row] for row in rows),
+        )
