@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import palpate as pp
-from palpate.cli import main
+from palpate.cli import definitions, main
 from palpate.cli.completion import candidates
 from palpate.cli.definitions import Definition, constant, entries, find
-from palpate.cli.tables.attack_list import image_attacks, text_attacks
+from palpate.cli.tables.attack_list import added_attacks, image_attacks, text_attacks
 from palpate.errors import did_you_mean
 
 HEAVY = ["torch", "pandas", "scipy", "transformers", "matplotlib", "numpy"]
@@ -43,7 +43,7 @@ def python(code, *words):
 
 RUN = f"""
 import json, sys
-from palpate.cli import main
+from palpate.cli import definitions, main
 try:
     main(sys.argv[1:])
 except SystemExit as stopped:
@@ -113,6 +113,29 @@ def test_the_list_of_attacks_says_what_the_attacks_say():
                 assert given == (f"{default:.4g}" if isinstance(default, float) else str(default))
         assert set(shown) - {""} <= {parameter.name for parameter in parameters}
         assert listed[name].about == first_paragraph(attack)
+
+
+def test_an_attack_that_a_plugin_adds_is_listed():
+    from palpate.attacks import ATTACKS
+
+    def mine(model, images, masks, *, epsilon, strength=2, loss=None):
+        """Do what :func:`palpate.attacks.pgd` does.
+
+        And more.
+        """
+
+    assert added_attacks(ATTACKS) == []
+    assert added_attacks({**ATTACKS, "mine": mine}) == [
+        ("mine", "Do what palpate.attacks.pgd does.", "strength, loss")
+    ]
+
+
+def test_a_registry_made_of_a_dictionary_is_read(tmp_path, monkeypatch):
+    (tmp_path / "names.py").write_text("_OWN = {'a': 1}\nALL = Registry('ALL', _OWN)\n")
+    monkeypatch.setattr(definitions, "_ROOT", tmp_path)
+    assert list(entries("palpate.names", "ALL")) == ["a"]
+    with pytest.raises(LookupError, match=r"no dictionary OTHER in palpate\.names"):
+        entries("palpate.names", "OTHER")
 
 
 def test_the_list_of_text_attacks_says_what_these_say():

@@ -15,13 +15,13 @@ def load_yaml(text: str) -> Any:
     {'size': 224, 'levels': ['p1', 'p2']}
 
     Raises:
-        yaml.YAMLError: If the text is not YAML, a mapping has a key twice, or the nesting never
-            ends.
+        yaml.YAMLError: If the text is not YAML, a mapping has a key twice, or mappings and lists
+            are nested too deeply to be read.
     """
     try:
         return yaml.load(text, _Loader)
     except RecursionError as error:
-        raise yaml.YAMLError("it is nested without end") from error
+        raise yaml.YAMLError("it is nested too deeply") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,7 +34,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode) or key.value == _MERGE:
                 continue
             if key.value in lines:
-                problem = f"{key.value!r} is there twice, in line {lines[key.value]} already"
+                problem = f"{key.value!r} appears twice, first in line {lines[key.value]}"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             lines[key.value] = key.start_mark.line + 1
         return node

@@ -51,12 +51,12 @@ Randomness: TypeAlias = Generator | Sequence[Generator] | None
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """A vision-language model that segments in each image what its prompt names.
+    """A vision-language model: where in each image is what its prompt names?
 
-    Optional attributes: ``threshold_logit``, the logit above which a pixel is foreground (default
-    0); ``is_random = True``, if the same image may get different logits; ``is_differentiable =
-    False``, if some stage has no gradient or a substituted one. The sanity card fails a model that
-    is random or not differentiable and does not declare it.
+    It may say more of itself. ``threshold_logit``: above which logit a pixel is foreground, 0
+    where it says nothing. ``is_random = True``: the same image may get another answer.
+    ``is_differentiable = False``: some stage has no gradient, or a substitute in its place. The
+    sanity card fails a model that is so and does not say it.
     """
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Logits: ...

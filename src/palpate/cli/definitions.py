@@ -64,14 +64,17 @@ def find(module: str, name: str) -> Definition | None:
 
 
 def entries(module: str, name: str) -> dict[str, Definition]:
-    """Keys and values of a dictionary of a module, such as a registry, also of those inside it.
+    """Keys and values of a dictionary of a module, such as a registry, and of those it includes.
 
     Raises:
         LookupError: If the module has no such dictionary.
     """
     found = find(module, name)
-    tree = found and next((n for n in ast.walk(found.node) if isinstance(n, ast.Dict)), None)
-    if found is None or tree is None:
+    tree = found.node if found else None
+    if found and isinstance(tree, ast.Call):  # a mapping made of a dictionary that is named
+        named = [argument.id for argument in tree.args if isinstance(argument, ast.Name)]
+        return entries(found.module, named[0]) if named else {}
+    if found is None or not isinstance(tree, ast.Dict):
         raise LookupError(f"There is no dictionary {name} in {module}.")
     read: dict[str, Definition] = {}
     for key, value in zip(tree.keys, tree.values, strict=True):
@@ -122,10 +125,19 @@ def constant(value: Definition) -> bool | int | float | str | None:
 
 
 def summary(definition: Definition) -> str:
-    """The first paragraph of a docstring, on one line and without markup."""
+    """The first paragraph of the docstring of a function or class, see :func:`first_paragraph`."""
     node = definition.node
     text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
-    first = " ".join((text or "").partition("\n\n")[0].split())
+    return first_paragraph(text)
+
+
+def first_paragraph(docstring: str | None) -> str:
+    r"""The first paragraph of a docstring, on one line and without markup.
+
+    >>> first_paragraph("See :func:`palpate.evaluate`,\nwhich attacks.\n\nArgs: ...")
+    'See palpate.evaluate, which attacks.'
+    """
+    first = " ".join((docstring or "").partition("\n\n")[0].split())
     return re.sub(r":\w+:`~?\.?([^`]*)`", r"\1", first)
 
 

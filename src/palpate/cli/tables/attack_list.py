@@ -1,15 +1,25 @@
 """The list of attacks, as tables for the terminal; read from the source without loading torch."""
 
 import ast
-from collections.abc import Iterator
-from typing import NamedTuple
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from palpate.cli.definitions import Definition, constant, entries, find, parameters, summary
+from palpate.cli.definitions import (
+    Definition,
+    constant,
+    entries,
+    find,
+    first_paragraph,
+    parameters,
+    summary,
+)
 
 _IMAGE, _TEXT = "palpate.attacks", "palpate.attacks.text"
 _THREATS = "palpate.attacks.threats"
@@ -27,7 +37,7 @@ class AttackEntry(NamedTuple):
 
 def show_attacks() -> None:
     """Print every attack with its options, and the names of losses and threat models."""
-    on_image = _table("on the image", "options", image_attacks())
+    on_image = _table("on the image", "options", [*image_attacks(), *_of_plugins()])
     on_prompt = _table("on the prompt", "the changed text means", text_attacks())
     threats = [constant(_found(_THREATS, name)) for name in ("ANYWHERE", "LATTICE")]
     constraints = entries(_THREATS, "CONSTRAINTS")
@@ -44,6 +54,30 @@ def image_attacks() -> list[AttackEntry]:
         for name, value in entries(_IMAGE, "ATTACKS").items()
         for function in [_function(value)]
     ]
+
+
+def added_attacks(attacks: Mapping[str, Callable[..., Any]]) -> list[AttackEntry]:
+    """The attacks of a registry that are not in palpate's source."""
+    known = entries(_IMAGE, "ATTACKS")
+    return [
+        AttackEntry(name, first_paragraph(inspect.getdoc(attack)), ", ".join(_names(attack)))
+        for name, attack in attacks.items()
+        if name not in known
+    ]
+
+
+def _names(attack: Callable[..., Any]) -> list[str]:
+    names = list(inspect.signature(attack).parameters)[3:]  # after model, images and masks
+    return [name for name in names if name not in _NOT_OPTIONS]
+
+
+def _of_plugins() -> list[AttackEntry]:
+    """Attacks of installed plugins; whoever has some waits for the import of torch."""
+    if not importlib.metadata.entry_points(group="palpate.plugins"):
+        return []
+    from palpate.attacks import ATTACKS
+
+    return added_attacks(ATTACKS)
 
 
 def text_attacks() -> list[AttackEntry]:
