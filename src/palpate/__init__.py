@@ -1,4 +1,4 @@
-"""Press on medical image segmentation models and see where, how and how much they give way.
+"""Evaluate the robustness of medical image segmentation models to attacks, shifts and prompts.
 
 >>> import palpate as pp
 >>> model = pp.load_model("CIDAS/clipseg-rd64-refined", adapter="dense-vl")  # doctest: +SKIP
@@ -12,15 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from palpate import attacks
+    from palpate import attacks, data, models
     from palpate.data import load_data, load_pairs
-    from palpate.evaluation import evaluate
+    from palpate.evaluation import evaluate, metrics
     from palpate.models import load_model, wrap
     from palpate.reporting import report
 
-__all__ = ["attacks", "evaluate", "load_data", "load_model", "load_pairs", "report", "wrap"]
+    __version__: str
 
-_HOME = {
+__all__ = [
+    "__version__",
+    "attacks",
+    "data",
+    "evaluate",
+    "load_data",
+    "load_model",
+    "load_pairs",
+    "metrics",
+    "models",
+    "report",
+    "wrap",
+]
+
+_MODULES = {
+    "attacks": "palpate.attacks",
+    "data": "palpate.data",
+    "metrics": "palpate.evaluation.metrics",
+    "models": "palpate.models",
+}
+_FUNCTIONS = {
     "load_data": "palpate.data",
     "load_pairs": "palpate.data",
     "load_model": "palpate.models",
@@ -31,9 +51,29 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: what reads a table need not wait for the libraries that train a model.
-    if name == "attacks":
-        return import_module("palpate.attacks")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'palpate' has no attribute {name!r}")
+    # Everything is imported on first use, so that `import palpate` and the command line do not
+    # wait for torch.
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in _FUNCTIONS:
+        return getattr(import_module(_FUNCTIONS[name]), name)
+    if name == "__version__":
+        return _version()
+    from palpate.errors import did_you_mean
+
+    raise AttributeError(
+        f"module 'palpate' has no attribute {name!r}.{did_you_mean(name, __all__)}"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("palpate")
+    except PackageNotFoundError:  # run from a checkout, without being installed
+        return "not installed"

@@ -1,4 +1,4 @@
-"""``python -m palpate``."""
+"""Runs the command line: ``python -m palpate``."""
 
 from palpate.cli import main
 

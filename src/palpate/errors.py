@@ -1,23 +1,30 @@
-"""What an error can say besides: a name that was probably meant, a place in a file."""
+"""Suggestions for error messages: the name that was probably meant, the place in a file."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """A question to end an error with, or nothing if no name is near.
+    """A question to end an error message with, or an empty text if no known name is close.
 
     >>> did_you_mean("kvasr", ["kvasir", "isic"])
     " Did you mean 'kvasir'?"
+    >>> did_you_mean("pdg", ["pdpgd", "pgd"])
+    " Did you mean 'pgd'?"
     >>> did_you_mean("knee", ["kvasir", "isic"])
     ''
     """
-    near = get_close_matches(given.lower(), list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    from difflib import get_close_matches  # not needed until something goes wrong
+
+    names = {name.lower(): name for name in known}
+    letters = sorted(given.lower())
+    # Letters in the wrong order first: difflib finds `pdpgd` closer to `pdg` than `pgd` is.
+    same_letters = [name for name in names if sorted(name) == letters]
+    close = same_letters or get_close_matches(given.lower(), list(names), n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
 
 
 def yaml_fault(error: Exception) -> str:
-    """What is wrong with YAML and in which line, without the name that its text has not.
+    """What is wrong with a YAML text and in which line, without the placeholder for a file name.
 
     >>> from yaml import YAMLError, safe_load
     >>> try:

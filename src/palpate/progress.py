@@ -1,14 +1,23 @@
-"""How long-running work tells whoever is watching where it stands; the library itself is silent."""
+"""How long-running functions report their progress; the library itself prints nothing."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Called from time to time with how much of a stage is done."""
+    """A function that is called now and then while a stage runs."""
 
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Report the state of a stage.
+
+        Args:
+            stage: Name of the stage.
+            done: Units finished, such as batches or epochs.
+            total: Units in all.
+            note: Further text, such as the current loss.
+        """
+        ...
 
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:
-    """The default: nobody is watching."""
+    """Report nothing; the default."""

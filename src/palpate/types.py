@@ -1,4 +1,4 @@
-"""The vocabulary of shapes shared by every module.
+"""Types of tensors and functions that all modules share.
 
 Axes: ``b`` batch, ``c`` image channels, ``h`` and ``w`` pixels.
 """
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 Images: TypeAlias = Float[Tensor, "b c h w"]  # pixel values in [0, 1]
 Logits: TypeAlias = Float[Tensor, "b 1 h w"]  # above the model's threshold means foreground
-Maps: TypeAlias = Float[Tensor, "b maps h w"]  # logits of side maps, the answer last
+Maps: TypeAlias = Float[Tensor, "b maps h w"]  # logits of side maps, the final output last
 Masks: TypeAlias = Bool[Tensor, "b 1 h w"]
 PerImage: TypeAlias = Float[Tensor, " b"]
 
@@ -27,22 +27,23 @@ Attack: TypeAlias = Callable[..., Tensor]  # (LogitsFn, Images, Masks, ...) -> I
 
 @runtime_checkable
 class ScheduledLoss(Protocol):
-    """A loss that tells what to climb apart from what to compare points by.
+    """A loss with separate values for the gradient and for comparing points.
 
-    For losses that change while the attack goes on, that fall when a pixel turns, or that mean
-    something else where the attack has a target. Attacks climb :meth:`at`; called like any other
-    loss it gives a value by which points can be compared whenever they were reached. An attack
-    that knows nothing of this climbs that value.
+    For losses that change during the attack, that fall when a pixel changes its class, or that
+    differ between targeted and untargeted attacks. Attacks follow the gradient of :meth:`at`.
+    Called like any other loss, it gives a value that does not depend on the step, so that points
+    of different steps can be compared. An attack that does not know :meth:`at` maximises that
+    value.
     """
 
     def __call__(self, logits: Tensor, masks: Tensor) -> Tensor: ...
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """The loss to climb, or with a target to descend, at one moment of the attack.
+        """The loss to maximise, or with a target to minimise, at one step of the attack.
 
         Args:
-            progress: Share of the steps that are done, 0 before the first and 1 after the last.
-            targeted: Whether the masks it will get are what the attacker wants to see.
+            progress: Fraction of the steps that are done: 0 before the first, 1 after the last.
+            targeted: Whether the masks are the attacker's target instead of the ground truth.
         """
         ...
 

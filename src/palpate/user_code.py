@@ -1,6 +1,6 @@
-"""Code of the user's own, named ``package.module:thing`` or ``file.py:thing``.
+"""The user's code, named ``package.module:function`` or ``file.py:function``.
 
-Models, attacks and losses can be named so; importing what is named runs the user's code.
+Models, attacks and losses can be given by such a name. Importing them runs the user's code.
 """
 
 import importlib
@@ -21,14 +21,14 @@ from palpate.errors import did_you_mean
 
 _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 
-# What stands behind the colon is looked at later: whoever wrote a colon meant code.
+# Anything may follow the colon: a name with a colon is meant to be code, and errors say so.
 _CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[^/\\:]*)")
 
 _PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def is_code(name: str) -> bool:
-    """Whether a name stands for something in the user's code.
+    """Whether a name stands for code of the user.
 
     >>> is_code("nets.mine:make"), is_code("nets/mine.py:make"), is_code("monai/unet")
     (True, True, False)
@@ -37,11 +37,14 @@ def is_code(name: str) -> bool:
 
 
 def load_code(name: str, what: str) -> tuple[ModuleType, Any]:
-    """The user's module, and the callable in it that a name stands for.
+    """Import the module that a name names, and look up the callable in it.
 
     Args:
-        name: See :func:`is_code`.
-        what: It is meant to be, for errors: ``"an attack"``.
+        name: ``package.module:function`` or ``file.py:function``.
+        what: What the callable is to be, for error messages, such as ``"an attack"``.
+
+    Returns:
+        The module and the callable.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -71,9 +74,9 @@ def load_code(name: str, what: str) -> tuple[ModuleType, Any]:
 
 
 def source_of(thing: object) -> str | None:
-    """Hash of the code of a function or class: of its file where a name loaded it, else its own.
+    """Hash of the source of a function or class; of its whole file if :func:`load_code` loaded it.
 
-    None for what comes with palpate, which has a version, and for what has no source.
+    None for parts of palpate, whose version identifies them, and for objects without source.
     """
     module = sys.modules.get(getattr(thing, "__module__", ""))
     if module is None or module.__name__.partition(".")[0] == "palpate":
@@ -86,7 +89,7 @@ def source_of(thing: object) -> str | None:
 
 
 def text_of(thing: object) -> str:
-    """What Python writes for a thing, without its place in memory: the same in every process.
+    """The ``repr`` of an object without its memory address: the same in every process.
 
     >>> text_of(text_of)
     '<function text_of>'
@@ -95,7 +98,7 @@ def text_of(thing: object) -> str:
 
 
 def is_installed(thing: type) -> bool:
-    """Whether a class came with Python or a package, so that a version stands for its code."""
+    """Whether a class belongs to Python or an installed package, whose version identifies it."""
     file = getattr(sys.modules.get(thing.__module__), "__file__", None)
     if file is None:  # built in, or typed into a session
         return thing.__module__ != "__main__"
@@ -107,9 +110,9 @@ def _installed_places() -> set[Path]:
 
 
 def said(error: Exception) -> str:
-    """What was raised, and in which line: without a traceback nobody would find it.
+    """An error as text, with the line that raised it.
 
-    That is the deepest line of the user's, or else the deepest of all.
+    The line is the deepest one in the user's code, or else the deepest of all.
     """
     lines = traceback.extract_tb(error.__traceback__)
     place = ([line for line in lines if _is_of_the_user(line.filename)] or lines)[-1]
@@ -117,7 +120,7 @@ def said(error: Exception) -> str:
 
 
 def _is_of_the_user(file: str) -> bool:
-    """Whether code is neither ours nor Python's nor of a package, nor made up while it ran."""
+    """Whether a file is the user's: not of palpate, Python or a package, and not generated code."""
     return not file.startswith("<") and not any(
         Path(file).is_relative_to(place) for place in (Path(__file__).parent, *_installed_places())
     )
@@ -148,7 +151,7 @@ def _from_file(name: str) -> ModuleType:
     path = Path(name).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path} with code to import.")
-    # A name of its own, so that two files called alike do not get in each other's way.
+    # A unique name, so that two files of the same name do not replace each other.
     unique = f"{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(unique, path)
     assert spec is not None
@@ -161,7 +164,7 @@ def _from_file(name: str) -> ModuleType:
 
 @contextmanager
 def _current_folder_on_the_path() -> Iterator[None]:
-    """A console script looks for modules beside itself, not where the user is."""
+    """Let Python find modules in the current folder; a console script looks beside itself."""
     here = str(Path.cwd())
     added = here not in sys.path
     if added:

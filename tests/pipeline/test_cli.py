@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from palpate.cli import main
-from palpate.cli.recipes import understood
+from palpate.cli.recipes import configs_of
 from palpate.pipeline.config import read_config
 from palpate.pipeline.plan import described
 
@@ -17,7 +17,7 @@ from .conftest import shell
 
 COMMANDS = [
     "demo", "run", "train", "pretrain", "evaluate", "report", "compare", "transfer", "data",
-    "models", "attacks",
+    "models", "attacks", "completion",
 ]  # fmt: skip
 
 
@@ -28,12 +28,18 @@ def test_without_arguments_it_says_what_it_can(capsys):
         assert f"palpate {command}" in text
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "data"])
 def test_every_command_knows_help(command, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([command, "--help"])
-    assert stopped.value.code == 0
+    assert finish(command, "--help") == 0
     assert "usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["data"], ["data", "--help"]])
+def test_a_group_of_commands_lists_them(words, capsys):
+    main(words)
+    page = capsys.readouterr().out
+    for command in ("prepare", "check", "show", "prompts", "split"):
+        assert f"palpate data {command}" in page
 
 
 def test_unknown_command_lists_the_known_ones(capsys):
@@ -205,7 +211,7 @@ def test_null_means_what_it_means_in_a_recipe(recipe, capsys):
 def test_options_of_models_and_picked_attacks_are_taken_from_the_line(recipe):
     path = str(recipe(evaluate__attacks={"pgd": {"steps": 3}, "fgsm": {}, "noise": {}}))
     words = ["--evaluate.attacks", "pgd", "square", "--model.options", "side", "[1, 2]", "a", "x"]
-    (config,) = understood("run", ["--config", path, *words]).values()
+    (config,) = configs_of("run", ["--config", path, *words]).values()
     assert config.evaluate.attacks == {"pgd": {"steps": 3}, "square": {}}
     assert config.model.options == {"side": [1, 2], "a": "x"}
     assert finish("run", "--config", path, "--model.options", "side") == 2

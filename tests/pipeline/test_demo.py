@@ -55,7 +55,7 @@ def test_progress_and_scores_are_told(finished):
     for stage in ("training: ", "attacks: ", "sanity: "):
         assert stage in told
     assert " left, " in told
-    for line in ("as it came", "after fine-tuning", "Random noise", "FGSM", "PGD", "Sanity card:"):
+    for line in ("before and", "after fine-tuning", "Random noise", "FGSM", "PGD", "Sanity card:"):
         assert line in told
 
 

@@ -122,6 +122,6 @@ def test_checks_are_printed_and_a_failure_is_an_error(capsys, monkeypatch, tmp_p
     )
     main(["models", "check", f"{tmp_path / 'mine.py'}:make", "--size", "32"])
     assert "fail" not in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="not fit to be attacked"):
+    with pytest.raises(SystemExit, match="cannot be attacked reliably"):
         main(["models", "check", f"{tmp_path / 'mine.py'}:dead", "--size", "32"])
     assert "gradient reaches the pixels" in capsys.readouterr().out

@@ -22,7 +22,7 @@ def test_cards_keep_their_words_whole_in_a_terminal_of_any_width(width, monkeypa
 
 def test_a_check_says_once_what_all_checks_saw(tmp_path, capsys):
     (tmp_path / "mine.py").write_text("from torch import nn\nthree = lambda: nn.Conv2d(3, 3, 1)\n")
-    with pytest.raises(SystemExit, match="is not fit to be attacked"):
+    with pytest.raises(SystemExit, match="cannot be attacked reliably"):
         main(["models", "check", f"{tmp_path / 'mine.py'}:three", "--size", "32"])
     said = capsys.readouterr().out
     assert said.count("ValueError") == 1

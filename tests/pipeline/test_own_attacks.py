@@ -3,7 +3,7 @@
 import pytest
 
 from palpate.cli import main
-from palpate.cli.tables import attacks
+from palpate.cli.tables import attack_check
 from palpate.evaluation import read_rows
 from palpate.pipeline.config import config_from
 from palpate.pipeline.run import run
@@ -120,7 +120,7 @@ def test_they_are_checked(code, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "fail" not in printed
     assert "palpate/tiny on 2 samples" in printed
-    with pytest.raises(SystemExit, match="not fit to be believed"):
+    with pytest.raises(SystemExit, match="does not work as an attack must"):
         main(["attacks", "check", f"{code}:wide"])
     assert "broke its promise" in capsys.readouterr().out
 
@@ -139,9 +139,9 @@ def test_success_on_the_terminal_counts_the_images_that_were_found_before(monkey
     lost = rows["key"].isin(sorted(rows["key"].unique())[:3])
     rows["dsc_clean"] = rows["dsc_clean"].mask(lost, 0.2)
     rows["success"] = ~lost & (rows["attack"] == "pgd")
-    monkeypatch.setattr(attacks, "evaluate", lambda *_, **__: rows)
-    monkeypatch.setattr(attacks, "load_model", lambda *_: None)
-    monkeypatch.setattr(attacks, "load_data", lambda *_, **__: [])
-    table = attacks._pressed("pgd", lambda: None, 8 / 255, 6, silent)
+    monkeypatch.setattr(attack_check, "evaluate", lambda *_, **__: rows)
+    monkeypatch.setattr(attack_check, "load_model", lambda *_: None)
+    monkeypatch.setattr(attack_check, "load_data", lambda *_, **__: [])
+    table = attack_check._scores("pgd", lambda: None, 8 / 255, 6, silent)
     told = {column.header: list(column.cells) for column in table.columns}
     assert dict(zip(told["attack"], told["success"], strict=True))["pgd"] == "100 %"

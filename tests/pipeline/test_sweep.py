@@ -45,7 +45,7 @@ def test_labels_of_empty_values_are_folders_of_their_own(sweep, tmp_path):
 def test_what_is_said_twice_is_refused(sweep):
     path = sweep({"seed": [0, 1]})
     path.write_text(path.read_text() + "\nseed: 3\nseed: 4\n")
-    with pytest.raises(ValueError, match=r"line \d+, column 1: 'seed' is there twice, in line"):
+    with pytest.raises(ValueError, match=r"line \d+, column 1: 'seed' appears twice, first"):
         read_sweep(path)
 
 

@@ -45,7 +45,7 @@ def test_a_terminal_shows_a_stage_that_begins_again_as_another_bar(monkeypatch):
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=100)
     monkeypatch.setattr(watch, "Console", lambda **_: terminal)
-    with watch.watching() as tell:
+    with watch.show_progress() as tell:
         for done in (1, 4, 1, 3):
             tell("universal", done, 4)
     last = out.getvalue().rpartition("4/4")[2]
@@ -63,7 +63,7 @@ def test_a_terminal_shows_notes_as_they_are(note, monkeypatch):
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, color_system=None, width=120)
     monkeypatch.setattr(watch, "Console", lambda **_: terminal)
-    with watch.watching() as tell:
+    with watch.show_progress() as tell:
         tell("attacks", 3, 6, note)
     assert note in out.getvalue()
 
@@ -72,7 +72,7 @@ def test_a_terminal_gets_a_bar_per_stage(monkeypatch):
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=100)
     monkeypatch.setattr(watch, "Console", lambda **_: terminal)
-    with watch.watching() as tell:
+    with watch.show_progress() as tell:
         tell("training", 1, 4, "epoch 1/2")
         tell("attacks", 3, 6, "pgd")
     text = out.getvalue()

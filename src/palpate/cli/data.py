@@ -1,14 +1,13 @@
-"""``palpate data``: prepare, check, show, divide and word data sets."""
+"""``palpate data``: prepare, check, show and split data sets, and write their prompts."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from palpate.cli.parsing import UsageError
-from palpate.pipeline import watching
+from palpate.cli.commands import UsageError
+from palpate.cli.progress_bars import show_progress
 
 
 def check(
@@ -17,15 +16,16 @@ def check(
     json: Path | None = None,
     names_only: bool = False,
 ) -> None:
-    """Look for all that can be wrong with data sets; exit status 1 if something is.
+    """Look for errors in data sets; the exit status is 1 if there are any.
 
-    Several are also compared with each other. Exit status 2 means that there is no such data set.
+    Several data sets are also compared with each other. Exit status 2: there is no such data set.
 
     Args:
-        name: Data sets, by name or by folder; `folder` for one of your own at --root.
-        root: Folder that holds them; by default $PALPATE_DATA, or else data/.
-        json: Where to write the outcome for scripts.
-        names_only: Do not open images and masks: seconds instead of minutes.
+        name: Names or folders of data sets; `folder` for your own data set at --root.
+        root: Folder that holds the data sets; by default $PALPATE_DATA, or else data/.
+        json: File to write the outcome to, as JSON.
+        names_only: Check the lists of files only, without opening images and masks; takes seconds
+            instead of minutes.
     """
     from rich.console import Console
 
@@ -37,7 +37,7 @@ def check(
             "--help`."
         )
     try:
-        with watching() as progress:
+        with show_progress() as progress:
             report = check_data(
                 name, root, pixels=not names_only, json_file=json, progress=progress
             )
@@ -58,18 +58,18 @@ def split(
     published: bool = False,
     to: str | None = None,
 ) -> None:
-    """Divide a data set anew, by patient and with lesions of all sizes in every split.
+    """Split a data set again, by patient and with lesions of all sizes in every split.
 
-    Writes lists below anns/; use them with `--data.annotations NAME`.
+    Writes the lists to a folder below anns/; select them with `--data.annotations NAME`.
 
     Args:
-        name: Data set, by name or by folder.
-        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
-        seed: Of the draw.
-        fractions: Shares of train, val and test.
-        folds: So many folds for cross-validation, instead of fractions.
-        stratify: A fact of the annotations, such as `pathology`, to spread evenly as well.
-        published: The split that others published, with its mistakes mended, instead of a draw.
+        name: Name or folder of the data set.
+        root: Folder that holds the data set; by default $PALPATE_DATA, or else data/.
+        seed: Seed of the random split.
+        fractions: Fractions of train, val and test.
+        folds: Number of folds for cross-validation, instead of fractions.
+        stratify: An annotated property, such as `pathology`, to distribute evenly as well.
+        published: Use the published split, with its errors corrected, instead of a random one.
         to: Name of the new lists; by default `seed-0`, `seed-0-folds-5` or `published`.
     """
     from palpate.data.locate import locate
@@ -78,7 +78,7 @@ def split(
     found = locate(name, root)
     drawn = f"seed-{seed}" if folds is None else f"seed-{seed}-folds-{folds}"
     division = Division(seed, fractions, folds, stratify, published)
-    with watching() as progress:
+    with show_progress() as progress:
         written = split_folder(
             found.folder,
             found.spec,
@@ -103,13 +103,13 @@ def show(
     """Draw a contact sheet: images with the outlines of their masks and their prompts.
 
     Args:
-        name: Data set, by name, by folder or `hf:NAME_OR_DIR`.
-        root: Folder that holds it; by default $PALPATE_DATA, or else data/.
-        out: PNG to write; by default NAME-SPLIT.png here.
+        name: Name or folder of the data set, or `hf:NAME_OR_DIR` for one of Hugging Face.
+        root: Folder that holds the data set; by default $PALPATE_DATA, or else data/.
+        out: PNG file to write; by default NAME-SPLIT.png in the current directory.
         split: train, val or test.
-        count: How many images.
-        prompt: Prompt level, or `random`.
-        annotations: Folder below anns/ that has another division.
+        count: Number of images.
+        prompt: Prompt level (p1, p2, ...), or `random`.
+        annotations: Folder below anns/ that has another split of the same data.
         seed: Picks the images.
     """
     from palpate.cli.tables.data_show import show_samples
@@ -136,21 +136,21 @@ def prepare(
     workers: int | None = None,
     options: dict[str, str] | None = None,
 ) -> None:
-    """Make a folder that palpate reads from the official download of a data set.
+    """Convert the official download of a data set to a folder that palpate reads.
 
-    Run again, it does only what changed; a killed run goes on where it was.
+    Run the same command again to continue after an interruption, or to update what has changed.
 
     Args:
-        name: Data set, such as `kvasir`; a wrong one lists all of them.
-        source: The download: a folder, a zip or a tar, or a folder of several archives.
-        out: Gets a folder for the data set; the --root of other commands.
-        seed: Deals the splits where the source has none.
-        workers: Images prepared at the same time; by default one a core.
-        options: What some data sets want to know, such as `structure "liver tumour"`.
+        name: Name of the data set, such as `kvasir`; for a wrong name all are listed.
+        source: The download: a folder, a zip or tar archive, or a folder of several archives.
+        out: Folder in which a folder for the data set is made; the --root of other commands.
+        seed: Seed of the random splits, for data sets that come without splits.
+        workers: Images converted at the same time; by default one per core.
+        options: Options of some data sets, as NAME VALUE ..., such as `structure "liver tumour"`.
     """
     from palpate.data.prepare import prepare as prepare_set
 
-    with watching() as progress:
+    with show_progress() as progress:
         folder = prepare_set(
             name, source, out, seed=seed, workers=workers, progress=progress, options=options
         )
@@ -166,17 +166,17 @@ def prompts(
     synonyms: int = 0,
     places: Literal["true", "published"] = "true",
 ) -> None:
-    """Write the prompts of a prepared folder, or take them over from published annotations.
+    """Write the prompts of a data set again, or import them from published annotations.
 
     Args:
-        folder: Has images/, masks/ and anns/.
-        templates: Templates of your own, YAML: a text or a list of texts for p1, p2, ...
-        annotations: Published JSON, or a folder of it; takes over prompts by the name of the mask.
-        dataset: Whose wording to use; by default that of the data set in the folder.
-        structure: What all masks outline, such as `polyp`; by default as the annotations say.
-        synonyms: How many more phrasings each text gets, with words of the trade exchanged.
-        places: What left, right and centre mean: thirds of the image, or what they are in the
-            published annotations, see docs/prompts.md.
+        folder: Folder of the data set, with images/, masks/ and anns/.
+        templates: YAML file with your templates: a text or a list of texts for p1, p2, ...
+        annotations: Published JSON file, or a folder of them; prompts are matched by mask name.
+        dataset: Data set whose wording is used; by default that of the folder.
+        structure: What all masks show, such as `polyp`; by default as the annotations say.
+        synonyms: Number of further phrasings of each text, made with medical synonyms.
+        places: Meaning of left, right and centre: `true` for thirds of the image, `published` as
+            in the published annotations, see docs/prompts.md.
     """
     from palpate.data.prompts import import_prompts, rewrite_prompts
     from palpate.data.wording import PUBLISHED, TRUE
@@ -186,7 +186,7 @@ def prompts(
             raise ValueError("Expected --annotations alone: it brings whole texts. Run twice.")
         print(import_prompts(folder, annotations))
         return
-    with watching() as progress:
+    with show_progress() as progress:
         written = rewrite_prompts(
             folder,
             templates=templates,
@@ -197,12 +197,3 @@ def prompts(
             progress=progress,
         )
     print(", ".join(f"{split}: {count} entries" for split, count in written.items()))
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "prepare": prepare,
-    "check": check,
-    "show": show,
-    "prompts": prompts,
-    "split": split,
-}

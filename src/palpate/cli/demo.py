@@ -1,38 +1,41 @@
-"""``palpate demo``: the whole job in minutes, without any files."""
+"""``palpate demo``: a whole run in minutes, without any files."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from palpate.cli.recipes import make
+from palpate.cli.recipes import run_and_show
 from palpate.pipeline.demo import DEFAULT, OwnData, demo_config
 
 
-@dataclass(frozen=True)
-class Demo:
-    """Fine-tune, attack and report the embedded model in minutes, on drawn images or your own."""
+def demo(
+    modality: str = DEFAULT,
+    fast: bool = False,
+    images: Path | None = None,
+    masks: Path | None = None,
+    prompt: str | None = None,
+    out: Path | None = None,
+) -> None:
+    """Fine-tune, attack and report the small model that comes with palpate, in minutes.
 
-    modality: str = DEFAULT
-    """endoscopy, dermoscopy or echo: which phantoms; not with images of your own."""
-    fast: bool = False
-    """Less of everything, in less than a minute."""
-    images: Path | None = None
-    """Folder of images of your own."""
-    masks: Path | None = None
-    """Folder of their masks, called like the images."""
-    prompt: str | None = None
-    """What the masks outline, such as "polyp"."""
-    out: Path | None = None
-    """Run folder; by default palpate-demo-MODALITY in the current directory."""
+    The images are phantoms (synthetic images), or your own with --images, --masks and --prompt.
 
-    def __call__(self) -> None:
-        make(demo_config(self.modality, fast=self.fast, own=self._own(), out=self.out))
+    Args:
+        modality: Kind of phantoms: endoscopy, dermoscopy or echo.
+        fast: Train and attack less, to finish in less than a minute.
+        images: Folder of your images.
+        masks: Folder of their masks, with the same file names.
+        prompt: What the masks show, such as "polyp".
+        out: Run folder; by default palpate-demo-MODALITY in the current directory.
+    """
+    own = _own_data(images, masks, prompt)
+    run_and_show(demo_config(modality, fast=fast, own=own, out=out))
 
-    def _own(self) -> OwnData | None:
-        if self.images and self.masks and self.prompt:
-            return OwnData(self.images, self.masks, self.prompt)
-        if self.images or self.masks or self.prompt:
-            raise ValueError(
-                "Expected --images DIR, --masks DIR and --prompt TEXT together for data of your "
-                "own, or none of them for phantoms."
-            )
-        return None
+
+def _own_data(images: Path | None, masks: Path | None, prompt: str | None) -> OwnData | None:
+    if images and masks and prompt:
+        return OwnData(images, masks, prompt)
+    if images or masks or prompt:
+        raise ValueError(
+            "Expected --images DIR, --masks DIR and --prompt TEXT together for your own data, or "
+            "none of them for phantoms."
+        )
+    return None

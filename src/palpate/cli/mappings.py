@@ -1,4 +1,4 @@
-"""Options of the command line that are mappings: names with values, and attacks by name."""
+"""Command-line options that hold a mapping: names with values, and names of attacks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin
@@ -13,7 +13,7 @@ _ATTACKS = Mapping[str, Mapping[str, Any]]
 
 
 def values(options: Mapping[str, str] | None) -> dict[str, Any]:
-    """Options of a command line, read as YAML.
+    """Values of command-line options, each read as YAML.
 
     >>> values({"margin": "0.05", "out": "logits"})
     {'margin': 0.05, 'out': 'logits'}
@@ -22,12 +22,12 @@ def values(options: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def options(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """``NAME VALUE ...``; values are read as YAML."""
+    """The rule for options given as ``NAME VALUE ...``; values are read as YAML."""
     return _spec("[NAME VALUE ...]", _pairs, _words) if _is(info, _OPTIONS) else None
 
 
 def attacks(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """The names of attacks; what options they have is for others to say."""
+    """The rule for attacks given by name; their options come from the recipe."""
     return _spec("[NAME ...]", _names, list) if _is(info, _ATTACKS) else None
 
 

@@ -1,4 +1,4 @@
-"""``palpate models``: cards of models, and whether one can be attacked."""
+"""``palpate models``: the models that can be loaded, and whether one can be attacked."""
 
 import tyro
 
@@ -11,35 +11,37 @@ def models(
     adapter: AdapterName | None = None,
     options: dict[str, str] | None = None,
 ) -> None:
-    """Print the cards of models: sizes, threshold, whether gradients reach the pixels, licence.
+    """List models: parameters, input size, threshold, gradient, weights and licence.
+
+    `palpate models check NAME` tests whether a model can be attacked.
 
     Args:
         names: Names, folders or code (module:function); by default all that come with palpate.
-        adapter: To put into them.
-        options: Of the family, as NAME VALUE ...; values are read as YAML.
+        adapter: Adapter to insert into them.
+        options: Options of the model family, as NAME VALUE ...; values are read as YAML.
     """
     from palpate.cli.tables.models import show_models
 
     show_models(names, adapter, values(options))
 
 
-def check_model(
+def check(
     name: tyro.conf.Positional[str],
     adapter: AdapterName | None = None,
     options: dict[str, str] | None = None,
     prompts: tuple[str, ...] = (),
     size: int = 224,
 ) -> None:
-    """Check that a model can be attacked: gradient, determinism, independence of images, mode.
+    """Test whether a model can be attacked: gradient, determinism, independence of images.
 
     Args:
         name: Name, folder or code (module:function).
-        adapter: To put into it.
-        options: Of the family, as NAME VALUE ...; values are read as YAML.
-        prompts: To ask with; by default those of the phantoms it is tried on.
-        size: Side of the images, in pixels.
+        adapter: Adapter to insert into it.
+        options: Options of the model family, as NAME VALUE ...; values are read as YAML.
+        prompts: Prompts for the test images; by default those that belong to the images.
+        size: Side of the test images, in pixels.
     """
     from palpate.cli.tables.models import check_model
 
     if not check_model(name, adapter, values(options), prompts, size):
-        raise ValueError(f"{name} is not fit to be attacked; see what failed above.")
+        raise ValueError(f"{name} cannot be attacked reliably; see the failed checks above.")

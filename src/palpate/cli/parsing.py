@@ -1,4 +1,4 @@
-"""From words on the command line to a command: what cannot be understood is one sentence."""
+"""Parsing of command lines with tyro; its errors become one sentence each."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -11,42 +11,45 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from palpate.cli import mappings
+from palpate.cli.commands import UsageError
 
-NULL = "null"  # as recipes and the documentation call it; tyro says None
+NULL = "null"  # as in recipes; tyro calls it None
 
-_WRONG = 2  # exit status of a command line that cannot be understood
+_USAGE_ERROR = 2  # exit status of tyro
 _BORDERS = "│╭╮╰╯"
 
 
-class UsageError(ValueError):
-    """A command line that cannot be understood."""
-
-
 def parse(kind: Any, arguments: Sequence[str], *, prog: str, **settings: Any) -> Any:
-    """What the words say, as an instance of ``kind``.
+    """Parse words of a command line.
 
     Args:
-        kind: A dataclass, a union of them, or a function as :func:`later` makes it.
-        arguments: The words.
+        kind: A dataclass, or a function made by :func:`deferred`.
+        arguments: The words after the command.
         prog: The command, as a user typed it.
-        settings: Further ones of :func:`tyro.cli`.
+        settings: Further arguments of :func:`tyro.cli`.
+
+    Returns:
+        An instance of the dataclass, or what the function returns.
 
     Raises:
-        UsageError: If the words cannot be understood; says which and what to do.
+        UsageError: If the words cannot be understood; names them and says what to do.
         SystemExit: After ``--help``.
     """
-    said = io.StringIO()
+    captured = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(captured):
             return tyro.cli(kind, args=list(arguments), prog=prog, registry=_REGISTRY, **settings)
     except SystemExit as stopped:
-        if stopped.code != _WRONG:
+        if stopped.code != _USAGE_ERROR:
             raise
-        raise UsageError(f"{_sentence(said.getvalue())} See `{prog} --help`.") from None
+        raise UsageError(f"{_sentence(captured.getvalue())} See `{prog} --help`.") from None
 
 
-def later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """The command as it is parsed first and carried out afterwards, when errors are its own."""
+def deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """A function that takes the arguments of a command and returns a call of it, to run later.
+
+    tyro would report an error that the command raises as an error of the command line.
+    """
 
     @wraps(command)
     def remember(*positional: Any, **named: Any) -> Callable[[], None]:
@@ -56,7 +59,7 @@ def later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
 
 
 def _sentence(box: str) -> str:
-    """The text of tyro's box: what is wrong, without help texts, and the options it suggests.
+    """One sentence from tyro's box: the error and the suggested options, without help texts.
 
     >>> print(_sentence(chr(10).join(["╭─ Error ─╮", "│ no such │", "│ thing   │", "╰─────────╯"])))
     No such thing.
@@ -64,20 +67,18 @@ def _sentence(box: str) -> str:
     paragraphs: list[list[str]] = [[]]
     for line in box.strip().splitlines()[1:]:  # the first is the title
         text = line.strip(_BORDERS).rstrip()
-        if set(text.strip()) <= set(
-            "─-"
-        ):  # where a terminal knows only ASCII, there are no corners
+        if set(text.strip()) <= set("─-"):  # a rule; in ASCII it has no corners
             paragraphs.append([])
         else:
             paragraphs[-1].append(text)
     paragraphs = [some for some in paragraphs if some] or [[box]]
-    said = " ".join(_without_help(paragraphs[0])).rstrip(".")
+    error = " ".join(_without_help(paragraphs[0])).rstrip(".")
     hints = [f" Did you mean {o}?" for some in paragraphs[1:] if (o := _suggested(some))]
-    return f"{said[:1].upper()}{said[1:]}.{''.join(hints[:1])}"
+    return f"{error[:1].upper()}{error[1:]}.{''.join(hints[:1])}"
 
 
 def _without_help(lines: Sequence[str]) -> list[str]:
-    """What is said, and the options that are named; not what is indented below these."""
+    """The message and the options it names, without the help text that is indented below them."""
     depths = [len(line) - len(line.lstrip()) for line in lines]
     kept = zip(lines, depths, strict=True)
     return [
@@ -86,7 +87,7 @@ def _without_help(lines: Sequence[str]) -> list[str]:
 
 
 def _suggested(lines: Sequence[str]) -> str:
-    """The options that the part of a box with suggestions names."""
+    """Names of the options in the part of a box that has suggestions."""
     if not lines or not lines[0].strip().startswith("Perhaps you meant"):
         return ""
     named = [line.split()[0] for line in lines if line.lstrip().startswith("--")]
@@ -94,7 +95,7 @@ def _suggested(lines: Sequence[str]) -> str:
 
 
 def _choice_or_null(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """A choice that may be left out: in the order in which it is declared, and ``null`` last."""
+    """The rule for ``Literal[...] | None``: choices as declared, and ``null`` last."""
     if info.type_origin not in (Union, UnionType):
         return None
     parts = [part for part in get_args(info.type) if part is not NoneType]

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: a bar per stage with the time that remains."""
+"""Progress bars with the remaining time, one for each stage of a run."""
 
 import time
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ _MINUTE = 60.0
 
 
 @contextmanager
-def watching() -> Iterator[Progress]:
-    """Draw progress on standard error; a line now and then where that is not a terminal."""
+def show_progress() -> Iterator[Progress]:
+    """Draw progress bars on standard error; print lines now and then if it is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(console)
@@ -45,7 +45,8 @@ class _Bars:
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         task, before = self.tasks.get(stage, (None, 0))
-        # A bar begins where an earlier call ended: what that did says nothing about speed.
+        # A new bar starts at the first count it gets, so that work which an earlier call of the
+        # command had finished does not count into the speed.
         if task is None or done < before:
             task = self.bars.add_task(stage, total=total, completed=done, note=note)
         self.tasks[stage] = task, done
@@ -53,7 +54,7 @@ class _Bars:
 
 
 class _Lines:
-    """For log files: a line at every twentieth of a stage, and at least one a minute."""
+    """Lines for log files: one at every twentieth of a stage, and at least one a minute."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -63,7 +64,7 @@ class _Lines:
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         now, part = time.monotonic(), done * 20 // max(total, 1)
-        if done < self.done.get(stage, inf):  # the first of it, or of another called the same
+        if done < self.done.get(stage, inf):  # a new stage, maybe of the same name
             self.began[stage] = now, done
         self.done[stage] = done
         since, first = self.began[stage]
@@ -72,12 +73,12 @@ class _Lines:
             return
         self.shown[stage] = (now, part)
         left = _left(now - since, done - first, total - done)
-        said = ", ".join(part for part in (f"{stage}: {done}/{total}", left, note) if part)
-        self.console.print(said, highlight=False, markup=False)
+        line = ", ".join(part for part in (f"{stage}: {done}/{total}", left, note) if part)
+        self.console.print(line, highlight=False, markup=False)
 
 
 def _left(seconds: float, done: int, remaining: int) -> str:
-    """What is left at the speed so far.
+    """The remaining time at the speed so far; empty if it is unknown.
 
     >>> _left(60.0, 2, 10), _left(0.0, 0, 10)
     ('0:05:00 left', '')

@@ -1,60 +1,124 @@
-"""Commands that a recipe describes: ``run``, ``train`` and ``pretrain``."""
+"""Commands whose options are the settings of a recipe: ``run``, ``train`` and ``pretrain``."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import tyro
 
-from palpate.cli.parsing import NULL, UsageError, parse
-from palpate.cli.without_recipe import defaults, named, recipes_here
-from palpate.pipeline import watching
-from palpate.pipeline.config import RunConfig, read_recipe
+from palpate.cli.commands import UsageError
+from palpate.cli.parsing import NULL, parse
+from palpate.cli.progress_bars import show_progress
+from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
+
+_RECIPES = Path("recipes")
+_DOES = {
+    "run": "Train a model on a data set, attack it, score it and report.",
+    "train": "Train a model on a data set, and save a checkpoint; `palpate evaluate` attacks it.",
+    "pretrain": "Distil a small CLIPSeg from a DINOv2 backbone, and train it on masks.",
+}
+_OVERRIDE = "--config RECIPE reads the settings from a YAML file; options given here override them."
+_NO_RECIPE = (
+    "Without a recipe, --model.name and --data.name are required; `run` then attacks the model as "
+    "it is, unless an option is about training."
+)
+_BUILD = "--model.build."
+# Options that only make sense if the model is trained.
+_OF_TRAINING = ("--train.", "--model.adapter", "--model.learns", "--model.init", "--model.width")
 
 
-def run_recipe(command: str, arguments: list[str]) -> None:
-    """``run`` and ``train``: the recipe gives the defaults of every option."""
+def run(words: list[str]) -> None:
+    """Run a recipe, or every run of one with ``each``, and print the path of the page."""
     from palpate.pipeline.sweep import in_folders, run_sweep
 
-    configs = understood(command, arguments)
-    if command == "train":
-        _train(in_folders(configs))
-    elif len(configs) == 1:
-        make(*configs.values())
-    else:
-        folder = next(iter(configs.values())).folder
-        for label, config in configs.items():
-            _announce(config, f"{label}: ")
-        with watching() as progress:
-            page = run_sweep(in_folders(configs), folder, progress)
-        print(page)
+    configs = configs_of("run", words)
+    if len(configs) == 1:
+        run_and_show(*configs.values())
+        return
+    folder = next(iter(configs.values())).folder
+    for label, config in configs.items():
+        _announce(config, f"{label}: ")
+    with show_progress() as progress:
+        page = run_sweep(in_folders(configs), folder, progress)
+    print(page)
 
 
-def understood(command: str, arguments: list[str]) -> dict[str, RunConfig]:
-    """The runs that a command line asks for, by what tells them apart in the recipe.
+def train(words: list[str]) -> None:
+    """Train as a recipe says, and print the path of each checkpoint."""
+    from palpate.pipeline.run import train_only
+    from palpate.pipeline.sweep import in_folders
+
+    with show_progress() as progress:
+        for config in in_folders(configs_of("train", words)).values():
+            _announce(config, attacks=False)
+            print(train_only(config, progress))
+
+
+def pretrain(words: list[str]) -> None:
+    """Distil a small model as a recipe says, and print its directory."""
+    from palpate.pipeline.pretrain import PretrainConfig, pretrain
+
+    recipe, rest = _take_config(words)
+    if recipe is None and not rest:
+        raise UsageError(
+            "Expected a recipe (palpate pretrain --config recipes/tiny.yaml) or options; "
+            f"{_recipes_here()}."
+        )
+    default = read_recipe(recipe, PretrainConfig) if recipe else PretrainConfig()
+    about = f"{_DOES['pretrain']}\n\n{_OVERRIDE}"
+    config = parse(
+        PretrainConfig, rest, default=default, prog="palpate pretrain", description=about
+    )
+    with show_progress() as progress:
+        model = pretrain(config, progress)
+    print(model)
+
+
+def run_and_show(config: RunConfig) -> None:
+    """Run a recipe, print its scores, and the path of its page."""
+    from palpate.cli.tables.scores import show_scores
+    from palpate.pipeline.run import run
+
+    _announce(config)
+    with show_progress() as progress:
+        page = run(config, progress)
+    show_scores(config.folder)
+    print(page)
+
+
+def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
+    """The runs that a command line asks for, by their labels in the recipe.
 
     Raises:
-        FileNotFoundError, ValueError: If the recipe or the words cannot be used.
+        FileNotFoundError, ValueError: If the recipe or the options cannot be used.
     """
     from palpate.pipeline.sweep import read_sweep
 
-    recipe, rest = _take_config(arguments)
-    options = tyro.conf.AvoidSubcommands[RunConfig]
-    runs = read_sweep(recipe) if recipe else {"": defaults(command, rest)}
+    recipe, rest = _take_config(words)
+    runs = read_sweep(recipe) if recipe else {"": _defaults(command, rest)}
     configs = {
-        label: _as_before(parse(options, rest, default=default, prog=f"palpate {command}"), default)
+        label: _with_known_options(_parse(command, rest, default), default)
         for label, default in runs.items()
     }
     _refuse_overruled(runs, configs)
     if recipe is None:
-        return {label: named(config) for label, config in configs.items()}
+        return {label: _named(config) for label, config in configs.items()}
     return configs
 
 
+def _parse(command: str, words: Sequence[str], default: RunConfig) -> RunConfig:
+    options = tyro.conf.AvoidSubcommands[RunConfig]
+    about = f"{_DOES[command]}\n\n{_OVERRIDE} {_NO_RECIPE}"
+    config: RunConfig = parse(
+        options, words, default=default, prog=f"palpate {command}", description=about
+    )
+    return config
+
+
 def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunConfig]) -> None:
-    """Refuse options that leave nothing of what tells two runs of a recipe apart."""
+    """Refuse options that set what the runs of a recipe were to differ in."""
     for one, other in combinations(configs, 2):
         if configs[one] == configs[other] and runs[one] != runs[other]:
             raise UsageError(
@@ -64,66 +128,70 @@ def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunCo
             )
 
 
-def _as_before(config: RunConfig, default: RunConfig) -> RunConfig:
-    """With the options of the recipe for the attacks that the command line picks by name."""
+def _with_known_options(config: RunConfig, default: RunConfig) -> RunConfig:
+    """The configuration, with the recipe's options for attacks that were given by name alone."""
     known = default.evaluate.attacks
     attacks = {name: known.get(name, given) for name, given in config.evaluate.attacks.items()}
     return replace(config, evaluate=replace(config.evaluate, attacks=attacks))
 
 
-def make(config: RunConfig) -> None:
-    """A whole run, its scores on the terminal, and the path of its page."""
-    from palpate.cli.tables.scores import show_scores
-    from palpate.pipeline.run import run
+def _defaults(command: str, words: Sequence[str]) -> RunConfig:
+    """Default settings where no recipe gives them.
 
-    _announce(config)
-    with watching() as progress:
-        page = run(config, progress)
-    show_scores(config.folder)
-    print(page)
+    Model and data must be named: a default for either would start hours of work that nobody asked
+    for. ``run`` attacks the model without training, unless an option is about training.
 
-
-def pretrain(arguments: list[str]) -> None:
-    """``pretrain``: likewise."""
-    from palpate.pipeline.pretrain import TeachConfig, teach
-
-    recipe, rest = _take_config(arguments)
-    if recipe is None and not rest:
+    Raises:
+        UsageError: If model or data are not named, or an option is misspelt.
+    """
+    options = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("-")]
+    builds = any(option.startswith(_BUILD) for option in options)
+    whole = RunConfig(model=ModelConfig(build=BuildConfig()))
+    if {"-h", "--help"} & set(options):
+        return whole
+    if "--data.name" not in options or not (builds or "--model.name" in options):
+        _parse(command, words, whole)  # `--modle.name x` is an error of its own
         raise UsageError(
-            "Expected a recipe (palpate pretrain --config recipes/tiny.yaml) or options; "
-            f"{recipes_here()}."
+            f"Expected a recipe (palpate {command} --config {_RECIPES}/kvasir-quick.yaml; "
+            f"{_recipes_here()}) or a model and data (palpate {command} --model.name palpate/tiny "
+            "--data.name phantom-endoscopy)."
         )
-    default = read_recipe(recipe, TeachConfig) if recipe else TeachConfig()
-    config = parse(TeachConfig, rest, default=default, prog="palpate pretrain")
-    with watching() as progress:
-        made = teach(config, progress)
-    print(made)
+    if builds:
+        return whole
+    trains = command == "train" or any(option.startswith(_OF_TRAINING) for option in options)
+    # The name is a placeholder: the command line has the real one.
+    return RunConfig(model=ModelConfig(name="-", adapter=ModelConfig.adapter if trains else None))
 
 
-def _train(configs: Mapping[str, RunConfig]) -> None:
-    from palpate.pipeline.run import train_only
-
-    with watching() as progress:
-        for config in configs.values():
-            _announce(config, attacks=False)
-            print(train_only(config, progress))
+def _named(config: RunConfig) -> RunConfig:
+    """The run, named after model and data if it has no name, so that runs do not share a folder."""
+    if config.out is not None or config.name != RunConfig.name:
+        return config
+    model = Path(config.model.name or "built").stem
+    return replace(config, name=f"{model}-{config.data.name}".replace("/", "-").replace(":", "-"))
 
 
 def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> None:
-    """Say what is going to happen, on standard error, before hours of it."""
+    """Print what the run is going to do on standard error, before hours of it."""
     from palpate.pipeline.plan import described
 
     print(f"{label}{described(config, attacks=attacks)}", file=sys.stderr)
 
 
-def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The recipe, and the other words, in which what YAML calls null is what tyro calls None."""
-    rest = ["None" if word == NULL else word for word in arguments]
+def _take_config(words: list[str]) -> tuple[Path | None, list[str]]:
+    """Split off ``--config``; in the other words tyro's None takes the place of YAML's null."""
+    rest = ["None" if word == NULL else word for word in words]
     for index, word in enumerate(rest):
         if word == "--config":
             if index + 1 == len(rest) or rest[index + 1].startswith("-"):
-                raise UsageError(f"Expected a recipe after --config; {recipes_here()}.")
+                raise UsageError(f"Expected a recipe after --config; {_recipes_here()}.")
             return Path(rest[index + 1]), rest[:index] + rest[index + 2 :]
         if word.startswith("--config="):
             return Path(word.removeprefix("--config=")), rest[:index] + rest[index + 1 :]
     return None, rest
+
+
+def _recipes_here() -> str:
+    """The recipes in the folder ``recipes``, for an error."""
+    found = ", ".join(path.name for path in sorted(_RECIPES.glob("*.yaml")))
+    return f"{_RECIPES}/ has {found}" if found else f"those of palpate are in its {_RECIPES}/"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from palpate.atomic import write_text
-from palpate.flat import flat
+from palpate.config_io import flat
 from palpate.models.clipseg.adapters import adapter_state
 from palpate.models.families import family_by_name
 from palpate.models.files.weights import (

@@ -1,5 +1,1 @@
-"""Whole runs: recipes, run folders, and what a person sees meanwhile."""
-
-from palpate.cli.progress_bars import watching
-
-__all__ = ["watching"]
+"""Whole runs: from a recipe to a run folder with rows, tables, figures and a page."""

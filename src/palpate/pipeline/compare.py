@@ -1,4 +1,4 @@
-"""Finished runs side by side, in one report."""
+"""Comparison of finished runs in one report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,23 +7,24 @@ from pathlib import Path
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import Check, load_card, sanity_card
 from palpate.pipeline.config import plain
-from palpate.pipeline.run import config_of, read_environment
+from palpate.pipeline.run import config_of
+from palpate.pipeline.run_folder import read_environment
 from palpate.reporting.compare import compare
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> Path:
-    """Compare runs with the first of them; needs neither models nor data.
+    """Compare runs with the first of them, image by image; needs neither models nor data.
 
     Args:
         runs: Run folders.
-        out: Gets the report.
+        out: Folder for the report.
 
     Returns:
         The page.
 
     Raises:
         ValueError: If there are fewer than two runs, or they cannot be compared.
-        FileNotFoundError: If a folder is no run.
+        FileNotFoundError: If a folder is not a run folder.
     """
     folders = dict(zip(_names(runs), runs, strict=True))
     configs = [config_of(run) for run in runs]
@@ -39,12 +40,13 @@ def compare_runs(runs: Sequence[Path], out: Path) -> Path:
 
 
 def cards(runs: Mapping[str, Path]) -> list[Check]:
-    """The sanity cards of runs, one after the other, each check with the names of its runs.
+    """The checks of the sanity cards of several runs, each with the names of its runs.
 
-    Of a run without a card they are what its rows tell.
+    A check that gave the same in all runs is listed once, without names. For a run without a card
+    the checks that need only its rows are made.
 
     Args:
-        runs: Run folders by the names that readers know them by.
+        runs: Run folders by the names that the report uses.
     """
     whose: dict[Check, list[str]] = {}
     for name, run in runs.items():
@@ -52,7 +54,7 @@ def cards(runs: Mapping[str, Path]) -> list[Check]:
             whose.setdefault(check, []).append(name)
     return [
         check
-        if len(names) == len(runs)  # of all alike
+        if len(names) == len(runs)  # the same in all runs
         else replace(check, measured=f"{', '.join(names)}: {check.measured}")
         for check, names in whose.items()
     ]
@@ -64,7 +66,7 @@ def _card(run: Path) -> list[Check]:
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
-    """The last part of each path, or as many as it takes to tell them apart.
+    """The last part of each path, or as many parts as make the names different.
 
     >>> _names([Path("a/kvasir"), Path("b/kvasir")]), _names([Path("runs/a"), Path("runs/b")])
     (['a/kvasir', 'b/kvasir'], ['a', 'b'])

@@ -1,4 +1,4 @@
-"""A run as a recipe describes it: typed, checked before any work, and kept with the result."""
+"""The configuration of a run: dataclasses whose fields are the settings of a recipe."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from palpate.atomic import replacing
+from palpate.atomic import write_text
 from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name
 from palpate.attacks.medis.success_rules import rules
 from palpate.attacks.medis.targets import TARGETS
@@ -30,46 +30,47 @@ from palpate.training import TrainingSettings
 
 Recipe = TypeVar("Recipe")
 
-# Of an evaluation; refused here, for there it would be after hours of training.
+# Smallest values of settings of the evaluation, which would refuse them after hours of training.
 _LEAST = {"batch_size": 1, "workers": 0, "examples": 0, "sanity_samples": 0}
 _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, at which size, with which texts."""
+    """Images, their size, and their prompts."""
 
     __pydantic_config__ = _STRICT
     name: str = "kvasir"
-    """Data set; `folder` for one of your own in the same layout, `pairs` for two folders,
-    `hf:NAME_OR_DIR` for one of Hugging Face's (`hf:me/polyps?mask=outline` names its columns);
-    several joined by `+`, or a pool such as `pooled-polyp` or `cross-polyp`."""
+    """Name of the data set; several joined by `+`, or a pool such as `pooled-polyp` or
+    `cross-polyp`. For your own data: `folder` (a folder in the layout of palpate), `pairs` (a
+    folder of images and one of masks), or `hf:NAME_OR_DIR` for Hugging Face, where
+    `hf:me/polyps?mask=outline` also names a column."""
     test_name: str | None = None
-    """Data set, or several, to attack, where it is not the one to train on."""
+    """Data set to attack, if it is not the one to train on; named like `name`."""
     annotations: str = ""
-    """Folder below anns/ with another division of the same data, made by `palpate data split`."""
+    """Folder below anns/ with another split of the same data, made by `palpate data split`."""
     root: Path | None = None
-    """Folder that holds the data set; by default $PALPATE_DATA, or else data/."""
+    """Folder that holds the data sets; by default $PALPATE_DATA, or else data/."""
     images: Path | None = None
-    """Of `pairs`: the folder of images; override_prompt is the text for all of them."""
+    """Image folder (`pairs` only); override_prompt is the prompt for every image."""
     masks: Path | None = None
-    """Of `pairs`: the folder of masks, called like their images."""
+    """Mask folder (`pairs` only), with the same file names as the images."""
     size: int | None = 224
-    """Images are resized to a square of this side in pixels; null keeps their own size."""
+    """Images are resized to a square of this side, in pixels; null keeps their size."""
     prompt: str = "random"
-    """Prompt level (p1, p2, ...), `random` (drawn once per sample) or `all`."""
+    """Prompt level: p1, p2, ..., `random` (one drawn for each sample) or `all`."""
     override_prompt: str | None = None
-    """One text for every sample, in place of their own."""
+    """Use this prompt for every sample, instead of those of the data set."""
     cache: Path | None = None
-    """Folder in which decoded samples are kept, to be shared by runs; null decodes every time."""
+    """Folder for decoded images, which runs can share; null decodes the files every time."""
     appearance: str | None = None
-    """How phantoms are recorded, such as `narrow-band`; null for the usual way."""
+    """Imaging mode of phantoms (synthetic images), such as `narrow-band`; null for the default."""
     train_limit: int | None = None
-    """Use so many training samples, of as many patients as there are."""
+    """Train on this many samples, from as many patients as possible; null for all."""
     val_limit: int | None = None
-    """Choose the best epoch by so many validation samples."""
+    """Choose the best epoch on this many validation samples; null for all."""
     test_limit: int | None = None
-    """Attack so many samples: one of each patient before a second one of any."""
+    """Attack this many samples, from as many patients as possible; null for all."""
 
     def __post_init__(self) -> None:
         for key in ("name", "test_name"):
@@ -78,13 +79,13 @@ class DataConfig:
         if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):
             raise ValueError(
                 "Expected data.images, data.masks and data.override_prompt (the text for every "
-                f"image) beside data.name {PAIRS!r}. For the folder that `palpate data prepare` "
-                f"made of them, data.name folder and data.root DIR/{PAIRS}."
+                f"image) with data.name {PAIRS!r}. For the folder that `palpate data prepare` "
+                f"made of them, use data.name folder and data.root DIR/{PAIRS}."
             )
         if self.name == PAIRS and (self.test_name or self.annotations):
             raise ValueError(
-                f"Expected no data.test_name and no data.annotations beside data.name {PAIRS!r}, "
-                "whose pairs are dealt by the seed."
+                f"Expected no data.test_name and no data.annotations with data.name {PAIRS!r}, "
+                "which is split at random by the seed. Leave them out."
             )
         if given and self.name != PAIRS:
             raise ValueError(
@@ -95,17 +96,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """A model to be built from a DINOv2 and pretrained, where no CLIPSeg is at hand."""
+    """Build and pretrain a CLIPSeg on a DINOv2 backbone, if no pretrained CLIPSeg is available."""
 
     __pydantic_config__ = _STRICT
     backbone: Path = Path("weights/dinov2_vits14_imgfocus")
     """DINOv2 directory; relative paths are also looked up under the data root."""
     tokenizer: Path = Path("weights/clip_tokenizer")
-    """Folder with vocab.json and merges.txt; looked up likewise."""
+    """Folder with vocab.json and merges.txt; looked up in the same way."""
     parts: NewParts = field(default_factory=NewParts)
-    """Sizes of the new text tower and decoder."""
+    """Sizes of the new text encoder and decoder."""
     datasets: tuple[str, ...] = ("kvasir", "isic", "camus")
-    """Data sets whose training splits teach the new parts."""
+    """Data sets on whose training splits the new parts are trained."""
     training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
             epochs=12, warmup_epochs=1.0, weight_decay=1e-2, precision="bf16"
@@ -113,35 +114,36 @@ class BuildConfig:
     )
     """How the new parts are trained."""
     cache: Path = Path("runs/pretrained")
-    """Where finished models are kept, by what they were made of."""
+    """Folder for finished models, which later runs with the same settings use again."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model, with which adapter."""
+    """The model, its adapter, and what of it is trained."""
 
     __pydantic_config__ = _STRICT
     name: str | None = None
-    """A name that `palpate models` lists, a CLIPSeg in Hugging Face's layout (hub name or
-    directory), or a checkpoint of palpate."""
+    """A name that `palpate models` lists, a CLIPSeg of Hugging Face (hub name or directory), a
+    checkpoint of palpate, or your own code (file.py:function)."""
     build: BuildConfig | None = None
-    """Where there is no name: build and pretrain one."""
+    """Build and pretrain a model, if there is no name."""
     adapter: AdapterName | None = "dense-vl"
-    """Where the adapters go in models that have places for them; null and no `learns` trains
-    nothing and attacks the model as it is."""
+    """Adapter for models of the CLIPSeg family: dense, shallow or telescopic adapters, or lora, in
+    v (image encoder), vl (image and text encoder) or vlc (also the decoder's condition). With
+    null, and no `learns`, nothing is trained and the model is attacked as it is."""
     learns: Learns | None = None
-    """`adapters`; `decoder`, with the adapters; `all`; or `nothing`. Null: the adapters, or all of
-    a model that has no places for them."""
+    """What is trained: `adapters`, `decoder` (with the adapters), `all` or `nothing`. Null means
+    the adapters, or everything in models that take no adapters."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of the model's family, such as the sizes of a network that is made anew."""
+    """Options of the model family, such as the sizes of a new network."""
     init: AdapterInit = "identity"
-    """`identity`, or `paper` for the published form."""
+    """Initial weights of the adapters: `identity` changes nothing, `paper` is as published."""
     width: int | None = None
-    """Bottleneck of the adapters; null for the published one."""
+    """Bottleneck width of the adapters; null for the published one."""
     checkpoint: Path | None = None
-    """Where what is trained is or goes; by default checkpoint/ in the run folder."""
+    """Folder of the trained weights; by default checkpoint/ in the run folder."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; `auto` takes CUDA where there is one."""
+    """cpu, cuda, cuda:1, ...; `auto` uses CUDA if it is available."""
 
     @property
     def trains(self) -> bool:
@@ -151,38 +153,38 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the adapters are trained."""
+    """How the model is trained."""
 
     __pydantic_config__ = _STRICT
     settings: TrainingSettings = field(default_factory=TrainingSettings)
-    """Hyper-parameters of the loop."""
+    """Hyper-parameters of training."""
     augmentation: Augmentation | None = None
-    """Random changes of the training images; null for none, as published."""
+    """Data augmentation; null for none, as published."""
 
 
 @dataclass(frozen=True)
 class MedisConfig:
-    """MedIS as its tables count it: steps of each loss to each target, image by image."""
+    """The MedIS attack as in its paper: steps of each loss to each target, for each image."""
 
     __pydantic_config__ = _STRICT
     targets: tuple[str, ...] = (UNTARGETED, *TARGETS)
-    """`untargeted`, and masks to aim at: `random`, `nearest`, `white`, `black`."""
+    """`untargeted`, or the target mask: `random`, `nearest`, `white`, `black`."""
     losses: tuple[str, ...] = MEDIS_LOSSES
-    """Losses that race for each image."""
+    """Losses that attack each image in parallel; the quickest success counts."""
     steps: int = 10
-    """Steps of 1/255, at most."""
+    """Largest number of steps of 1/255."""
     epsilon_255: float = RADIUS * 255
-    """Radius of the ball, in steps of an 8-bit image."""
+    """Radius of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
     criterion: Literal["miou", "dice"] = "miou"
-    """Score that success is judged by."""
+    """Score that decides about success."""
     success: float | None = None
-    """Score with the truth down from which an attack without a target has succeeded."""
+    """An untargeted attack succeeds if the score with the ground truth is at or below this."""
     success_target: float | None = None
-    """Score with the target from which one with a target has."""
+    """A targeted attack succeeds if the score with the target mask is at or above this."""
     faithful: bool = False
-    """Do all as the published notebooks do it."""
+    """Follow the published notebooks in every detail."""
     limit: int | None = None
-    """Use the first so many samples."""
+    """Use only this many samples; null for all."""
 
     def __post_init__(self) -> None:
         check_targets(self.targets)
@@ -202,7 +204,7 @@ class MedisConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is done to the model, and how it is scored."""
+    """Attacks on the model, and how it is scored."""
 
     __pydantic_config__ = _STRICT
     split: Literal["train", "val", "test"] = "test"
@@ -210,33 +212,33 @@ class EvaluateConfig:
     attacks: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
     )
-    """Attacks on image or text by the name they get in the table, with their options; `attack`
-    names the attack itself where it differs from that name. On the command line names alone: with
-    the options of the recipe, or their own defaults."""
+    """Attacks on image or prompt: the name in the tables, with options of the attack. The option
+    `attack` says which attack it is, if the name is another. On the command line give names only;
+    the options are then those of the recipe, or the defaults."""
     medis: MedisConfig | None = None
-    """Also make the tables of MedIS; null for none."""
+    """Also run the MedIS attack and make its tables; null for no MedIS."""
     epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    """Radii of the ball, in steps of an 8-bit image (1 = 1/255)."""
+    """Radii of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
     protocol: ProtocolName = "sound"
-    """`sound`, or `paper` for the published study with all of its choices."""
+    """Evaluation protocol: `sound`, or `paper` to follow the published study."""
     switches: Mapping[str, Any] = field(default_factory=dict)
-    """Single choices of the protocol made otherwise, such as `storage: png`."""
+    """Single choices in which the evaluation differs from the protocol, such as `storage: png`."""
     epsilon_normalised: tuple[float, ...] = (0.01, 0.03, 0.1, 0.5)
-    """Radii under the protocol `paper`, in units of the normalised image."""
+    """Radii for the protocol `paper`, in units of the normalised image."""
     batch_size: int = 16
-    """Images attacked at a time; changes nothing but speed and memory."""
+    """Images attacked at a time; affects speed and memory only."""
     workers: int = 1
-    """Threads that read the next images meanwhile; 0 for none. Changes no number."""
+    """Threads that load the next images; 0 for none. Affects speed only."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic during the attack; scores are always computed in fp32."""
     examples: int = 4
-    """Samples whose images are kept for the figures."""
+    """Samples whose images are saved for the figures."""
     sanity_samples: int = 8
-    """Samples on which the sanity card tests the attacks, about 100 passes each; 0: no card."""
+    """Samples for the sanity card, about 100 forward passes each; 0 for no card."""
     baseline: bool = True
-    """Also score the model without its adapter, on clean images."""
+    """Also score the model before training, on clean images."""
     tau: float = 0.5
-    """An attack succeeds where it takes the DSC from above tau to tau or below."""
+    """An attack succeeds if it lowers the DSC from above tau to tau or below."""
     tolerance: float = 2.0
     """Tolerance of the normalised surface Dice, in pixels."""
 
@@ -251,7 +253,7 @@ class EvaluateConfig:
 
     @property
     def choices(self) -> Choices:
-        """What the protocol means."""
+        """The choices that protocol and switches stand for."""
         return choices_of(self.protocol, self.switches)
 
     @property
@@ -264,15 +266,15 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: a data set, a model, its training, the attacks on it, and a report."""
+    """A run: train a model on a data set, attack it, score it and report."""
 
     __pydantic_config__ = _STRICT
     name: str = "run"
-    """What the report calls it."""
+    """Name of the run, used in the report."""
     out: Path | None = None
     """Run folder; by default runs/NAME."""
     seed: int = 0
-    """Seed of everything random."""
+    """Seed of all random numbers."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -282,7 +284,7 @@ class RunConfig:
         if self.model.name is None and self.model.build is None:
             raise ValueError(
                 "Expected model.name (one that `palpate models` lists, a hub name, a directory) or "
-                "model.build (make a CLIPSeg from a DINOv2), got neither."
+                "model.build (build a CLIPSeg on a DINOv2), got neither."
             )
         if self.model.adapter not in (None, *ADAPTERS):
             raise ValueError(f"Expected model.adapter in {ADAPTERS}, got {self.model.adapter!r}.")
@@ -299,22 +301,6 @@ class RunConfig:
         return self.out or Path("runs") / self.name
 
 
-@dataclass(frozen=True)
-class TransferOptions:
-    """How the surrogate is attacked; see :func:`palpate.attacks.transfer`."""
-
-    steps: int = 10
-    """Updates."""
-    momentum: float = 1.0
-    """MI: of the gradient; 0 for none."""
-    diversity: float = 0.5
-    """DI: how often the surrogate sees a smaller image; 0 for never."""
-    kernel: int = 5
-    """TI: side of the Gaussian that smooths the gradient, in pixels; 1 for none."""
-    scales: int = 1
-    """SI: how many brightnesses the gradient is averaged over; 1 for none."""
-
-
 def read_config(path: Path) -> RunConfig:
     """Read the recipe of a run; see :func:`read_recipe`."""
     return read_recipe(path, RunConfig)
@@ -325,8 +311,8 @@ def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not YAML, or a setting is unknown or of the wrong kind; all faults are
-            listed.
+        ValueError: If it is not YAML, or settings are unknown or of the wrong type; all of them
+            are listed.
     """
     return recipe_from(read_values(path), kind, str(path))
 
@@ -353,12 +339,16 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def config_from(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
-    """A run configuration from plain values, checked."""
+    """The configuration of a run from plain values; see :func:`recipe_from`."""
     return recipe_from(values, RunConfig, source)
 
 
 def recipe_from(values: Mapping[str, Any], kind: type[Recipe], source: str) -> Recipe:
-    """A recipe of some kind from plain values, checked."""
+    """A recipe as the dataclass ``kind``, from plain values.
+
+    Raises:
+        ValueError: If settings are unknown or of the wrong type; all of them are listed.
+    """
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
@@ -367,15 +357,14 @@ def recipe_from(values: Mapping[str, Any], kind: type[Recipe], source: str) -> R
 
 
 def plain(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain values, as YAML and JSON can hold them."""
+    """The configuration as plain values that YAML and JSON can hold."""
     values: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
     return values
 
 
 def write_config(config: RunConfig, path: Path) -> None:
     """Write the resolved configuration, whole or not at all; it reads back as the same run."""
-    with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(plain(config), sort_keys=False))
 
 
 def _check_data_set(key: str, name: str | None) -> None:

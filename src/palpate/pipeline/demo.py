@@ -1,4 +1,4 @@
-"""The whole job in minutes on any machine: ``palpate demo``."""
+"""The configuration of ``palpate demo``: a whole run in minutes on any machine."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from palpate.training import TrainingSettings
 
 @dataclass(frozen=True)
 class Domain:
-    """Phantoms recorded in a way that the embedded model has never seen."""
+    """Phantoms (synthetic images) in an imaging mode that the embedded model was not trained on."""
 
     data: str
     appearance: str
@@ -36,7 +36,7 @@ DEFAULT = "endoscopy"
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is trained and attacked; for 2 cores."""
+    """How much is trained and attacked; chosen for 2 cores."""
 
     train: int
     epochs: int
@@ -49,13 +49,13 @@ class Effort:
 
 _MINUTES = Effort(train=160, epochs=3, val=16, attacked=12, steps=10, sanity=2, examples=3)
 _FAST = Effort(train=48, epochs=2, val=8, attacked=5, steps=4, sanity=1, examples=1)
-# No mirroring: the images may be of anything that has sides.
+# No mirroring: in the user's images, left and right may be anatomical.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """Two folders that belong together by name, and the text for every image."""
+    """The user's images and masks, matched by file name, and the prompt for every image."""
 
     images: Path
     masks: Path
@@ -63,7 +63,7 @@ class OwnData:
 
     @property
     def name(self) -> str:
-        """That of the folder of images, or of the one above if it only says what is inside."""
+        """Name of the image folder, or of its parent if the folder is just called ``images``."""
         folder = self.images.resolve()
         return (folder.parent if folder.name.lower() in ("images", "imgs") else folder).name
 
@@ -75,13 +75,13 @@ def demo_config(
     own: OwnData | None = None,
     out: Path | None = None,
 ) -> RunConfig:
-    """The run of a demo: palpate-tiny, fine-tuned on what is new to it, attacked and reported.
+    """The configuration of a demo: palpate/tiny, fine-tuned on images of a new kind, and attacked.
 
     Args:
-        modality: One of ``MODALITIES``; its phantoms are recorded with an instrument that the
-            model has not seen.
-        fast: Less of everything, to see that it works.
-        own: Images and masks to use instead of phantoms.
+        modality: One of ``MODALITIES``; its phantoms are in an imaging mode that the model was not
+            trained on.
+        fast: Train and attack less.
+        own: The user's images and masks, instead of phantoms.
         out: Run folder; by default ``palpate-demo-...`` in the current directory.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Make a small model of one's own: vocabulary, student, distillation, training on masks.
+"""``palpate pretrain``: vocabulary, student network, distillation, and training on masks.
 
-This is how the embedded model ``palpate/tiny`` came about; ``recipes/tiny.yaml`` does it again.
+The embedded model ``palpate/tiny`` was made so; ``recipes/tiny.yaml`` makes it again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,54 +21,54 @@ from palpate.training import TrainingSettings, distil, train_whole
 
 
 @dataclass(frozen=True)
-class TeachConfig:
-    """What a small model is made of, and what it learns from."""
+class PretrainConfig:
+    """Distil a small CLIPSeg from a DINOv2 backbone, and train it on masks."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     name: str = "tiny"
     """Name of the folder under runs/."""
     out: Path | None = None
-    """Folder; by default runs/NAME."""
+    """Output folder; by default runs/NAME."""
     seed: int = 0
-    """Seed of everything random."""
+    """Seed of all random numbers."""
     backbone: Path = Path("weights/dinov2_vits14_imgfocus")
     """DINOv2 directory of the teacher; relative paths are also looked up under the data root."""
     root: Path | None = None
     """Folder that holds the data sets; by default $PALPATE_DATA, or else data/."""
     datasets: tuple[str, ...] = ("kvasir", "isic", "busi")
-    """Data sets whose training splits are learnt from."""
+    """Data sets whose training splits are used."""
     phantoms: int = 500
-    """Phantoms of each kind in an epoch; every epoch has others."""
+    """Phantoms (synthetic images) of each kind in an epoch; every epoch has new ones."""
     doubles: int = 0
-    """Phantoms of polyps and lesions in an epoch, of each kind, that have two of them, so that the
-    prompt must decide; beside those above, in the training of the whole model."""
+    """Further phantoms of each kind in an epoch that show two polyps or two lesions, of which the
+    prompt names one; used when the whole model is trained."""
     held_out: int = 60
-    """Phantoms of each kind that choose the best epoch, beside the validation splits."""
+    """Phantoms of each kind that are added to the validation splits."""
     vocabulary: int = 1200
-    """The most tokens; they are learnt from the prompts of these data."""
+    """Largest number of tokens; they are learned from the prompts of these data."""
     student: StudentSize = field(default_factory=StudentSize)
-    """Size of the image tower."""
+    """Size of the image encoder."""
     parts: NewParts = field(default_factory=NewParts)
-    """Sizes of text tower and decoder."""
+    """Sizes of the text encoder and decoder."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Random changes of the training images."""
     distillation: TrainingSettings = field(default_factory=TrainingSettings)
-    """How the tower learns to see what the teacher sees."""
+    """How the image encoder is distilled from the teacher."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    """How the whole model learns to find what a prompt names."""
+    """How the whole model is trained on masks."""
 
     @property
     def folder(self) -> Path:
-        """Where everything goes."""
+        """The output folder."""
         return self.out or Path("runs") / self.name
 
 
-def teach(config: TeachConfig, progress: Progress = silent) -> Path:
-    """Make a small model; what an earlier call finished is not done again.
+def pretrain(config: PretrainConfig, progress: Progress = silent) -> Path:
+    """Make a small model; a second call continues where the first was interrupted.
 
     Args:
         config: The recipe.
-        progress: Told about every step.
+        progress: Called for every step.
 
     Returns:
         The finished model directory, in half precision.
@@ -87,18 +87,20 @@ def teach(config: TeachConfig, progress: Progress = silent) -> Path:
     )
     student = shrink(teacher, out / "student", config.student, seed=config.seed)
     seen = pool([_augmented(part, config.augmentation) for part in data])
-    taught = distil(
+    distilled = distil(
         student, teacher, seen, pool(validation), out / "distilled", config.distillation,
         progress=progress,
     )  # fmt: skip
-    asked = pool([_augmented(part, config.augmentation) for part in (*data, *_doubles(config))])
+    everything = pool(
+        [_augmented(part, config.augmentation) for part in (*data, *_doubles(config))]
+    )
     trained = train_whole(
-        taught, asked, pool(validation), out / "trained", config.training, progress=progress
+        distilled, everything, pool(validation), out / "trained", config.training, progress=progress
     )
     return write_half(trained, out / "model")
 
 
-def _parts(config: TeachConfig, split: str) -> Iterator[PromptedDataset]:
+def _parts(config: PretrainConfig, split: str) -> Iterator[PromptedDataset]:
     size = config.parts.input_size
     for name in config.datasets:
         yield load_data(name, config.root, split=split, size=size, seed=config.seed)
@@ -112,7 +114,7 @@ def _parts(config: TeachConfig, split: str) -> Iterator[PromptedDataset]:
             yield phantom_data(name, policy, split=split, size=size, count=config.held_out)
 
 
-def _doubles(config: TeachConfig) -> Iterator[PromptedDataset]:
+def _doubles(config: PretrainConfig) -> Iterator[PromptedDataset]:
     if not config.doubles:
         return
     policy = PromptPolicy("random", seed=config.seed + 1)  # other scenes than those above
@@ -130,7 +132,7 @@ def _augmented(part: PromptedDataset, augmentation: Augmentation) -> PromptedDat
 
 
 def _texts(data: Sequence[PromptedDataset]) -> Iterator[str]:
-    """Every text of every entry, so that a word counts as often as it will be read."""
+    """Every text of every entry, so that words are counted as often as training reads them."""
     for part in data:
         for entry in part.entries:
             for texts in entry.prompts.values():

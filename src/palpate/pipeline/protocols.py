@@ -1,7 +1,7 @@
-"""A protocol of a recipe: the choices of the evaluation, and those inside the attacks.
+"""Protocols by name, with the choices that they make in the evaluation and in the attacks.
 
-``paper`` is the published study of CLIPSeg with adapters. Each choice can be switched by itself,
-and what differs from the protocol's own choices becomes part of its name.
+``paper`` follows the published study of CLIPSeg with adapters. Every choice can be changed by
+itself (``switches``); changed choices become part of the name of the protocol.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from palpate.types import Attack
 
 ProtocolName: TypeAlias = Literal["sound", "paper"]
 
-# Choices inside the attack, by switch and setting, as options of published_pgd.
+# Choices inside the attack: for each switch and setting, options of published_pgd.
 _SETTINGS: Mapping[str, Mapping[object, Mapping[str, Any]]] = MappingProxyType(
     {
         "space": {"normalised": {"equal_channels": False}, "pixel": {"equal_channels": True}},
@@ -37,7 +37,7 @@ _PUBLISHED = MappingProxyType(
         "loss": "probability",
     }
 )
-# What a recipe calls an attack, as the study runs it; FGSM is one step across the ball.
+# The attacks as the study runs them; its FGSM is one step of the length of the radius.
 _ATTACKS: Mapping[str, tuple[Attack, Mapping[str, Any]]] = MappingProxyType(
     {
         "noise": (published_noise, {}),
@@ -52,12 +52,12 @@ _OF_EVALUATION = tuple(field.name for field in fields(Protocol) if field.name !=
 
 @dataclass(frozen=True)
 class Choices:
-    """What a recipe's protocol means.
+    """The choices that a protocol stands for.
 
     Attributes:
-        protocol: For the evaluation.
-        options: For each attack that runs in a published form: the form and its options; the
-            others run as they are.
+        protocol: Choices of the evaluation.
+        options: For each attack that has a published form: that form and its options. If empty,
+            attacks run as they are.
     """
 
     protocol: Protocol
@@ -65,7 +65,7 @@ class Choices:
 
 
 def choices_of(name: ProtocolName, switches: Mapping[str, Any]) -> Choices:
-    """The choices of a protocol with some made otherwise.
+    """The choices of a protocol, with some of them changed.
 
     Args:
         name: ``sound`` or ``paper``.

@@ -1,9 +1,7 @@
-"""A whole run, from a recipe to a page."""
+"""A whole run: train, attack, score and report."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,22 +13,26 @@ from palpate.models import PixelModel
 from palpate.pipeline import stages
 from palpate.pipeline.attack_config import named_alone
 from palpate.pipeline.config import RunConfig, plain, read_config
-from palpate.pipeline.costs import measured
-from palpate.pipeline.environment import describe_environment
 from palpate.pipeline.evaluate import press, press_medis, press_texts, score_baseline
-from palpate.pipeline.evaluations import note_evaluation, read_evaluations
 from palpate.pipeline.plan import check_plan
-from palpate.pipeline.run_folder import open_folder, write_json
+from palpate.pipeline.run_folder import (
+    measured,
+    note_evaluation,
+    open_folder,
+    read_environment,
+    read_evaluations,
+    write_environment,
+)
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 
 
 def run(config: RunConfig, progress: Progress = silent) -> Path:
-    """Train, attack, score and report; whatever an earlier call finished is not done again.
+    """Train, attack, score and report; a second call continues where the first was interrupted.
 
     Args:
         config: The recipe.
-        progress: Told about every step of every stage.
+        progress: Called for every step of every stage.
 
     Returns:
         The page, ``report/index.html`` in the run folder.
@@ -42,7 +44,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
     check_plan(config)
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
-        write_json(folder / "environment.json", describe_environment())
+        write_environment(folder)
         with measured("pretrain", folder):
             stages.base_model(config, progress)
         with measured("train", folder):
@@ -53,10 +55,10 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
 
 
 def train_only(config: RunConfig, progress: Progress = silent) -> Path:
-    """The first half of :func:`run`: a trained checkpoint in the run folder."""
+    """Train only, the first half of :func:`run`; returns the path of the checkpoint."""
     splits = stages.load_splits(config)
     with open_folder(config) as folder:
-        write_json(folder / "environment.json", describe_environment())
+        write_environment(folder)
         with measured("pretrain", folder):
             stages.base_model(config, progress)
         with measured("train", folder):
@@ -70,12 +72,21 @@ def evaluate_again(
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
 ) -> Path:
-    """Attack the model of a run folder, with the recipe's attacks or others; rows are added.
+    """Attack the model of a run folder again, and add the rows to those that are there.
+
+    Args:
+        folder: Run folder.
+        attacks: Names of the attacks; None for those of the recipe.
+        epsilon_255: Radii, in steps of an 8-bit image; None for those of the recipe.
+        progress: Called for every batch.
+
+    Returns:
+        The folder of the rows.
 
     Raises:
         ValueError: If there are no such attacks, or radii are given in another unit than that of
             the run's protocol.
-        FileNotFoundError: If the folder is no run.
+        FileNotFoundError: If the folder is not a run folder.
     """
     config = replace(config_of(folder), out=folder)
     wanted = config.evaluate
@@ -104,7 +115,7 @@ def evaluate_again(
 
 
 def make_report(folder: Path) -> Path:
-    """Tables, figures and the page of a run folder; needs neither model nor data."""
+    """Write tables, figures and page of a run folder; needs neither model nor data."""
     config = config_of(folder)
     card = folder / "sanity.json"
     return report(
@@ -126,7 +137,7 @@ def config_of(folder: Path) -> RunConfig:
     """The recipe of a run folder.
 
     Raises:
-        FileNotFoundError: If it is none.
+        FileNotFoundError: If the folder is not a run folder.
     """
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(
@@ -154,7 +165,7 @@ def _examine(
     config: RunConfig, model: PixelModel, data: PromptedDataset, folder: Path, progress: Progress
 ) -> None:
     card = sanity_card(
-        read_rows(folder / "rows"),  # all there are: the card stands under those of before, too
+        read_rows(folder / "rows"),  # also those of earlier calls, which the card covers as well
         model,
         data,
         count=config.evaluate.sanity_samples,
@@ -167,14 +178,5 @@ def _examine(
 
 
 def _rows_in(folder: Path) -> pd.DataFrame | None:
-    """Rows of a part of the run that not every run has, or has only begun."""
+    """Rows in a folder that not every run has; None if there are none yet."""
     return read_rows(folder) if any(folder.glob("part-*.parquet")) else None
-
-
-def read_environment(folder: Path) -> dict[str, Any] | None:
-    """What a run was made with, if it says so."""
-    path = folder / "environment.json"
-    if not path.is_file():
-        return None
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values

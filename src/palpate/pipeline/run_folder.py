@@ -1,27 +1,42 @@
-"""The run folder: one process at a time, one configuration for good."""
+"""The run folder: opened by one process at a time, and the small files that document a run."""
 
+import importlib.metadata
 import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
-from palpate.flat import flat
+from palpate.atomic import write_text
+from palpate.config_io import flat
 from palpate.pipeline.config import RunConfig, plain, read_config, write_config
+from palpate.training.loop import peak_memory_mb
 
-# What may differ between two calls of the same run: it changes no number.
+# Settings that may differ between two calls of the same run, because they change no number.
 _FREE = (
     "out", "name", "model.device", "model.build.cache", "model.build.training.workers",
     "model.checkpoint", "data.root", "data.cache", "train.settings.workers",
     "evaluate.batch_size", "evaluate.workers", "evaluate.examples", "evaluate.sanity_samples",
 )  # fmt: skip
+_PACKAGES = (
+    "palpate", "torch", "transformers", "accelerate", "monai", "numpy", "scipy", "pandas",
+    "pyarrow", "safetensors", "pillow", "matplotlib",
+)  # fmt: skip
+_COSTS, _ENVIRONMENT, _EVALUATIONS = "costs.json", "environment.json", "evaluations.json"
 
 
 @contextmanager
 def open_folder(config: RunConfig) -> Iterator[Path]:
-    """Make or reopen the run folder and keep every other process out of it.
+    """Create or reopen the run folder, and lock it against other processes.
 
     Raises:
         PermissionError: If it cannot be written.
@@ -51,13 +66,6 @@ def open_folder(config: RunConfig) -> Iterator[Path]:
         lock.release()
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON so that the file is whole or not there."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 def _check_same(config: RunConfig, folder: Path) -> None:
     path = folder / "config.yaml"
     if not path.is_file():
@@ -76,3 +84,129 @@ def _check_same(config: RunConfig, folder: Path) -> None:
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
     named = flat(values, whole=("evaluate.attacks",))
     return {name: value for name, value in named.items() if name not in _FREE}
+
+
+@contextmanager
+def measured(stage: str, folder: Path) -> Iterator[None]:
+    """Add the time of a stage to ``costs.json``, and note the peak memory of the process.
+
+    Seconds are added up over the calls of an interrupted run. The peak is that of the process up
+    to the end of the stage, as the operating system reports it.
+    """
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        costs = read_costs(folder)
+        before = costs.get(stage, {"seconds": 0.0, "peak_memory_mb": 0.0})
+        costs[stage] = {
+            "seconds": before["seconds"] + time.perf_counter() - started,
+            "peak_memory_mb": max(before["peak_memory_mb"], peak_memory_mb()),
+        }
+        write_json(folder / _COSTS, costs)
+
+
+def read_costs(folder: Path) -> dict[str, Any]:
+    """Seconds and peak memory of a run by stage; empty if none were noted."""
+    path = folder / _COSTS
+    costs: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return costs
+
+
+def note_evaluation(
+    folder: Path, attacks: tuple[str, ...] | None, epsilon_255: tuple[float, ...] | None
+) -> None:
+    """Keep what was evaluated beyond the recipe of a run, as the command that asks for it.
+
+    Args:
+        folder: Run folder.
+        attacks: Names of the attacks, if not those of the recipe.
+        epsilon_255: Radii in steps of an 8-bit image, if not those of the recipe.
+    """
+    words = ["palpate", "evaluate", "--run", "."]
+    words += ["--attacks", *attacks] if attacks is not None else []
+    radii = [f"{epsilon:.12g}" for epsilon in epsilon_255 or ()]
+    words += ["--epsilon-255", *radii] if epsilon_255 is not None else []
+    earlier, command = read_evaluations(folder), shlex.join(words)
+    if len(words) > 4 and command not in earlier:
+        write_json(folder / _EVALUATIONS, [*earlier, command])
+
+
+def read_evaluations(folder: Path) -> list[str]:
+    """The commands that :func:`note_evaluation` kept, in order.
+
+    Raises:
+        ValueError: If the file has anything else.
+    """
+    path = folder / _EVALUATIONS
+    if not path.is_file():
+        return []
+    commands = json.loads(path.read_text(encoding="utf-8"))
+    if not (isinstance(commands, list) and all(isinstance(each, str) for each in commands)):
+        raise ValueError(
+            f"Expected a list of commands in {path}, got something else. Delete that file; the "
+            "page then no longer tells which attacks were added to the run."
+        )
+    return commands
+
+
+def write_environment(folder: Path) -> None:
+    """Write versions, processor and the commit of the code to ``environment.json``."""
+    write_json(folder / _ENVIRONMENT, describe_environment())
+
+
+def read_environment(folder: Path) -> dict[str, Any] | None:
+    """What :func:`write_environment` wrote; None if there is nothing."""
+    path = folder / _ENVIRONMENT
+    if not path.is_file():
+        return None
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, processor and the commit of the code, as plain values."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write plain values as JSON, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of palpate's own checkout, if it runs from one."""
+    folder = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

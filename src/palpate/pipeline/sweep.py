@@ -1,4 +1,4 @@
-"""One recipe, several runs: ``each`` lists what differs between them."""
+"""Several runs from one recipe: its ``each`` lists the settings in which they differ."""
 
 import itertools
 import re
@@ -12,7 +12,8 @@ import pandas as pd
 from palpate.evaluation import read_examples, read_rows
 from palpate.pipeline.compare import cards
 from palpate.pipeline.config import RunConfig, plain, read_values, recipe_from
-from palpate.pipeline.run import read_environment, run
+from palpate.pipeline.run import run
+from palpate.pipeline.run_folder import read_environment
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.compare import compare
@@ -27,18 +28,18 @@ from palpate.reporting.numbers.checked_rows import (
 
 EACH, LABEL = "each", "label"
 
-_LONGEST = 120  # letters of a label that is made of values; a folder may have 255 bytes
+_LONGEST = 120  # characters of a generated label; names of folders may have 255 bytes
 
 
 def read_sweep(path: Path) -> dict[str, RunConfig]:
-    """Every run of a recipe, by the label that tells it apart.
+    """All runs of a recipe, by their labels.
 
     A recipe without ``each`` is a single run with an empty label.
 
     Raises:
         FileNotFoundError: If there is no such recipe.
-        ValueError: If ``each`` is neither lists by setting nor a list of settings, a run is not
-            right, or protocols vary together with what they cannot be told apart from.
+        ValueError: If ``each`` is neither lists by setting nor a list of settings, a run has wrong
+            settings, or protocols vary together with other settings.
     """
     values = read_values(path)
     runs: dict[str, RunConfig] = {}
@@ -55,7 +56,7 @@ def read_sweep(path: Path) -> dict[str, RunConfig]:
 
 
 def _refuse_protocols_among_others(runs: Mapping[str, RunConfig], path: Path) -> None:
-    """A common report compares protocols on one model and the same images, or none of them."""
+    """Refuse protocols that vary together with model, data or seed: no table could compare them."""
     protocols = [config.evaluate.choices.protocol.name for config in runs.values()]
     if len(set(protocols)) < 2:
         return
@@ -72,17 +73,17 @@ def _refuse_protocols_among_others(runs: Mapping[str, RunConfig], path: Path) ->
         raise ValueError(
             f"Expected runs of {EACH!r} in {path} that vary the protocol (evaluate.protocol, "
             f"evaluate.switches) or something else, got both ({', '.join(dict.fromkeys(others))}): "
-            "what a protocol is worth is told on one model and the same images. Write a recipe for "
+            "protocols are compared on one model and the same images. Write a recipe for "
             "each model, data set or seed with the protocols under `each`, or one for each "
             "protocol."
         )
 
 
 def in_folders(configs: Mapping[str, RunConfig]) -> dict[str, RunConfig]:
-    """The runs in folders of their own below the one they share; a single run where it is.
+    """Give each run a folder below the common one; a single run keeps its folder.
 
-    Runs that differ only in how they are evaluated share a checkpoint, and what would be the same
-    for all of them, baseline and sanity card, is made once.
+    Runs that differ only in their evaluation share a checkpoint, and their baseline and sanity
+    card, which are the same, are made once.
     """
     placed: dict[str, RunConfig] = {}
     leaders: list[RunConfig] = []
@@ -112,18 +113,18 @@ def _same_training(one: RunConfig, other: RunConfig) -> bool:
 
 
 def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress = silent) -> Path:
-    """Make every run in a folder of its own, and a report on all of them together.
+    """Run all configurations, and report on them together.
 
-    Runs under one protocol become one table. Where the protocol varies, the first run is the
-    protocol and the others are choices made otherwise.
+    Runs under one protocol become one table. If the protocol varies, the first run is the
+    reference, and the table shows what each change of the protocol does.
 
     Args:
-        configs: By their labels, which name the folders.
-        folder: Gets the runs and the common report.
-        progress: Told about every step of every run.
+        configs: By their labels, which are also the names of their folders.
+        folder: Folder for the runs and the common report.
+        progress: Called for every step of every run.
 
     Returns:
-        The common page.
+        The page of the common report.
     """
     for config in configs.values():
         run(config, progress)
@@ -131,10 +132,10 @@ def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress
 
 
 def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
-    """The common report of finished runs.
+    """Write the common report of finished runs.
 
-    Runs that did the same to the same images are compared with the first; others make one table.
-    Runs of several seeds are no one table and always compared.
+    Runs with the same attacks on the same images are compared with the first of them; others make
+    one table. Runs that differ in their seeds are always compared.
     """
     first = next(iter(configs.values()))
     protocols = [config.evaluate.choices.protocol.name for config in configs.values()]
@@ -159,14 +160,17 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
 
 
 def _meet(rows: Mapping[str, pd.DataFrame]) -> bool:
-    """Whether two runs did the same to a sample, with whatever prompt: no mean is of both."""
+    """Whether two runs have the same attack on a sample, with any prompt.
+
+    A mean over both would count that sample twice.
+    """
     columns = [*SAMPLE, *CONDITION]
     each = [by_sample(some)[columns].drop_duplicates() for some in rows.values()]
     return bool(pd.concat(each, ignore_index=True).duplicated().any())
 
 
 def _name(label: str, configs: Mapping[str, RunConfig]) -> str:
-    """A run for readers: its label, and its seed where seeds are what differs."""
+    """Name of a run in the report: its label, and its seed if the runs differ in their seeds."""
     seed = f"seed {configs[label].seed}"
     if len({config.seed for config in configs.values()}) < 2 or seed in label:
         return label
@@ -174,10 +178,10 @@ def _name(label: str, configs: Mapping[str, RunConfig]) -> str:
 
 
 def _leader(rows: Mapping[str, pd.DataFrame]) -> str | None:
-    """The first run that did to an image what another did to it, too."""
+    """The first run that shares an attack on an image with another run."""
     rows = {label: by_sample(some) for label, some in rows.items()}
-    # With the same prompt if there are such runs; else, where a run took several prompts of a
-    # sample, with one of the same level, for that is how they are paired.
+    # Runs with the same prompt come first. If a run has several prompts for a sample, the next
+    # choice is a prompt of the same level, because that is how the report pairs them.
     for image in (IMAGE, BY_LEVEL if any(map(of_several_prompts, rows.values())) else SAMPLE):
         columns = [*image, *CONDITION]
         each = [some[columns].drop_duplicates() for some in rows.values()]
@@ -192,7 +196,7 @@ def _leader(rows: Mapping[str, pd.DataFrame]) -> str | None:
 def _about(
     configs: Mapping[str, RunConfig], names: Mapping[str, str], folder: Path
 ) -> dict[str, Any]:
-    """What a report says of how it came about; ``names`` are those of the runs it is about."""
+    """Arguments of a report about its runs: sanity cards, configuration, environment and title."""
     first = next(iter(configs.values()))
     return {
         "sanity": cards({name: configs[label].folder for label, name in names.items()}),
@@ -203,7 +207,7 @@ def _about(
 
 
 def _changes(listed: object, path: Path) -> list[dict[str, Any]]:
-    """What each run sets: every combination of the lists, or the entries of one list."""
+    """Settings of each run: every combination of the lists, or the entries of one list."""
     entries = [listed] if isinstance(listed, Mapping) else listed
     if isinstance(entries, list):
         _refuse_other_names(entries, path)
@@ -228,7 +232,7 @@ def _refuse_other_names(entries: list[Any], path: Path) -> None:
 
 
 def _with(values: Mapping[str, Any], changes: Mapping[str, Any], recipe: Path) -> dict[str, Any]:
-    """A copy of nested values with some of them, named by dotted paths, replaced."""
+    """A copy of nested values in which those named by dotted paths are replaced."""
     made = dict(values)
     for path, value in changes.items():
         head, _, rest = path.partition(".")
@@ -243,25 +247,25 @@ def _with(values: Mapping[str, Any], changes: Mapping[str, Any], recipe: Path) -
 
 
 def _called(changes: dict[str, Any], path: Path) -> str:
-    """The label of a run, which is also a folder; taken out of its changes if it is told there.
+    """The label of a run, which is also the name of its folder; removed from its changes if given.
 
     Raises:
-        ValueError: If it is told and no folder can be called so.
+        ValueError: If a label is given that cannot be the name of a folder.
     """
     if LABEL not in changes:
         return "-".join(map(_label, changes.values()))[:_LONGEST]
-    told = changes.pop(LABEL)
-    label = str(told) if isinstance(told, str | int | float) else ""
+    given = changes.pop(LABEL)
+    label = str(given) if isinstance(given, str | int | float) else ""
     if not label.strip(". ") or re.search(r"[/\\:]", label):
         raise ValueError(
             f"Expected a {LABEL!r} in {EACH!r} of {path} that can be the name of a folder, got "
-            f"{told!r}. Use letters, digits and hyphens."
+            f"{given!r}. Use letters, digits and hyphens."
         )
     return label
 
 
 def _label(value: object) -> str:
-    """A name for a folder.
+    """A folder name made from the value of a setting.
 
     >>> _label({"storage": "png"}), _label("kvasir"), _label({})
     ('storage-png', 'kvasir', 'as-it-is')
@@ -273,4 +277,4 @@ def _label(value: object) -> str:
     else:
         text = str(value)
     name = re.sub(r"[^\w.]+", "-", text).strip("-")
-    return name if name.strip(".") else "empty"  # dots alone are other folders
+    return name if name.strip(".") else "empty"  # `.` and `..` are other folders

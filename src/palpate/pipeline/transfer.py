@@ -1,7 +1,7 @@
-"""Models of finished runs against each other: does what breaks one break the next?"""
+"""Transfer of adversarial examples between the models of finished runs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,12 +9,28 @@ from palpate.attacks import transfer
 from palpate.evaluation import transfer_matrix
 from palpate.models import PixelModel, load_model
 from palpate.pipeline import stages
-from palpate.pipeline.config import RunConfig, TransferOptions
+from palpate.pipeline.config import RunConfig
 from palpate.pipeline.run import config_of
 from palpate.progress import Progress, silent
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.transfer_table import transfer_table
 from palpate.reporting.tables.write import write
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """Options of :func:`palpate.attacks.transfer`."""
+
+    steps: int = 10
+    """Number of steps."""
+    momentum: float = 1.0
+    """Momentum of the gradient (MI); 0 for none."""
+    diversity: float = 0.5
+    """Probability that a step shows the surrogate a smaller image (DI); 0 for none."""
+    kernel: int = 5
+    """Side of the Gaussian kernel that smooths the gradient (TI), in pixels; 1 for none."""
+    scales: int = 1
+    """Number of image brightnesses over which the gradient is averaged (SI); 1 for none."""
 
 
 def transfer_runs(
@@ -26,15 +42,16 @@ def transfer_runs(
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Table:
-    """Attack every run's model by way of every run's model, on the data of the first.
+    """Score every run's model on adversarial examples made on every run's model.
 
     Args:
-        runs: Run folders, whose names become those of the models.
-        out: Gets rows and ``tables/transfer``; picks up what is there.
-        options: Of the attack.
+        runs: Run folders; the names of the folders become those of the models. The data are those
+            of the first run.
+        out: Folder for the rows and ``tables/transfer``; rows that are there are not made again.
+        options: Options of the attack.
         epsilons: Radii, in units of pixel value.
-        limit: Only the first so many samples.
-        progress: Told about every batch.
+        limit: Use only this many samples.
+        progress: Called for every batch.
 
     Raises:
         ValueError: If there are fewer than two runs, two of the same name, or a run that has no
@@ -69,10 +86,10 @@ def transfer_runs(
 
 
 def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
-    """The model that a finished run pressed: what it trained, or what it took as it is.
+    """The model that a finished run attacked, trained or as it was.
 
     Raises:
-        ValueError: If the run was to train and has not.
+        ValueError: If the run is to train a model and has not done so.
     """
     base, wanted = stages.base_model(config, progress), config.model
     if not wanted.trains:
@@ -89,7 +106,7 @@ def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
 
 
 def _described(options: TransferOptions) -> str:
-    """The attack in the field's terms.
+    """The usual name of the attack.
 
     >>> _described(TransferOptions(diversity=0.0, kernel=1))
     'MI-FGSM of 10 steps'

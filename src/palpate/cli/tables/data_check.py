@@ -1,4 +1,4 @@
-"""Checking data sets from the command line: a table for people, JSON for scripts."""
+"""Checks of data sets, as tables for the terminal and as JSON for scripts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,10 +41,10 @@ def check_data(
     json_file: Path | None = None,
     progress: Progress = silent,
 ) -> IntegrityReport:
-    """Check data sets by name or path, and keep the outcome as JSON if wanted.
+    """Check data sets by name or path, and write the outcome as JSON if a file is given.
 
     Raises:
-        FileNotFoundError, ValueError: If a set is not there; whatever else is wrong is a finding.
+        FileNotFoundError, ValueError: If a data set is not there; other errors are findings.
     """
     if json_file is not None and not json_file.parent.is_dir():
         raise FileNotFoundError(
@@ -58,7 +58,7 @@ def check_data(
 
 
 def print_report(report: IntegrityReport, console: Console) -> None:
-    """All that was found, each set by itself and then all together."""
+    """Print the findings in each data set, and then those across data sets."""
     for one in report.sets:
         console.print(_heading(one.name, one.folder))
         console.print(_counts(one))
@@ -99,7 +99,7 @@ def _checks(outcomes: Mapping[str, Outcome], findings: Sequence[Finding]) -> Tab
 
 
 def _details(findings: Sequence[Finding]) -> Iterator[RenderableType]:
-    """The files of whatever is worse than a note."""
+    """The files of all warnings and errors."""
     for finding in findings:
         if finding.severity == "note" or not finding.files:
             continue

@@ -1,4 +1,4 @@
-"""Samples of a data set drawn by lot, for the contact sheet."""
+"""A contact sheet of random samples of a data set."""
 
 from pathlib import Path
 
@@ -24,24 +24,24 @@ def show_samples(
     annotations: str = "",
     seed: int = 0,
 ) -> Path:
-    """Draw a contact sheet of images picked by the seed, each with all of its masks.
+    """Draw a contact sheet of random images, each with all of its masks.
 
     Args:
-        name: Data set, by name or folder; a pool, phantoms or ``hf:...``, too.
+        name: Name or folder of a data set, a pool, phantoms, or ``hf:...``.
         root: Folder that holds named data sets.
-        out: PNG to write; by default called after the data set and the split.
+        out: PNG file to write; by default named after the data set and the split.
         split: ``train``, ``val`` or ``test``.
-        count: Images; all, if there are fewer.
-        prompt: Which text of each sample is shown.
-        annotations: Folder below ``anns/`` that has another division.
-        seed: Picks the images and, where that is random, their texts.
+        count: Number of images; all, if there are fewer.
+        prompt: Prompt level that is shown, or ``random``.
+        annotations: Folder below ``anns/`` that has another split.
+        seed: Seed of the choice of images and of random prompts.
 
     Returns:
         The path of the sheet.
 
     Raises:
         ValueError, OSError: If the data set is not there, a file cannot be read, or the sheet
-            could not be written; the latter is found before any work.
+            cannot be written, which is checked first.
     """
     if count < 1:
         raise ValueError(f"Expected count >= 1, got {count}.")

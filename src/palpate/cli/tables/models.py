@@ -1,4 +1,4 @@
-"""Cards and checks of models, as tables for the terminal."""
+"""The list of models and the checks of one, as tables for the terminal."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ from palpate.models.request import AdapterName
 from palpate.models.wrap.wrap import Wrapped
 from palpate.prompting import Bound
 
-_SIDE = 96  # of the images that a card is made on
-_ENDLESS = 10_000  # letters: a line that needs no wrapping
+_SIDE = 96  # pixels of the test image
+_ENDLESS = 10_000  # characters: a line that needs no wrapping
 _GRADIENT = {True: "yes", False: "NO", None: "fails, see palpate models check"}
 _COLUMNS = (
     "name", "parameters", "trainable", "input", "threshold", "text", "gradient", "weights",
@@ -31,12 +31,12 @@ _COLUMNS = (
 def show_models(
     names: Sequence[str], adapter: AdapterName | None = None, options: Mapping[str, Any] = {}
 ) -> None:
-    """Print the card of each model, and without names also what else can be loaded.
+    """Print a line of facts on each model, and without names also the families of models.
 
     Args:
-        names: Of models; all that come with palpate where there is none.
-        adapter: To put into them.
-        options: Of the family.
+        names: Names of models; all that come with palpate if empty.
+        adapter: Adapter to insert into them.
+        options: Options of the model family.
 
     Raises:
         ValueError, FileNotFoundError: If one that was named cannot be loaded.
@@ -55,8 +55,8 @@ def show_models(
 
 
 def _show_families() -> None:
-    """Whatever else there is to load: of most families, folders and files are brought along."""
-    table = Table("family", "palpate models FOLDER_OR_NAME shows the card of one")
+    """The families of models, most of which need weights from the user."""
+    table = Table("family", "palpate models FOLDER_OR_NAME shows one model")
     for name, family in FAMILIES.items():
         table.add_row(name, escape(family.about))
     Console().print(table)
@@ -69,17 +69,17 @@ def check_model(
     prompts: Sequence[str] = (),
     size: int = 224,
 ) -> bool:
-    """Print what the checks of a model find.
+    """Print the checks of a model.
 
     Args:
-        name: Of the model.
-        adapter: To put into it.
-        options: Of the family.
-        prompts: To ask with; by default those of the phantoms it is tried on, or its classes.
-        size: Side of the images, in pixels.
+        name: Name of the model.
+        adapter: Adapter to insert into it.
+        options: Options of the model family.
+        prompts: Prompts for the test images; by default their own, or the classes of the model.
+        size: Side of the test images, in pixels.
 
     Returns:
-        Whether none has failed.
+        Whether no check failed.
 
     Raises:
         ValueError, FileNotFoundError: If it cannot be loaded.
@@ -100,7 +100,7 @@ def check_model(
 
 
 def _print_cards(console: Console, lines: Sequence[Sequence[str]]) -> None:
-    """As a table where the terminal is wide enough to keep its words whole, else as paragraphs."""
+    """Print a table, or paragraphs if the terminal is too narrow to keep its words whole."""
     table = Table(*_COLUMNS)
     for line in lines:
         table.add_row(*line)
@@ -111,18 +111,18 @@ def _print_cards(console: Console, lines: Sequence[Sequence[str]]) -> None:
         console.print(table)
         return
     for name, *values in lines:
-        told = zip(_COLUMNS[1:], values, strict=True)
-        said = " · ".join(f"[dim]{column}[/dim] {value}" for column, value in told if value)
-        console.print(f"[bold]{name}[/bold]", Padding(said, (0, 0, 0, 2)), highlight=False)
+        named = zip(_COLUMNS[1:], values, strict=True)
+        text = " · ".join(f"[dim]{column}[/dim] {value}" for column, value in named if value)
+        console.print(f"[bold]{name}[/bold]", Padding(text, (0, 0, 0, 2)), highlight=False)
 
 
 def _facts(name: str, adapter: AdapterName | None, options: Mapping[str, Any]) -> ModelFacts:
     model = load_model(name, adapter, options=options)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # random weights may answer anything
+        warnings.simplefilter("ignore", RuntimeWarning)  # random weights may give any output
         batch, prompts = _specimens(model, _SIDE, 1)
-        asked = Bound(model, prompts, batch.boxes)
-        return facts_of(model, _family(name), batch.images, asked)
+        bound = Bound(model, prompts, batch.boxes)
+        return facts_of(model, _family(name), batch.images, bound)
 
 
 def _family(name: str) -> str:
@@ -133,7 +133,7 @@ def _family(name: str) -> str:
 
 
 def _specimens(model: PixelModel, size: int, count: int) -> tuple[Batch, list[str]]:
-    """Phantoms, and prompts that the model understands."""
+    """Test images, and prompts that the model understands."""
     data = load_data("phantom-endoscopy", split="test", size=size, limit=count)
     batch = collate([data[i] for i in range(count)])
     prompts = list(batch.prompts)
@@ -156,7 +156,7 @@ def _line(facts: ModelFacts) -> Iterator[str]:
 
 
 def _count(parameters: int) -> str:
-    """In words of two digits behind the point at most; of a small network no zero."""
+    """A number of parameters with at most two decimals, such as ``1.25 M``."""
     if parameters < 1000:
         return str(parameters)
     million = parameters >= 100_000

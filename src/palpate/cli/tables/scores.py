@@ -1,4 +1,4 @@
-"""What a run has found, as tables for the terminal."""
+"""The scores of a run, as tables for the terminal."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from palpate.reporting.tables.table import percent_interval
 
 
 def show_scores(folder: Path) -> None:
-    """Print what fine-tuning brought and what the attacks left, from the tables of a run.
+    """Print the scores before and after fine-tuning and under attack, from the tables of a run.
 
     Goes to standard error, so that the path of the page stays alone on standard output.
     """
@@ -26,13 +26,13 @@ def show_scores(folder: Path) -> None:
     if gained.is_file():
         for _, line in pd.read_csv(gained).iterrows():
             console.print(
-                f"{line['facet']}: clean DSC {percent_interval(line, 'dsc_frozen')} as it came, "
+                f"{line['facet']}: clean DSC {percent_interval(line, 'dsc_frozen')} before and "
                 f"{percent_interval(line, 'dsc_tuned')} after fine-tuning (n = {line['n']}).",
                 markup=False,
             )
     mains = (folder / "tables").glob("main*.csv")  # one for each norm
     for path in sorted(mains, key=lambda path: (len(path.name), path.name)):
-        # A name may read like a missing value; a number may be one, as the interval of one image.
+        # Names such as `nan` are names; numbers can be missing, as the interval of a single image.
         empty = {key: [""] for key in ("dsc", "dsc_low", "dsc_high")}
         scores = pd.read_csv(path, keep_default_na=False, na_values=empty)
         for facet, part in scores.groupby("facet", sort=False):
@@ -58,9 +58,9 @@ def show_table(table: Printed) -> None:
 
 
 def _scores(facet: str, scores: pd.DataFrame) -> Table:
-    """DSC in percent, attacks down, radii across."""
+    """DSC in percent: a row for each attack, a column for each radius."""
     pairs = zip(scores["epsilon"], scores["norm"], strict=True)
-    radii = sorted(set(pairs))  # what a radius is in depends on the norm
+    radii = sorted(set(pairs))  # the unit of a radius depends on the norm
     columns = ("", *(epsilon_label(*radius) for radius in radii))
     title = escape(f"DSC under attack: {facet}{_other_norms(scores)}")
     table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
@@ -73,13 +73,13 @@ def _scores(facet: str, scores: pd.DataFrame) -> Table:
 
 
 def _other_norms(scores: pd.DataFrame) -> str:
-    """Which norm the radii are of, where it is not L-infinity."""
+    """The norms of the radii, if they are not all L-infinity."""
     norms = sorted({str(norm) for norm in scores["norm"]} - {"linf", ""})
     return f" ({', '.join(map(norm_name, norms))})" if norms else ""
 
 
 def _doubts(card: Sequence[Check]) -> Iterator[str]:
-    """How many checks came out how, and what the worse ones say."""
+    """How many checks passed and failed, and the text of those that did not pass."""
     counts = Counter(check.status for check in card)
     listed = [f"{counts[s]} {s.replace('_', ' ')}" for s in ("pass", "warn", "fail", "not_run")]
     yield f"Sanity card: {', '.join(listed)}."

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from palpate.attacks.bpda.bpda import Staged
-from palpate.flat import flat
+from palpate.config_io import flat
 from palpate.user_code import is_installed, source_of, text_of
 
 # Columns of a row, or a setting of their own; an attack inside another one has them for itself.

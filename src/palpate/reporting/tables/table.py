@@ -29,6 +29,9 @@ class Table:
     group_columns: tuple[str, ...] = (DATA, ATTACK)
     text_columns: tuple[str, ...] = (DATA, ATTACK, RADIUS)
 
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}: {self.title}, {len(self.shown)} rows)"
+
 
 def provenance(rows: pd.DataFrame, seeds: pd.Series | None = None) -> str:
     """Protocol, split, seed and number of images, which belong under every table and figure.

@@ -1,0 +1,92 @@
+"""The table of commands: names and one line of help each; the code is imported when called.
+
+Keep this file free of imports that take time: ``palpate --help`` and completion load it.
+"""
+
+from typing import NamedTuple
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood."""
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        function: Where its function is, as ``package.module:name``.
+        about: One line of help.
+        recipe: For commands that read a recipe: the dataclass whose fields are their options.
+            Their function is given the words of the command line, unparsed.
+    """
+
+    function: str
+    about: str
+    recipe: str = ""
+
+
+_RUN = "palpate.pipeline.config:RunConfig"
+_PRETRAIN = "palpate.pipeline.pretrain:PretrainConfig"
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command(
+        "palpate.cli.demo:demo", "fine-tune and attack a small model in minutes; needs no files"
+    ),
+    "run": Command("palpate.cli.recipes:run", "train, attack, score and report", _RUN),
+    "train": Command("palpate.cli.recipes:train", "only train, and save a checkpoint", _RUN),
+    "pretrain": Command(
+        "palpate.cli.recipes:pretrain", "distil a small CLIPSeg from a DINOv2", _PRETRAIN
+    ),
+    "evaluate": Command("palpate.cli.runs:evaluate", "attack the model of a run again"),
+    "report": Command("palpate.cli.runs:report", "write tables, figures and page of a run again"),
+    "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),
+    "transfer": Command(
+        "palpate.cli.transfer:transfer", "attack each model with examples made on the others"
+    ),
+    "data prepare": Command(
+        "palpate.cli.data:prepare", "convert the official download of a data set"
+    ),
+    "data check": Command("palpate.cli.data:check", "look for errors in data sets"),
+    "data show": Command("palpate.cli.data:show", "draw images with their masks and prompts"),
+    "data prompts": Command("palpate.cli.data:prompts", "write or import prompts of a data set"),
+    "data split": Command("palpate.cli.data:split", "split a data set again, by patient"),
+    "models": Command("palpate.cli.models:models", "list models with their sizes and licences"),
+    "models check": Command("palpate.cli.models:check", "test whether a model can be attacked"),
+    "attacks": Command("palpate.cli.attacks:attacks", "list attacks with their options"),
+    "attacks check": Command("palpate.cli.attacks:check", "test an attack, or your own"),
+    "completion": Command(
+        "palpate.cli.completion:completion", "print the completion script for bash"
+    ),
+}
+
+EXAMPLES = """\
+  palpate demo
+  palpate run --model.name palpate/tiny --data.name phantom-endoscopy
+  palpate run --config recipes/kvasir-quick.yaml --data.root DIR --evaluate.epsilon-255 1 2 4
+  palpate data check kvasir --root DIR
+"""
+
+
+def usage(group: str = "") -> str:
+    """The help page of palpate, or of a group of commands such as ``data``."""
+    shown = {name: c.about for name, c in COMMANDS.items() if f"{name} ".startswith(group)}
+    lines = "".join(f"  palpate {name:<15}{about}\n" for name, about in shown.items())
+    end = "\nRun any command with --help for its options.\n"
+    if group:
+        return f"usage: palpate {group.strip()} COMMAND [OPTIONS]\n\n{lines}{end}"
+    return (
+        "usage: palpate COMMAND [OPTIONS]\n\nEvaluate the robustness of medical image segmentation "
+        f"models to attacks, shifts and prompts.\n\nCommands:\n{lines}\nExamples:\n{EXAMPLES}{end}"
+        "`palpate --version` prints the version. Options of run and train are the settings of a "
+        "recipe.\n"
+    )
+
+
+def top_level() -> list[str]:
+    """First words of all commands, in order."""
+    return list(dict.fromkeys(name.split()[0] for name in COMMANDS))
+
+
+def subcommands(group: str) -> list[str]:
+    """Second words of the commands that begin with ``group``."""
+    return [name.split()[1] for name in COMMANDS if name.startswith(f"{group} ")]

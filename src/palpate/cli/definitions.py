@@ -1,0 +1,148 @@
+"""Definitions read from the source files of palpate, without importing them.
+
+The list of attacks and shell completion need names, docstrings and defaults. Importing the modules
+that define them would load torch, which takes seconds; parsing them takes a tenth of one.
+"""
+
+import ast
+import operator
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+_PACKAGE = "palpate"
+_ROOT = Path(__file__).parent.parent
+_ARITHMETIC = {
+    ast.Div: operator.truediv,
+    ast.Mult: operator.mul,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Pow: operator.pow,
+}
+
+
+class Definition(NamedTuple):
+    """The syntax tree of a definition, and the module in which its names are looked up."""
+
+    module: str
+    node: ast.AST
+
+
+class Parameter(NamedTuple):
+    """A parameter of a function or a field of a dataclass; None stands for what it lacks."""
+
+    name: str
+    annotation: ast.expr | None
+    default: ast.expr | None
+
+
+def find(module: str, name: str) -> Definition | None:
+    """The function, class or value that a name of a module stands for.
+
+    Imports from other modules of palpate are followed.
+
+    Args:
+        module: Dotted name of a module of palpate.
+        name: Defined or imported at its top level.
+
+    Returns:
+        None if there is no such name, or it comes from another package.
+    """
+    for node in _parsed(module).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return Definition(module, node)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return Definition(module, node.value)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE):
+            for alias in node.names:
+                if name == (alias.asname or alias.name):
+                    return find(str(node.module), alias.name)
+    return None
+
+
+def entries(module: str, name: str) -> dict[str, Definition]:
+    """Keys and values of a dictionary of a module, such as a registry, and of those it includes.
+
+    Raises:
+        LookupError: If the module has no such dictionary.
+    """
+    found = find(module, name)
+    tree = found.node if found else None
+    if found and isinstance(tree, ast.Call):  # a mapping made of a dictionary that is named
+        named = [argument.id for argument in tree.args if isinstance(argument, ast.Name)]
+        return entries(found.module, named[0]) if named else {}
+    if found is None or not isinstance(tree, ast.Dict):
+        raise LookupError(f"There is no dictionary {name} in {module}.")
+    read: dict[str, Definition] = {}
+    for key, value in zip(tree.keys, tree.values, strict=True):
+        if key is None and isinstance(value, ast.Name):  # **OTHER
+            read |= entries(found.module, value.id)
+        elif key is not None:
+            read[str(constant(Definition(found.module, key)))] = Definition(found.module, value)
+    return read
+
+
+def parameters(function: Definition) -> list[Parameter]:
+    """Parameters of a function in order, or fields of a dataclass."""
+    node = function.node
+    if isinstance(node, ast.ClassDef):
+        return [
+            Parameter(field.target.id, field.annotation, field.value)
+            for field in node.body
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        ]
+    if not isinstance(node, ast.FunctionDef):
+        return []
+    positional = [*node.args.posonlyargs, *node.args.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
+    pairs = [
+        *zip(positional, [*missing, *node.args.defaults], strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return [Parameter(each.arg, each.annotation, default) for each, default in pairs]
+
+
+def constant(value: Definition) -> bool | int | float | str | None:
+    """The value of a literal, a name of one, or arithmetic with them; None for anything else."""
+    node = value.node
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
+        return node.value
+    if isinstance(node, ast.Name):
+        named = find(value.module, node.id)
+        return constant(named) if named else None
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = constant(Definition(value.module, node.operand))
+        return -inner if isinstance(inner, int | float) else None
+    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        left, right = (constant(Definition(value.module, n)) for n in (node.left, node.right))
+        if isinstance(left, int | float) and isinstance(right, int | float):
+            result: int | float = _ARITHMETIC[type(node.op)](left, right)
+            return result
+    return None
+
+
+def summary(definition: Definition) -> str:
+    """The first paragraph of the docstring of a function or class, see :func:`first_paragraph`."""
+    node = definition.node
+    text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
+    return first_paragraph(text)
+
+
+def first_paragraph(docstring: str | None) -> str:
+    r"""The first paragraph of a docstring, on one line and without markup.
+
+    >>> first_paragraph("See :func:`palpate.evaluate`,\nwhich attacks.\n\nArgs: ...")
+    'See palpate.evaluate, which attacks.'
+    """
+    first = " ".join((docstring or "").partition("\n\n")[0].split())
+    return re.sub(r":\w+:`~?\.?([^`]*)`", r"\1", first)
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    path = _ROOT.joinpath(*module.split(".")[1:])
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
