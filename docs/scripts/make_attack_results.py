@@ -1,4 +1,4 @@
-"""The sections of ``docs/results.md`` on what every attack does, from finished run folders.
+"""Write the sections of ``docs/results.md`` on the attacks, from finished run folders.
 
 python docs/scripts/make_attack_results.py runs/strength runs/universal runs/universal-elsewhere
 """
@@ -21,8 +21,8 @@ ORDER = ("noise", "fgsm", "pgd", "segpgd", "cospgd", "apgd", "sea")
 PLAIN = ORDER[2:-1]
 SAMPLE = ["dataset", "structure", "key", "prompt_level"]
 DIFFERENCES = (
-    "Differences are paired, in points of DSC (negative: the first one harms more); in brackets, "
-    "95 % bootstrap intervals over patients where known, otherwise over images."
+    "Differences are paired, in points of DSC (negative: the first attack lowers the DSC more). In "
+    "brackets, 95 % bootstrap intervals over patients where known, otherwise over images."
 )
 TEXTS = ("texts", "sensitivity", "text-examples")
 MEDIS = (
@@ -45,20 +45,20 @@ def main(strength: Path, universal: Path, elsewhere: Path) -> None:
 def _strength(run: Path) -> Iterator[list[str]]:
     rows = read_rows(run / "rows")
     yield [
-        "## Every attack on one model",
+        "## All kinds of attacks on one model",
         "",
         f"`palpate run --config recipes/strength.yaml`. {machine_of(run / 'environment.json')}",
         "",
         _table(run, "main"),
         f"![DSC under every attack](figures/{FIGURES['dsc-by-attack']})",
         "",
-        "### Order",
+        "### Order of the attacks",
         "",
         *markdown(pd.DataFrame(list(_order(rows)))),
         "",
-        "Mean DSC in percent. Expected of the means: FGSM harms more than noise and no more than "
-        "PGD; PGD no more than the best of SegPGD, CosPGD and APGD; SEA no less than any of them; "
-        f"Square more than noise and no more than PGD. {DIFFERENCES}",
+        "Mean DSC in percent. Expected order of the means: FGSM below noise; PGD not above FGSM; "
+        "the lowest of SegPGD, CosPGD and APGD not above PGD; SEA not above any of these; Square "
+        f"below noise and not below PGD. {DIFFERENCES}",
         "",
     ]
     yield [_table(run, name) for name in TEXTS]
@@ -81,7 +81,7 @@ def _order(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
 
 
 def _expected(means: pd.Series) -> Iterator[tuple[str, bool]]:
-    """What should hold of the mean DSC of attacks at one radius, and whether it does."""
+    """The expected relations of mean DSCs at one radius, and whether each holds."""
     yield "FGSM < noise", means["fgsm"] < means["noise"]
     yield "PGD ≤ FGSM", means["pgd"] <= means["fgsm"]
     yield "best of three ≤ PGD", means[list(PLAIN[1:])].min() <= means["pgd"]
@@ -95,9 +95,10 @@ def _universal(run: Path, elsewhere: Path) -> Iterator[list[str]]:
         "## Is there a universal perturbation?",
         "",
         "`palpate run --config recipes/universal.yaml`, then `recipes/universal-elsewhere.yaml`. "
-        "The published study reports that it could not find one. Fitted on the training split, "
-        "judged on the test split; every perturbation stands beside random noise of the same "
-        "radius and beside its own pixels in other places (shuffled).",
+        "The published study of CLIPSeg with adapters reports that it found none. The "
+        "perturbations are fitted on the training split and evaluated on the test split, with two "
+        "controls: random noise of the same radius, and the same perturbation with its pixels "
+        "shuffled.",
         "",
         *_answer(rows),
         "",
@@ -105,12 +106,11 @@ def _universal(run: Path, elsewhere: Path) -> Iterator[list[str]]:
         "",
         f"Mean DSC in percent. {DIFFERENCES} {_fits(run)}",
         "",
-        f"![The perturbations, made visible](figures/{PERTURBATIONS})",
+        f"![The perturbations, scaled to the range of an image](figures/{PERTURBATIONS})",
         "",
-        "The perturbations by name, around mid-grey, stretched so that their radius spans all of "
-        "black to white.",
+        "The perturbations on mid-grey, scaled so that their radius spans black to white.",
         "",
-        "### Under other prompts, on other data, with other models",
+        "### Transfer to other prompts, data and models",
         "",
         *markdown(pd.DataFrame(list(_carried(elsewhere)))),
         "",
@@ -133,11 +133,11 @@ def _draw_perturbations(run: Path, path: Path) -> None:
 
 
 def _fits(run: Path) -> str:
-    """What the perturbations were fitted to, and what that took."""
+    """The images that the perturbations were fitted to, and the number of passes."""
     files = sorted((run / "universal").glob("*.safetensors"))
     made = [UniversalPerturbation.load(f).made_of for f in files if ".state." not in f.name]
     told = {(each["of.samples"], each["epochs"]) for each in made}
-    lines = (f"{samples} images, {n} passes there and back for each" for samples, n in told)
+    lines = (f"{samples} images, {n} forward and backward passes for each" for samples, n in told)
     return f"Fitted to {'; '.join(sorted(lines))}."
 
 
@@ -171,7 +171,7 @@ def _line(rows: pd.DataFrame, name: str, epsilon: float) -> dict[str, str]:
 
 
 def _answer(rows: pd.DataFrame) -> Iterator[str]:
-    """The strongest perturbation in one sentence, with what it does beyond both controls."""
+    """The strongest perturbation in two sentences, with its differences to both controls."""
     fitted = [n for n in rows["attack"].unique() if n + SHUFFLED in set(rows["attack"])]
     largest = rows["epsilon"].max()
     some = rows[rows["epsilon"] == largest]
@@ -181,15 +181,16 @@ def _answer(rows: pd.DataFrame) -> Iterator[str]:
     found = all(interval.high < 0 for interval in beyond)
     clean = rows.loc[rows["attack"] == "clean", "dsc"].mean()
     yield (
-        f"**{'Yes' if found else 'None was found'}, on this model and these data.** At "
-        f"{epsilon_label(largest)} the strongest one (*{best}*) leaves a mean DSC of "
-        f"{100 * means[best]:.1f} of {100 * clean:.1f}: {_points(beyond[0])} points against "
-        f"noise and {_points(beyond[1])} against its own pixels in other places."
+        f"**{'Yes' if found else 'None was found'}, for this model and these data.** At "
+        f"{epsilon_label(largest)} the strongest perturbation (*{best}*) leaves a mean DSC of "
+        f"{100 * means[best]:.1f} (clean: {100 * clean:.1f}). The difference is "
+        f"{_points(beyond[0])} points to noise and {_points(beyond[1])} to the shuffled "
+        "perturbation."
     )
 
 
 def _beyond(rows: pd.DataFrame, attack: str, control: str) -> Interval:
-    """How much lower than under a control the DSC is under an attack, sample by sample."""
+    """Paired difference of the DSC under an attack to that under a control."""
     columns = [*SAMPLE, "group", "dsc"]
     ours, theirs = (rows.loc[rows["attack"] == name, columns] for name in (attack, control))
     both = theirs.merge(ours, on=columns[:-1], validate="one_to_one")
@@ -214,7 +215,7 @@ def _points(interval: Interval) -> str:
 
 
 def _signed(points: float) -> str:
-    """To a tenth; what rounds to nothing has no sign."""
+    """Points with a sign, to a tenth; a value that rounds to zero has no sign."""
     return f"{round(points, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−")
 
 

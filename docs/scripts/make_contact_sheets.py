@@ -1,10 +1,10 @@
-"""Contact sheets of the phantoms, to be judged by eye.
+"""Draw contact sheets of the phantoms, to judge them by eye.
 
     python docs/scripts/make_contact_sheets.py                    # docs/figures/phantoms-*.png
     python docs/scripts/make_contact_sheets.py --beside data OUT
 
-The second form puts phantoms beside real images, into OUT. It needs the real data sets below
-``data``; their images are under licences of their own, so keep its sheets out of the repository.
+The second form puts phantoms beside real images, into OUT. It needs the real data sets in DATA;
+their images have licences of their own, so do not commit these sheets.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _phantoms(name: str) -> list[Sample]:
-    """Three rows in the usual appearance, and a row in the others."""
+    """Three rows in the default appearance, and one row in the other appearances."""
     step = 3 if name == "phantom-echo" else 1  # one structure after the other, not three at once
     looks = list(PHANTOMS[name].appearances)
     level = _LEVELS.get(name, "p6")
@@ -80,7 +80,7 @@ def _draw(axis: Axes, sample: Sample) -> None:
 
 
 def _shrink(path: Path) -> None:
-    """To a palette, which halves the file and shows no difference at this size."""
+    """Save with a colour palette: half the size, and no visible difference."""
     from PIL import Image
 
     with Image.open(path) as sheet:

@@ -1,4 +1,4 @@
-"""The section of ``docs/results.md`` on models trained equally long, from finished run folders.
+"""Write the section of ``docs/results.md`` that compares models, from finished run folders.
 
 python docs/scripts/make_model_results.py runs/kvasir runs/pranet-kvasir-224 runs/unet-kvasir
 """
@@ -33,18 +33,19 @@ def main(runs: list[Path]) -> None:
 def _section(runs: list[Path], tables: list[str]) -> list[str]:
     recipes = "; ".join(f"`{command(run.name, run)}`" for run in runs)
     return [
-        "## Models trained equally long",
+        "## Models trained for the same number of epochs",
         "",
         f"{recipes}; then `palpate compare {' '.join(f'runs/{run.name}' for run in runs)}`. "
         f"{machine_of(runs[0] / 'environment.json')}",
         "",
         *markdown(pd.DataFrame(list(_trained(runs)))),
         "",
-        "Only the first begins with a pretrained image tower, so the others' clean scores say "
-        "what so many epochs from random weights can do, and not how good these networks are.",
+        "Only the first model starts from a pretrained image encoder. The clean scores of the "
+        "others show what so many epochs from random weights reach, not how good these networks "
+        "can be.",
         "",
         *tables,
-        f"![DSC over epsilon, a panel a model](figures/{FIGURE})",
+        f"![DSC over epsilon, one panel per model](figures/{FIGURE})",
         "",
     ]
 

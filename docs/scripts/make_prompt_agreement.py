@@ -1,4 +1,4 @@
-"""How far palpate's prompts agree with the published ones, written into docs/prompts.md.
+"""Measure how far palpate's prompts agree with published ones; writes into docs/prompts.md.
 
     python docs/scripts/make_prompt_agreement.py DATA
 
@@ -42,7 +42,7 @@ def _tables(data: Path, found: dict[str, Sequence[Case]]) -> Iterator[tuple[str,
 
 
 def _put(text: str, name: str, lines: Sequence[str]) -> str:
-    """The page with what stands between the marks of a table replaced."""
+    """The page with the text between the marks of one table replaced."""
     marks = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
     if not marks.search(text):
         raise ValueError(f"Expected the marks of {name!r} in {PAGE}.")

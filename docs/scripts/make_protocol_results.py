@@ -1,4 +1,4 @@
-"""The section of ``docs/results.md`` on the published procedure, from finished sweeps.
+"""Write the section of ``docs/results.md`` on the published protocol, from finished sweeps.
 
 python docs/scripts/make_protocol_results.py runs/paper-table1 runs/artefacts*
 """
@@ -22,7 +22,7 @@ FIRST, LAST = "as-it-is", "all of these"
 WORDS = {
     "weaker": "PGD is weaker than FGSM",
     "stronger": "PGD is stronger than FGSM",
-    "not told apart": "PGD and FGSM are not told apart",
+    "no significant difference": "PGD and FGSM do not differ significantly",
 }
 INTERVALS = (
     "In brackets, 95 % bootstrap intervals over patients where known, otherwise over images."
@@ -36,7 +36,7 @@ def main(table_1: Path, artefacts: list[Path]) -> None:
 def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
     commands = [_command("paper-table1", table_1), *(_command("artefacts", f) for f in artefacts)]
     yield [
-        "## The published procedure, and what each of its choices is worth",
+        "## The published protocol, and the effect of each of its choices",
         "",
         f"{'; '.join(commands)}. {machine_of(next(table_1.glob('*/environment.json')))}",
         "",
@@ -53,14 +53,14 @@ def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
         "",
         *markdown(pd.DataFrame(list(_pgd_beside_fgsm(runs)))),
         "",
-        "DSC under PGD minus DSC under FGSM, in points, image by image: above zero PGD is the "
-        f"weaker one. {INTERVALS}",
+        "DSC under PGD minus DSC under FGSM, paired by image, in points (positive: PGD is weaker). "
+        f"{INTERVALS}",
         "",
-        "### Which images give way more?",
+        "### Drop in DSC under PGD",
         "",
         *markdown(pd.DataFrame(list(_losses(runs)))),
         "",
-        f"What PGD takes of the clean DSC, in points. {INTERVALS}",
+        f"DSC under PGD minus clean DSC, paired by image, in points. {INTERVALS}",
         "",
     ]
     for folder in artefacts:
@@ -68,7 +68,7 @@ def _section(table_1: Path, artefacts: list[Path]) -> Iterator[list[str]]:
 
 
 def _about(folder: Path) -> dict[str, str]:
-    """Which model was attacked on which data."""
+    """The model and the data of a sweep."""
     path = next(folder.glob("*/config.yaml"))
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     card = read_card(Path(config["model"]["name"]))
@@ -83,7 +83,7 @@ def _about(folder: Path) -> dict[str, str]:
 
 
 def _command(recipe: str, folder: Path) -> str:
-    """What made the runs in a folder: the recipe, and what was said beside it."""
+    """The command that repeats the runs of a folder: the recipe and the options beside it."""
     path = next(folder.glob("*/config.yaml"))
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     data = config["data"]
@@ -95,7 +95,7 @@ def _command(recipe: str, folder: Path) -> str:
 
 
 def _rows(folder: Path) -> dict[str, pd.DataFrame]:
-    """The rows of a sweep by choice, the procedure itself first."""
+    """The rows of a sweep by choice, the published protocol itself first."""
     labels = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
     if FIRST not in labels:
         sys.exit(f"Expected finished runs in folders below {folder}, {FIRST} among them: {labels}.")
@@ -104,24 +104,24 @@ def _rows(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def _answers(name: str, choices: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Which of two attacks is the weaker one by the procedure, and which choices say otherwise."""
+    """Which attack is weaker under the protocol, and which of its choices change that."""
     found = {choice: _pgd_minus_fgsm(rows) for choice, rows in choices.items()}
     for radius, published in found[FIRST].items():
         verdicts = {choice: _verdict(of[radius]) for choice, of in found.items()}
         alone = {c: v for c, v in verdicts.items() if c not in (FIRST, LAST)}
         other = [f"`{c}` ({v})" for c, v in alone.items() if v != _verdict(published)]
         yield (
-            f"- {name}, \u03b5 {radius}: {WORDS[verdicts[FIRST]]} by the published procedure. Of "
-            f"the {len(alone)} choices, made soundly one at a time, {', '.join(other) or 'none'} "
-            f"{'say' if len(other) > 1 else 'says'} otherwise; {WORDS[verdicts[LAST]]} with all "
-            "of them."
+            f"- {name}, \u03b5 {radius}: {WORDS[verdicts[FIRST]]} under the published protocol. "
+            f"Of its {len(alone)} choices, corrected one at a time, "
+            f"{', '.join(other) or 'none'} {'change' if len(other) > 1 else 'changes'} this "
+            f"result. With all of them corrected, {WORDS[verdicts[LAST]]}."
         )
 
 
 def _verdict(difference: Interval) -> str:
     if difference.low > 0:
         return "weaker"
-    return "stronger" if difference.high < 0 else "not told apart"
+    return "stronger" if difference.high < 0 else "no significant difference"
 
 
 def _pgd_beside_fgsm(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Iterator[dict[str, str]]:

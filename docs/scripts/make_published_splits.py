@@ -1,4 +1,4 @@
-"""Write src/palpate/data/splits/published.json.gz from annotation files as others published them.
+"""Write src/palpate/data/splits/published.json.gz from published annotation files.
 
     python docs/scripts/make_published_splits.py ANNOTATIONS
 
@@ -18,8 +18,8 @@ SOURCE = {
     "commit": "dc36a3af83035efa344c8ce26397528ad173569e",
     "licence": "MIT",
 }
-# CVC-300 is left out, for its published lists are ColonDB's; CAMUS, for its validation and test
-# give one name to different patients, so that names say nothing there.
+# Without CVC-300, whose published lists are those of ColonDB, and without CAMUS, whose validation
+# and test splits use the same names for different patients.
 FOLDERS = {
     "kvasir": "kvasir_polyp",
     "clinicdb": "clinicdb_polyp",
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _splits(folder: Path) -> dict[str, str]:
-    """The images of each split, as listed, repetitions too, but one image with many masks once."""
+    """The images of each split as listed, with repetitions; an image with several masks once."""
     return {split: " ".join(_names(folder / f"{split}.json")) for split in ("train", "val", "test")}
 
 

@@ -1,4 +1,4 @@
-"""The section of ``docs/results.md`` on fine-tuned models, from their finished run folders.
+"""Write the section of ``docs/results.md`` on fine-tuned models, from finished run folders.
 
 python docs/scripts/make_results.py runs/kvasir runs/isic runs/camus
 """
@@ -27,7 +27,7 @@ from palpate.reporting.labels import epsilon_label
 TABLES = ("baseline", "main", "failures", "curve-area", "quality")
 FIGURE = "dsc-over-epsilon.png"
 ORDER = ("noise", "fgsm", "pgd")
-FILES = 2  # of a finding
+FILES = 2  # named as examples of a finding
 
 
 def main(folders: list[Path]) -> None:
@@ -50,16 +50,16 @@ def main(folders: list[Path]) -> None:
 def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]:
     names = ", ".join(folder.name for folder in folders)
     yield [
-        "## Adapters on a DINOv2 in the shape of CLIPSeg",
+        "## Adapters on a DINOv2 with the architecture of CLIPSeg",
         "",
-        "`make results`; hours on 2 cores, and a run that was stopped goes on where it was. "
+        "`make results`, hours on 2 cores; an interrupted run continues. "
         f"{machine_of(folders[0] / 'environment.json')}",
         "",
-        "The model is a DINOv2 ViT-S/14 in the shape of CLIPSeg at 224 px. Its text tower and "
-        "decoder were pretrained on the training splits of all data sets with the image tower "
-        "frozen (*frozen* below); then dense-vl adapters were trained on each data set (*tuned*). "
-        "The data are down-scaled copies and subsets of the public sets, so these numbers are not "
-        "comparable with those of papers.",
+        "The model combines a DINOv2 ViT-S/14 with the architecture of CLIPSeg at 224 px. Its text "
+        "encoder and decoder were pretrained on the training splits of all data sets with a frozen "
+        "image encoder (*frozen* below); then dense-vl adapters were trained on each data set "
+        "(*tuned*). The data are down-scaled copies and subsets of the public sets, so these "
+        "numbers are not comparable with published ones.",
         "",
         tables["baseline"],
         tables["main"],
@@ -67,7 +67,7 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
         "",
     ]
     yield [
-        "### The data, checked",
+        "### Data checks",
         "",
         f"`palpate data check {' '.join(_set(folder) for folder in folders)}`",
         "",
@@ -76,13 +76,13 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
     ]
     yield ["Settings of the attacks:", "", *(_settings(folder) for folder in folders), ""]
     yield [
-        "### Order",
+        "### Order of the attacks",
         "",
         *markdown(pd.DataFrame(list(_orders(folders)))),
         "",
-        "Mean DSC in percent. Expected of the means: PGD is not weaker than FGSM, FGSM not weaker "
-        "than noise, and no attack gets weaker with ε. Where one does, the paired difference in "
-        "points stands there with its 95 % bootstrap interval.",
+        "Mean DSC in percent. Expected order of the means: PGD not above FGSM, FGSM not above "
+        "noise, and neither FGSM nor PGD rises with ε. Where a mean is out of order, the last "
+        "column gives the paired difference in points with its 95 % bootstrap interval.",
         "",
         *_doubts(folders),
         *(tables[name] for name in TABLES[2:]),
@@ -93,9 +93,9 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
         *markdown(pd.DataFrame(list(_costs(folders)))),
         "",
         "Peak memory is that of the process up to the end of the stage. It depends on the batch "
-        "(32 images in training, 16 under attack), not on the number of images: tests hold that "
-        "neither training nor evaluation keeps an image beyond its batch. In the first epochs the "
-        "process still grows while the allocator's heap becomes fragmented: "
+        "size (32 images in training, 16 under attack), not on the number of images; tests check "
+        "that training and evaluation keep no image beyond its batch. In the first epochs the "
+        "process still grows because the heap of the allocator becomes fragmented: "
         f"{_growth(folders)}.",
         "",
     ]
@@ -147,7 +147,7 @@ def _orders(folders: list[Path]) -> Iterator[dict[str, str]]:
 
 
 def _out_of_order(rows: pd.DataFrame) -> Iterator[tuple[float, str]]:
-    """Radii at which an attack does less harm than the one before it, or than at less radius."""
+    """Radii at which a mean DSC is above that of a weaker attack or of a smaller radius."""
     scores = rows.pivot_table(index=["key", "group"], columns=["attack", "epsilon"], values="dsc")
     groups = scores.index.get_level_values("group").to_numpy()
     radii = sorted(rows.loc[rows["attack"] != "clean", "epsilon"].unique())
@@ -170,7 +170,7 @@ def _points(found: Interval) -> str:
 
 
 def _doubts(folders: list[Path]) -> Iterator[str]:
-    """What the sanity cards did not pass."""
+    """The checks of the sanity cards that gave a warning or failed."""
     for folder in folders:
         for check in load_card(folder / "sanity.json"):
             if check.status in ("warn", "fail"):

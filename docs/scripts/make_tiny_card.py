@@ -1,4 +1,4 @@
-"""The model card of palpate/tiny and its section of ``docs/results.md``, from finished runs.
+"""Write the model card of palpate/tiny and its section of ``docs/results.md``.
 
 python docs/scripts/make_tiny_card.py runs/press-tiny runs/tiny/model
 
@@ -40,7 +40,7 @@ def main(runs: Path, made: Path) -> None:
 
 
 def _listening(model: VLSM, name: str) -> dict[str, str]:
-    """Scores with the right prompts and with those of another thing in the same images."""
+    """Scores with the right prompts and with those of another object in the same images."""
     right, wrong = (
         evaluate(model, data, {}).set_index("key").sort_index()
         for data in listening_pair(name, size=224, prompt="random", count=PAIRS)
@@ -67,7 +67,7 @@ def _card(model: VLSM, rows: pd.DataFrame, listening: pd.DataFrame, made: Path) 
         width=vision.hidden_size,
         layers=vision.num_hidden_layers,
         cost=f"{minutes / 60:.1f} hours on one core of a CPU with bfloat16, {memory:.0f} MB.",
-        agreement=f"{len(steps['distilled'])} epochs; mean cosine with them "
+        agreement=f"{len(steps['distilled'])} epochs; mean cosine similarity "
         f"{best['distilled']['agreement']:.2f} on held-out images",
         reached=f"{len(steps['trained'])} epochs; DSC {best['trained']['dsc']:.3f} on validation "
         "images",
@@ -96,20 +96,20 @@ def _scores(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _failures(rows: pd.DataFrame) -> Iterator[str]:
-    """What goes wrong most, read off the rows."""
+    """The most frequent failures, counted from the rows."""
     clean = rows[rows["attack"] == "clean"]
     for dataset, part in clean.groupby("dataset", sort=False):
         failed = part.loc[part["failure"] != "none", "failure"].value_counts()
         kinds = ", ".join(f"{count} {kind}" for kind, count in failed.items()) or "none"
         small = part[part["mask_area"] < part["mask_area"].quantile(1 / 3)]
         yield (
-            f"- {dataset}: of {len(part)} images failed (DSC up to 0.5): {kinds}. On the third "
-            f"with the smallest masks the DSC is {100 * small['dsc'].mean():.1f}."
+            f"- {dataset}: failures among {len(part)} images (DSC up to 0.5): {kinds}. Mean DSC of "
+            f"the third with the smallest masks: {100 * small['dsc'].mean():.1f}."
         )
     pgd = rows[(rows["attack"] == "pgd") & (rows["epsilon"] < 1.5 / 255)]
     yield (
-        f"- It is not robust, and not meant to be: PGD at 1/255 leaves a DSC of "
-        f"{100 * pgd['dsc'].mean():.1f} over all of these images."
+        "- The model is not robust, and was not trained to be: the mean DSC over all of these "
+        f"images under PGD at 1/255 is {100 * pgd['dsc'].mean():.1f}."
     )
 
 
@@ -124,24 +124,23 @@ def _section(folders: list[Path], rows: pd.DataFrame, listening: pd.DataFrame) -
         table = subordinate((made / "tables" / "main.md").read_text(encoding="utf-8"))
     environment = json.loads((folders[0] / "environment.json").read_text(encoding="utf-8"))
     return [
-        "## palpate/tiny as it comes",
+        "## palpate/tiny without fine-tuning",
         "",
-        f"`make tiny-results`; {_minutes(folders):.0f} minutes here, beside other work. "
+        f"`make tiny-results`, {_minutes(folders):.0f} minutes here, with other processes running. "
         f"{machine(environment)}",
         "",
-        "The embedded model without fine-tuning, on phantoms it has not seen and on the test "
-        "splits of the real sets whose training splits it has learnt from (recipe "
-        "`recipes/press-tiny.yaml`). How it came about stands in its "
-        "[card](../src/palpate/models/tiny/README.md).",
+        "The included model, on phantoms that it was not trained on and on the test splits of the "
+        "real data sets that it was trained on (recipe `recipes/press-tiny.yaml`). Its [model "
+        "card](../src/palpate/models/tiny/README.md) describes how it was made.",
         "",
         table,
         f"![DSC over epsilon for palpate/tiny](figures/{FIGURE})",
         "",
-        "### Does it listen?",
+        "### Does the model follow the prompt?",
         "",
-        "The same images with the right prompt and with that of another thing in the image: the "
-        f"other polyp, the other lesion, another structure of the heart (n = {PAIRS} each, DSC in "
-        "percent, paired difference).",
+        "The same images with the right prompt and with the prompt of another object in the image: "
+        f"the other polyp, the other lesion, another structure of the heart (n = {PAIRS} each, DSC "
+        "in percent, paired difference).",
         "",
         *markdown(listening),
     ]

@@ -1,4 +1,4 @@
-"""How many samples a second a data set gives, decoded anew and from the cache.
+"""Measure samples per second of a data set, from its files and from the cache.
 
 python docs/scripts/measure_loading.py kvasir --root DIR [--size 352] [--workers 0 1 2]
 """
@@ -17,7 +17,7 @@ from palpate.data import PromptedDataset, cached, load_data, stream
 def rates(
     data: PromptedDataset, workers: list[int], cache: Path
 ) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Samples a second by how they are read."""
+    """Samples per second for each way of reading."""
     kept = cached(data, cache)
     for count in workers:
         yield f"decoded, {count} workers", rate(data, count)
@@ -27,9 +27,9 @@ def rates(
 
 
 def rate(data: PromptedDataset, workers: int) -> tuple[float, float]:
-    """Samples a second by the clock, and by the time of the processor, all threads together.
+    """Samples per second of wall-clock time and of processor time of all threads.
 
-    The second is what to look at where others use the machine.
+    Compare the second on a machine that runs other work as well.
     """
     start, busy = time.perf_counter(), time.process_time()
     read = sum(1 for _ in stream(data, workers=workers))
@@ -50,8 +50,8 @@ def main() -> None:
     print(f"{given.name}, {len(data)} samples of {given.size} x {given.size} pixels")
     with tempfile.TemporaryDirectory() as folder:
         for how, (by_clock, by_processor) in rates(data, given.workers, Path(folder)):
-            busy = f"{by_processor:5.0f} a second of processor time"
-            print(f"{how:35} {by_clock:7.0f} a second, {busy}", flush=True)
+            busy = f"{by_processor:5.0f} per second of processor time"
+            print(f"{how:35} {by_clock:7.0f} per second, {busy}", flush=True)
 
 
 if __name__ == "__main__":

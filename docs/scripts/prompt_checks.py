@@ -1,4 +1,4 @@
-"""Masks beside what the published prompts say of them."""
+"""Pair masks with the attributes that the published prompts give for them."""
 
 import json
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from palpate.data.wording import Attributes, Rule, describe_mask
 
 SETS = ("isic", "busi", "kvasir_polyp")
 _HALF = 127  # grey value; masks of Kvasir-SEG are JPEG
-_SQUASHED = ("isic", "kvasir_polyp")  # copies that were made square
+_SQUASHED = ("isic", "kvasir_polyp")  # copies that were resized to a square
 
 
 @dataclass(frozen=True)
 class Case:
-    """One mask, wide as the original was, with what is published on it."""
+    """One mask in the aspect ratio of the original, with its published attributes."""
 
     split: str
     name: str
@@ -34,12 +34,12 @@ class Case:
         return self.grey > _HALF
 
     def found(self, rule: Rule) -> Attributes:
-        """What palpate says."""
+        """The attributes by a rule of palpate."""
         return describe_mask(self.mask, rule)
 
 
 def cases(data: Path, name: str) -> Iterator[Case]:
-    """Every mask of a set that the published prompts say something of, but empty ones."""
+    """Every mask of a data set that is not empty and has published attributes."""
     published = {
         each.mask_name: each for each in read_published(data / "published-annotations" / name)
     }
@@ -55,7 +55,7 @@ def cases(data: Path, name: str) -> Iterator[Case]:
 
 
 def _widened(grey: NDArray[np.uint8], published: Published) -> NDArray[np.uint8]:
-    """A square copy in the proportions of the original, which the published box gives away."""
+    """A square copy resized to the aspect ratio of the original, known from the published box."""
     assert published.box is not None
     left, top, right, bottom = published.box
     rows, columns = (np.flatnonzero((grey > _HALF).any(axis=axis)) for axis in (1, 0))

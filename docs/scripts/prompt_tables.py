@@ -27,7 +27,7 @@ from palpate.text.positions import place_at
 
 _RULES = {"palpate's": TRUE, "the published, as decoded": PUBLISHED}
 _LIT = 8  # grey value of the corner of a copy that one white pixel of the original leaves
-# Pixels, width and height, of sets of which only the published boxes are at hand.
+# Width and height in pixels of data sets of which only the published boxes are available.
 _SIZES = {
     "clinicdb_polyp": (384, 288),
     "colondb_polyp": (574, 500),
@@ -48,7 +48,7 @@ def agreement(found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
 
 
 def size_rules(found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
-    """Cuts between small, medium and large, by the splits to choose on and to report on."""
+    """Agreement of thresholds between small, medium and large, by data set and split."""
     cuts = ((0.08, 0.3), (0.0815, 0.3015), (0.085, 0.28), (0.1, 0.3), (1 / 12, 1 / 3))
     rules = {
         f"{100 * small:.3g} % and {100 * large:.3g} % of the image": replace(
@@ -60,7 +60,7 @@ def size_rules(found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
 
 
 def place_rules(found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
-    """Ways to name the place of masks of one part."""
+    """Agreement of rules for the place, on masks with one component."""
     alone = {
         name: [case for case in every if case.claims.number == 1 == case.found(TRUE).number]
         for name, every in found.items()
@@ -84,7 +84,7 @@ def place_rules(found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
 
 
 def boxes(published: Path) -> pd.DataFrame:
-    """Place of single parts in sets whose images are not at hand, from their published boxes."""
+    """Agreement of places in data sets without images, from their published boxes."""
     rows = []
     for name, (width, height) in _SIZES.items():
         alone = [e for e in read_published(published / name) if e.claims and e.claims.number == 1]
@@ -111,7 +111,7 @@ def boxes(published: Path) -> pd.DataFrame:
 
 
 def corner(kvasir: Sequence[Case]) -> pd.DataFrame:
-    """What the white pixel in the top left corner of masks of Kvasir-SEG is worth."""
+    """The effect of the white pixel in the top left corner of masks of Kvasir-SEG."""
     lit = {case.name for case in kvasir if _corner(case.grey) >= _LIT}
     rows = []
     for title, some in (
@@ -140,7 +140,7 @@ def corner(kvasir: Sequence[Case]) -> pd.DataFrame:
 
 
 def answers(data: Path, found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
-    """Shape and colour beside the answers of a VQA model, and what names tell of CAMUS."""
+    """Agreement on shape and colour with a VQA model, and on facts in names of CAMUS files."""
     rows = []
     for name, every in found.items():
         test = [case for case in every if case.split == "test"]
@@ -158,13 +158,15 @@ def answers(data: Path, found: Mapping[str, Sequence[Case]]) -> pd.DataFrame:
 
 
 def speed(found: Mapping[str, Sequence[Case]]) -> str:
-    """Masks a second of one core."""
+    """Masks described per second on one core."""
     masks = [np.asarray(Image.fromarray(c.mask).resize((352, 352))) for c in found["isic"][:200]]
     start = time.process_time()
     for mask in masks:
         describe_mask(mask)
     rate = len(masks) / (time.process_time() - start)
-    return f"`describe_mask` takes {rate:.0f} masks of 352 x 352 pixels a second of processor time."
+    return (
+        f"`describe_mask` takes {rate:.0f} masks of 352 x 352 pixels per second of processor time."
+    )
 
 
 def _same(case: Case, found: Attributes) -> dict[str, bool]:
@@ -224,7 +226,7 @@ def _cut(case: Case, left: float, right: float) -> str:
 
 
 def _fitted(training: Sequence[Case]) -> tuple[float, float]:
-    """Cuts of the width that agree with most of the training splits."""
+    """Divisions of the width with the best agreement on the training splits."""
     middles = np.array([_middle(case)[0] for case in training])
     columns = np.array([_column(case.claims.places[0]) for case in training])
 
@@ -253,7 +255,7 @@ def _without_corner(case: Case) -> Case:
 
 
 def _concept(attribute: str, said: str) -> str | None:
-    """The usual word for what an answer says, if it is one of the words in the lexicon."""
+    """The usual word for an answer, if the lexicon has it."""
     for family in lexicon().attributes[attribute]:
         for concept in family:
             if said.lower() in concept:

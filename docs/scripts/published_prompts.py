@@ -1,6 +1,7 @@
-"""Reading number, sizes and places out of the published prompts of Poudel et al. (2024).
+"""Parse number, sizes and places from the published prompts of Poudel et al. (2024).
 
-Their wording is theirs; only what it claims is used here, beside what palpate measures.
+Only these attributes are used, for a comparison with those that palpate measures; the wording is
+not.
 """
 
 import json
@@ -25,7 +26,7 @@ _PLACES = (
 
 
 class Claims(NamedTuple):
-    """What the published prompts of a mask say."""
+    """The attributes in the published prompts of a mask."""
 
     number: int
     sizes: tuple[str, ...]  # each once
@@ -38,12 +39,12 @@ class Published(NamedTuple):
     split: str
     mask_name: str
     box: tuple[int, int, int, int] | None  # left, top, right, bottom of all foreground, in pixels
-    claims: Claims | None  # None of an image without a lesion
+    claims: Claims | None  # None for an image without a lesion
     prompts: Prompts
 
 
 def read_published(folder: Path) -> Iterator[Published]:
-    """All entries of a published set, whichever of its three files there are."""
+    """All entries of a published data set, from those of its three files that exist."""
     for split in ("train", "val", "test"):
         path = folder / "anns" / f"{split}.json"
         for record in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else ():
@@ -53,7 +54,7 @@ def read_published(folder: Path) -> Iterator[Published]:
 
 
 def claims(prompts: Prompts) -> Claims | None:
-    """What prompts say of number, sizes and places; None if there is nothing, or they say none.
+    """Number, sizes and places in the prompts; None if they are not given.
 
     >>> claims({"p6": "two small, medium red round polyp, located in top, left of the image"})
     Claims(number=2, sizes=('small', 'medium'), places=('top', 'left'))
@@ -71,14 +72,14 @@ def claims(prompts: Prompts) -> Claims | None:
 
 
 def shape_claimed(prompts: Prompts) -> str:
-    """The shape that the prompts of a lesion or of CAMUS name, raw as the VQA model gave it."""
+    """The shape in the prompts of a lesion or of CAMUS, as the VQA model worded it."""
     if "p7" in prompts and " shape in " in _first(prompts["p7"]):
         return re.sub(r".* of (.*?) shape in .*", r"\1", _first(prompts["p7"]))
     return _first(prompts["p2"]).removesuffix(_first(prompts["p1"])).strip()
 
 
 def colour_claimed(prompts: Prompts) -> str:
-    """The colour that the prompts of a lesion name, likewise."""
+    """The colour in the prompts of a lesion, as the VQA model worded it."""
     return _first(prompts["p3"]).removesuffix(_first(prompts["p2"])).strip()
 
 

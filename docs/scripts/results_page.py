@@ -1,4 +1,4 @@
-"""``docs/results.md``: sections that different scripts make, each replaced as a whole."""
+"""Write ``docs/results.md``: each section comes from one script and is replaced as a whole."""
 
 import json
 import re
@@ -13,8 +13,8 @@ PAGE = DOCS / "results.md"
 SECTIONS = ("tuned", "tiny", "models", "attacks", "universal", "published")
 
 _INTRODUCTION = (
-    "# Results\n\nMade by the scripts in `docs/scripts` from run folders; no number is typed by "
-    "hand. The command beside each section makes it again.\n"
+    "# Results\n\nThe scripts in `docs/scripts` make this page from run folders; no number is "
+    "typed by hand. Each section begins with the commands that repeat it.\n"
 )
 
 
@@ -28,7 +28,7 @@ def put_section(name: str, lines: Iterable[str]) -> None:
 
 
 def _contents(parts: Iterable[str]) -> str:
-    """Links to the sections, by the anchors that a heading gets."""
+    """Links to the sections, by the anchors that GitHub gives to headings."""
     headings = re.findall(r"^## (.+)$", "".join(parts), flags=re.MULTILINE)
     anchors = (re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings)
     return "".join(f"- [{h}](#{a})\n" for h, a in zip(headings, anchors, strict=True))
@@ -42,13 +42,13 @@ def _read() -> list[tuple[str, str]]:
 
 
 def markdown(frame: pd.DataFrame) -> list[str]:
-    """A table, a line each."""
+    """A data frame as the lines of a Markdown table."""
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
     return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
 def machine(environment: dict[str, object]) -> str:
-    """What the numbers were made on."""
+    """One sentence on hardware and versions, from ``environment.json`` as read."""
     packages = environment["packages"]
     assert isinstance(packages, dict)
     return (
@@ -59,13 +59,13 @@ def machine(environment: dict[str, object]) -> str:
 
 
 def machine_of(environment: Path) -> str:
-    """What the numbers of a run were made on, from its ``environment.json``."""
+    """One sentence on hardware and versions of a run, from the path of its ``environment.json``."""
     values: dict[str, object] = json.loads(environment.read_text(encoding="utf-8"))
     return machine(values)
 
 
 def command(recipe: str, run: Path) -> str:
-    """What made a run, or a sweep of which it is one; on how many images is not the recipe's."""
+    """The command that repeats a run or its sweep, with the limit set beside the recipe."""
     limit = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["test_limit"]
     limited = f" --data.test-limit {limit}" if limit is not None else ""
     return f"palpate run --config recipes/{recipe}.yaml{limited}"
