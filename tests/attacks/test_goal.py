@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch.testing import assert_close
@@ -14,6 +14,10 @@ from palpate.overlap import count, dice
 PIXELS = st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=2, max_size=24)
 
 
+# Equal prices: the pixel that is worth more must come first, or the other one is superfluous.
+@example([(1, False), (-1, True)], 0.2, False, False)
+@example([(2, False), (-2, True), (1, True)], 0.5, False, False)
+@example([(-1, False), (-1, True)], 0.2, True, False)
 @settings(deadline=None)
 @given(PIXELS, st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), st.booleans(), st.booleans())
 def test_the_cheapest_pixels_suffice_and_none_is_superfluous(pixels, tau, targeted, is_l2):
@@ -30,7 +34,9 @@ def test_the_cheapest_pixels_suffice_and_none_is_superfluous(pixels, tau, target
         return goal.is_reached(torch.where(torch.where(turned, wanted, ~wanted), 1.0, -1.0), masks)
 
     assert reached(chosen).item()
-    price = short if not is_l2 else short / torch.where(masks, 2 - tau, tau).sqrt().clamp_min(1e-6)
+    price = short.double()
+    if is_l2:
+        price = price / (tau + (2 - 2 * tau) * masks.double()).sqrt().clamp_min(1e-6)
     dearest = torch.where(chosen, price, -torch.inf).flatten().argmax()
     fewer = chosen.clone()
     fewer.view(-1)[dearest] = False

@@ -69,7 +69,10 @@ class Goal:
         price = shortfall.detach().flatten(1).double()
         if norm == "l2":
             price = price / worth.sqrt().clamp_min(1e-6)
-        order = price.argsort(1)
+        # Among equal prices the pixels worth most come first: in any other order the quota may be
+        # met with a pixel to spare. A stable sort by price keeps the order that worth has made.
+        by_worth = worth.argsort(dim=1, descending=True, stable=True)
+        order = by_worth.gather(1, price.gather(1, by_worth).argsort(dim=1, stable=True))
         sorted_worth = worth.gather(1, order)
         # Rounded sums must not take in a pixel more than it takes.
         lacking = sorted_worth.cumsum(1) - sorted_worth < quota[:, None] * (1 - 1e-9)
