@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Generator, Tensor, nn
 
-from palpate.attacks.core.draws import one_per_image
+from palpate.attacks.core.draws import generators_per_image
 from palpate.attacks.core.selection import prompts_of, restrict
 from palpate.types import Images, Logits, LogitsFn, Randomness
 from palpate.user_code import text_of
@@ -106,7 +106,7 @@ def eot(
     count = len(generator) if isinstance(generator, Sequence) else images
     if count is None:
         raise ValueError("Expected one generator per image, or images=..., their number, got none.")
-    return _Mean(model, samples, stage, one_per_image(generator, count), count)
+    return _Mean(model, samples, stage, generators_per_image(generator, count), count)
 
 
 class _Mean:
