@@ -1,10 +1,10 @@
-"""How much two masks overlap, from pixel counts and never averaged too early.
+"""Overlap of a predicted and a true mask, computed from the pixel counts of each image.
 
-Training chooses its best checkpoint by these numbers, attacks their best iterate, evaluation its
-scores: one definition for all, one value per image.
+Training chooses the best checkpoint by these numbers, attacks the best iterate, and evaluation
+reports them, so all use the one definition given here. Every function returns one value per image.
 
-Empty masks, stated once: an empty prediction of an empty mask is a perfect answer and scores 1.
-Where only one of the two is empty, whatever then has nothing to divide by scores 0.
+Rule for empty masks: an empty prediction of an empty mask is correct and scores 1. Where only one
+of the two is empty, a score whose denominator is 0 is 0.
 """
 
 from typing import NamedTuple
@@ -36,10 +36,14 @@ class Counts(NamedTuple):
 
 
 def count(predictions: Masks, masks: Masks) -> Counts:
-    """Count true and false positives and negatives, per image.
+    """Count true and false positives and negatives of each image.
+
+    Args:
+        predictions: Predicted masks.
+        masks: Ground truth.
 
     Raises:
-        ValueError: Where the two are not boolean or not of one shape.
+        ValueError: If either is not boolean, or their shapes differ.
 
     >>> truth = torch.tensor([[[[True, True, False, False]]]])
     >>> count(~truth, truth).fn
@@ -51,11 +55,15 @@ def count(predictions: Masks, masks: Masks) -> Counts:
 
 
 def binarise(logits: Logits, threshold: float = 0.0) -> Masks:
-    """Foreground where the logit exceeds ``threshold``; 0 is a probability of one half.
+    """The predicted mask: foreground where the logit exceeds ``threshold``.
+
+    Args:
+        logits: Logits of the model.
+        threshold: Logit above which a pixel is foreground; 0 is a probability of one half.
 
     Raises:
-        FloatingPointError: Where a logit is NaN. It would compare as background, and a broken
-            model would look like one that found nothing.
+        FloatingPointError: If a logit is NaN. It would compare as background, so a broken model
+            would look like one that found nothing.
 
     >>> binarise(torch.tensor([[[[-1.0, 0.0, 1.0]]]]))
     tensor([[[[False, False,  True]]]])
@@ -66,14 +74,18 @@ def binarise(logits: Logits, threshold: float = 0.0) -> Masks:
     return logits > threshold
 
 
-def dice(counts: Counts) -> PerImage:
+def dice(counts: Counts, dtype: torch.dtype = torch.float32) -> PerImage:
     r"""Dice similarity coefficient (DSC), :math:`2 TP / (2 TP + FP + FN)`, in [0, 1].
+
+    Args:
+        counts: From :func:`count`.
+        dtype: Type of the result. In float64 a score of exactly 0.45, say, is not below 0.45.
 
     >>> empty = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
     >>> dice(count(empty, empty)), dice(count(~empty, empty))
     (tensor([1.]), tensor([0.]))
     """
-    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, counts)
+    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, counts, dtype)
 
 
 def iou(counts: Counts) -> PerImage:
@@ -81,8 +93,32 @@ def iou(counts: Counts) -> PerImage:
     return ratio(counts.tp, counts.tp + counts.fp + counts.fn, counts)
 
 
+def miou(counts: Counts, dtype: torch.dtype = torch.float32) -> PerImage:
+    """Mean IoU of foreground and background, in [0, 1].
+
+    A class that neither prediction nor mask contains is left out of the mean; one that only one
+    of them contains counts as 0. With small objects the IoU of the background is close to 1, so a
+    model that finds nothing still scores about one half.
+
+    Args:
+        counts: From :func:`count`.
+        dtype: Type of the result, see :func:`dice`.
+
+    >>> empty = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
+    >>> miou(count(empty, empty)), miou(count(~empty, empty))
+    (tensor([1.]), tensor([0.]))
+    """
+    correct = torch.stack([counts.tp, counts.tn])
+    union = correct + counts.fp + counts.fn
+    present = (union > 0).sum(0)
+    return (correct.to(dtype) / union.clamp_min(1)).sum(0) / present
+
+
 def require_pairs(predictions: Tensor, masks: Tensor) -> None:
-    """Refuse what torch would broadcast or take the bits of without a word."""
+    """Raise ``ValueError`` unless both are boolean and of one shape.
+
+    Torch would broadcast other shapes, and take the bits of integers, without an error.
+    """
     if predictions.shape != masks.shape:
         shapes = f"{tuple(predictions.shape)} and {tuple(masks.shape)}"
         raise ValueError(f"Expected predictions and masks of one shape, got {shapes}.")
@@ -91,7 +127,9 @@ def require_pairs(predictions: Tensor, masks: Tensor) -> None:
         raise ValueError(f"Expected boolean predictions and masks, got {kinds}; binarise first.")
 
 
-def ratio(part: Tensor, whole: Tensor, counts: Counts) -> PerImage:
+def ratio(
+    part: Tensor, whole: Tensor, counts: Counts, dtype: torch.dtype = torch.float32
+) -> PerImage:
     """``part / whole``; where ``whole`` is 0, 1 if mask and prediction are empty, else 0."""
     both_empty = counts.tp + counts.fp + counts.fn == 0
-    return torch.where(whole > 0, part / whole.clamp_min(1), both_empty.float())
+    return torch.where(whole > 0, part.to(dtype) / whole.clamp_min(1), both_empty.to(dtype))

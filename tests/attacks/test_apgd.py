@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from palpate.attacks import apgd
 from palpate.attacks.gradient import apgd_step as _adaptive
-from palpate.attacks.gradient.apgd_step import _Climb, place_checkpoints
+from palpate.attacks.gradient.apgd_step import _State, place_checkpoints
 from palpate.attacks.losses import bce, bce_dice, margin
 from palpate.attacks.threats import Threat
 from palpate.geometry import norms
@@ -46,7 +46,7 @@ def climb(**known):
         "top_harm": torch.full((4,), 5.0), "rises": torch.full((4,), 8.0),
         "top_harm_before": torch.full((4,), 4.0), "halved": torch.zeros(4, dtype=torch.bool),
     }  # fmt: skip
-    return _Climb(**(usual | {k: torch.tensor(v) for k, v in known.items()}))
+    return _State(**(usual | {k: torch.tensor(v) for k, v in known.items()}))
 
 
 def test_an_image_halves_its_step_where_too_few_steps_were_of_use():
@@ -84,8 +84,8 @@ def test_arriving_keeps_the_best_point_and_counts_the_rises():
 
 def test_a_move_is_three_quarters_of_a_step_and_a_quarter_of_the_last_move():
     images = torch.full((1, 1, 1, 2), 0.5)
-    move = partial(_Climb.move, images=images, masks=images > 0, norm="linf", threat=Threat())
-    state = _Climb.begin(images, torch.tensor([1.0, -2.0]).view(1, 1, 1, 2), torch.zeros(1), 0.04)
+    move = partial(_State.move, images=images, masks=images > 0, norm="linf", threat=Threat())
+    state = _State.begin(images, torch.tensor([1.0, -2.0]).view(1, 1, 1, 2), torch.zeros(1), 0.04)
     first = move(state, epsilon=0.1, share=1.0)
     assert_close((first - images).flatten(), torch.tensor([0.04, -0.04]))
     state.arrive(first, -state.gradient, torch.zeros(1))
@@ -99,13 +99,13 @@ def test_a_move_is_three_quarters_of_a_step_and_a_quarter_of_the_last_move():
 @pytest.fixture
 def sizes(monkeypatch):
     """Step sizes at every move, one row per move."""
-    seen, move = [], _Climb.move
+    seen, move = [], _State.move
 
     def spy(self, *args):
         seen.append(self.size.tolist())
         return move(self, *args)
 
-    monkeypatch.setattr(_Climb, "move", spy)
+    monkeypatch.setattr(_State, "move", spy)
     return seen
 
 

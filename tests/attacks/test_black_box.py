@@ -19,7 +19,7 @@ from palpate.attacks import (
     spsa,
     square,
 )
-from palpate.attacks.black_box.hopskipjump import _Hunt
+from palpate.attacks.black_box.hopskipjump import _ImageSearch
 from palpate.attacks.black_box.query_loop import Answer
 from palpate.attacks.black_box.simba import cosine
 from palpate.attacks.black_box.square import share_at
@@ -290,7 +290,7 @@ def assert_stored(*batches):
 @pytest.mark.parametrize(("dice_score", "side"), [(0.0, 1), (1.0, -1)], ids=["broken", "whole"])
 def test_probes_that_all_say_the_same_tell_the_way(dice_score, side, images):
     point = 0.8 * images[:1] + 0.1  # no probe leaves [0, 1]
-    hunt = _Hunt(images[:1], 0.5, False, "l2", -1.0, samples=5, random=generator(0))
+    hunt = _ImageSearch(images[:1], 0.5, False, "l2", -1.0, samples=5, random=generator(0))
     walk = hunt._normal(point, step=1)
     probes = next(walk)
     with pytest.raises(StopIteration) as returned:

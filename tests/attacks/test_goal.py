@@ -2,18 +2,22 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch.testing import assert_close
 
 from palpate.attacks.minimal.dice_goal import Goal
-from palpate.attacks.minimal.proximal import shrink
+from palpate.attacks.minimal.proximal import proximal_operator
 from palpate.overlap import count, dice
 
 PIXELS = st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=2, max_size=24)
 
 
+# Equal prices: the pixel that is worth more must come first, or the other one is superfluous.
+@example([(1, False), (-1, True)], 0.2, False, False)
+@example([(2, False), (-2, True), (1, True)], 0.5, False, False)
+@example([(-1, False), (-1, True)], 0.2, True, False)
 @settings(deadline=None)
 @given(PIXELS, st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), st.booleans(), st.booleans())
 def test_the_cheapest_pixels_suffice_and_none_is_superfluous(pixels, tau, targeted, is_l2):
@@ -23,14 +27,16 @@ def test_the_cheapest_pixels_suffice_and_none_is_superfluous(pixels, tau, target
     logits = torch.tensor([float(z) or 0.5 for z, _ in pixels]).view(1, 1, 1, -1)
     masks = torch.tensor([m for _, m in pixels]).view(1, 1, 1, -1)
     short = goal.shortfall(logits, masks)
-    chosen = goal.cheapest(short, masks, "l2" if is_l2 else "linf")
+    chosen = goal.cheapest_pixels(short, masks, "l2" if is_l2 else "linf")
     wanted = masks if targeted else ~masks
 
     def reached(turned):
         return goal.is_reached(torch.where(torch.where(turned, wanted, ~wanted), 1.0, -1.0), masks)
 
     assert reached(chosen).item()
-    price = short if not is_l2 else short / torch.where(masks, 2 - tau, tau).sqrt().clamp_min(1e-6)
+    price = short.double()
+    if is_l2:
+        price = price / (tau + (2 - 2 * tau) * masks.double()).sqrt().clamp_min(1e-6)
     dearest = torch.where(chosen, price, -torch.inf).flatten().argmax()
     fewer = chosen.clone()
     fewer.view(-1)[dearest] = False
@@ -74,7 +80,9 @@ def test_shrinking_minimises_norm_and_distance_together(norm, weight):
     v = torch.randn(2, 1, 2, 3, generator=random, dtype=torch.float64)
     h = 0.1 + torch.rand(2, 1, 2, 3, generator=random, dtype=torch.float64)
     wide = torch.full_like(v, 9.0)
-    found = shrink(v, torch.full((2,), weight, dtype=torch.float64), h, norm, -wide, wide)
+    found = proximal_operator(
+        v, torch.full((2,), weight, dtype=torch.float64), h, norm, -wide, wide
+    )
 
     def cost(x, i):
         x = torch.as_tensor(x).view_as(v[i])
@@ -97,5 +105,5 @@ def test_shrinking_stays_within_the_bounds():
     v = torch.tensor([3.0, -3.0, 0.5]).view(1, 1, 1, 3)
     low, high = torch.full_like(v, -1.0), torch.full_like(v, 0.2)
     for norm in ("linf", "l2"):
-        found = shrink(v, torch.tensor([1e-3]), torch.ones_like(v), norm, low, high)
+        found = proximal_operator(v, torch.tensor([1e-3]), torch.ones_like(v), norm, low, high)
         assert_close(found, torch.tensor([0.2, -1.0, 0.2]).view_as(v), rtol=0, atol=1e-2)

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from palpate.attacks import LOSSES, MEDIS_LOSSES, ZeroGradientWarning, medis
 from palpate.attacks.losses import SegPGD, bce, margin
 from palpate.attacks.medis.medis import losses_by_name
-from palpate.attacks.medis.parallel_losses import fewest_steps, race
-from palpate.attacks.medis.success_rules import rules
+from palpate.attacks.medis.parallel_losses import fewest_steps, run_losses
+from palpate.attacks.medis.success_rules import success_rules
 from palpate.evaluation.metrics import overlap as metrics
 from palpate.overlap import count, dice
 
@@ -31,7 +31,7 @@ def test_a_dice_score_on_the_threshold_meets_it_as_everywhere():
         tau = 2 * true / whole if whole else 1.0
         predicted = dice(count(logits > 0, masks))
         for targeted in (False, True):
-            judged = rules(targeted=targeted, epsilon=0.1, criterion="dice", success=tau)
+            judged = success_rules(targeted=targeted, epsilon=0.1, criterion="dice", success=tau)
             won = judged.succeeds(judged.score(logits, masks))
             assert won.tolist() == (predicted >= tau if targeted else predicted <= tau).tolist()
             assert won[0]
@@ -67,9 +67,9 @@ def without_shape_checks():
 def every_run(net, images, masks, losses=MEDIS_LOSSES, **settings):
     given = {"targeted": False, "epsilon": EPSILON}
     copies = settings.pop("copies", None)
-    judged = rules(**given | settings)
+    judged = success_rules(**given | settings)
     named = losses_by_name(losses)
-    return race(net, images, [masks] * len(named), named, judged, copies=copies), judged
+    return run_losses(net, images, [masks] * len(named), named, judged, copies=copies), judged
 
 
 def miou(net, images, masks):
@@ -258,9 +258,9 @@ def test_rejects_what_makes_no_sense(wrong, message, net, images, masks, without
 
 def test_a_run_must_not_end_before_it_succeeds():
     with pytest.raises(ValueError, match=r"stop to be at most success, 0.5, got 0.6"):
-        rules(targeted=False, epsilon=EPSILON, stop=0.6)
+        success_rules(targeted=False, epsilon=EPSILON, stop=0.6)
     with pytest.raises(ValueError, match=r"stop to be at least success, 0.45, got 0.4"):
-        rules(targeted=True, epsilon=EPSILON, stop=0.4)
+        success_rules(targeted=True, epsilon=EPSILON, stop=0.4)
 
 
 def test_names_broken_images_by_their_place_in_the_batch(net, images, masks):

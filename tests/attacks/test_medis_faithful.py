@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from palpate.attacks import MEDIS_LOSSES, ZeroGradientWarning, medis
 from palpate.attacks.medis.medis import losses_by_name
-from palpate.attacks.medis.parallel_losses import fewest_steps, race
-from palpate.attacks.medis.success_rules import rules
-from palpate.attacks.medis.targets import aim_at
+from palpate.attacks.medis.parallel_losses import fewest_steps, run_losses
+from palpate.attacks.medis.success_rules import success_rules
+from palpate.attacks.medis.targets import target_masks
 
 from .textures import Textures
 
@@ -169,8 +169,8 @@ def test_every_step_is_that_of_the_notebooks(loss, target, scene):
         "white": torch.ones_like(masks),
         "black": torch.zeros_like(masks),
     }[target]
-    judged = rules(targeted=targeted, epsilon=10 / 255, faithful=True, doubled=doubled)
-    (run,) = race(net, images, [aims], losses_by_name([loss], faithful=True), judged)
+    judged = success_rules(targeted=targeted, epsilon=10 / 255, faithful=True, doubled=doubled)
+    (run,) = run_losses(net, images, [aims], losses_by_name([loss], faithful=True), judged)
     for i in range(5):
         truth = aims[i, 0].double()
         records = notebook_run(net, images[i], truth, PLAIN[loss], targeted=targeted)
@@ -189,9 +189,9 @@ def test_every_step_is_that_of_the_notebooks(loss, target, scene):
 def test_the_steps_compared_are_worth_comparing(scene):
     """Some succeed and some do not, some at once and some later, and some stop early."""
     net, images, masks = scene
-    judged = rules(targeted=False, epsilon=10 / 255, faithful=True)
+    judged = success_rules(targeted=False, epsilon=10 / 255, faithful=True)
     named = losses_by_name(MEDIS_LOSSES, faithful=True)
-    runs = race(net, images, [masks] * 6, named, judged)
+    runs = run_losses(net, images, [masks] * 6, named, judged)
     steps = torch.stack([run.steps for run in runs])
     success = torch.stack([run.success for run in runs])
     assert success.any()
@@ -205,8 +205,8 @@ def test_fusion_is_that_of_the_notebooks(targeted, scene):
     net, images, masks = scene
     names = MEDIS_LOSSES[:4]
     aims = masks.flip(3) if targeted else masks
-    judged = rules(targeted=targeted, epsilon=10 / 255, faithful=True)
-    runs = race(net, images, [aims] * 4, losses_by_name(names, faithful=True), judged)
+    judged = success_rules(targeted=targeted, epsilon=10 / 255, faithful=True)
+    runs = run_losses(net, images, [aims] * 4, losses_by_name(names, faithful=True), judged)
     winners = fewest_steps(runs, judged)
     adversarial = medis(net, images, aims, losses=names, faithful=True, targeted=targeted)
     for i, place in enumerate(winners):
@@ -241,13 +241,13 @@ def test_a_random_target_succeeds_without_an_attack_where_the_lesion_is_small():
     masks = torch.zeros(2, 1, 20, 20, dtype=torch.bool)
     masks[0, :, 2:6, 2:6] = masks[1, :, 12:16, 12:16] = True
     images = torch.where(masks, 0.9, 0.5).expand(2, 3, 20, 20)
-    judged = rules(targeted=True, epsilon=10 / 255, faithful=True)
+    judged = success_rules(targeted=True, epsilon=10 / 255, faithful=True)
     named = losses_by_name(["bce_dice"], faithful=True)
 
     def finder(x):
         return 20 * (x.mean(1, keepdim=True) - 0.7)
 
-    (run,) = race(finder, images, [masks.flip(0)], named, judged)
+    (run,) = run_losses(finder, images, [masks.flip(0)], named, judged)
     assert run.success.all()
     assert run.steps.tolist() == [1, 1]
     assert torch.equal(run.images, images)
@@ -255,9 +255,11 @@ def test_a_random_target_succeeds_without_an_attack_where_the_lesion_is_small():
 
 def test_log_cosh_dice_does_not_move_towards_black_and_says_so(scene):
     net, images, masks = scene
-    judged = rules(targeted=True, epsilon=10 / 255, faithful=True, doubled=True, success=1.0)
+    judged = success_rules(
+        targeted=True, epsilon=10 / 255, faithful=True, doubled=True, success=1.0
+    )
     named = losses_by_name(["log_cosh_dice"], faithful=True)
-    (run,) = race(net, images, [torch.zeros_like(masks)], named, judged)
+    (run,) = run_losses(net, images, [torch.zeros_like(masks)], named, judged)
     assert run.flat.all()
     assert torch.equal(run.images, images)
     with pytest.warns(ZeroGradientWarning, match="for 5 of 5 images"):
@@ -275,8 +277,10 @@ def test_log_cosh_dice_does_not_move_towards_black_and_says_so(scene):
 def test_the_tenth_update_is_never_scored(scene):
     net, images, masks = scene
     for faithful, points in ((True, 10), (False, 11)):
-        judged = rules(targeted=False, epsilon=10 / 255, faithful=faithful, success=0.0)
-        (run,) = race(net, images, [masks], losses_by_name(["bce_dice"], faithful=faithful), judged)
+        judged = success_rules(targeted=False, epsilon=10 / 255, faithful=faithful, success=0.0)
+        (run,) = run_losses(
+            net, images, [masks], losses_by_name(["bce_dice"], faithful=faithful), judged
+        )
         assert run.scores.shape[1] == points
         farthest = (run.images - images).abs().amax().item()
         assert farthest <= (points - 1) * (STEP if faithful else 1 / 255) + 1e-9
@@ -287,22 +291,24 @@ def test_two_losses_are_inverted_or_weightless_as_published(scene):
     net, images, masks = scene
     scores = []
     for faithful in (True, False):
-        judged = rules(targeted=False, epsilon=10 / 255, faithful=faithful, success=0.0, stop=0.0)
+        judged = success_rules(
+            targeted=False, epsilon=10 / 255, faithful=faithful, success=0.0, stop=0.0
+        )
         named = losses_by_name(["exponential_log"], faithful=faithful)
-        (run,) = race(net, images, [masks], named, judged)
+        (run,) = run_losses(net, images, [masks], named, judged)
         scores.append((run.scores[:, -1] - run.scores[:, 0]).mean())
     assert scores[0] > 0 > scores[1]
 
 
 def test_the_doubling_rule_leaves_exactly_one_alone():
     score = torch.tensor([0.0, 0.225, 0.5, 0.999, 1.0], dtype=torch.float64)
-    doubled = rules(targeted=True, epsilon=10 / 255, faithful=True, doubled=True)
+    doubled = success_rules(targeted=True, epsilon=10 / 255, faithful=True, doubled=True)
     assert doubled.credit(score).tolist() == [0.0, 0.45, 1.0, 1.998, 1.0]
     assert doubled.succeeds(doubled.credit(score)).tolist() == [False, True, True, True, True]
     assert doubled.stops(score).tolist() == [False, False, False, True, True]
-    right = rules(targeted=True, epsilon=10 / 255, doubled=True)
+    right = success_rules(targeted=True, epsilon=10 / 255, doubled=True)
     assert torch.equal(right.credit(score), score)
-    without = rules(targeted=False, epsilon=10 / 255)
+    without = success_rules(targeted=False, epsilon=10 / 255)
     assert without.succeeds(torch.tensor([0.5, 0.501], dtype=torch.float64)).tolist() == [
         True,
         False,
@@ -317,5 +323,5 @@ def test_each_loss_gets_a_random_target_of_its_own_as_published_only(faithful, s
     medis(net, images, masks, target="random", bank=bank, losses=names, faithful=faithful,
           generator=used)  # fmt: skip
     for _ in names if faithful else names[:1]:
-        aim_at("random", masks, bank=bank, generator=counted)
+        target_masks("random", masks, bank=bank, generator=counted)
     assert torch.equal(used.get_state(), counted.get_state())

@@ -269,7 +269,7 @@ def test_a_model_that_rounds_its_input_is_reported(attack, net, images):
 
 
 WRONG = [
-    ({"tau": 1.0}, "0 <= tau < 1, a Dice score to be reached, got 1.0"),
+    ({"tau": 1.0}, "0 <= tau < 1, the Dice score to be reached, got 1.0"),
     ({"tau": -0.1}, "0 <= tau < 1"),
     ({"tau": float("nan")}, "0 <= tau < 1"),
     ({"tau": 0.0, "targeted": True}, "0 < tau <= 1 for a targeted attack"),
@@ -291,12 +291,12 @@ def test_rejects_senseless_goals(attack, wrong, message, net, images, masks):
         (bisection, {"precision": 0.0}, "precision > 0"),
         (bisection, {"generator": [torch.Generator()]}, r"one generator per image \(4\), got 1"),
         (bisection, {"norm": "l1"}, "norm 'l2' or 'linf', got 'l1'"),
-        (ddn, {"norm": "linf"}, "norm 'l2', the only one of DDN, got 'linf'"),
+        (ddn, {"norm": "linf"}, "norm 'l2', the only one of ddn, got 'linf'"),
         (ddn, {"levels": 1}, "levels >= 2"),
         (ddn, {"change": 1.0}, "0 < change < 1"),
         (ddn, {"start_epsilon": 0.0}, "step_size and start_epsilon > 0, got 1.0 and 0.0"),
         (ddn, {"steps": 0}, "steps >= 1"),
-        (asma, {"norm": "linf"}, "norm 'l2', the only one of ASMA"),
+        (asma, {"norm": "linf"}, "norm 'l2', the only one of asma"),
         (asma, {"least_step": 0.0}, "least_step > 0, got 0.05 and 0.0"),
         (dag, {"step_size": 0.0}, "step_size > 0, got 0.0"),
         (dag, {"levels": 0}, "levels >= 2 or None, got 0; 8-bit images have 256"),

@@ -1,6 +1,8 @@
 """Losses that weight pixels or change on the way: their slopes, and how attacks use them."""
 
+import inspect
 import math
+import pickle
 from functools import partial
 
 import pytest
@@ -316,3 +318,16 @@ def test_towards_a_target_they_lead_to_the_target(name, net, images):
     found = attack(loss=LOSSES[name], generator=generator(0))
     before, after = (((net(x) > 0) == target).flatten(1).float().mean(1) for x in (images, found))
     assert (after > (before + 1) / 2).all()  # at least half of the way
+
+
+@pytest.mark.parametrize("attack", [segpgd, cospgd])
+def test_a_pgd_with_its_own_loss_is_a_function_like_any_other(attack, model, images, masks):
+    parameters = inspect.signature(attack).parameters
+    assert list(parameters) == [n for n in inspect.signature(pgd).parameters if n != "loss"]
+    assert attack.__name__ in ("segpgd", "cospgd")
+    assert pickle.loads(pickle.dumps(attack)) is attack
+    assert inspect.getdoc(attack).startswith(("SegPGD (Gu", "CosPGD (Agnihotri"))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'loss'"):
+        attack(model, images, masks, epsilon=0.1, loss=pgd)
+    with pytest.raises(TypeError, match="required argument: 'epsilon'"):
+        attack(model, images, masks)

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from palpate.attacks import pgd, transfer
 from palpate.attacks.core.selection import prompts_of
-from palpate.attacks.gradient.input_diversity import blurred, draw_places, seen_elsewhere, shrunk
+from palpate.attacks.gradient.input_diversity import blurred, draw_places, shrunk, with_shrunk_input
 from palpate.attacks.losses import MaskedBCE, SegPGD, bce, margin
 from palpate.evaluation.cost import Metered, Tally
 from palpate.randomness import generator
@@ -121,7 +121,7 @@ def test_logits_return_to_the_places_of_the_images():
     )
     ramps = torch.stack([down + across, across - 2 * down])[:, None].repeat(4, 1, 1, 1)
     places = draw_places([generator(0, i) for i in range(8)], 1.0, 0.8)
-    back = seen_elsewhere(lambda x: x, places)(ramps)
+    back = with_shrunk_input(lambda x: x, places)(ramps)
     assert_close(back[..., 2:-2, 2:-2], ramps[..., 2:-2, 2:-2], rtol=0, atol=1e-3)
 
 

@@ -1,6 +1,11 @@
 """One perturbation for all images: what it converges to, and that a fit can be repeated."""
 
+import os
+import stat
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -354,6 +359,41 @@ def test_is_kept_with_what_it_was_made_of(scene, tmp_path):
     assert "Periodic(size=4)" in loaded.made_of["within"]
     assert len(loaded.made_of["loss_per_epoch"].split(", ")) == 4
     assert repr(loaded) == repr(fitted) != repr(fit(scene, seed=5))
+
+
+# Saves a perturbation of ones in a process that is killed when it flushes what it has written.
+KILLED_WRITER = """
+import os, signal, sys
+import torch
+from palpate.attacks import UniversalPerturbation
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+UniversalPerturbation(torch.ones(3, 8, 8), 1.0, "linf").save(sys.argv[1])
+"""
+
+
+def test_a_process_killed_while_it_saves_leaves_the_old_file(tmp_path):
+    file, old = tmp_path / "p.safetensors", UniversalPerturbation(torch.zeros(3, 8, 8), 0.5, "l2")
+    old.save(file)
+    source = str(Path(__file__).parents[2] / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WRITER, str(file)],
+        env={**os.environ, "PYTHONPATH": source}, check=False,
+    )  # fmt: skip
+    assert done.returncode == -9
+    assert repr(UniversalPerturbation.load(file)) == repr(old)
+    old.save(file)  # a later write removes what the killed process left behind
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_a_saved_file_has_the_permissions_of_the_umask(mask, scene, tmp_path):
+    before = os.umask(mask)
+    try:
+        fit(scene, epochs=1, state=tmp_path / "state.safetensors").save(tmp_path / "p.safetensors")
+    finally:
+        os.umask(before)
+    for file in tmp_path.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
 
 
 def test_refuses_files_that_hold_none(tmp_path):

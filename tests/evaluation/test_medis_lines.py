@@ -8,7 +8,7 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from palpate.attacks import MEDIS_LOSSES, medis
-from palpate.attacks.medis.targets import TARGETS, aim_at
+from palpate.attacks.medis.targets import TARGETS, target_masks
 from palpate.evaluation import evaluate
 from palpate.evaluation.medis.evaluate import evaluate_medis, mask_bank
 from palpate.evaluation.medis.rows import UNTARGETED
@@ -72,7 +72,7 @@ def test_a_line_says_what_an_independent_look_says(lines):
         aim = truth
         if target != UNTARGETED:
             source = [generator(0, f"k{place}", "target")]
-            aim = aim_at(target, truth, bank=bank[torch.arange(6) != place], generator=source)
+            aim = target_masks(target, truth, bank=bank[torch.arange(6) != place], generator=source)
 
         def bound(x, prompt=sample.case.prompt):
             return model(x, prompts=[prompt] * len(x))

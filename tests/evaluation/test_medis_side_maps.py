@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from palpate import wrap
 from palpate.attacks.losses import NOTEBOOK
-from palpate.attacks.medis.success_rules import rules
+from palpate.attacks.medis.success_rules import success_rules
 from palpate.data import load_data
 from palpate.evaluation.medis.evaluate import evaluate_medis
 from palpate.structure_loss import edge_weights, weighted_iou_loss
@@ -60,7 +60,7 @@ def test_the_overall_map_is_the_mean_of_the_stretched_ones(model, images, masks)
         foreground = (found & inside).sum() / (~found | inside).sum()
         background = (found & outside).sum() / (~found | outside).sum()
         wanted = ((foreground + background) / 2).double().round(decimals=3)
-        judged = rules(targeted=False, epsilon=0.1, faithful=True)
+        judged = success_rules(targeted=False, epsilon=0.1, faithful=True)
         torch.testing.assert_close(judged.score(maps, masks)[i], wanted, atol=1e-3, rtol=0)
 
 

@@ -8,7 +8,7 @@ from palpate.attacks.losses.medis import structure
 from palpate.models import load_model, wrap
 from palpate.training import TrainingSettings, train
 from palpate.training.criterion import criterion_of
-from palpate.training.supervision import Supervised, learner
+from palpate.training.train import DeeplySupervised, trainable
 
 from ..models.small import SMALL
 from . import runs
@@ -87,16 +87,16 @@ def test_every_map_is_supervised(loss):
 
 def test_side_maps_are_for_training_only():
     model = prepared("pranet")
-    taught = learner(model, TrainingSettings())
+    taught = trainable(model, TrainingSettings())
     images, prompts = torch.rand(2, 3, 32, 32), ("polyp", "polyp")
-    assert isinstance(taught, Supervised)
+    assert isinstance(taught, DeeplySupervised)
     assert taught.train()(images, prompts).shape == (2, 4, 32, 32)
     assert taught.eval()(images, prompts).equal(model(images))
 
 
 def test_a_model_of_one_map_and_scale_is_trained_as_it_is():
     model = prepared("monai/unet")
-    assert learner(model, TrainingSettings()) is model
+    assert trainable(model, TrainingSettings()) is model
 
 
 def test_scales_change_what_the_network_gets():
@@ -108,7 +108,7 @@ def test_scales_change_what_the_network_gets():
             return super().forward(pixels)
 
     model = wrap(Notes(3, 1, 1), input_size=32, multiple=8)
-    taught = Supervised(model).train()
+    taught = DeeplySupervised(model).train()
     for scale in (0.75, 1.0, 1.25):
         assert taught(torch.rand(1, 3, 20, 20), ("x",), scale=scale).shape == (1, 1, 20, 20)
     assert sizes == [(24, 24), (32, 32), (40, 40)]
@@ -124,7 +124,7 @@ def test_a_model_prompted_with_boxes_refuses_scales():
     model = wrap(nn.Conv2d(3, 1, 1), name="boxed")
     model.wants_boxes = True
     with pytest.raises(ValueError, match=r"boxed cannot be trained at several scales, got 0.5, 1"):
-        learner(model, TrainingSettings(scales=(0.5, 1.0)))
+        trainable(model, TrainingSettings(scales=(0.5, 1.0)))
 
 
 def test_another_part_that_learns_is_another_training(train_data, val_data, tmp_path):

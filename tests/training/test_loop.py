@@ -157,6 +157,37 @@ def test_every_epoch_has_its_own_order_which_the_seed_decides(tmp_path):
     assert epochs("c", seed=1) != (first, second)
 
 
+class Dropping(PixelModel):
+    """Drops half of the pixels, and remembers which."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def forward(self, inputs, *_):
+        kept = F.dropout(torch.ones_like(inputs[:, :1]), 0.5, self.training)
+        self.kept.append(kept)
+        return super().forward(inputs * kept)
+
+
+def dropped_pixels(folder, seed):
+    """Which pixels each step of two epochs of two steps keeps, epoch by epoch."""
+    model = Dropping()
+    train(folder, model, epochs=2, data=Items(4), seed=seed)
+    return torch.stack(model.kept).unflatten(0, (2, 2))
+
+
+def test_dropout_draws_anew_in_every_epoch_and_step_by_the_seed_alone(tmp_path):
+    torch.manual_seed(17)  # the state of torch's own generator must not matter
+    first, second = dropped_pixels(tmp_path / "a", seed=0)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    torch.manual_seed(99)
+    again = dropped_pixels(tmp_path / "again", seed=0)
+    assert torch.equal(again, torch.stack([first, second]))
+    assert not torch.equal(dropped_pixels(tmp_path / "b", seed=1)[0], first)
+
+
 def test_the_best_epoch_is_kept_and_ties_keep_the_earlier(tmp_path):
     kept = []
     train(tmp_path, scores=[0.2, 0.9, 0.9, 0.4], epochs=4, chosen=lambda r: kept.append(r["epoch"]))

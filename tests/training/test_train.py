@@ -203,5 +203,5 @@ def test_only_what_is_pretrained_in_the_tower_learns_slowly(model_folder):
 def test_a_model_without_a_known_tower_has_none_to_slow_down(train_data, val_data, tmp_path):
     model = load_model("monai/unet", options={"channels": [4, 8], "strides": [2]})
     model.learn("all")
-    with pytest.raises(ValueError, match="tower_rate 1 for a model whose image tower is not known"):
+    with pytest.raises(ValueError, match="tower_rate 1 for a model that does not name its image"):
         train(model, train_data, val_data, tmp_path, settings(tower_rate=0.1))

@@ -8,12 +8,11 @@ from palpate.attacks.bpda.bpda import bpda, eot
 from palpate.attacks.core.gradient_step import ZeroGradientWarning
 from palpate.attacks.core.selection import Selectable
 from palpate.attacks.gradient.apgd import apgd
-from palpate.attacks.gradient.cospgd import cospgd
 from palpate.attacks.gradient.fgsm import fgsm
 from palpate.attacks.gradient.noise import noise
 from palpate.attacks.gradient.pgd import default_step_size, pgd
+from palpate.attacks.gradient.pgd_variants import cospgd, segpgd
 from palpate.attacks.gradient.sea import sea
-from palpate.attacks.gradient.segpgd import segpgd
 from palpate.attacks.gradient.transfer import transfer
 from palpate.attacks.losses import (
     LOSSES,

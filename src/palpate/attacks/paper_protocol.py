@@ -1,7 +1,7 @@
-"""FGSM and PGD as the published study of CLIPSeg with adapters runs them, each choice a switch.
+"""FGSM and PGD as in the published study of CLIPSeg with adapters, with an option per choice.
 
-The study's code attacks the image after normalisation and never returns to valid pixels. With
-every switch thrown the same function is :func:`palpate.attacks.pgd`.
+The study's code attacks the normalised image and never clips to valid pixel values. With all of
+its choices reversed, the function is :func:`palpate.attacks.pgd`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,12 @@ from torch import Tensor
 
 from palpate.attacks.core.best import Best, rank
 from palpate.attacks.core.checks import check_ball, check_images, check_keep, check_schedule
-from palpate.attacks.core.gradient_step import is_stuck, look, slope, warn_if_flat
+from palpate.attacks.core.gradient_step import (
+    evaluate_point,
+    is_stuck,
+    pixel_gradient,
+    warn_if_flat,
+)
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.gradient.pgd import default_step_size
 from palpate.attacks.losses.probability import probability_loss
@@ -45,33 +50,32 @@ def published_pgd(
     generator: Randomness = None,
     threshold: float = 0.0,
 ) -> Images:
-    """Projected gradient descent with the choices of the study.
+    """Projected gradient descent with the choices of the published study.
 
-    One step of it is its FGSM where that step is as long as the radius: ``steps=1,
-    step_size=None``.
+    With ``steps=1, step_size=None`` it is the FGSM of the study: one step as long as the radius.
 
     Args:
-        model: Maps images to logits ``(b, 1, h, w)``; it normalises by ``std`` itself.
+        model: Maps images to logits ``(b, 1, h, w)``; it divides by ``std`` itself.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth.
-        epsilon: Radius, in units of the normalised image, whose values span more than 4; of pixel
-            value with ``norm="linf"``.
+        epsilon: Radius, in units of the normalised image, whose values span more than 4; with
+            ``norm="linf"``, in units of pixel value.
         steps: Updates.
-        step_size: In the units of ``epsilon``; the study's 2/255 at every radius, or None for one
-            that suits the radius, see :func:`palpate.attacks.default_step_size` (all of it, with
-            one step).
-        norm: ``normalised``: the ball is a cube after division by ``std``, so that each channel
-            has a radius of its own in pixels.
-        std: Standard deviation of each channel that the model divides by.
-        equal_channels: Every channel gets the mean of their radii.
-        clamp: Return to [0, 1] after each step. Without, pixels may leave it.
-        random_start: Start anywhere in the ball instead of at the clean image.
-        keep: The last iterate, or the one of lowest Dice score.
+        step_size: Length of one step, in the units of ``epsilon``. The study uses 2/255 at every
+            radius. None gives :func:`palpate.attacks.default_step_size`, which is the radius if
+            there is one step.
+        norm: ``normalised``: the ball is a cube in the normalised image, so that each channel has
+            its own radius in pixel values.
+        std: Standard deviation that the model divides each channel by.
+        equal_channels: Use the mean of the channels' radii for every channel.
+        clamp: Clip to [0, 1] after each step. Otherwise pixel values may leave that range.
+        random_start: Start from a uniform random point of the ball instead of the clean image.
+        keep: Return the last iterate, or the one of the lowest Dice score.
         loss: Quantity to maximise; by default :func:`probability_loss` on ``truth``.
-        truth: Masks with grey values, for that loss.
+        truth: Ground truth with grey values in [0, 1], for that loss.
         generator: See :func:`palpate.attacks.pgd`.
-        threshold: Logits above it are foreground when the Dice score is taken; a ``loss`` that is
-            given takes it for 0.
+        threshold: Logits above it are foreground. It is subtracted from the logits before a given
+            ``loss`` is computed, but not before the loss of the study.
 
     Returns:
         Attacked images, within ``epsilon``; within [0, 1] only with ``clamp``.
@@ -95,15 +99,15 @@ def published_pgd(
     best, flat = Best(images), torch.zeros(len(images), dtype=torch.bool)
     for done in range(steps + 1):
         after = f"after {done} of {steps} steps"
-        view = look(
+        point = evaluate_point(
             problem, adversarial, differentiable=done < steps, after=after, progress=done / steps
         )
         if done == steps or (done > 0 and keep == "dice"):
-            scores = dice(count(view.logits > threshold, masks)).to(images)
-            best.consider(problem.rows, adversarial, rank(scores, keep, False), view.harm)
+            scores = dice(count(point.logits > threshold, masks)).to(images)
+            best.update(problem.rows, adversarial, rank(scores, keep, False), point.harm)
         if done < steps:
-            gradient = slope(problem, view, after=after)
-            flat |= is_stuck(problem, view, gradient).cpu()
+            gradient = pixel_gradient(problem, point, after=after)
+            flat |= is_stuck(problem, point, gradient).cpu()
             delta = adversarial + step * gradient.sign() - images
             adversarial = _valid(images + delta.clamp(-epsilon * scale, epsilon * scale), clamp)
     warn_if_flat(flat)
@@ -111,7 +115,7 @@ def published_pgd(
 
 
 def _soft(truth: Tensor | None) -> Loss:
-    """The study's loss, on grey values where they are given."""
+    """The loss of the study, with grey values as ground truth if they are given."""
     return lambda logits, masks: probability_loss(logits, masks if truth is None else truth)
 
 
@@ -128,7 +132,7 @@ def published_noise(
     clamp: bool = False,
     generator: Randomness = None,
 ) -> Images:
-    """Random signs of the size that :func:`published_pgd` may go: the control it lacks.
+    """Random signs with the radius of :func:`published_pgd`: a control that the study lacks.
 
     Arguments, return value and errors are those of :func:`published_pgd`.
     """
@@ -147,7 +151,7 @@ def unchanged(
     epsilon: float = 0.0,
     norm: Literal["normalised", "linf"] = "linf",
 ) -> Images:
-    """No attack: what is left is what storage and new prompts do, the other control it lacks."""
+    """Return the clean images. Control: storage and re-prompting only, which the study lacks."""
     del model, masks, epsilon, norm
     return images.clone()
 

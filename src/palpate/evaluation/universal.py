@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from palpate.attacks import UniversalPerturbation, fit_universal
-from palpate.attacks.universals import Pressed
+from palpate.attacks.universals import FitBatch
 from palpate.data import Samples
 from palpate.data.sample import Case, collate
 from palpate.evaluation.batches import list_cases, windows
@@ -66,7 +66,7 @@ def fit_universal_on(
 
 
 @dataclass(frozen=True)
-class _Batches(Sequence[Pressed]):
+class _Batches(Sequence[FitBatch]):
     """Batches that are loaded when they are asked for."""
 
     data: Samples

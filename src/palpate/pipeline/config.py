@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from palpate.atomic import write_text
 from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name
-from palpate.attacks.medis.success_rules import rules
+from palpate.attacks.medis.success_rules import success_rules
 from palpate.attacks.medis.targets import TARGETS
 from palpate.config_io import load_yaml
 from palpate.data import DATASETS, PAIRS, Augmentation
@@ -190,7 +190,7 @@ class MedisConfig:
         check_targets(self.targets)
         losses_by_name(self.losses, faithful=self.faithful)
         for targeted, success in ((False, self.success), (True, self.success_target)):
-            rules(
+            success_rules(
                 targeted=targeted,
                 epsilon=self.epsilon_255 / 255,
                 steps=self.steps,

@@ -1,4 +1,4 @@
-"""Training: a model that has learned."""
+"""Training: fine-tuning, pretraining and distillation of models."""
 
 from palpate.training.distil import distil
 from palpate.training.pretrain import pretrain

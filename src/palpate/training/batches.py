@@ -1,4 +1,4 @@
-"""What a training step is fed, in an order that only the seed and the epoch decide."""
+"""Batches for training, in an order that depends on the seed and the epoch alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ AnyData: TypeAlias = PromptedDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):
-    """Inputs of the model (images, or features in their place), prompts, masks and boxes."""
+    """Model inputs (images, or cached features in their place), prompts, masks and boxes."""
 
     inputs: Tensor
     prompts: tuple[str, ...]
@@ -32,7 +32,7 @@ class TrainingBatch(NamedTuple):
 
 @runtime_checkable
 class Items(Protocol):
-    """Training items by number, each a batch of one without its first axis."""
+    """Training items by index, each a batch of one without its batch axis."""
 
     def __len__(self) -> int: ...
 
@@ -41,7 +41,7 @@ class Items(Protocol):
 
 @runtime_checkable
 class Epochs(Protocol):
-    """Training data that can be drawn anew for every epoch."""
+    """Training data whose prompts and augmentation are drawn anew for every epoch."""
 
     def __len__(self) -> int: ...
 
@@ -51,13 +51,13 @@ class Epochs(Protocol):
 @final
 @dataclass(frozen=True)
 class Batches:
-    """Batches of one pass over items, as often as it is gone over.
+    """The batches of one pass over the items; can be iterated over several times.
 
     Attributes:
-        items: Where they are from.
-        picks: Numbers of the items of each batch.
-        workers: Threads that read ahead, see :func:`palpate.data.stream`.
-        device: Where the batches go.
+        items: Items that the batches are made of.
+        picks: Indices of the items of each batch.
+        workers: Threads that load items in advance, see :func:`palpate.data.stream`.
+        device: Device that the batches are moved to.
     """
 
     items: Items
@@ -88,9 +88,10 @@ def shuffled(
     processes: int = 1,
     process: int = 0,
 ) -> Batches:
-    """Batches of an epoch in the order that seed and epoch draw; of several processes, one's share.
+    """The batches of an epoch, shuffled by seed and epoch; with several processes, those of one.
 
-    Every process has as many batches, all of one size: they go round to the first samples again.
+    All processes get the same number of batches, all of one size. Where the samples do not
+    suffice for that, the first ones are used again.
     """
     order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).tolist()
     sampler = BatchSampler(order, batch_size, drop_last=False)
@@ -101,13 +102,13 @@ def shuffled(
 def in_order(
     items: Items, batch_size: int, workers: int = 0, device: torch.device = CPU
 ) -> Batches:
-    """Batches that are not shuffled, for validation."""
+    """Batches in the order of the items, for validation."""
     picks = BatchSampler(range(len(items)), batch_size, drop_last=False)
     return Batches(items, tuple(map(tuple, picks)), workers, device)
 
 
 def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
-    """Samples, each a batch of one without its first axis, to a batch."""
+    """Stack items, each without a batch axis, into a batch."""
     boxes = [item.boxes[0] for item in items if item.boxes is not None]
     return TrainingBatch(
         inputs=torch.stack([item.inputs for item in items]),
@@ -118,7 +119,7 @@ def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
 
 
 def identity(*sets: AnyData) -> str:
-    """A digest of all that decides which samples and prompts every epoch has."""
+    """A digest of everything that determines the samples and prompts of every epoch."""
     digest = sha256()
     for data in sets:
         for part in data.parts if isinstance(data, PooledDataset) else (data,):

@@ -1,4 +1,4 @@
-"""What training minimises: a loss of logits and masks."""
+"""The training loss: a function of logits and masks."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -12,10 +12,11 @@ Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def criterion_of(settings: TrainingSettings) -> Criterion:
-    """The loss that settings describe, summed over the maps that a network makes.
+    """The loss described by the settings, summed over all maps of a network.
 
     Returns:
-        From logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, in float32, to one number.
+        A function from logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, both float32, to a
+        scalar tensor.
     """
     loss = _structure if settings.loss == "structure" else _dice_and_cross_entropy(settings)
 
@@ -31,7 +32,7 @@ def _structure(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def _dice_and_cross_entropy(settings: TrainingSettings) -> Criterion:
-    from monai.losses.dice import DiceCELoss  # seconds to import
+    from monai.losses.dice import DiceCELoss  # takes seconds to import
 
     criterion: Criterion = DiceCELoss(
         sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight

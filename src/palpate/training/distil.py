@@ -1,29 +1,28 @@
-"""Teach a small image tower to see what a large one sees.
+"""Distil the image tower of a large model into a smaller one.
 
-The student's hidden states, mapped linearly to the teacher's width, are pulled towards the
-teacher's at the blocks that the decoder reads, patch by patch (FitNets, Romero et al., 2015,
-https://arxiv.org/abs/1412.6550). No masks are needed, and teacher and student always see the same
+At the blocks that the decoder reads, the student's hidden states, mapped linearly to the teacher's
+width, are trained to match the teacher's, patch by patch (FitNets, Romero et al., 2015,
+https://arxiv.org/abs/1412.6550). No masks are needed. Teacher and student always get the same
 augmented image.
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palpate.models import VLSM, load_vlsm, write_model
+from palpate.models import VLSM, load_vlsm
 from palpate.progress import Progress, silent
 from palpate.randomness import seeded
 from palpate.training.batches import AnyData, identity, in_order
-from palpate.training.loop import fit
+from palpate.training.model_directory import fit_directory
 from palpate.training.settings import TrainingSettings
 from palpate.training.train import TrainingImages
 
 
 class Pupil(nn.Module):
-    """A student beside its teacher; gives what still differs in what they see."""
+    """Student and teacher together; the output is the difference of their hidden states."""
 
     def __init__(self, student: VLSM, teacher: VLSM, seed: int = 0) -> None:
         super().__init__()
@@ -37,7 +36,7 @@ class Pupil(nn.Module):
         student.net.clip.vision_model.requires_grad_(True)
 
     def forward(self, images: Tensor, prompts: tuple[str, ...]) -> Tensor:
-        """Differences ``(b, taps, n, d)`` of normalised hidden states; prompts do not matter."""
+        """Differences of normalised hidden states, ``(b, taps, n, d)``; prompts are not used."""
         del prompts
         with torch.no_grad():
             wanted = _tapped(self.teacher, images)
@@ -57,43 +56,39 @@ def distil(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Path:
-    """Train the student's image tower on the teacher's hidden states; resumes where it stopped.
+    """Train the student's image tower on the teacher's hidden states; resumes after interruption.
 
     Args:
         student: Model directory, see :func:`palpate.models.shrink`.
         teacher: Model directory with the same patches and the same tapped blocks.
-        data: Images of the network's input size; masks and prompts are not looked at.
-        validation: Images that choose the best epoch.
-        out: Gets the model directory with the taught tower; ``out/work`` holds the state meanwhile.
-        settings: Hyper-parameters; the weights of Dice and cross-entropy do not matter here.
-        device: Where to compute.
-        progress: Told about every step.
+        data: Images of the network's input size; masks and prompts are not used.
+        validation: Images by whose score the best epoch is chosen.
+        out: Directory to write the distilled model to; ``out/work`` holds the state.
+        settings: Hyper-parameters; the weights of Dice and cross-entropy are not used.
+        device: Device to compute on.
+        progress: Called after every step.
 
     Returns:
         ``out``.
     """
     small, large = (load_vlsm(folder, device) for folder in (student, teacher))
     pupil = Pupil(small, large, settings.seed).to(device)
-
-    def keep_best(row: dict[str, Any]) -> None:
-        write_model(pupil.student, student, out, {"settings": vars(settings), "reached": row})
-
     held_out = TrainingImages(validation)
-    fit(
+    return fit_directory(
         pupil,
+        pupil.student,
+        student,
         TrainingImages(data),
         lambda module: {"agreement": _agreement(module, held_out, settings)},
+        out,
         settings,
-        out / "work",
-        keep_best=keep_best,
         identity=f"distil {pupil.student.base_hash} {pupil.teacher.base_hash} "
         f"{identity(data, validation)}",
+        stage="distilling",
+        progress=progress,
         criterion=lambda differences, _: differences.square().mean(),
         judged_by="agreement",
-        progress=progress,
-        stage="distilling",
     )
-    return out
 
 
 def _tapped(model: VLSM, images: Tensor) -> list[Tensor]:
@@ -115,6 +110,6 @@ def _agreement(pupil: nn.Module, data: TrainingImages, settings: TrainingSetting
 
 
 def _normalised(states: Tensor) -> Tensor:
-    # A few channels of a large transformer are a hundred times the others; without this they
-    # would be all that is learnt.
+    # A few channels of a large transformer are a hundred times larger than the others. Without
+    # normalisation the student would learn those alone.
     return F.layer_norm(states.float(), states.shape[-1:])

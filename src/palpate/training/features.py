@@ -1,8 +1,8 @@
-"""Features of a frozen image tower, computed once and kept on disk.
+"""Features of a frozen image tower, computed once and cached on disk.
 
-Where only text tower and decoder learn, the image tower would give the same hidden states in every
-epoch. They are kept in half precision in a memory-mapped file: whatever the number of images, only
-the current batch is in memory.
+If only text tower and decoder are trained, the image tower gives the same hidden states in every
+epoch. They are stored in half precision in a memory-mapped file, so that only the current batch is
+in memory, however many images there are.
 """
 
 import json
@@ -30,7 +30,7 @@ from palpate.training.settings import Precision
 
 @dataclass(frozen=True, eq=False)
 class CachedFeatures(Dataset[TrainingBatch]):
-    """Samples with features in the place of images."""
+    """Training items with cached features in place of images."""
 
     data: AnyData
     folder: Path
@@ -50,7 +50,7 @@ class CachedFeatures(Dataset[TrainingBatch]):
 
 
 class FeatureModel(nn.Module):
-    """A model fed with features in place of images: text tower and decoder only."""
+    """Text tower and decoder of a model, which take cached features in place of images."""
 
     def __init__(self, model: VLSM) -> None:
         super().__init__()
@@ -73,24 +73,27 @@ def cache_features(
     workers: int = 0,
     progress: Progress = silent,
 ) -> CachedFeatures:
-    """Compute the tapped hidden states of every image, or find them computed.
+    """Compute the hidden states that the decoder reads, for every image, or reuse cached ones.
 
     Args:
-        model: With a frozen image tower, as it was loaded.
+        model: A model with a frozen image tower, as it was loaded.
         data: Samples at the network's input size.
-        folder: Gets two arrays and a description; reused if that describes the same images, size
-            and weights.
+        folder: Two arrays and a description are written here. They are reused if the description
+            matches the images, their size and the weights.
         batch_size: Images per forward pass.
         precision: ``"bf16"`` runs the tower in bfloat16.
-        workers: Threads that read images ahead.
-        progress: Told about every batch.
+        workers: Threads that load images in advance.
+        progress: Called after every batch.
 
     Raises:
-        ValueError: If the image tower has adapters, or the samples another size.
+        ValueError: If the image tower has adapters, or the samples have another size.
         FloatingPointError: If a hidden state is too large for half precision.
     """
     if adapter_state(model.net.clip.vision_model):
-        raise ValueError("Expected an image tower without adapters; its features would change.")
+        raise ValueError(
+            "Expected an image tower without adapters, got one with adapters, whose features "
+            "would change during training."
+        )
     first: dict[str, int] = {}
     for index, case in enumerate(data.cases):
         first.setdefault(_image(case), index)
@@ -156,8 +159,8 @@ def _features(model: VLSM, images: Tensor, precision: Precision) -> NDArray[np.f
     return half
 
 
-# An array is mapped for one access only: pages of a file that stays mapped would count as memory
-# of this process, ever more of them as the images go by.
+# Each access maps the array anew: the pages of a file that stays mapped would count as memory of
+# this process, and their number would grow with every image.
 def _make(path: Path, kind: Any, shape: tuple[int, ...]) -> None:
     np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
 

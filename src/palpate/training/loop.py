@@ -1,4 +1,4 @@
-"""The training loop, from top to bottom."""
+"""The training loop: epochs of steps, validation, and a state to resume from."""
 
 import csv
 import io
@@ -24,11 +24,11 @@ from palpate.prompting import box_options
 from palpate.randomness import seed_for, seeded
 from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
-from palpate.training.schedule import warmup_cosine
+from palpate.training.schedule import learning_rate
 from palpate.training.settings import TrainingSettings
 from palpate.training.state import Progressed, load_state, save_state
 
-_TOWER = "vision_model."  # of a model that does not say what its own is called
+_TOWER = "vision_model."  # name of the image tower in models that do not declare their own
 _PATCHED = ("forward", "_original_forward")  # attributes that Accelerate sets on a model
 
 
@@ -46,31 +46,32 @@ def fit(
     progress: Progress = silent,
     stage: str = "training",
 ) -> list[dict[str, Any]]:
-    """Train whatever in ``model`` requires gradient, and keep the best epoch.
+    """Train all parameters of ``model`` that require a gradient, and keep the best epoch.
 
     Args:
-        model: Called as ``model(inputs, prompts)``, with ``scale=...`` where the settings have
-            several and ``boxes=...`` if it wants boxes, returns logits.
-        data: Training samples.
-        validate: Scores the model; higher is better.
+        model: Called as ``model(inputs, prompts)``, with ``scale=...`` if the settings have other
+            scales than 1 and ``boxes=...`` if it wants boxes. Returns logits.
+        data: Training samples, which may be drawn anew for every epoch.
+        validate: Returns scores of the model by name; higher is better.
         settings: Hyper-parameters.
-        folder: Gets ``state.safetensors`` and ``metrics.csv`` after every epoch. If a state is
-            there, training goes on from it, to the same weights as without the interruption.
+        folder: ``state.safetensors`` and ``metrics.csv`` are written here after every epoch. If
+            there is a state, training resumes from it and ends with the same weights as without
+            the interruption.
         keep_best: Called with the epoch's metrics whenever its score is the best so far.
-        identity: Names what else decides the outcome (data, base weights): a state made with
-            another identity or other settings is refused.
+        identity: Everything else that determines the outcome (data, base weights), as text. A
+            state with another identity or other settings is refused.
         criterion: Loss of outputs and masks, in float32; by default the one that ``settings``
             describe.
         judged_by: Name of the score that chooses the best epoch.
-        progress: Told about every step.
-        stage: What progress calls this.
+        progress: Called after every step.
+        stage: Name of this stage for ``progress``.
 
     Returns:
         The metrics of every epoch.
 
     Raises:
-        ValueError: If nothing requires gradient, there are no samples, or ``folder`` holds another
-            training.
+        ValueError: If no parameter requires a gradient, there are no samples, or ``folder`` holds
+            another training.
         FloatingPointError: If loss or gradient is not finite, or the gradient is zero.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -90,10 +91,11 @@ def fit(
             batches = _share(accelerator, data, epoch, settings)
             steps = len(batches)
             model.train()
-            # Dropout and its like draw the same in a resumed epoch as in one that was not stopped.
+            # Dropout draws from torch's own generator. Seeded by the epoch, it draws the same in a
+            # resumed epoch as in one that was not interrupted, and differently in every epoch.
             with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
                 for step, batch in enumerate(batches):
-                    rate = _rate(epoch, step, steps, settings)
+                    rate = learning_rate(epoch, step, steps, settings)
                     for group in optimizer.param_groups:
                         group["lr"] = rate * group["share"]
                     for scale in settings.scales:
@@ -126,13 +128,13 @@ def fit(
                     accelerator.unwrap_model(model), optimizer, done, folder, keep_best, judged_by
                 )
         if accelerator.is_main_process:
-            # Again, in case a training that had nothing left to do was stopped just before it.
+            # Once more: a process killed between state and table leaves nothing to do but this.
             _write_csv(folder / "metrics.csv", done.history)
     return done.history
 
 
 def peak_memory_mb() -> float:
-    """The most memory this process has held so far: of the GPU where there is one."""
+    """Peak memory of this process so far, in MiB: of the GPU if there is one, else of the host."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
@@ -147,13 +149,12 @@ def _accelerated(
     folder: Path,
     done: Progressed,
 ) -> Iterator[tuple[Accelerator, Any, Any]]:
-    """Model and optimizer on their device, in their precision and, in several processes, joined.
+    """Prepare model and optimizer with Accelerate, and undo its changes to the model afterwards.
 
-    Afterwards the model is as it was, but for where it is and what it has learnt; and whatever the
-    main process wrote is there for all.
+    On exit, all processes wait until the main process has written its files.
     """
-    # Accelerate puts mixed precision around the forward of the very object that it is given, where
-    # it would stay: attacks would see the gradient of the rounded network.
+    # Accelerate wraps the forward method of the model itself in mixed precision, and leaves it so.
+    # Attacks would then see the gradient of a rounded network.
     own = {name: vars(model)[name] for name in _PATCHED if name in vars(model)}
     accelerator = _accelerator(model, settings, folder, done)
     try:
@@ -163,7 +164,7 @@ def _accelerated(
         for name in _PATCHED:
             vars(model).pop(name, None)
         vars(model).update(own)
-        # Not end_training, which leaves the group of processes: another training may follow.
+        # Not end_training: it would leave the process group, and another training may follow.
         for tracker in accelerator.trackers:
             tracker.finish()
 
@@ -171,14 +172,14 @@ def _accelerated(
 def _accelerator(
     model: nn.Module, settings: TrainingSettings, folder: Path, done: Progressed
 ) -> Accelerator:
-    # Its settings are global, and another training of this process may have used other ones.
+    # Accelerate keeps its settings globally, and a former training may have used other ones.
     AcceleratorState._reset_state(reset_partial_state=not is_initialized())
     accelerator = Accelerator(
         cpu=next(model.parameters()).device.type == "cpu",
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
         log_with=list(settings.trackers) or None,
         project_dir=str(folder),
-        # Adapters of the text tower, say, take no part where the prompts' features are kept.
+        # Some parameters take no part in a step, e.g. text adapters where text features are cached.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     if settings.precision == "fp16" and accelerator.scaler is None:
@@ -210,15 +211,15 @@ def _share(
 
 
 def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """What learns, each part with its share of the learning rate."""
+    """Parameter groups of the optimizer, each with its factor of the learning rate."""
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     prefix = getattr(model, "tower", _TOWER)
     if not prefix and settings.tower_rate != 1:
         raise ValueError(
-            f"Expected tower_rate 1 for a model whose image tower is not known, got "
+            f"Expected tower_rate 1 for a model that does not name its image tower, got "
             f"{settings.tower_rate}."
         )
-    fresh = adapter_state(model).keys()  # what is not pretrained has nothing to forget
+    fresh = adapter_state(model).keys()  # adapters start untrained, so they use the full rate
     slow = {name for name, _ in learning if prefix and prefix in name and name not in fresh}
     tower, rest = (
         [p for name, p in learning if (name in slow) == wanted] for wanted in (True, False)
@@ -229,16 +230,6 @@ def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]
     return [group for group in groups if group["params"]]
 
 
-def _rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:
-    """Learning rate of a step."""
-    # By steps it is a step late, so that the very first one already moves.
-    at = float(epoch) if settings.schedule == "epoch" else epoch + (step + 1) / steps
-    factor = warmup_cosine(
-        at, settings.warmup_epochs, settings.epochs, settings.final_learning_rate
-    )
-    return settings.learning_rate * factor
-
-
 def _check(loss: Tensor, norm: Tensor | None, settings: TrainingSettings, where: str) -> None:
     if not bool(loss.isfinite()):
         raise FloatingPointError(
@@ -246,7 +237,7 @@ def _check(loss: Tensor, norm: Tensor | None, settings: TrainingSettings, where:
         )
     if norm is None:
         return
-    # In fp16 an overflow is part of finding the scale of the loss; the step is left out then.
+    # In fp16 overflows are expected while the loss scale is adjusted; Accelerate skips those steps.
     if settings.precision != "fp16" and not bool(norm.isfinite()):
         raise FloatingPointError(
             f"The gradient's norm is {norm.item()} {where}. Lower the learning rate, or use fp32."
@@ -269,7 +260,8 @@ def _keep(
     if row.get(judged_by, -1.0) > done.best:
         done.best = row[judged_by]
         keep_best(row)
-    # After the best checkpoint: killed in between, the epoch is done again, with the same result.
+    # The state comes after the best checkpoint: if the process is killed in between, the epoch is
+    # repeated, with the same result.
     save_state(folder, model, optimizer, done)
     _write_csv(folder / "metrics.csv", done.history)
 

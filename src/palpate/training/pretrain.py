@@ -1,18 +1,17 @@
-"""Teach a fresh text tower and decoder to read a frozen image tower.
+"""Train a new text tower and decoder on the features of a frozen image tower.
 
-The model that :func:`palpate.models.build_from_dinov2` writes knows images but neither words nor
-masks. This stage trains those two parts on cached features; the result is an ordinary model
-directory, on which adapters are then trained. It is also the frozen-encoder baseline.
+In a model from :func:`palpate.models.build_from_dinov2` only the image tower is pretrained. This
+stage trains the other two parts on cached features. The result is an ordinary model directory, on
+which adapters can be trained; by itself it is the frozen-encoder baseline.
 """
 
 from pathlib import Path
-from typing import Any
 
-from palpate.models import load_vlsm, write_model
+from palpate.models import load_vlsm
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, identity
 from palpate.training.features import FeatureModel, cache_features
-from palpate.training.loop import fit
+from palpate.training.model_directory import fit_directory
 from palpate.training.settings import TrainingSettings
 from palpate.training.validation import score
 
@@ -27,16 +26,16 @@ def pretrain(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Path:
-    """Train text tower and decoder of a built model; resumes where it stopped.
+    """Train text tower and decoder of a built model; resumes after interruption.
 
     Args:
         built: Model directory with an untrained text tower and decoder.
         data: Training samples at the network's input size; several data sets may be pooled.
-        validation: Samples that choose the best epoch.
-        out: Gets the trained model directory; ``out/work`` holds features and state meanwhile.
+        validation: Samples by whose score the best epoch is chosen.
+        out: Directory to write the trained model to; ``out/work`` holds features and state.
         settings: Hyper-parameters.
-        device: Where to compute.
-        progress: Told about every step.
+        device: Device to compute on.
+        progress: Called after every step.
 
     Returns:
         ``out``.
@@ -56,19 +55,15 @@ def pretrain(
     )
     for part in (model.net.clip.text_model, model.net.clip.text_projection, model.net.decoder):
         part.requires_grad_(True)
-
-    def keep_best(row: dict[str, Any]) -> None:
-        write_model(model, built, out, {"settings": vars(settings), "reached": row})
-
-    fit(
+    return fit_directory(
         FeatureModel(model),
+        model,
+        built,
         cached,
         lambda module: score(module, held_out, model.threshold_logit, settings.batch_size),
+        out,
         settings,
-        work,
-        keep_best=keep_best,
         identity=f"pretrain {model.base_hash} {identity(data, validation)}",
-        progress=progress,
         stage="pretraining",
+        progress=progress,
     )
-    return out

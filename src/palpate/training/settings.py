@@ -1,4 +1,4 @@
-"""How a model is trained."""
+"""Hyper-parameters of a training."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -13,7 +13,7 @@ class TrainingSettings:
     """Hyper-parameters of the loop; the defaults are those of the published study.
 
     Raises:
-        ValueError: If a number makes no sense; the message names the setting.
+        ValueError: If a value is out of range; the message names the setting.
     """
 
     epochs: int = 200
@@ -23,48 +23,48 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     tower_rate: float = 1.0
-    """Learning rate of the image tower as a part of the others': at rates at which the rest learns,
-    what is pretrained forgets."""
+    """Factor of the learning rate for the pretrained part of the image tower. Below 1 it changes
+    more slowly than the rest, and keeps more of its pretraining."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
     warmup_epochs: float = 20.0
-    """Epochs of linear warm-up; a fraction is allowed."""
+    """Epochs of linear warm-up; fractions are allowed."""
     final_learning_rate: float = 0.01
-    """Where the cosine ends, as a fraction of the peak."""
+    """Learning rate at the end of the cosine, as a fraction of the peak."""
     schedule: Schedule = "step"
-    """Whether the rate changes with every step or only between epochs. With `epoch` the first epoch
-    of a warm-up has rate 0, as published."""
+    """Whether the rate changes with every step or only between epochs. With `epoch`, the first
+    epoch of a warm-up has rate 0, as published."""
     loss: LossName = "dice_bce"
-    """`dice_bce`, the weighted sum of both, or `structure`, by which PraNet learns: both weighted
-    towards the edge. Where a network makes side maps, each of them is supervised."""
+    """`dice_bce`: weighted sum of Dice and cross-entropy. `structure`: the loss of PraNet, IoU and
+    cross-entropy weighted towards the edge. If a network has side maps, each is supervised."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes of the network's input by its usual one; each batch is a step at each of them."""
+    """Factors of the network's input size; each batch makes one step at each of them."""
     dice_weight: float = 1.5
     """Weight of the soft Dice loss."""
     bce_weight: float = 1.0
     """Weight of the binary cross-entropy."""
     clip_norm: float = 0.5
-    """The gradient is scaled down to this norm."""
+    """Largest norm of the gradient; a longer gradient is scaled down to it."""
     precision: Precision = "fp32"
-    """Arithmetic of the forward and backward pass; weights and their moments stay fp32."""
+    """Arithmetic of the forward and backward pass; weights and optimizer moments stay fp32."""
     validate_every: int = 1
-    """Epochs between two validations."""
+    """Epochs from one validation to the next."""
     seed: int = 0
-    """Of order, prompts, augmentation and fresh weights."""
+    """Seed of the order of samples, prompts, augmentation, dropout and new weights."""
     workers: int = 0
-    """Threads that read images while the model learns; 0 reads when a batch is needed."""
+    """Threads that load images during training; 0 loads each batch when it is needed."""
     trackers: tuple[str, ...] = ()
-    """Trackers known to accelerate: tensorboard, wandb, mlflow, ..."""
+    """Experiment trackers supported by accelerate: tensorboard, wandb, mlflow, ..."""
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """The settings that decide the weights; a resumed training may change the others."""
+        """The settings that determine the weights; the others may change when resuming."""
         decisive = {k: v for k, v in vars(self).items() if k not in ("workers", "trackers")}
-        # What was trained before there were these settings stays valid.
+        # These settings came later: left out at their defaults, they keep older states valid.
         for name, before in (("tower_rate", 1), ("loss", "dice_bce"), ("scales", (1.0,))):
             if decisive[name] == before:
                 del decisive[name]
-        # 1 and 1.0 are the same setting.
+        # So that 1 and 1.0 count as the same setting.
         return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
 
     def __post_init__(self) -> None:

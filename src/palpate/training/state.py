@@ -1,8 +1,8 @@
-"""Where a training stands, so that it goes on exactly where it was stopped.
+"""The state of a training, from which it resumes exactly.
 
-Everything random in training is drawn from names (seed, epoch, key), so weights, buffers, the
-optimiser's moments and the epoch are the whole state. They live in one safetensors file, replaced
-atomically.
+Every random draw in training depends only on the seed, the epoch and the sample. So the weights,
+the buffers, the optimizer's moments and the number of epochs are the whole state. They are stored
+in one safetensors file, which is replaced atomically.
 """
 
 import json
@@ -22,13 +22,13 @@ _FILE = "state.safetensors"
 
 @dataclass
 class Progressed:
-    """What is known besides tensors.
+    """The part of the state that is not a tensor.
 
     Attributes:
-        settings: Fingerprint of all that decides the outcome.
-        epoch: Epochs done.
-        best: The best validation DSC so far.
-        history: The metrics of every epoch.
+        settings: Text of everything that determines the outcome.
+        epoch: Finished epochs.
+        best: The best validation score so far.
+        history: The metrics of every finished epoch.
         scaler: State of the loss scaling, in fp16.
     """
 
@@ -40,7 +40,7 @@ class Progressed:
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progressed) -> None:
-    """Write the state after an epoch."""
+    """Write the state after an epoch: trainable weights, buffers, moments and progress."""
     tensors = {f"weight/{n}": p.detach() for n, p in model.named_parameters() if p.requires_grad}
     tensors |= {f"buffer/{name}": buffer for name, buffer in _buffers(model).items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -49,13 +49,16 @@ def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progr
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: str) -> Progressed:
-    """Continue from a state if there is one.
+    """Load the state of a folder into model and optimizer, if there is one.
 
     Args:
-        folder: Where :func:`save_state` wrote.
-        model: Gets the weights, in place.
-        optimizer: Gets its moments.
-        settings: Fingerprint of all that decides the outcome.
+        folder: Folder that :func:`save_state` wrote to.
+        model: Its trainable weights and buffers are replaced in place.
+        optimizer: Its moments are replaced.
+        settings: Text of everything that determines the outcome.
+
+    Returns:
+        The progress made so far; a new one if there is no state.
 
     Raises:
         ValueError: If the state belongs to a training with other settings, or is damaged.
@@ -65,8 +68,8 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: s
     done, tensors = _read(folder / _FILE)
     if done.settings != settings:
         raise ValueError(
-            f"{folder} holds a training with other settings, data or base weights, or that began "
-            "elsewhere. Choose another folder, or delete this one to start anew."
+            f"{folder} holds a training with other settings, data or base weights, or one that "
+            "began elsewhere. Choose another folder, or delete this one to start anew."
         )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -79,7 +82,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: s
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    """What a model learns without gradient, such as batch statistics."""
+    """Buffers that belong to the saved state, such as batch statistics."""
     saved = model.state_dict().keys()
     return {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
@@ -96,7 +99,7 @@ def _read(path: Path) -> tuple[Progressed, dict[str, Tensor]]:
 
 
 def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """What the optimiser keeps of each parameter, by the parameter's number."""
+    """The optimizer's state of each parameter, by the parameter's index."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")

@@ -1,12 +1,11 @@
-"""Fine-tune a model, its adapters or whatever of it learns, on one data set."""
+"""Fine-tune a model on one data set: its adapters, or all parameters set to learn."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from palpate.models import PixelModel, adapter_state, save_checkpoint
@@ -14,13 +13,12 @@ from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, TrainingBatch, identity
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
-from palpate.training.supervision import learner
-from palpate.training.validation import score
+from palpate.training.validation import scorer
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages(Dataset[TrainingBatch]):
-    """Samples as the loop wants them."""
+    """The samples of a data set as items for the training loop."""
 
     data: AnyData
 
@@ -32,7 +30,7 @@ class TrainingImages(Dataset[TrainingBatch]):
         return TrainingBatch(sample.image, (sample.prompt,), sample.mask, (sample.box,))
 
     def with_epoch(self, epoch: int) -> "TrainingImages":
-        """The same samples with whatever is random drawn anew for this epoch."""
+        """The same samples, with prompts and augmentation drawn for this epoch."""
         return TrainingImages(self.data.with_epoch(epoch))
 
 
@@ -45,21 +43,22 @@ def train(
     *,
     progress: Progress = silent,
 ) -> Path:
-    """Train the adapters of a model, or whatever of it requires gradient; resumes where it stopped.
+    """Train the adapters of a model, or whatever requires a gradient; resumes after interruption.
 
-    Computes where the model is: on a GPU only if it was loaded there (``device="cuda"``).
+    Computation runs on the model's device: on a GPU only if it was loaded there
+    (``device="cuda"``).
 
     Args:
         model: As returned by ``load_model(..., adapter=...)``, or after
             :meth:`palpate.models.PixelModel.learn`. Afterwards it has the weights of the
-            last epoch; load ``out`` for those of the best. To go on after a training that has
-            ended, load its checkpoint and train into another folder.
-        data: Training samples of one size; :meth:`PromptedDataset.augmented` gives them random
-            changes, which the published recipe does without.
-        validation: Samples that choose the best epoch.
-        out: Gets the best checkpoint, ``metrics.csv`` and the state.
+            last epoch; load ``out`` for those of the best. To continue a finished training, load
+            its checkpoint and train into another folder.
+        data: Training samples of one size. :meth:`PromptedDataset.augmented` adds augmentation,
+            which the published recipe does not use.
+        validation: Samples by whose score the best epoch is chosen.
+        out: The best checkpoint, ``metrics.csv`` and the state are written here.
         settings: Hyper-parameters.
-        progress: Told about every step.
+        progress: Called after every step.
 
     Returns:
         ``out``, which loads with ``load_model``.
@@ -69,9 +68,9 @@ def train(
         save_checkpoint(model, out, {"settings": vars(settings), "reached": row})
 
     fit(
-        learner(model, settings),
+        trainable(model, settings),
         TrainingImages(data),
-        _validation(model, validation, settings),
+        scorer(TrainingImages(validation), model.threshold_logit, settings),
         settings,
         out,
         keep_best=keep_best,
@@ -84,12 +83,12 @@ def train(
 
 
 def _start(model: PixelModel) -> str:
-    """The weights that it was loaded with."""
+    """A text that names the weights before training."""
     return f"{model.base_hash} {model.started_from}".strip()
 
 
 def _set_up(model: PixelModel) -> str:
-    """What was made of the model and, unless adapters alone, what of it learns."""
+    """How the model was set up and, unless only adapters are trained, which parameters are."""
     made = " ".join(str(value) for value in model.set_up.values())
     learning = {name for name, p in model.net.named_parameters() if p.requires_grad}
     if learning == adapter_state(model.net).keys():
@@ -97,15 +96,33 @@ def _set_up(model: PixelModel) -> str:
     return f"{made} {sha256(' '.join(sorted(learning)).encode()).hexdigest()}"
 
 
-def _validation(
-    model: PixelModel, data: AnyData, settings: TrainingSettings
-) -> Callable[[nn.Module], dict[str, float]]:
-    items = TrainingImages(data)
-    return lambda module: score(
-        module,
-        items,
-        model.threshold_logit,
-        settings.batch_size,
-        settings.precision,
-        settings.workers,
-    )
+def trainable(model: PixelModel, settings: TrainingSettings) -> nn.Module:
+    """The module that the loop trains: the model, or a wrapper that gives its side maps as well.
+
+    The wrapper is needed if the model has side maps or is trained at several scales.
+
+    Raises:
+        ValueError: If the model cannot be trained at several scales.
+    """
+    if not model.sides and settings.scales == (1.0,):
+        return model
+    if model.wants_boxes:  # such networks have inputs of one size
+        scales = ", ".join(f"{scale:g}" for scale in settings.scales)
+        raise ValueError(f"{model.name} cannot be trained at several scales, got {scales}.")
+    return DeeplySupervised(model)
+
+
+class DeeplySupervised(nn.Module):
+    """Returns all maps of a model in training mode and only its output in evaluation mode."""
+
+    def __init__(self, model: PixelModel) -> None:
+        super().__init__()
+        self.model, self.tower = model, model.tower
+
+    def forward(self, images: Tensor, prompts: tuple[str, ...], *, scale: float = 1.0) -> Tensor:
+        found: Tensor
+        if self.training:
+            found = self.model.side_maps(images, prompts, scale=scale)
+        else:
+            found = self.model(images, prompts)
+        return found

@@ -1,4 +1,6 @@
-"""How good a model is on held-out samples: mean DSC and IoU over images."""
+"""Validation scores: mean DSC and IoU over held-out samples."""
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -6,6 +8,21 @@ from torch import nn
 from palpate import overlap
 from palpate.prompting import box_options
 from palpate.training.batches import Items, in_order
+from palpate.training.settings import TrainingSettings
+
+
+def scorer(
+    data: Items, threshold_logit: float, settings: TrainingSettings
+) -> Callable[[nn.Module], dict[str, float]]:
+    """:func:`score` as a function of the model alone, in the precision of the training."""
+    return lambda module: score(
+        module,
+        data,
+        threshold_logit,
+        settings.batch_size,
+        settings.precision,
+        settings.workers,
+    )
 
 
 @torch.no_grad()
@@ -17,15 +34,15 @@ def score(
     precision: str = "fp32",
     workers: int = 0,
 ) -> dict[str, float]:
-    """Mean DSC and IoU per image at the network's size.
+    """Mean DSC and IoU over images, at the size of the network's input.
 
     Args:
         model: Called as ``model(inputs, prompts)``, in evaluation mode.
         data: Items of one size, not shuffled.
-        threshold_logit: A pixel is foreground above it.
+        threshold_logit: Logit above which a pixel is foreground.
         batch_size: Items per forward pass.
         precision: ``"bf16"`` runs the forward pass in bfloat16.
-        workers: Threads that read items ahead.
+        workers: Threads that load items in advance.
 
     Raises:
         ValueError: If there are no items.

@@ -1,15 +1,14 @@
-"""Train a whole model, image tower, text tower and decoder, on masks and prompts."""
+"""Train a whole model (image tower, text tower and decoder) on masks and prompts."""
 
 from pathlib import Path
-from typing import Any
 
-from palpate.models import load_vlsm, write_model
+from palpate.models import load_vlsm
 from palpate.progress import Progress, silent
 from palpate.training.batches import AnyData, identity
-from palpate.training.loop import fit
+from palpate.training.model_directory import fit_directory
 from palpate.training.settings import TrainingSettings
 from palpate.training.train import TrainingImages
-from palpate.training.validation import score
+from palpate.training.validation import scorer
 
 
 def train_whole(
@@ -22,43 +21,31 @@ def train_whole(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Path:
-    """Train every weight of a model; resumes where it stopped.
+    """Train every weight of a model; resumes after interruption.
 
     Args:
         built: Model directory to start from.
         data: Training samples of one size; several data sets may be pooled.
-        validation: Samples that choose the best epoch.
-        out: Gets the trained model directory; ``out/work`` holds the state meanwhile.
+        validation: Samples by whose score the best epoch is chosen.
+        out: Directory to write the trained model to; ``out/work`` holds the state.
         settings: Hyper-parameters.
-        device: Where to compute.
-        progress: Told about every step.
+        device: Device to compute on.
+        progress: Called after every step.
 
     Returns:
         ``out``.
     """
     model = load_vlsm(built, device)
     model.requires_grad_(True)
-
-    def keep_best(row: dict[str, Any]) -> None:
-        write_model(model, built, out, {"settings": vars(settings), "reached": row})
-
-    held_out = TrainingImages(validation)
-    fit(
+    return fit_directory(
         model,
+        model,
+        built,
         TrainingImages(data),
-        lambda module: score(
-            module,
-            held_out,
-            model.threshold_logit,
-            settings.batch_size,
-            settings.precision,
-            settings.workers,
-        ),
+        scorer(TrainingImages(validation), model.threshold_logit, settings),
+        out,
         settings,
-        out / "work",
-        keep_best=keep_best,
         identity=f"whole {model.base_hash} {identity(data, validation)}",
-        progress=progress,
         stage="training the whole model",
+        progress=progress,
     )
-    return out

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from palpate.attacks import ZeroGradientWarning
 from palpate.attacks.losses import margin
-from palpate.attacks.text import PromptSource, View, embedding, embedding_pgd, press_text
+from palpate.attacks.text import PromptSource, View, attack_text, embedding, embedding_pgd
 from palpate.randomness import generator
 
 from .listening import word_sum
@@ -120,7 +120,7 @@ def test_no_trace_is_left_on_the_model(model, view, source, random):
 
 
 def test_a_finding_has_the_condition_and_the_prompt_it_was(view, source, random):
-    finding = press_text(embedding(radius=0.4), view, source, generator=random())
+    finding = attack_text(embedding(radius=0.4), view, source, generator=random())
     assert finding.prompt == source.prompt
     assert view.harm(finding.condition).dsc.item() == finding.dsc
     assert (embedding(radius=0.4).norm, embedding(radius=0.4).epsilon) == ("embedding", 0.4)

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from palpate.attacks import ZeroGradientWarning
 from palpate.attacks.losses import margin
-from palpate.attacks.text import TEXT_ATTACKS, PromptSource, View, hotflip, press_text
+from palpate.attacks.text import TEXT_ATTACKS, PromptSource, View, attack_text, hotflip
 
 from .listening import WORDS, WordSum, word_sum
 
@@ -40,7 +40,7 @@ def test_each_flip_is_the_best_exchange_where_the_model_is_linear(top, linear):
 
 
 def test_the_text_does_when_read_anew_what_is_claimed(model, pixels, mask, view, source, random):
-    finding = press_text(TEXT_ATTACKS["text-hotflip"], view, source, generator=random())
+    finding = attack_text(TEXT_ATTACKS["text-hotflip"], view, source, generator=random())
     again = View(model, pixels, mask).harm([finding.prompt])
     assert_close(again.dsc, torch.tensor([finding.dsc]), rtol=0, atol=1e-6)
     assert_close(again.loss, torch.tensor([finding.loss]), rtol=0, atol=1e-6)

@@ -12,9 +12,9 @@ from palpate.attacks.text import (
     PromptSource,
     TextAttack,
     View,
+    attack_text,
     embedding,
     joint,
-    press_text,
 )
 from palpate.overlap import count, dice
 
@@ -34,7 +34,7 @@ def test_both_are_never_weaker_than_either(name, rounds, model, pixels, mask, so
         model, pixels, mask, source,
         image_attack=PGD, text_attack=text_attack, rounds=rounds, generator=random(),
     )  # fmt: skip
-    text = press_text(text_attack, View(model, pixels, mask), source, generator=random())
+    text = attack_text(text_attack, View(model, pixels, mask), source, generator=random())
     image = PGD(partial(model, prompts=[source.prompt]), pixels, mask, generator=[random()])
     assert pair.dsc <= text.dsc
     assert pair.dsc <= harm(model, image, mask, source.prompt).dsc.item()
@@ -71,7 +71,7 @@ def test_together_they_do_more_than_the_better_of_both(model, pixels, mask, sour
     pair = joint(
         model, pixels, mask, source, image_attack=PGD, text_attack=text_attack, generator=random()
     )
-    text = press_text(text_attack, View(model, pixels, mask), source, generator=random())
+    text = attack_text(text_attack, View(model, pixels, mask), source, generator=random())
     image = PGD(partial(model, prompts=[source.prompt]), pixels, mask, generator=[random()])
     alone = min(text.dsc, harm(model, image, mask, source.prompt).dsc.item())
     assert pair.dsc < alone - 0.005
@@ -126,7 +126,7 @@ def test_senseless_pairs_are_refused(settings, message, model, pixels, mask, sou
 
 def test_the_best_of_a_set_is_not_worse_than_the_worst(view, source, random):
     low, high = (
-        press_text(TEXT_ATTACKS[name], view, source, generator=random())
+        attack_text(TEXT_ATTACKS[name], view, source, generator=random())
         for name in ("text-levels", "text-levels-best")
     )
     assert low.dsc < high.dsc == 1  # the mask is what the model says to the prompt

@@ -17,7 +17,7 @@ from palpate.randomness import generator
 from palpate.text.lexicon import lexicon, pattern
 from palpate.text.positions import PLACES, find_places
 
-REWRITES = {name: attack for name, attack in TEXT_ATTACKS.items() if not attack.looks}
+REWRITES = {name: attack for name, attack in TEXT_ATTACKS.items() if not attack.needs_model}
 POLYP = Attributes("polyp", "small", "round", "pink", "top left")
 HEART = (
     "Left ventricular cavity of oval shape in the two-chamber view in an echocardiogram at "

@@ -1,4 +1,4 @@
-"""HopSkipJump: knows only whether an image is broken, and looks for the nearest that is."""
+"""HopSkipJump: a decision-based attack, which learns only whether an image is a success."""
 
 import warnings
 from collections.abc import Generator as Routine
@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from palpate.attacks.black_box.query_loop import Answer, NoQueriesLeftError, Walk, pursue
-from palpate.attacks.core.checks import check_ball, check_images, check_search
-from palpate.attacks.core.draws import one_per_image
+from palpate.attacks.black_box.query_loop import Answer, NoQueriesLeftError, Walk, run_walks
+from palpate.attacks.core.checks import check_ball, check_images, check_queries
+from palpate.attacks.core.draws import generators_per_image
 from palpate.attacks.core.levels import check_levels, rounded, shortened
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import margin
@@ -21,10 +21,10 @@ from palpate.attacks.minimal.shortest import UnbrokenWarning
 from palpate.geometry import norms, perturb, project, steepest
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
-_PRECISION = 0.01  # of the boundary and of the queries around it, as a share of the distance
-_FIRST_PROBE = 0.1  # distance of the queries around the first point, in units of pixel value
+_PRECISION = 0.01  # share of the distance: precision of the boundary, and radius of the queries
+_FIRST_PROBE = 0.1  # radius of the queries around the first point, in units of pixel value
 _MOST_SAMPLES = 10_000
-_AT_ONCE = 32  # queries of one image that are held in memory together
+_AT_ONCE = 32  # queries of one image that are in memory at once
 
 
 @torch.no_grad()
@@ -47,45 +47,46 @@ def hopskipjump(
 ) -> Images:
     r"""HopSkipJump (Chen et al., 2020, https://arxiv.org/abs/1904.02144).
 
-    All it learns from a query is one bit: is the Dice score ``tau`` or less? No loss, however
-    flat, and no logit, however saturated, can mislead it. From some broken image it walks along
-    the boundary of the broken ones towards the clean image: bisect the way to it, estimate the
-    normal of the boundary from random queries around the point found, jump along it, repeat.
+    Each query gives one bit: whether the Dice score is at most ``tau``. Flat losses and saturated
+    logits therefore do not affect it. Starting from an image that is a success (*broken*), it
+    follows the boundary of the broken images towards the clean image: bisect the line to the clean
+    image, estimate the normal of the boundary from random queries around the point found, jump
+    along the normal, repeat.
 
-    Where the paper bisects to :math:`d^{-3/2}` of the distance and probes at :math:`d^{-1}` of
-    it, for :math:`d` values, these are :math:`0.01 / \sqrt{d}` and :math:`0.01` here: single
-    precision cannot resolve the paper's at the size of a photograph.
+    For :math:`d` values the paper bisects to :math:`d^{-3/2}` of the distance and queries at
+    :math:`d^{-1}` of it. Here these are :math:`0.01 / \sqrt{d}` and :math:`0.01`, because single
+    precision cannot resolve the values of the paper at usual image sizes.
 
     Args:
-        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. Neither it nor its
-            parts need a gradient. If it holds something per image, it must be a ``partial`` with
-            ``prompts`` or :class:`~palpate.attacks.Selectable`: it is asked for an image several
-            times in one pass.
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. No gradient
+            is needed. If it holds data per image, it must be a ``partial`` with ``prompts`` or
+            :class:`~palpate.attacks.Selectable`, because an image may occur several times in a
+            batch.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        queries: Forward passes per image, exactly; fewer only where the clean image is broken
-            already or its start is not, and with ``early_stop``.
-        tau: An image is broken at this Dice score or below (targeted: at it or above).
+        queries: Forward passes per image, exactly; fewer only if the clean image is broken, if its
+            start is not broken, or with ``early_stop``.
+        tau: An image is broken if its Dice score is at most this (targeted: at least this).
         samples: Queries around the first point; around the n-th, :math:`\sqrt{n}` times as many.
         starts: Broken images to start from, one per image; by default uniform noise, drawn until
-            it is broken. Targeted attacks need them: images that the model answers as wanted. An
-            image whose start is not broken itself comes back clean after two queries, and the
-            warning says so.
+            it is broken. Targeted attacks need starts: images for which the model predicts the
+            target. If a start is not broken, the clean image is returned after two queries, and a
+            warning is given.
         norm: Norm in which the distance to the clean image is made small.
-        levels: Values a pixel may take, 256 for those of 8-bit files: every query is rounded to
-            them, and so is what comes back, of images that are so themselves. None does not round.
+        levels: Number of values a pixel may take, 256 for 8-bit images. Every query is rounded to
+            them, and so is the result if the clean image is on these levels. None does not round.
         targeted: Search for agreement with ``masks`` instead of disagreement.
-        generator: On the CPU; one for the batch, or one per image, and then an image gets the
-            same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken.
-        early_stop: Leave an image alone once it is broken within the ball, instead of coming
-            nearer to the clean image for as long as there are queries.
+        generator: On the CPU; one for the batch, or one per image, so that an image gets the same
+            random numbers in every batch. ``None`` uses torch's global generator.
+        threshold: Logits above it are foreground.
+        early_stop: Stop attacking an image once it is broken within the ball, instead of using the
+            remaining queries to come nearer to the clean image.
 
     Returns:
-        For each image the nearest broken one, in [0, 1]. If it is farther than ``epsilon`` it is
-        drawn back to the ball, and if there is none the clean image is returned; the warning
-        counts both.
+        For each image the nearest broken one found, in [0, 1]. If it is farther away than
+        ``epsilon``, it is projected on the ball; if none was found, the clean image is returned.
+        The warning counts both.
 
     Raises:
         ValueError: If images, masks, starts, budgets or logits are not as described.
@@ -96,14 +97,14 @@ def hopskipjump(
     """
     check_images(images, masks)
     check_ball(epsilon, norm, images)
-    check_search(queries, 2, "dice", early_stop)
+    check_queries(queries, 2, "dice", early_stop)
     _check_criterion(tau, samples)
     check_levels(levels)
     if starts is not None:
         check_images(starts, masks)
-    problem = Problem(model, images, masks, margin, targeted, torch.arange(len(images)), threshold)
-    hunts = [
-        _Hunt(
+    problem = Problem.of_batch(model, images, masks, margin, targeted=targeted, threshold=threshold)
+    searches = [
+        _ImageSearch(
             image[None],
             tau,
             targeted,
@@ -113,24 +114,24 @@ def hopskipjump(
             random,
             levels,
         )
-        for image, random in zip(images, one_per_image(generator, len(images)), strict=True)
+        for image, random in zip(images, generators_per_image(generator, len(images)), strict=True)
     ]
     walks = [
-        hunt.run(None if starts is None else starts[row : row + 1])
-        for row, hunt in enumerate(hunts)
+        search.run(None if starts is None else starts[row : row + 1])
+        for row, search in enumerate(searches)
     ]
-    nearest = torch.cat(pursue(problem, walks, queries=queries, threshold=threshold))
-    distances = torch.tensor([hunt.distance for hunt in hunts])
+    nearest = torch.cat(run_walks(problem, walks, queries=queries, threshold=threshold))
+    distances = torch.tensor([search.distance for search in searches])
     broken = (distances <= epsilon).to(images.device)
-    _warn_of_unbroken(broken, torch.tensor([hunt.misled for hunt in hunts]), epsilon)
-    drawn_back = perturb(images, project(nearest - images, epsilon, norm))
-    drawn_back = shortened(images, drawn_back, epsilon, norm, levels)
-    # What is broken stays as it is: it is near the boundary, where rounding could mend it.
-    return torch.where(broken.view(-1, 1, 1, 1), nearest, drawn_back)
+    _warn_of_unbroken(broken, torch.tensor([search.bad_start for search in searches]), epsilon)
+    projected = perturb(images, project(nearest - images, epsilon, norm))
+    projected = shortened(images, projected, epsilon, norm, levels)
+    # Broken images are not rounded again: near the boundary, rounding could undo the success.
+    return torch.where(broken.view(-1, 1, 1, 1), nearest, projected)
 
 
 @dataclass
-class _Hunt:
+class _ImageSearch:
     """The search for one image."""
 
     image: Images
@@ -141,9 +142,9 @@ class _Hunt:
     samples: int
     random: Generator
     levels: int | None = None
-    nearest: Images = field(init=False)  # of what was seen to be broken
+    nearest: Images = field(init=False)  # broken image nearest to the clean one so far
     distance: float = field(default=inf, init=False)
-    misled: bool = field(default=False, init=False)  # by a start that is not broken
+    bad_start: bool = field(default=False, init=False)  # whether the start was not broken
     dither: Images | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -178,9 +179,9 @@ class _Hunt:
         return broken
 
     def _stored(self, points: Images) -> Images:
-        """Rounded up or down at a place of its own in each value.
+        """Round with a fixed random offset per value.
 
-        Rounded alike, all values that a bisection cuts off would change at once.
+        Without it, all values that a bisection clips would be rounded at the same point.
         """
         if self.levels is None:
             return points
@@ -195,7 +196,7 @@ class _Hunt:
     def _first(self, start: Images | None) -> Walk[Images]:
         if start is not None:
             if not (yield from self._is_broken(start)):
-                self.misled = True
+                self.bad_start = True
                 raise NoQueriesLeftError
             return start
         while True:
@@ -218,9 +219,9 @@ class _Hunt:
         return point
 
     def _normal(self, point: Images, step: int) -> Walk[Images]:
-        """Direction into the broken images, from which sides of the boundary queries fall on."""
+        """Estimate of the boundary normal, pointing to the broken images, from random queries."""
         length = _FIRST_PROBE if step == 1 else _PRECISION * norms(point - self.image, "l2").item()
-        if self.levels is not None:  # about a level in every value: less would be rounded away
+        if self.levels is not None:  # about one level per value; less would be rounded to 0
             length = max(length, sqrt(point.numel()) / (self.levels - 1))
         left = min(int(self.samples * sqrt(step)), _MOST_SAMPLES)
         along_broken, along_all = torch.zeros_like(point), torch.zeros_like(point)
@@ -233,7 +234,7 @@ class _Hunt:
             along_broken += offsets[answers.to(offsets.device)].sum(0, keepdim=True)
             along_all += offsets.sum(0, keepdim=True)
             broken, asked, left = broken + int(answers.sum()), asked + len(answers), left - _AT_ONCE
-        if broken in (0, asked):  # then the mean says nothing to subtract
+        if broken in (0, asked):  # all queries on one side: there is no mean to subtract
             return along_all if broken else -along_all
         return along_broken - along_all * broken / asked
 
@@ -259,27 +260,26 @@ class _Hunt:
 
 
 def _warn_of_unbroken(
-    broken: Bool[Tensor, " b"], misled: Bool[Tensor, " b"], epsilon: float
+    broken: Bool[Tensor, " b"], bad_starts: Bool[Tensor, " b"], epsilon: float
 ) -> None:
     if not broken.all():
-        lost, hopeless = ~broken.cpu(), misled & ~broken.cpu()
+        lost, hopeless = ~broken.cpu(), bad_starts & ~broken.cpu()
         text = (
             f"{int(lost.sum())} of {len(broken)} images were not broken within epsilon "
             f"{epsilon:.4g}: {_places(lost)}."
         )
         if hopeless.any():
             text += (
-                f" The starts of {_places(hopeless)} were not broken themselves, so nothing was "
-                "looked for there: give starts that the model answers wrongly (targeted: as "
-                "wanted)."
+                f" The starts of {_places(hopeless)} were not broken themselves, so the attack did "
+                "not run there: give starts that the model segments wrongly (targeted: as wanted)."
             )
         if (lost & ~hopeless).any():
-            others = "the others" if hopeless.any() else "they"
-            text += f" With more queries {others} might be; this is no proof of robustness."
+            others = "the others" if hopeless.any() else "them"
+            text += f" More queries might break {others}; this is no proof of robustness."
         warnings.warn(
             text,
             UnbrokenWarning,
-            stacklevel=4,  # this function, the attack, torch's no_grad: then the caller
+            stacklevel=4,  # skips this function, the attack and torch's no_grad
         )
 
 

@@ -1,11 +1,11 @@
-"""How attacks without gradients ask: each image goes its own way, the model sees them together.
+"""The query loop of black-box attacks: images are attacked separately but share forward passes.
 
-Such an attack describes what happens to one image as a generator, a *walk*: it yields points, is
-sent an answer for each of them, and returns its result. A walk sees nothing but its own image, so
-no image can influence another; the points of all walks share forward passes.
+Such an attack describes what happens to one image as a generator, a *walk*. It yields points,
+receives an answer for each of them, and returns its result. A walk knows only its own image, so no
+image can affect another; the points of all walks are evaluated together.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -13,33 +13,43 @@ import torch
 from torch import Tensor
 
 from palpate.attacks.core.best import is_worst
-from palpate.attacks.core.gradient_step import look
+from palpate.attacks.core.draws import generators_per_image
+from palpate.attacks.core.gradient_step import evaluate_point
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.core.selection import restrict
 from palpate.overlap import count, dice
-from palpate.types import Images
+from palpate.types import Images, Masks, Randomness
 
 T = TypeVar("T")
 
-_AT_ONCE = 16  # points in a forward pass, where fewer images than that are attacked
+_AT_ONCE = 16  # points per forward pass if fewer images than that are attacked
 
 
 class Answer(NamedTuple):
-    """What the model makes of one point; of two answers the greater is the more harmful."""
+    """The model's answer for one point; the greater of two answers is the more harmful."""
 
     rank: float  # minus the Dice score (targeted: plus); 0 where only the loss counts
     harm: float  # decides between equal ranks
-    is_worst: bool  # nothing worse can happen to this image
+    is_worst: bool  # whether the Dice score is the worst possible
 
 
 Walk: TypeAlias = Generator[Images, list[Answer], T]
 
 
 class NoQueriesLeftError(Exception):
-    """Thrown into a walk in place of an answer that it may not have; it then has to end."""
+    """Thrown into a walk that has used up its queries; the walk must then return."""
 
 
-def pursue(
+def one_by_one(
+    images: Images, masks: Masks, generator: Randomness
+) -> Iterator[tuple[Images, Masks, torch.Generator]]:
+    """Each image with its mask, both with a batch axis of 1, and its own generator."""
+    generators = generators_per_image(generator, len(images))
+    for row, random in enumerate(generators):
+        yield images[row : row + 1], masks[row : row + 1], random
+
+
+def run_walks(
     problem: Problem,
     walks: Sequence[Walk[T]],
     *,
@@ -47,15 +57,18 @@ def pursue(
     threshold: float,
     by_loss: bool = False,
 ) -> list[T]:
-    """Answer all walks until each has ended, and return what they return, in order.
+    """Answer all walks until each has ended.
 
     Args:
-        problem: What is attacked.
-        walks: One per image. A walk may yield several points of its image at once; beyond its
-            last query it gets fewer answers than it asked for.
-        queries: Points that each walk may ask for. One that ends by itself leaves the rest.
-        threshold: Logits above it are foreground when the Dice score is taken.
+        problem: The images under attack.
+        walks: One per image. A walk may yield several points of its image at once. At the end of
+            its budget it receives fewer answers than it asked for.
+        queries: Number of points that each walk may ask for.
+        threshold: Logits above it are foreground.
         by_loss: Rank points by their loss alone.
+
+    Returns:
+        What the walks return, in order.
 
     Raises:
         ValueError: If logits or losses have the wrong shape.
@@ -88,13 +101,14 @@ def pursue(
 
 
 class _Answerer:
-    """Asks the model for the points of all walks, as many at once as fit."""
+    """Evaluates the points of all walks, as many per forward pass as fit into memory."""
 
     def __init__(self, problem: Problem, threshold: float, by_loss: bool) -> None:
         self.problem, self.threshold, self.by_loss = problem, threshold, by_loss
-        self.first = True
+        self.first = True  # whether the loss has not been checked yet
         images = len(problem.images)
-        # Whole rounds, so that a model that holds something per image is asked for all in order.
+        # A multiple of the number of images, so that a model that holds data per image gets whole
+        # batches in their order.
         self.at_once = images * max(1, _AT_ONCE // images)
 
     def __call__(self, asked: Mapping[int, Images], after: str) -> dict[int, list[Answer]]:
@@ -106,37 +120,37 @@ class _Answerer:
             portion = order[done : done + self.at_once]
             rows = [row for _, row in portion]
             found = self._attempt(rows, torch.stack([asked[r][turn] for turn, r in portion]), after)
-            for row, answer in zip(rows, found, strict=False):  # nothing was found if nothing fits
+            for row, answer in zip(rows, found, strict=False):  # empty if nothing fitted
                 answers[row].append(answer)
             done += len(found)
         return answers
 
     def _attempt(self, rows: list[int], points: Images, after: str) -> list[Answer]:
         try:
-            return self._look(rows, points, after)
+            return self._evaluate(rows, points, after)
         except torch.cuda.OutOfMemoryError:
             if len(rows) == 1:
                 raise
-        # Outside the handler, where nothing holds the tensors of the failed attempt any more.
+        # Outside the handler nothing refers to the tensors of the failed attempt any more.
         torch.cuda.empty_cache()
         self.at_once = len(rows) // 2
         return []
 
-    def _look(self, rows: list[int], points: Images, after: str) -> list[Answer]:
-        part = _part(self.problem, rows)
-        view = look(part, points, differentiable=False, after=after, first=self.first)
+    def _evaluate(self, rows: list[int], points: Images, after: str) -> list[Answer]:
+        part = _repeated(self.problem, rows)
+        point = evaluate_point(part, points, differentiable=False, after=after, first=self.first)
         self.first = False
-        scores = dice(count(view.logits > self.threshold, part.masks)).to(points)
+        scores = dice(count(point.logits > self.threshold, part.masks)).to(points)
         worst = is_worst(scores, part.masks, targeted=part.targeted)
         rank: Tensor = scores if part.targeted else -scores
         if self.by_loss:
             rank = torch.zeros_like(scores)
-        columns = torch.stack([rank, view.harm, worst.to(rank)]).tolist()  # one wait, not three
+        columns = torch.stack([rank, point.harm, worst.to(rank)]).tolist()  # one transfer
         return [Answer(r, h, bool(w)) for r, h, w in zip(*columns, strict=True)]
 
 
-def _part(problem: Problem, rows: list[int]) -> Problem:
-    """The images ``rows``, some of them several times."""
+def _repeated(problem: Problem, rows: list[int]) -> Problem:
+    """The problem for the images ``rows``, some of which may occur several times."""
     images = len(problem.images)
     if rows == list(range(images)):
         return problem

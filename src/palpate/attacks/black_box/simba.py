@@ -1,4 +1,4 @@
-"""SimBA: tries one direction of an orthonormal basis after the other, forwards and backwards."""
+"""SimBA: tries the vectors of an orthonormal basis one by one, with both signs."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from palpate.attacks.black_box.query_loop import NoQueriesLeftError, Walk, pursue
-from palpate.attacks.core.checks import check_ball, check_images, check_schedule, check_search
-from palpate.attacks.core.draws import one_per_image
+from palpate.attacks.black_box.query_loop import NoQueriesLeftError, Walk, one_by_one, run_walks
+from palpate.attacks.core.checks import check_inputs, check_queries, check_schedule
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import margin
-from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
+from palpate.attacks.threats import ANYWHERE, Threat, Within
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 Basis: TypeAlias = Literal["dct", "pixel"]
@@ -42,31 +41,30 @@ def simba(
 ) -> Images:
     """Simple black-box attack (SimBA, Guo et al., 2019, https://arxiv.org/abs/1905.07121).
 
-    Takes the vectors of an orthonormal basis in random order and adds or else subtracts each of
-    them where that does harm: lowers the Dice score or, where it is equal, raises the loss. The
-    paper bounds only the number of vectors; here every candidate is brought back to the ball. The
-    published code subtracts first.
+    Goes through the vectors of an orthonormal basis in random order. Each is added, and if that
+    does no harm subtracted; the change is kept if it lowers the Dice score or, at an equal score,
+    raises the loss. The paper bounds only the number of vectors; here every candidate is projected
+    on the ball. The published code subtracts first.
 
     Args:
-        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. Neither it nor its
-            parts need a gradient.
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. No gradient
+            is needed.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        queries: Forward passes per image, exactly; the first one looks at the clean image.
-        basis: ``"dct"``: cosine waves across the image, one channel each; ``"pixel"``: single
+        queries: Forward passes per image, exactly; the first evaluates the clean image.
+        basis: ``"dct"``: cosine waves over the image, in one channel each; ``"pixel"``: single
             values.
-        frequencies: Share of the frequencies along each side that ``"dct"`` uses, the lowest; in
-            (0, 1].
-        step_size: Length of a vector in l2, in units of pixel value. By default such that half
-            as many steps as queries, at right angles, reach the farthest point of the ball.
-        norm: Norm of the ball. Colour channels and pixels count as one vector per image.
-        loss: What decides between equal Dice scores, one value per image.
+        frequencies: Share of the frequencies along each side that ``"dct"`` uses, starting from
+            the lowest; in (0, 1].
+        step_size: L2 length of a vector, in units of pixel value. By default, half as many
+            orthogonal steps as there are queries reach the farthest point of the ball.
+        norm: Norm of the ball, over all channels and pixels of an image.
+        loss: Loss that decides between equal Dice scores, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
         within: Where and how the perturbation may differ from the image, see
-            :func:`~palpate.attacks.threats.threat_model`. A vector is brought
-            within it and made as long as it was; of what is left of it on the 8-bit lattice,
-            the largest values move.
+            :func:`~palpate.attacks.threats.threat_model`. Each vector is projected on it and
+            rescaled to its length; on the 8-bit lattice only the largest values of it change.
         generator: See :func:`palpate.attacks.square`.
         threshold: See :func:`palpate.attacks.square`.
         keep: See :func:`palpate.attacks.square`.
@@ -79,34 +77,27 @@ def simba(
         ValueError: If images, masks, budgets, logits or loss are not as described.
         FloatingPointError: If a loss is not finite.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
-    check_search(queries, 2, keep, early_stop)
+    threat = check_inputs(images, masks, epsilon, norm, within)
+    check_queries(queries, 2, keep, early_stop)
     _check_basis(basis, frequencies)
     if step_size is None:
         reach = epsilon if norm == "l2" else epsilon * sqrt(images[0].numel())
         step_size = reach / sqrt(queries / 2)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
+    problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
     walks = [
         _walk(
-            image[None],
-            mask[None],
-            _steps(
-                _vectors(image[None], basis, frequencies, random), mask[None], step_size, threat
-            ),
+            image,
+            mask,
+            _steps(_vectors(image, basis, frequencies, random), mask, step_size, threat),
             threat,
             epsilon=epsilon,
             norm=norm,
             early_stop=early_stop,
         )
-        for image, mask, random in zip(
-            images, masks, one_per_image(generator, len(images)), strict=True
-        )
+        for image, mask, random in one_by_one(images, masks, generator)
     ]
-    found = pursue(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
+    found = run_walks(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
     return torch.cat(found)
 
 
@@ -145,20 +136,21 @@ def _walk(
 def _steps(
     vectors: Iterator[Images], mask: Masks, step_size: float, threat: Threat
 ) -> Iterator[Images]:
-    """The vectors at their length; those of which the threat model leaves nothing are passed."""
-    passed = 0
+    """The vectors scaled to the step size, without those that the threat model reduces to zero."""
+    skipped = 0
     for vector in vectors:
         step = step_size * vector if threat.is_bare else threat.step(vector, mask, step_size, "l2")
-        # There are no more vectors than values: if nothing is left of so many, then of none.
-        passed = 0 if (step != 0).any() else passed + 1
-        if passed == 0 or passed > vector.numel() or step_size == 0:
+        # There are at most as many vectors as values. If all of them are reduced to zero, one is
+        # yielded nevertheless, so that the walk ends instead of looping for ever.
+        skipped = 0 if (step != 0).any() else skipped + 1
+        if skipped == 0 or skipped > vector.numel() or step_size == 0:
             yield step
 
 
 def _vectors(
     image: Images, basis: Basis, frequencies: float, random: Generator
 ) -> Iterator[Images]:
-    """The basis in random order, again and again."""
+    """The basis in a new random order, repeatedly."""
     channels, height, width = image.shape[1:]
     if basis == "dct":
         height, width = ceil(frequencies * height), ceil(frequencies * width)

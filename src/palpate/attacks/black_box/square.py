@@ -1,4 +1,4 @@
-"""Square Attack: random search that repaints squares, and asks whether that did harm."""
+"""Square Attack: random search over square-shaped changes, without gradients."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,13 +10,13 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Generator
 
-from palpate.attacks.black_box import square_l2 as _bumps
-from palpate.attacks.black_box.query_loop import NoQueriesLeftError, Walk, pursue
-from palpate.attacks.core.checks import check_ball, check_images, check_search
-from palpate.attacks.core.draws import one_per_image, whole_number
+from palpate.attacks.black_box import square_l2
+from palpate.attacks.black_box.query_loop import NoQueriesLeftError, Walk, one_by_one, run_walks
+from palpate.attacks.core.checks import check_inputs, check_queries
+from palpate.attacks.core.draws import random_integer
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import margin
-from palpate.attacks.threats import ANYWHERE, Threat, Within, threat_model
+from palpate.attacks.threats import ANYWHERE, Threat, Within
 from palpate.geometry import random_direction
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
@@ -46,38 +46,37 @@ def square(
 ) -> Images:
     """Square Attack (Andriushchenko et al., 2020, https://arxiv.org/abs/1912.00049).
 
-    A random search by forward passes alone, so that no gradient can mislead it: where it does
-    more damage than an attack that sees the model, the gradient is masked. Each query paints a
-    random square anew, and the change stays if it did harm. ``linf`` starts from vertical
-    stripes of plus or minus epsilon and paints squares of one colour likewise; ``l2`` starts
-    from a grid of bumps and moves length from one square to another. Squares reach every border,
-    which those of the published code do not.
+    A random search by forward passes alone. If it does more harm than a gradient attack, the
+    gradient of the model is masked. Each query changes a random square; the change is kept if it
+    does harm. ``linf`` starts from vertical stripes of plus or minus epsilon, and squares get one
+    colour of the same values; ``l2`` starts from a grid of bumps and moves length from one square
+    to another. Squares reach every border of the image, which those of the published code do not.
 
-    The paper's objective is the margin of one class. Here a change stays if it lowers the Dice
-    score of the image; where the score is equal, which it is while no pixel changes sides, if it
+    The objective of the paper is the margin of one class. Here a change is kept if it lowers the
+    Dice score of the image or, if the score stays equal because no pixel changes its class, if it
     raises the loss.
 
     Args:
-        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. Neither it nor its
-            parts need a gradient.
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. No gradient
+            is needed.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        queries: Forward passes per image, exactly; the first one looks at the starting point.
-        share: Share of the image that the first squares cover, in (0, 1]; it halves nine times.
-        norm: Norm of the ball. Colour channels and pixels count as one vector per image.
-        loss: What decides between equal Dice scores, one value per image.
+        queries: Forward passes per image, exactly; the first evaluates the starting point.
+        share: Share of the image that the first squares cover, in (0, 1]; it is halved nine times.
+        norm: Norm of the ball, over all channels and pixels of an image.
+        loss: Loss that decides between equal Dice scores, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
         within: Where and how the perturbation may differ from the image, see
-            :func:`~palpate.attacks.threats.threat_model`. What is painted is brought
-            within it and made as long as it may be; a square beyond it is a query for nothing.
-        generator: On the CPU; one for the batch, or one per image, and then an image gets the
-            same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
-            for 0.
+            :func:`~palpate.attacks.threats.threat_model`. Each candidate is projected on it and
+            rescaled to the full radius; a query whose square lies outside has no effect.
+        generator: On the CPU; one for the batch, or one per image, so that an image gets the same
+            random numbers in every batch. ``None`` uses torch's global generator.
+        threshold: Logits above it are foreground. It is subtracted from the logits before the
+            loss is computed.
         keep: ``"dice"`` accepts by Dice score, then loss; ``"loss"`` by the loss alone.
-        early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1). If
-            ``model`` holds something per image, it must be a ``partial`` with ``prompts`` or
+        early_stop: Stop attacking an image once its Dice score is 0 (targeted: 1). If ``model``
+            holds data per image, it must be a ``partial`` with ``prompts`` or
             :class:`~palpate.attacks.Selectable`.
 
     Returns:
@@ -87,19 +86,16 @@ def square(
         ValueError: If images, masks, budgets, logits or loss are not as described.
         FloatingPointError: If a loss is not finite.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
-    check_search(queries, 1, keep, early_stop)
+    threat = check_inputs(images, masks, epsilon, norm, within)
+    check_queries(queries, 1, keep, early_stop)
     if not 0 < share <= 1:
         raise ValueError(f"Expected a share of the image in (0, 1], got {share}.")
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
+    problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
     painter = _PAINTERS[norm]
     walks = [
         _walk(
-            image[None],
-            mask[None],
+            image,
+            mask,
             painter,
             threat,
             epsilon=epsilon,
@@ -108,16 +104,14 @@ def square(
             early_stop=early_stop,
             random=random,
         )
-        for image, mask, random in zip(
-            images, masks, one_per_image(generator, len(images)), strict=True
-        )
+        for image, mask, random in one_by_one(images, masks, generator)
     ]
-    found = pursue(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
+    found = run_walks(problem, walks, queries=queries, threshold=threshold, by_loss=keep == "loss")
     return torch.cat(found)
 
 
 def share_at(progress: float, first: float) -> float:
-    """Share of the image that a square covers after this share of the budget.
+    """Share of the image that a square covers after ``progress``, a share of the budget.
 
     >>> share_at(0.0, 0.8), share_at(0.01, 0.8), share_at(0.9, 0.512)
     (0.8, 0.2, 0.001)
@@ -127,10 +121,10 @@ def share_at(progress: float, first: float) -> float:
 
 @dataclass(frozen=True)
 class _Painter:
-    """Where a search starts, and where it looks next."""
+    """How a search starts, and how it makes the next candidate."""
 
-    start: Callable[[Images, float, Generator], Images]  # to a perturbation
-    repaint: Callable[[Images, Images, float, float, Generator], Images]  # a perturbation, changed
+    start: Callable[[Images, float, Generator], Images]  # gives the first perturbation
+    repaint: Callable[[Images, Images, float, float, Generator], Images]  # gives the next
 
 
 def _walk(
@@ -145,18 +139,18 @@ def _walk(
     early_stop: bool,
     random: Generator,
 ) -> Walk[Images]:
-    def brought_within(delta: Images) -> Images:
+    def projected(delta: Images) -> Images:
         return threat.settle(image, threat.whole(delta, mask, epsilon, norm), mask, epsilon, norm)
 
     delta = painter.start(image, epsilon, random)
-    point = brought_within(delta)
+    point = projected(delta)
     (best,) = yield point
     with suppress(NoQueriesLeftError):
         for query in count(1):
             if early_stop and best.is_worst:
                 break
             changed = painter.repaint(image, delta, sizes(query), epsilon, random)
-            candidate = brought_within(changed)
+            candidate = projected(changed)
             (answer,) = yield candidate
             if answer > best:
                 delta, point, best = changed, candidate, answer
@@ -172,16 +166,16 @@ def _repaint(
 ) -> Images:
     height, width = image.shape[2:]
     side = min(max(1, round(sqrt(share * height * width))), height, width)
-    top, left = (whole_number(length - side + 1, random) for length in (height, width))
+    top, left = (random_integer(length - side + 1, random) for length in (height, width))
     colour = epsilon * random_direction(image[:, :, :1, :1], "linf", random)
     changed = delta.clone()
     window = changed[:, :, top : top + side, left : left + side]
-    # A query must not go to a point that is known already.
+    # Painting the colour that is there already would spend a query on a known point.
     window.copy_(-colour if (window == colour).all() else colour)
     return changed
 
 
 _PAINTERS: dict[Norm, _Painter] = {
     "linf": _Painter(_stripes, _repaint),
-    "l2": _Painter(_bumps.start, _bumps.move),
+    "l2": _Painter(square_l2.start, square_l2.move),
 }

@@ -1,4 +1,4 @@
-"""The l2 side of Square Attack: bumps, and length that moves from one square to another."""
+"""The L2 form of Square Attack: bumps, and length that is moved between squares."""
 
 from math import sqrt
 
@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from palpate.attacks.core.draws import whole_number
+from palpate.attacks.core.draws import random_integer
 from palpate.geometry import norms, perturb, random_direction, steepest
 from palpate.types import Images
 
-_GRID = 5  # tiles along each side at the start
+_GRID = 5  # initial number of tiles along each side
 
 
 def start(image: Images, epsilon: float, random: Generator) -> Images:
-    """A grid of tiles, a bump of random sign in each channel of each, of length epsilon in all."""
+    """The first perturbation, of length epsilon: a grid of bumps with random signs per channel."""
     height, width = image.shape[2:]
     side = max(1, min(height, width) // _GRID)
     delta = torch.zeros_like(image)
@@ -27,12 +27,12 @@ def start(image: Images, epsilon: float, random: Generator) -> Images:
 
 
 def move(image: Images, delta: Images, share: float, epsilon: float, random: Generator) -> Images:
-    """Take all length out of one square and put it, as a bump, into another.
+    """The next candidate: move the length of one square to another, as a bump.
 
-    The new bump is added to what the square holds already. It gets, per channel, the length of
-    both squares before and what clipping to the pixel range has left unused of epsilon.
+    The bump is added to the content of the square. Its length is, per channel, that of both
+    squares together plus the part of epsilon that clipping to the pixel range has left unused.
     """
-    delta = perturb(image, delta) - image  # what the pixel range leaves of it
+    delta = perturb(image, delta) - image  # the part that clipping to the pixel range leaves
     side = _odd_side(share, *image.shape[2:])
     window, other = (_window(delta, side, random) for _ in range(2))
     either = torch.zeros_like(delta, dtype=torch.bool)
@@ -50,20 +50,20 @@ def move(image: Images, delta: Images, share: float, epsilon: float, random: Gen
 
 
 def two_bumps(side: int, random: Generator) -> Float[Tensor, "n n"]:
-    r"""A hill beside a valley in a square, of unit length, lying or standing at random.
+    r"""A square of unit L2 length: a positive bump beside a negative one, randomly oriented.
 
-    At Chebyshev distance :math:`r` from its centre a hill is :math:`\sum_{k > r} k^{-2}` high, up
-    to the distance of its border.
+    At Chebyshev distance :math:`r` from its centre, a bump has the height
+    :math:`\sum_{k > r} k^{-2}`, summed up to the distance of its border.
     """
     half = side // 2
     hill, valley = _hill(half, side), -_hill(side - half, side)
     pair = _unit(torch.cat([hill, valley]))
-    return pair.T if whole_number(2, random) else pair
+    return pair.T if random_integer(2, random) else pair
 
 
 def _hill(height: int, width: int) -> Float[Tensor, "m n"]:
     rings = max(height, width) // 2 + 1
-    heights = torch.arange(1.0, rings + 1).pow(-2).flip(0).cumsum(0).flip(0)  # from the centre out
+    heights = torch.arange(1.0, rings + 1).pow(-2).flip(0).cumsum(0).flip(0)  # from the centre
     down, across = ((torch.arange(n) - n // 2).abs() for n in (height, width))
     distance = torch.maximum(down[:, None], across[None, :])
     return _unit(heights[distance])
@@ -71,7 +71,7 @@ def _hill(height: int, width: int) -> Float[Tensor, "m n"]:
 
 def _unit(values: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
     length: Tensor = torch.linalg.vector_norm(values)
-    return values / length.clamp_min(1e-10)  # a hill may have no pixel
+    return values / length.clamp_min(1e-10)  # a bump of width 0 has no pixels
 
 
 def _odd_side(share: float, height: int, width: int) -> int:
@@ -82,7 +82,7 @@ def _odd_side(share: float, height: int, width: int) -> int:
 
 def _window(delta: Images, side: int, random: Generator) -> tuple[slice, ...]:
     height, width = delta.shape[2:]
-    top, left = (whole_number(length - side + 1, random) for length in (height, width))
+    top, left = (random_integer(length - side + 1, random) for length in (height, width))
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Generator, Tensor, nn
 
-from palpate.attacks.core.draws import one_per_image
+from palpate.attacks.core.draws import generators_per_image
 from palpate.attacks.core.selection import boxes_of, prompts_of, restrict
 from palpate.prompting import wants_boxes
 from palpate.types import Box, Images, Logits, LogitsFn, Randomness
@@ -108,7 +108,7 @@ def eot(
     count = len(generator) if isinstance(generator, Sequence) else images
     if count is None:
         raise ValueError("Expected one generator per image, or images=..., their number, got none.")
-    return _Mean(model, samples, stage, one_per_image(generator, count), count)
+    return _Mean(model, samples, stage, generators_per_image(generator, count), count)
 
 
 class _Mean:

@@ -1,4 +1,4 @@
-"""The worst an attack has done to each image so far."""
+"""The most harmful iterate of each image so far."""
 
 import torch
 from jaxtyping import Bool, Int
@@ -8,9 +8,9 @@ from palpate.types import Images, Masks, PerImage
 
 
 class Best:
-    """Keeps, per image, the iterate of the highest rank; equal ranks go by the harm.
+    """Keeps, for each image, the iterate of the highest rank, and of equal ranks the most harmful.
 
-    Both numbers are one per image, so no image decides for another.
+    Rank and harm have one value per image, so no image affects what is kept for another.
     """
 
     def __init__(self, images: Images) -> None:
@@ -18,29 +18,43 @@ class Best:
         self._rank = torch.full((len(images),), -torch.inf).to(images)
         self._harm = self._rank.clone()
 
-    def consider(
+    def update(
         self, rows: Int[Tensor, " k"], candidates: Images, rank: PerImage, harm: PerImage
     ) -> None:
-        """Replace what ``candidates``, standing in ``rows`` of the batch, surpass."""
+        """Keep the candidates that are better than what is stored.
+
+        Args:
+            rows: Position of each candidate's image in the batch, on the CPU.
+            candidates: One iterate for each of ``rows``.
+            rank: What candidates are compared by first, see :func:`rank`.
+            harm: What decides between equal ranks.
+        """
         harm = harm.detach()
-        ahead, level = rank > self._rank[rows], rank == self._rank[rows]
-        better = ahead | (level & (harm > self._harm[rows]))
+        higher, equal = rank > self._rank[rows], rank == self._rank[rows]
+        better = higher | (equal & (harm > self._harm[rows]))
         chosen = rows[better.cpu()]
         self.adversarial[chosen] = candidates[better]
         self._rank[chosen], self._harm[chosen] = rank[better], harm[better]
 
 
 def is_worst(scores: PerImage, masks: Masks, *, targeted: bool) -> Bool[Tensor, " b"]:
-    """Which images nothing worse can happen to.
+    """Which images have the worst possible Dice score, so that an attack may stop.
 
-    On an empty mask one stray pixel already gives DSC 0; that is not the worst there is, so
-    such images are never done.
+    Images with an empty mask never count as finished: there a single wrong pixel already gives a
+    Dice score of 0, and more wrong pixels are more harm.
     """
     return scores == 1 if targeted else (scores == 0) & masks.flatten(1).any(1)
 
 
 def rank(scores: PerImage, keep: str, targeted: bool) -> PerImage:
-    """What :class:`Best` goes by: the Dice score where ``keep`` says so, else nothing."""
+    """The rank for :class:`Best`: higher is more harmful.
+
+    Args:
+        scores: Dice score of each image.
+        keep: ``"dice"`` ranks by Dice score; anything else ranks all iterates equal, so that the
+            harm alone decides.
+        targeted: Whether a high Dice score is what the attacker wants.
+    """
     if keep != "dice":
-        return torch.zeros_like(scores)  # all equal, so that the loss decides
+        return torch.zeros_like(scores)
     return scores if targeted else -scores

@@ -1,4 +1,4 @@
-"""What an attack refuses before it starts."""
+"""Checks of an attack's arguments, made before the model is called."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,31 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_EXACT_ENOUGH = (torch.float32, torch.float64)
+from palpate.attacks.threats import Threat, Within, threat_model
+from palpate.types import Norm
+
+_IMAGE_TYPES = (torch.float32, torch.float64)
+
+
+def check_inputs(
+    images: Tensor, masks: Tensor, epsilon: float, norm: Norm, within: Within
+) -> Threat:
+    """Check what every attack within a ball is given, and return its threat model.
+
+    Raises:
+        ValueError: If images, masks, epsilon, norm or threat model are not valid, alone or
+            together.
+    """
+    check_images(images, masks)
+    check_ball(epsilon, norm, images)
+    threat = threat_model(within)
+    threat.check(images, epsilon, norm)
+    return threat
 
 
 def check_images(images: Tensor, masks: Tensor) -> None:
-    """Raise ``ValueError`` unless these are images in [0, 1] with one bool mask each."""
-    if images.dtype not in _EXACT_ENOUGH:
+    """Raise ``ValueError`` unless images are float in [0, 1] with one bool mask each."""
+    if images.dtype not in _IMAGE_TYPES:
         raise ValueError(
             f"Expected images of type float32 or float64, got {images.dtype}; divide integers by "
             "their largest value, and let the model cast if it computes in half precision, which "
@@ -20,7 +39,7 @@ def check_images(images: Tensor, masks: Tensor) -> None:
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"Expected images of shape (b, c, h, w), got {tuple(images.shape)}.")
     low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):  # so written, NaN does not pass
+    if not (low >= 0 and high <= 1):  # written this way round, NaN is refused too
         raise ValueError(
             f"Expected images in [0, 1], got values in [{low:.3g}, {high:.3g}]. "
             "If they are already normalised, pass raw images and let the model normalise them."
@@ -36,7 +55,7 @@ def check_images(images: Tensor, masks: Tensor) -> None:
 
 
 def check_ball(epsilon: float, norm: str, images: Tensor) -> None:
-    """Raise ``ValueError`` unless ``epsilon`` is a radius in pixel units."""
+    """Raise ``ValueError`` unless ``epsilon`` is a valid radius in units of pixel value."""
     if norm not in ("l2", "linf"):
         raise ValueError(f"Expected norm 'l2' or 'linf', got {norm!r}.")
     if not epsilon >= 0:
@@ -55,7 +74,7 @@ def check_ball(epsilon: float, norm: str, images: Tensor) -> None:
 
 
 def check_schedule(steps: int, restarts: int, step_size: float | None) -> None:
-    """Raise ``ValueError`` unless there is something to do."""
+    """Raise ``ValueError`` unless steps, restarts and step size are positive."""
     if steps < 1 or restarts < 1:
         raise ValueError(f"Expected steps >= 1 and restarts >= 1, got {steps} and {restarts}.")
     if step_size is not None and not 0 < step_size < math.inf:
@@ -63,7 +82,7 @@ def check_schedule(steps: int, restarts: int, step_size: float | None) -> None:
 
 
 def check_keep(keep: str, choices: Sequence[str], early_stop: bool) -> None:
-    """Raise ``ValueError`` unless ``keep`` is one of the choices and goes with early stopping."""
+    """Raise ``ValueError`` unless ``keep`` is one of the choices and allows early stopping."""
     if keep not in choices:
         *most, last = map(repr, choices)
         raise ValueError(f"Expected keep {', '.join(most)} or {last}, got {keep!r}.")
@@ -74,8 +93,8 @@ def check_keep(keep: str, choices: Sequence[str], early_stop: bool) -> None:
         )
 
 
-def check_search(queries: int, at_least: int, keep: str, early_stop: bool) -> None:
-    """Raise ``ValueError`` unless an attack without gradients has something to do."""
+def check_queries(queries: int, at_least: int, keep: str, early_stop: bool) -> None:
+    """Raise ``ValueError`` unless the query budget and ``keep`` of a black-box attack are valid."""
     if queries < at_least:
         raise ValueError(f"Expected queries >= {at_least}, got {queries}.")
     if keep not in ("dice", "loss"):

@@ -1,18 +1,21 @@
-"""Random numbers of attacks that treat every image by itself."""
+"""Random draws, each from a generator that belongs to one image or sample."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Generator
 
 from palpate.types import Randomness
 
+T = TypeVar("T")
 
-def one_per_image(generator: Randomness, count: int) -> list[Generator]:
-    """A generator for each image: those given, or new ones seeded from the one given.
+
+def generators_per_image(generator: Randomness, count: int) -> list[Generator]:
+    """One generator for each image: the given ones, or new ones seeded from the given one.
 
     Raises:
-        ValueError: If there are more or fewer generators than images.
+        ValueError: If the number of generators is not the number of images.
     """
     if isinstance(generator, Sequence):
         if len(generator) != count:
@@ -22,6 +25,16 @@ def one_per_image(generator: Randomness, count: int) -> list[Generator]:
     return [Generator().manual_seed(seed) for seed in seeds]
 
 
-def whole_number(below: int, random: Generator) -> int:
-    """One of ``0 .. below - 1``, uniformly."""
+def random_integer(below: int, random: Generator) -> int:
+    """A uniform integer from 0 to ``below - 1``."""
     return int(torch.randint(below, (), generator=random))
+
+
+def choose_one(options: Sequence[T], generator: Generator) -> T:
+    """One of the options, each with the same probability."""
+    return options[random_integer(len(options), generator)]
+
+
+def in_random_order(options: Sequence[T], generator: Generator) -> list[T]:
+    """All options in random order."""
+    return [options[i] for i in torch.randperm(len(options), generator=generator).tolist()]

@@ -1,4 +1,4 @@
-"""One look at the model and one step up the loss: what all gradient attacks are made of."""
+"""The parts of every gradient attack: evaluate a point, take its gradient, take a step."""
 
 import warnings
 from dataclasses import replace
@@ -16,19 +16,28 @@ from palpate.types import Images, Loss, Maps, Masks, Norm, PerImage, ScheduledLo
 
 
 class ZeroGradientWarning(RuntimeWarning):
-    """Some image gave no direction to move in, so an attack on it says little."""
+    """The gradient of some image was zero everywhere, so an attack could not move it."""
 
 
-class View(NamedTuple):
-    """What the model makes of one point."""
+class EvaluatedPoint(NamedTuple):
+    """The images at one point of an attack, with the model's logits and the loss there.
 
-    point: Images
-    logits: Maps  # in the type of the images
-    harm: PerImage  # what the attacker wants more of; to compare points by
-    climbed: PerImage  # what its slope is taken of: the harm, but for a scheduled loss
+    Attributes:
+        images: The point itself; requires a gradient if it was asked for.
+        logits: Logits of the model, detached, in the type of the images.
+        harm: The loss, negated for a targeted attack: higher is better for the attacker, so that
+            points can be compared by it.
+        objective: What the gradient is taken of. It is ``harm``, except for a scheduled loss, which
+            has one value to ascend and another to compare points by.
+    """
+
+    images: Images
+    logits: Maps
+    harm: PerImage
+    objective: PerImage
 
 
-def look(
+def evaluate_point(
     problem: Problem,
     adversarial: Images,
     *,
@@ -37,68 +46,76 @@ def look(
     progress: float = 0.0,
     maps: bool = False,
     first: bool | None = None,
-) -> View:
-    """Run the model once.
+) -> EvaluatedPoint:
+    """Run the model and the loss once, on one point for each image.
 
     Args:
-        problem: What is attacked.
-        adversarial: Where to look; one point for each image of ``problem``.
-        differentiable: Whether :func:`slope` will be asked for; costs memory.
-        after: Where the attack stands, for error messages: "after 3 steps".
-        maps: Whether the model may return several maps of logits, of which the loss knows.
-        progress: The same as a share of all steps, for losses that depend on it.
-        first: Whether to make sure that no image's loss depends on another's; by default at the
-            beginning of an attack by gradients, where ``progress`` is 0.
+        problem: The images under attack.
+        adversarial: The points, one for each image of ``problem``.
+        differentiable: Whether :func:`pixel_gradient` will be called; costs memory.
+        after: Position in the attack, for error messages: "after 3 steps".
+        maps: Whether the model may return several maps of logits, which the loss must then expect.
+        progress: Share of the steps that are done, in [0, 1], for scheduled losses.
+        first: Whether to check that no image's loss depends on another image. By default this is
+            checked where a gradient attack begins, at ``progress`` 0.
 
     Raises:
         ValueError: If logits or losses have the wrong shape, or the loss of an image depends on
-            others.
+            other images.
         FloatingPointError: If a loss is not finite.
     """
     # The caller may be inside no_grad or inference_mode; a gradient attack cannot be.
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
         point = adversarial.detach().clone().requires_grad_(differentiable)
-        # Under a name of its own, so that a gradient can end at the logits instead of going on.
-        answer = _as_logits(problem.model(point), point, maps)
-        logits = answer.view_as(answer)
-        now = problem.loss
-        if differentiable and isinstance(now, ScheduledLoss):
-            now = now.at(progress, targeted=problem.targeted)
-        climbed = harm = _harm(problem, now, logits)
-        if now is not problem.loss:
+        # A view makes the logits a node of their own, at which the check of the loss below can stop
+        # the backward pass.
+        output = _as_logits(problem.model(point), point, maps)
+        logits = output.view_as(output)
+        loss = problem.loss
+        if differentiable and isinstance(loss, ScheduledLoss):
+            loss = loss.at(progress, targeted=problem.targeted)
+        objective = harm = _harm(problem, loss, logits)
+        if loss is not problem.loss:
             harm = _harm(problem, problem.loss, logits.detach())
-    for values in (climbed, harm):
-        _refuse_broken("loss", values.isfinite(), values, problem, after)
+    for values in (objective, harm):
+        _refuse_not_finite("loss", values.isfinite(), values, problem, after)
     if (differentiable and progress == 0) if first is None else first:
-        _refuse_coupled(problem, climbed, harm, logits)
-    return View(point, logits.detach(), harm, climbed)
+        _refuse_coupled(problem, objective, harm, logits)
+    return EvaluatedPoint(point, logits.detach(), harm, objective)
 
 
-def slope(problem: Problem, view: View, *, after: str) -> Images:
-    """Gradient of what each image climbs with respect to its own pixels, and to nothing else.
+def pixel_gradient(problem: Problem, point: EvaluatedPoint, *, after: str) -> Images:
+    """Gradient of each image's objective with respect to its own pixels.
+
+    Args:
+        problem: The images under attack.
+        point: From :func:`evaluate_point` with ``differentiable=True``.
+        after: Position in the attack, for error messages.
 
     Raises:
-        RuntimeError: If no path leads from the loss back to the pixels.
+        RuntimeError: If autograd finds no path from the loss back to the pixels.
         FloatingPointError: If a gradient is not finite.
     """
     gradient: Tensor | None = None
-    if view.climbed.requires_grad:
+    if point.objective.requires_grad:
         with torch.inference_mode(False), torch.enable_grad():
-            # Summing keeps the images independent: each gradient sees its own loss only.
-            (gradient,) = torch.autograd.grad(view.climbed.sum(), view.point, allow_unused=True)
+            # A sum keeps the images independent: the gradient of each is that of its own loss.
+            (gradient,) = torch.autograd.grad(
+                point.objective.sum(), point.images, allow_unused=True
+            )
     if gradient is None:
         raise RuntimeError(
             "Expected logits that depend on the images, got logits that autograd cannot trace "
             "back to the pixels. Part of the model runs under no_grad, inference_mode, detach or "
             "numpy (Hugging Face's CLIPSegForImageSegmentation does: load it with "
-            "palpate.load_model); run that part with gradients, or attack without them."
+            "palpate.load_model); run that part with gradients, or use an attack that needs none."
         )
     finite = gradient.flatten(1).isfinite().all(1)
-    _refuse_broken("gradient", finite, view.climbed, problem, after)
+    _refuse_not_finite("gradient", finite, point.objective, problem, after)
     return gradient
 
 
-def climb(
+def take_step(
     images: Images,
     adversarial: Images,
     gradient: Images,
@@ -109,35 +126,36 @@ def climb(
     norm: Norm,
     threat: Threat,
 ) -> Images:
-    """Step along the steepest direction, then back into the ball and the pixel range."""
+    """Step along the steepest direction, then project on the ball, [0, 1] and the threat model."""
     delta = adversarial - images + threat.step(gradient, masks, step_size, norm)
     return threat.settle(images, delta, masks, epsilon, norm)
 
 
-def is_stuck(problem: Problem, view: View, gradient: Images) -> Bool[Tensor, " b"]:
-    """Which images have a gradient of exactly zero everywhere, though something is left to do.
+def is_stuck(problem: Problem, point: EvaluatedPoint, gradient: Images) -> Bool[Tensor, " b"]:
+    """Which images have a zero gradient although some pixel is not yet as the attacker wants it.
 
-    Where every pixel is as the attacker wants it, losses that leave such pixels alone are flat.
+    Where every pixel already is, a zero gradient is expected: many losses ignore such pixels.
     """
     wanted = problem.masks if problem.targeted else ~problem.masks
-    return is_flat(gradient) & ((view.logits > problem.threshold) != wanted).flatten(1).any(1)
+    unfinished = ((point.logits > problem.threshold) != wanted).flatten(1).any(1)
+    return is_flat(gradient) & unfinished
 
 
 def is_flat(gradient: Images) -> Bool[Tensor, " b"]:
-    """Which images have a gradient of exactly zero everywhere."""
+    """Which images have a gradient of exactly zero at every pixel."""
     return (gradient == 0).flatten(1).all(1)
 
 
 def warn_if_flat(flat: Bool[Tensor, " b"]) -> None:
-    """One :class:`ZeroGradientWarning` for all images that were flat at some step."""
+    """Give one :class:`ZeroGradientWarning` for all images whose gradient was zero at some step."""
     if flat.any():
         warnings.warn(
             f"The gradient was zero at every pixel for {int(flat.sum())} of {len(flat)} images at "
-            "one step or more, and they did not move there. Low damage is then no sign of "
-            "robustness: try loss=margin, or look for rounding and saturation in the model, and "
-            "for images in which the threat model leaves no pixel free.",
+            "one step or more, so they did not move in that step. Low damage is then no evidence "
+            "of robustness: try loss=margin, check the model for rounding and saturation, and "
+            "check for images in which the threat model leaves no pixel free.",
             ZeroGradientWarning,
-            stacklevel=4,  # this function, the attack, torch's no_grad: then the caller
+            stacklevel=4,  # skips this function, the attack and torch's no_grad: the caller is left
         )
 
 
@@ -153,33 +171,33 @@ def _as_logits(logits: object, images: Tensor, maps: bool) -> Tensor:
             f"Expected a model that returns logits of shape {expected}, one channel and the size "
             f"of its images, got {tuple(logits.shape)}; reshape and resize inside the model."
         )
-    return logits.to(images.dtype)  # a loss summed in bfloat16 has two digits
+    return logits.to(images.dtype)  # a sum in bfloat16 would keep two digits only
 
 
 def _harm(problem: Problem, loss: Loss, logits: Maps) -> PerImage:
-    # Losses take 0 for the boundary; some weight a pixel by the side of it that it lies on.
-    counted = logits - problem.threshold if problem.threshold else logits
-    values = as_one_per_image(loss(counted, problem.masks), len(problem.images))
+    # Losses take a logit of 0 as the decision boundary, and some weight pixels by their side of it.
+    shifted = logits - problem.threshold if problem.threshold else logits
+    values = as_one_per_image(loss(shifted, problem.masks), len(problem.images))
     values = values.to(problem.images.dtype)
     return -values if problem.targeted else values
 
 
-def _refuse_coupled(problem: Problem, climbed: PerImage, harm: PerImage, logits: Maps) -> None:
-    refuse_coupled(climbed, logits)
-    if harm is climbed and climbed.requires_grad:
+def _refuse_coupled(problem: Problem, objective: PerImage, harm: PerImage, logits: Maps) -> None:
+    refuse_coupled(objective, logits)
+    if harm is objective and objective.requires_grad:
         return
     with torch.inference_mode(False):
-        # A clone: what a caller made in inference mode cannot take part in a gradient.
+        # A clone, because a tensor made in inference mode cannot take part in a gradient.
         problem = replace(problem, masks=problem.masks.clone())
     refuse_coupled_loss(partial(_harm, problem, problem.loss), logits)
 
 
-def _refuse_broken(
+def _refuse_not_finite(
     what: str, fine: Bool[Tensor, " b"], harm: PerImage, problem: Problem, after: str
 ) -> None:
     if fine.all():
         return
-    # Carrying on would hand back a clean image, which looks like robustness.
+    # Going on would return a clean image, which would look like robustness.
     names, values = problem.rows[~fine.cpu()].tolist(), harm.detach()[~fine].tolist()
     raise FloatingPointError(
         f"Expected a finite {what}, got loss {values} for images {names} of the batch {after}; "

@@ -1,38 +1,39 @@
-"""Values that a file can hold, for attacks that find their own way among all others."""
+"""Rounding to the values that an image file can store, for attacks that have no lattice mode."""
 
 import torch
 
 from palpate.geometry import norms
 from palpate.types import Images, Norm
 
-_SLACK = 1e-4  # of a level: 8 / 255 * 255 may fall short of 8
+_SLACK = 1e-4  # in levels: in floating point 8 / 255 * 255 may be less than 8
 _ROUNDING = 1e-6
 
 
 def check_levels(levels: int | None) -> None:
-    """Raise ``ValueError`` unless there are two levels or more, or no rounding at all."""
+    """Raise ``ValueError`` unless ``levels`` is at least 2, or None for no rounding."""
     if levels is not None and levels < 2:
         raise ValueError(f"Expected levels >= 2 or None, got {levels}; 8-bit images have 256.")
 
 
 def rounded(images: Images, levels: int | None) -> Images:
-    """Images of the nearest of so many values from 0 to 1; None leaves them alone."""
+    """Images rounded to ``levels`` equally spaced values in [0, 1]; None does not round."""
     return images if levels is None else (images * (levels - 1)).round() / (levels - 1)
 
 
 def shortened(
     images: Images, adversarial: Images, epsilon: float, norm: Norm, levels: int | None
 ) -> Images:
-    """The same for perturbed images, each value towards the clean one; all remain in the ball.
+    """Perturbed images rounded towards the clean ones, so that they remain in the ball.
 
-    Clean images that are no such values themselves may have none in a small ball: those stay.
+    If a clean image is not on the levels itself, there may be no such image in a small ball; then
+    the clean image is returned.
 
     Args:
-        images: Clean.
-        adversarial: In the ball and in [0, 1].
-        epsilon: Radius of the ball.
+        images: Clean images.
+        adversarial: Perturbed images in the ball and in [0, 1].
+        epsilon: Radius of the ball, in units of pixel value.
         norm: Norm of the ball.
-        levels: How many values there are; None leaves all as it is.
+        levels: Number of values; None does not round.
     """
     if levels is None:
         return adversarial

@@ -1,4 +1,4 @@
-"""That a loss looks at each image by itself, and gives one value for each."""
+"""Checks that a loss gives one value per image, and that no image affects another's value."""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations, count, islice
@@ -12,10 +12,14 @@ from palpate.types import Maps, PerImage
 
 
 def as_one_per_image(values: object, images: int) -> PerImage:
-    """The values of a loss for so many images.
+    """Return the values of a loss if there is one per image.
+
+    Args:
+        values: What the loss returned.
+        images: Number of images.
 
     Raises:
-        ValueError: If there are more or fewer; one number for all would be spread silently.
+        ValueError: If the shape is another. One number for all images would be broadcast silently.
     """
     shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
     if not isinstance(values, Tensor) or shape != (images,):
@@ -27,17 +31,17 @@ def as_one_per_image(values: object, images: int) -> PerImage:
 
 
 def refuse_coupled_loss(loss: Callable[[Maps], PerImage], logits: Maps) -> None:
-    """:func:`refuse_coupled` where no gradient was asked for: calls the loss once more.
+    """:func:`refuse_coupled` for values without a gradient: calls the loss once more.
 
-    A loss that autograd cannot trace is taken on trust: attacks by forward passes alone have a
-    use for it.
+    A loss that autograd cannot differentiate is not checked, because attacks by forward passes
+    alone can use it.
     """
     if len(logits) == 1:
         return
     with torch.inference_mode(False), torch.enable_grad():
         alone = logits.detach().clone().requires_grad_()
         try:
-            values = loss(alone.clone())  # it may write into what it gets
+            values = loss(alone.clone())  # a clone, because a loss may write into its argument
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError:
@@ -46,13 +50,14 @@ def refuse_coupled_loss(loss: Callable[[Maps], PerImage], logits: Maps) -> None:
 
 
 def refuse_coupled(values: PerImage, logits: Maps) -> None:
-    """One value per image may still be one mean over the batch, several times.
+    """Raise ``ValueError`` if the value of an image depends on the logits of another image.
 
-    The model is not asked; what it costs is a few passes back through the loss.
+    One value per image may still be the mean over the batch, repeated. The check costs a few
+    backward passes through the loss; the model is not called.
 
     Args:
-        values: Of the loss, one per image.
-        logits: What they were made of.
+        values: Values of the loss, one per image.
+        logits: Logits that they were computed from.
 
     Raises:
         ValueError: If the value of an image changes with the logits of another.
@@ -63,24 +68,24 @@ def refuse_coupled(values: PerImage, logits: Maps) -> None:
         if any(_reaches_beyond(values, logits, rows) for rows in _groups(logits)):
             raise ValueError(
                 "Expected a loss of each image by itself, got one that depends on the other "
-                "images of the batch, as a mean over all of them does; reduce over pixels only."
+                "images of the batch, as a mean over the batch does; reduce over pixels only."
             )
 
 
 def _reaches_beyond(values: PerImage, logits: Maps, rows: Bool[Tensor, " b"]) -> bool:
-    """Whether the values of these images have a slope in the logits of the others."""
-    # Different weights, so that what two images have in common does not cancel.
+    """Whether the values of these images have a gradient in the logits of the others."""
+    # The weights differ, so that opposite contributions of two images do not cancel.
     weights = torch.where(rows, torch.linspace(1, 2, len(rows)).to(values), 0.0)
-    (slope,) = torch.autograd.grad(values, logits, weights, retain_graph=True, allow_unused=True)
-    # Where a slope is infinite, no share of it is NaN; that is found out elsewhere.
-    return slope is not None and bool((slope[~rows].nan_to_num() != 0).any())
+    (gradient,) = torch.autograd.grad(values, logits, weights, retain_graph=True, allow_unused=True)
+    # NaN and infinite gradients are reported elsewhere, by the check for finite gradients.
+    return gradient is not None and bool((gradient[~rows].nan_to_num() != 0).any())
 
 
 def _groups(logits: Maps) -> Iterator[Bool[Tensor, " b"]]:
-    """Groups of the images such that of any two, some group has the first and not the second.
+    """Groups of images such that for any two images, some group has the first and not the second.
 
-    Each image is in half of the groups, and no two in the same ones (Sperner, 1928): so few
-    groups suffice, 6 for 16 images and 9 for 96.
+    Each image is in half of the groups, and no two images are in the same ones. By Sperner's
+    theorem (1928) few groups suffice for that: 6 for 16 images and 9 for 96.
     """
     images = len(logits)
     groups = next(n for n in count(2) if comb(n, n // 2) >= images)

@@ -1,7 +1,8 @@
-"""What is attacked, and what remains of it while images finish."""
+"""The images under attack, and what remains of them while images finish."""
 
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -11,21 +12,46 @@ from palpate.types import Images, LogitsFn, Loss, Masks
 
 @dataclass(frozen=True)
 class Problem:
-    """The images still under attack, and everything that goes with each of them."""
+    """The images still under attack, with everything that belongs to each of them.
+
+    Attributes:
+        model: Maps ``images`` to logits, prompts bound.
+        images: Clean images.
+        masks: Ground truth; with ``targeted``, the masks that the attacker wants to see.
+        loss: Maximised by the attack, minimised with ``targeted``; one value per image.
+        targeted: Whether the attack is targeted.
+        rows: Positions of the images in the caller's batch, on the CPU.
+        threshold: Logits above it are foreground. It is subtracted before the loss is computed.
+    """
 
     model: LogitsFn
     images: Images
     masks: Masks
     loss: Loss
-    targeted: bool  # then harm is the negative loss
-    rows: Int[Tensor, " b"]  # places in the batch the caller gave; on the CPU
-    threshold: float = 0.0  # logits above it are foreground; losses count from it
+    targeted: bool
+    rows: Int[Tensor, " b"]
+    threshold: float = 0.0
+
+    @classmethod
+    def of_batch(
+        cls,
+        model: LogitsFn,
+        images: Images,
+        masks: Masks,
+        loss: Loss,
+        *,
+        targeted: bool = False,
+        threshold: float = 0.0,
+    ) -> "Problem":
+        """The problem at the start of an attack: all images of the batch, in order."""
+        return cls(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
 
     def select(self, wanted: Bool[Tensor, " b"]) -> "Problem":
-        """What is left when only ``wanted`` images go on."""
+        """The problem for the ``wanted`` images only."""
         if wanted.all():
             return self
         places = wanted.nonzero().flatten()
+        # A model cannot be bound to no images at all, and will not be called for them.
         some = len(places) > 0
         return replace(
             self,

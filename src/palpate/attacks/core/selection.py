@@ -1,4 +1,4 @@
-"""Going on with some images of a batch: which model then answers for them?"""
+"""Binding a model to some of the images of a batch, for attacks that go on with those."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,20 +9,21 @@ from palpate.types import Box, LogitsFn
 
 @runtime_checkable
 class Selectable(Protocol):
-    """A model bound to one batch that can be bound to some images of it.
+    """A model bound to one batch that can be bound to some of its images.
 
-    For wrappers that hold something per image. ``partial(model, prompts=[...])`` needs no
-    wrapper, see :func:`restrict`.
+    For wrappers that hold data per image. ``partial(model, prompts=[...])`` needs no such method,
+    see :func:`restrict`.
     """
 
     def for_images(self, rows: Sequence[int]) -> LogitsFn: ...
 
 
 def restrict(model: LogitsFn, rows: Sequence[int], count: int) -> LogitsFn:
-    """The model for images ``rows`` of the ``count`` images that ``model`` was bound to.
+    """The model for images ``rows`` of the ``count`` images that ``model`` is bound to.
 
-    Prompts and boxes bound by ``partial(model, prompts=[one per image])`` are selected along. Any
-    other callable is taken to treat all images alike, unless it is :class:`Selectable`.
+    Prompts and boxes bound by ``partial(model, prompts=[one per image])`` are selected with the
+    images. Any other callable is assumed to hold no data per image, unless it is
+    :class:`Selectable`.
 
     >>> model = partial(len, prompts=["polyp", "mole", "ventricle"])
     >>> restrict(model, [0, 2], 3).keywords
@@ -45,7 +46,7 @@ def _is_per_image(values: object, count: int) -> bool:
 
 
 def prompts_of(model: LogitsFn) -> Sequence[str] | None:
-    """The prompts bound to a model, one per image; None where it carries none.
+    """The prompts bound to a model, one per image; None if there are none.
 
     >>> prompts_of(partial(len, prompts=["polyp", "mole"]))
     ['polyp', 'mole']

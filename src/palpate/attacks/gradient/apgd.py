@@ -1,16 +1,16 @@
-"""Auto-PGD: projected gradient ascent that finds its step size by itself."""
+"""Auto-PGD (APGD): projected gradient ascent with an adaptive step size."""
 
 from typing import Literal
 
 import torch
 
 from palpate.attacks.core.best import Best
-from palpate.attacks.core.checks import check_ball, check_images, check_keep, check_schedule
+from palpate.attacks.core.checks import check_inputs, check_keep, check_schedule
 from palpate.attacks.core.gradient_step import warn_if_flat
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.gradient.apgd_step import ascend
 from palpate.attacks.losses import bce_dice
-from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 
@@ -40,40 +40,43 @@ def apgd(
     .. math:: u = \Pi(x_k + \eta \, \mathrm{steepest}(\nabla L)), \quad
               x_{k+1} = \Pi(x_k + \tfrac34 (u - x_k) + \tfrac14 (x_k - x_{k-1})),
 
-    the first of length :math:`\eta = 2 \epsilon`. At checkpoints that come ever closer, an image
-    halves its :math:`\eta` and goes back to its point of highest loss if fewer than three
+    The first step has length :math:`\eta = 2 \epsilon`. At checkpoints, whose distance decreases,
+    :math:`\eta` is halved and the attack returns to the point of highest loss if fewer than three
     quarters of the steps since the last checkpoint raised the loss, or if neither the step size
-    nor the highest loss has changed since then. Every image has a schedule of its own.
+    nor the highest loss has changed since then. This is decided for each image separately.
 
-    Where the published code and the paper differ this is the paper: the code rounds checkpoints
-    down, halves also at exactly three quarters, and never for the second reason at the first one.
+    Where the published code differs from the paper, this follows the paper: the code rounds
+    checkpoints down, also halves at exactly three quarters, and never applies the second criterion
+    at the first checkpoint.
 
-    The loss drives the schedule; what comes back is the point of the lowest Dice score. A
-    restart costs N + 1 forward and N backward passes, as PGD does. Its starting point is no
-    candidate.
+    The schedule depends on the loss; the point that is returned is the one of the lowest Dice
+    score. A restart costs N + 1 forward and N backward passes, as for PGD. The starting point is
+    never returned.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, see :func:`palpate.attacks.pgd`.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        steps: Moves per restart. The schedule is laid out over all of them, so half the steps
-            are not the first half of the same run.
-        random_start: Start from a uniform point of the ball instead of the clean image.
-        restarts: Independent runs; each image keeps its most harmful result.
-        norm: Norm of the ball. Colour channels and pixels count as one vector per image.
+        steps: Updates per restart. The checkpoints depend on this number, so a run of half the
+            steps is not the first half of the longer run.
+        random_start: Start from a uniform random point of the ball instead of the clean image.
+        restarts: Independent runs; each image gets its most harmful result.
+        norm: Norm of the ball, over all channels and pixels of an image.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`. A
-            :class:`~palpate.types.ScheduledLoss` is climbed by its slope of the moment and
-            judged, in the schedule too, by its value.
+            :class:`~palpate.types.ScheduledLoss` gives the gradient by its schedule; points are
+            compared by its plain value, also at checkpoints.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         within: Where and how the perturbation may differ from the image, see
             :func:`~palpate.attacks.threats.threat_model`.
-        generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's own.
-        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
-            for 0.
-        keep: ``"dice"`` gives back the point of the lowest Dice score (highest, if targeted),
-            equals by the loss; ``"loss"`` that of the highest loss (lowest, if targeted).
-        early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1), see
+        generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's global
+            generator.
+        threshold: Logits above it are foreground. It is subtracted from the logits before the
+            loss is computed.
+        keep: ``"dice"`` returns the point of the lowest Dice score (highest, if targeted), and of
+            equal scores that of the highest loss; ``"loss"`` that of the highest loss (lowest, if
+            targeted).
+        early_stop: Stop attacking an image once its Dice score is 0 (targeted: 1), see
             :func:`palpate.attacks.pgd`.
 
     Returns:
@@ -87,18 +90,15 @@ def apgd(
     Warns:
         ZeroGradientWarning: If the gradient of an image was zero everywhere at some step.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
+    threat = check_inputs(images, masks, epsilon, norm, within)
     check_schedule(steps, restarts, None)
     check_keep(keep, ("dice", "loss"), early_stop)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
 
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
+    problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
     best = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
     for restart in range(restarts):
-        # Drawn for the whole batch, so that finished images shift nobody's random numbers.
+        # Drawn for the whole batch, so that finished images do not change the draws of others.
         start = images
         if random_start:
             start = threat.random_start(images, masks, epsilon, norm, generator)

@@ -1,4 +1,4 @@
-"""One run of APGD: momentum, and a step size that each image halves for itself."""
+"""One run of APGD: steps with momentum, and a step size that is adapted for each image."""
 
 from dataclasses import dataclass, fields
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from palpate.attacks.core.best import Best, is_worst, rank
-from palpate.attacks.core.gradient_step import is_stuck, look, slope
+from palpate.attacks.core.gradient_step import evaluate_point, is_stuck, pixel_gradient
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.threats import Threat
 from palpate.overlap import count, dice
@@ -32,64 +32,69 @@ def ascend(
     start_counts: bool,
     during: str,
 ) -> tuple[Problem, Bool[Tensor, " n"]]:
-    """Climb from ``start`` and show every point to ``best``.
+    """Ascend the loss from ``start`` and record every point in ``best``.
 
     Args:
-        problem: What is attacked.
+        problem: The images under attack.
         start: One point of the ball for each image of ``problem``.
-        best: Told of every point, by the place of its image in the caller's batch.
+        best: Updated with every point.
         epsilon: Radius of the ball; the first step is twice as long.
-        steps: Moves to make; costs one forward pass more and as many backward passes.
+        steps: Number of updates; costs as many backward passes and one forward pass more.
         norm: Norm of the ball.
         threat: Where and how the perturbation may differ from the image.
-        threshold: Logits above it are foreground when the Dice score is taken.
-        keep: ``"dice"`` or ``"loss"``: what ``best`` goes by.
-        early_stop: Leave images alone once nothing worse can happen to them.
-        start_counts: Whether ``best`` is shown the start too.
+        threshold: Logits above it are foreground.
+        keep: ``"dice"`` or ``"loss"``: what points are compared by.
+        early_stop: Stop attacking images whose Dice score is the worst possible.
+        start_counts: Whether the start is recorded in ``best`` too.
         during: Name of the run, for error messages.
 
     Returns:
-        What is left of the problem, and which images of the caller's batch had no gradient at
-        some step.
+        The problem for the images that are not finished, and which images of the caller's batch
+        had a zero gradient at some step.
     """
     flat = torch.zeros(len(best.adversarial), dtype=torch.bool)
     checkpoints = place_checkpoints(steps)
-    here, climb = start, None
+    here, state = start, None
     for step in range(steps + 1):
         if len(problem.rows) == 0:
             break
         after = f"after {step} of {steps} steps of {during}"
-        view = look(problem, here, differentiable=step < steps, after=after, progress=step / steps)
-        scores = dice(count(view.logits > threshold, problem.masks)).to(here)
+        point = evaluate_point(
+            problem, here, differentiable=step < steps, after=after, progress=step / steps
+        )
+        scores = dice(count(point.logits > threshold, problem.masks)).to(here)
         counts = step > 0 or start_counts
         if counts:
-            best.consider(problem.rows, here, rank(scores, keep, problem.targeted), view.harm)
+            best.update(problem.rows, here, rank(scores, keep, problem.targeted), point.harm)
         finished = is_worst(scores, problem.masks, targeted=problem.targeted)
         going = ~finished if early_stop and counts else torch.ones_like(finished)
         if step == steps or not going.any():
             problem = problem.select(going)
             break
-        gradient = slope(problem, view, after=after)
+        gradient = pixel_gradient(problem, point, after=after)
         free = threat.project(gradient, problem.masks)
-        flat[problem.rows] |= is_stuck(problem, view, free).cpu()
-        harm = view.harm.detach()
-        if climb is None:
-            climb = _Climb.begin(here, gradient, harm, 2 * epsilon)
+        flat[problem.rows] |= is_stuck(problem, point, free).cpu()
+        harm = point.harm.detach()
+        if state is None:
+            state = _State.begin(here, gradient, harm, 2 * epsilon)
         else:
-            climb.arrive(here, gradient, harm)
+            state.arrive(here, gradient, harm)
         if step in checkpoints:
-            climb.revise(checkpoints[step])
-        problem, climb = problem.select(going), climb.select(going)
+            state.revise(checkpoints[step])
+        problem, state = problem.select(going), state.select(going)
         share = 1.0 if step == 0 else _MOMENTUM
-        here = climb.move(problem.images, problem.masks, epsilon, norm, threat, share)
+        here = state.move(problem.images, problem.masks, epsilon, norm, threat, share)
     return problem, flat
 
 
 def place_checkpoints(steps: int) -> dict[int, int]:
-    """After which steps the step size is reconsidered, and how many steps each looks back on.
+    """The checkpoints: the steps after which the step size is reconsidered.
 
-    The first is at 22 % of the steps; from one to the next the distance shrinks by 3 %, down to
-    6 % (Croce & Hein, 2020, section 3.2).
+    The first is at 22 % of the steps. The distance from each to the next is 3 % of the steps less
+    than the one before, but at least 6 % (Croce & Hein, 2020, section 3.2).
+
+    Returns:
+        For each checkpoint the number of steps since the one before.
 
     >>> list(place_checkpoints(100))
     [22, 41, 57, 70, 80, 87, 93, 99]
@@ -105,23 +110,23 @@ def place_checkpoints(steps: int) -> dict[int, int]:
 
 
 @dataclass
-class _Climb:
-    """Where each image stands; a row of every field belongs to one image and to no other."""
+class _State:
+    """The state of a run. Every field has one row per image, so images do not affect each other."""
 
     before: Images
     here: Images
-    gradient: Images  # here
-    harm: PerImage  # here
+    gradient: Images  # at ``here``
+    harm: PerImage  # at ``here``
     size: PerImage  # length of the next step
-    top: Images  # the point of most harm
+    top: Images  # the point of highest harm so far
     top_gradient: Images
     top_harm: PerImage
-    rises: PerImage  # steps since the last checkpoint that did more harm
+    rises: PerImage  # number of steps since the last checkpoint that raised the harm
     top_harm_before: PerImage  # at the last checkpoint
     halved: Bool[Tensor, " b"]  # at the last checkpoint
 
     @classmethod
-    def begin(cls, here: Images, gradient: Images, harm: PerImage, size: float) -> "_Climb":
+    def begin(cls, here: Images, gradient: Images, harm: PerImage, size: float) -> "_State":
         return cls(
             before=here,
             here=here,
@@ -137,7 +142,7 @@ class _Climb:
         )
 
     def arrive(self, here: Images, gradient: Images, harm: PerImage) -> None:
-        """Take note of a point that :meth:`move` gave."""
+        """Record the point that the last :meth:`move` led to."""
         self.before, self.here, self.gradient = self.here, here, gradient
         self.rises = self.rises + (harm > self.harm)
         self.harm = harm
@@ -147,7 +152,7 @@ class _Climb:
         self.top_harm = torch.where(better, harm, self.top_harm)
 
     def revise(self, steps: int) -> None:
-        """Where the last steps were of little use, halve the next and go back to the top."""
+        """At a checkpoint, halve the step size and go back to the best point on poor progress."""
         unsteady = self.rises < _ENOUGH * steps
         stale = ~self.halved & (self.top_harm == self.top_harm_before)
         self.halved = unsteady | stale
@@ -158,9 +163,9 @@ class _Climb:
         self.top_harm_before = self.top_harm
         self.rises = torch.zeros_like(self.rises)
 
-    def select(self, wanted: Bool[Tensor, " b"]) -> "_Climb":
-        """What is left when only ``wanted`` images go on."""
-        return _Climb(*(getattr(self, field.name)[wanted] for field in fields(self)))
+    def select(self, wanted: Bool[Tensor, " b"]) -> "_State":
+        """The state of the ``wanted`` images only."""
+        return _State(*(getattr(self, field.name)[wanted] for field in fields(self)))
 
     def move(
         self,
@@ -171,7 +176,7 @@ class _Climb:
         threat: Threat,
         share: float,
     ) -> Images:
-        """The next point: a share of a step, and the rest of the last move once more."""
+        """The next point: ``share`` of a gradient step plus ``1 - share`` of the last move."""
         step = self.size.view(-1, 1, 1, 1) * threat.direction(self.gradient, masks, norm)
         stepped = threat.settle(images, self.here - images + step, masks, epsilon, norm)
         moved = share * (stepped - self.here) + (1 - share) * (self.here - self.before)

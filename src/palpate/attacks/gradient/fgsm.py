@@ -1,12 +1,18 @@
-"""The fast gradient sign method: the cheapest attack that looks at the model."""
+"""The fast gradient sign method (FGSM): one step along the sign of the gradient."""
 
 import torch
 
-from palpate.attacks.core.checks import check_ball, check_images
-from palpate.attacks.core.gradient_step import climb, is_stuck, look, slope, warn_if_flat
+from palpate.attacks.core.checks import check_inputs
+from palpate.attacks.core.gradient_step import (
+    evaluate_point,
+    is_stuck,
+    pixel_gradient,
+    take_step,
+    warn_if_flat,
+)
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import bce_dice
-from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 
@@ -21,28 +27,29 @@ def fgsm(
     targeted: bool = False,
     loss: Loss = bce_dice,
     within: Within = ANYWHERE,
-    generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
+    generator: Randomness = None,  # noqa: ARG001 - every attack has the same signature
     threshold: float = 0.0,
 ) -> Images:
     """Fast gradient sign method (Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572).
 
-    One step across the whole ball from the clean image, returned whether or not it does harm.
-    With ``norm="l2"`` the step goes along the gradient instead of its sign.
+    One step of length ``epsilon`` from the clean image. The result is returned even if it does no
+    harm. With ``norm="l2"`` the step follows the gradient instead of its sign.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``. Prompts are already bound, and
-            normalisation belongs to the model: attacks work in pixel space.
+            the model normalises its input itself: attacks work in pixel space.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        norm: Norm of the ball. Colour channels and pixels count as one vector per image.
+        norm: Norm of the ball, over all channels and pixels of an image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
         within: Where and how the perturbation may differ from the image: a threat model by name
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
-            :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
-        generator: Ignored; nothing is random here.
-        threshold: Logits above it are foreground; the loss takes it for 0.
+            :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``.
+        generator: Ignored; the attack is deterministic.
+        threshold: Logits above it are foreground. It is subtracted from the logits before the
+            loss is computed.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -55,15 +62,12 @@ def fgsm(
     Warns:
         ZeroGradientWarning: If the gradient of an image is zero everywhere.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
-    view = look(problem, images, differentiable=True, after="before the step")
-    gradient = slope(problem, view, after="before the step")
-    warn_if_flat(is_stuck(problem, view, threat.project(gradient, masks)))
-    return climb(
+    threat = check_inputs(images, masks, epsilon, norm, within)
+    problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
+    point = evaluate_point(problem, images, differentiable=True, after="before the step")
+    gradient = pixel_gradient(problem, point, after="before the step")
+    warn_if_flat(is_stuck(problem, point, threat.project(gradient, masks)))
+    return take_step(
         images,
         images,
         gradient,

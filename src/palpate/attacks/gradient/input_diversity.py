@@ -1,4 +1,4 @@
-"""The same image seen differently: what makes an attack carry over to models it never saw."""
+"""Transformations that improve the transfer of attacks: shrunk inputs and blurred gradients."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -10,16 +10,17 @@ from torch.nn import functional as F
 
 from palpate.types import Images, Logits, LogitsFn
 
-Places: TypeAlias = Float[Tensor, "b 3"]  # size, left and top, as shares of the frame
+Places: TypeAlias = Float[Tensor, "b 3"]  # size, left and top, as shares of the image
 
 
 def draw_places(generators: Sequence[Generator], probability: float, smallest: float) -> Places:
-    """Where each image is put; the size is 1 for those that stay as they are.
+    """Draw size and position of each shrunk image; size 1 means that the image is not shrunk.
 
     Args:
-        generators: One per image; each gives four numbers, whatever comes of them.
-        probability: Of an image being put elsewhere.
-        smallest: Least size, as a share of the frame.
+        generators: One per image. Four numbers are drawn from each, whether or not the image is
+            shrunk, so that later draws do not depend on it.
+        probability: Probability that an image is shrunk.
+        smallest: Smallest size, as a share of the original.
     """
     chance, size, left, top = torch.stack([torch.rand(4, generator=g) for g in generators]).T
     sizes = torch.where(chance < probability, smallest + (1 - smallest) * size, 1.0)
@@ -27,33 +28,36 @@ def draw_places(generators: Sequence[Generator], probability: float, smallest: f
 
 
 def shrunk(images: Images, places: Places) -> Images:
-    """Images made smaller and put somewhere on black, in a frame of the old size."""
+    """Images shrunk and placed on a black image of the original size."""
     size, left, top = places.to(images).T
-    # In coordinates from -1 to 1, a point u of the frame shows the point (u - middle) / size.
+    # In coordinates from -1 to 1, the point u of the result shows the point (u - middle) / size.
     middle = (2 * left + size - 1, 2 * top + size - 1)
     return _where(places, _warped(images, 1 / size, *(-m / size for m in middle)), images)
 
 
 def unshrunk(logits: Logits, places: Places) -> Logits:
-    """Logits of :func:`shrunk` images, back in the places of the images."""
+    """Logits of :func:`shrunk` images, mapped back to the original size and position."""
     size, left, top = places.to(logits).T
     middle = (2 * left + size - 1, 2 * top + size - 1)
     return _where(places, _warped(logits, size, *middle), logits)
 
 
-def seen_elsewhere(model: LogitsFn, places: Places) -> LogitsFn:
-    """A model that looks at :func:`shrunk` images and answers for the whole ones."""
+def with_shrunk_input(model: LogitsFn, places: Places) -> LogitsFn:
+    """The model applied to :func:`shrunk` images, with logits for the original ones."""
 
-    def look(images: Images) -> Logits:
+    def shrunk_model(images: Images) -> Logits:
         return unshrunk(model(shrunk(images, places)), places)
 
-    return look
+    return shrunk_model
 
 
 def blurred(gradient: Images, size: int) -> Images:
-    """Each channel convolved with a Gaussian of ``size`` by ``size`` pixels, 3 deviations wide.
+    """Each channel convolved with a Gaussian kernel, padded with zeros.
 
-    Zeros lie beyond the border. A size of 1 changes nothing.
+    Args:
+        gradient: Gradient to blur.
+        size: Side of the kernel in pixels, odd. The kernel reaches 3 standard deviations to each
+            side. A size of 1 changes nothing.
     """
     if size == 1:
         return gradient
@@ -74,5 +78,5 @@ def _warped(pixels: Tensor, scale: Tensor, across: Tensor, down: Tensor) -> Tens
 
 
 def _where(places: Places, moved: Tensor, same: Tensor) -> Tensor:
-    # Not even rounded where an image stays.
+    # Interpolation at size 1 would still round, so unshrunk images are taken as they are.
     return torch.where((places[:, 0] < 1).to(same.device).view(-1, 1, 1, 1), moved, same)

@@ -1,11 +1,11 @@
-"""Random perturbations: the control that every attack has to beat."""
+"""Random perturbations: the control that every attack is compared with."""
 
 from typing import Literal, TypeAlias
 
 import torch
 
-from palpate.attacks.core.checks import check_ball, check_images
-from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.attacks.core.checks import check_inputs
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
 Spread: TypeAlias = Literal["extreme", "uniform"]
@@ -13,7 +13,7 @@ Spread: TypeAlias = Literal["extreme", "uniform"]
 
 @torch.no_grad()
 def noise(
-    model: LogitsFn,  # noqa: ARG001 - all attacks are called alike
+    model: LogitsFn,  # noqa: ARG001 - every attack has the same signature
     images: Images,
     masks: Masks,
     *,
@@ -23,23 +23,23 @@ def noise(
     within: Within = ANYWHERE,
     generator: Randomness = None,
 ) -> Images:
-    """Random noise of the same budget: a control, not an attack.
+    """Random noise within the same ball: a control, not an attack.
 
-    One draw per image, without a look at the model. What an attack does beyond this is due to
-    its direction; what this does already, any disturbance of that size would do.
+    One draw per image, independent of the model. The harm that an attack does beyond this is due
+    to the direction of its perturbation, not to its size.
 
     Args:
         model: Not called.
         images: Clean images in [0, 1].
-        masks: Ground truth; only some threat models use it.
+        masks: Ground truth; used by some threat models only.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
         norm: Norm of the ball.
-        spread: ``"extreme"`` uses the whole budget as attacks do: ``linf`` adds epsilon with a
-            random sign to every value, ``l2`` goes epsilon far in a random direction.
-            ``"uniform"`` draws from anywhere in the ball, as the random start of PGD does.
+        spread: ``"extreme"`` uses the whole radius, as attacks do: ``linf`` adds epsilon with a
+            random sign to every value, ``l2`` moves by epsilon in a random direction.
+            ``"uniform"`` draws uniformly from the ball, as the random start of PGD does.
         within: Where and how the perturbation may differ from the image: a threat model by name
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
-            :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
+            :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``.
         generator: On the CPU; one for the batch or one per image.
 
     Returns:
@@ -48,10 +48,7 @@ def noise(
     Raises:
         ValueError: If images, masks, epsilon or spread are not as described.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
+    threat = check_inputs(images, masks, epsilon, norm, within)
     if spread == "extreme":
         delta = threat.random_direction(images, masks, epsilon, norm, generator)
         return threat.settle(images, delta, masks, epsilon, norm)

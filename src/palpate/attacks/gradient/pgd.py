@@ -1,15 +1,21 @@
-"""Projected gradient descent: the reference attack."""
+"""Projected gradient descent (PGD): the reference attack."""
 
 from typing import Literal, TypeAlias
 
 import torch
 
 from palpate.attacks.core.best import Best, is_worst, rank
-from palpate.attacks.core.checks import check_ball, check_images, check_keep, check_schedule
-from palpate.attacks.core.gradient_step import climb, is_stuck, look, slope, warn_if_flat
+from palpate.attacks.core.checks import check_inputs, check_keep, check_schedule
+from palpate.attacks.core.gradient_step import (
+    evaluate_point,
+    is_stuck,
+    pixel_gradient,
+    take_step,
+    warn_if_flat,
+)
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import bce_dice
-from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.overlap import count, dice
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
@@ -40,41 +46,42 @@ def pgd(
 ) -> Images:
     r"""Projected gradient descent (Madry et al., 2018, https://arxiv.org/abs/1706.06083).
 
-    Climbs the loss along its steepest direction and returns to the ball after every step,
+    Steps along the steepest direction of the loss and projects on the ball after every step,
 
     .. math:: \delta \leftarrow \Pi_\epsilon(\delta + \alpha \, \mathrm{steepest}(\nabla_\delta L)).
 
-    N steps are N updates. Each iterate is scored by the forward pass of the step that leaves
-    it, the last one by a pass of its own: N + 1 forward and N backward passes a restart. The
-    starting point is no candidate: with one step and no random start this is FGSM.
+    N steps are N updates. Each iterate is scored by the forward pass of the step that leaves it,
+    the last one by an additional pass: N + 1 forward and N backward passes per restart. The
+    starting point is never returned, so one step without a random start is FGSM.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``. Prompts are already bound, and
-            normalisation belongs to the model: attacks work in pixel space.
+            the model normalises its input itself: attacks work in pixel space.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
         steps: Updates per restart.
         step_size: Length of one step, in the units of ``epsilon``, see :func:`default_step_size`.
-        random_start: Start from a uniform point of the ball instead of the clean image.
-        restarts: Independent runs; each image keeps its most harmful result.
-        norm: Norm of the ball. Colour channels and pixels count as one vector per image.
+        random_start: Start from a uniform random point of the ball instead of the clean image.
+        restarts: Independent runs; each image gets its most harmful result.
+        norm: Norm of the ball, over all channels and pixels of an image.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         within: Where and how the perturbation may differ from the image: a threat model by name
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
-            :func:`~palpate.attacks.threats.threat_model`. Its places are those of ``masks``.
-        generator: On the CPU; one for the batch, or one per image, and then an image gets the
-            same random numbers whatever batch it is in. ``None`` uses torch's global one.
-        threshold: Logits above it are foreground when the Dice score is taken; the loss takes it
-            for 0.
-        keep: Which iterate an image gets back. ``"dice"``: of the lowest Dice score with
-            ``masks`` (highest, if targeted), equals by the loss; ``"loss"``: of the highest
-            loss (lowest, if targeted); ``"last"``: the last of the restart that ended best.
-        early_stop: Leave images alone from the moment their Dice score is 0 (targeted: 1). It
-            saves passes and changes no score, but returns the first such iterate rather than the
-            one of highest loss. If ``model`` holds something per image, it must
-            be a ``partial`` with ``prompts`` or :class:`~palpate.attacks.Selectable`.
+            :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``.
+        generator: On the CPU; one for the batch, or one per image, so that an image gets the same
+            random numbers in every batch. ``None`` uses torch's global generator.
+        threshold: Logits above it are foreground. It is subtracted from the logits before the
+            loss is computed.
+        keep: Which iterate is returned for an image. ``"dice"``: that of the lowest Dice score with
+            ``masks`` (highest, if targeted), and of equal scores that of the highest loss (lowest,
+            if targeted); ``"loss"``: that of the highest loss (lowest, if targeted); ``"last"``:
+            the last iterate of the restart that ended best.
+        early_stop: Stop attacking an image once its Dice score is 0 (targeted: 1). This saves
+            passes and changes no score, but returns the first such iterate instead of the one of
+            highest loss. If ``model`` holds data per image, it must be a ``partial`` with
+            ``prompts`` or :class:`~palpate.attacks.Selectable`.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -87,20 +94,17 @@ def pgd(
     Warns:
         ZeroGradientWarning: If the gradient of an image was zero everywhere at some step.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
+    threat = check_inputs(images, masks, epsilon, norm, within)
     check_schedule(steps, restarts, step_size)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
     check_keep(keep, ("dice", "loss", "last"), early_stop)
     if step_size is None:
         step_size = default_step_size(epsilon, steps, norm)
 
-    problem = Problem(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
+    problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
     best = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
     for restart in range(restarts):
-        # Drawn for the whole batch, so that finished images shift nobody's random numbers.
+        # Drawn for the whole batch, so that finished images do not change the draws of others.
         start = images
         if random_start:
             start = threat.random_start(images, masks, epsilon, norm, generator)
@@ -109,23 +113,23 @@ def pgd(
             if len(problem.rows) == 0:
                 break
             after = f"after {step} of {steps} steps of restart {restart + 1}"
-            view = look(
+            point = evaluate_point(
                 problem,
                 adversarial,
                 differentiable=step < steps,
                 after=after,
                 progress=step / steps,
             )
-            scores = dice(count(view.logits > threshold, problem.masks)).to(adversarial)
+            scores = dice(count(point.logits > threshold, problem.masks)).to(adversarial)
             if step > 0 and (keep != "last" or step == steps):
-                best.consider(problem.rows, adversarial, rank(scores, keep, targeted), view.harm)
+                best.update(problem.rows, adversarial, rank(scores, keep, targeted), point.harm)
             finished = is_worst(scores, problem.masks, targeted=targeted)
             going = ~finished if early_stop and step > 0 else torch.ones_like(finished)
             if step < steps and going.any():
-                gradient = slope(problem, view, after=after)
+                gradient = pixel_gradient(problem, point, after=after)
                 within_threat = threat.project(gradient, problem.masks)
-                flat[problem.rows] |= is_stuck(problem, view, within_threat).cpu()
-                adversarial = climb(
+                flat[problem.rows] |= is_stuck(problem, point, within_threat).cpu()
+                adversarial = take_step(
                     problem.images,
                     adversarial,
                     gradient,
@@ -141,14 +145,18 @@ def pgd(
 
 
 def default_step_size(epsilon: float, steps: int, norm: Norm) -> float:
-    """Step length that suits a radius and a number of steps.
+    """Default step length for a radius and a number of steps, in the units of ``epsilon``.
 
-    ``2.5 * epsilon / steps`` lets an iterate reach any point of the ball from any other (2 radii)
-    with a quarter to spare. For ``linf`` it is at least one grey level, 1/255: with many steps in
-    a small ball, a step shorter than that spends its passes on differences no image file can
-    hold, while the optimum sits near the corners; and at most ``epsilon``, beyond which a step
-    from the centre is clipped anyway. An ``l2`` length says nothing about single pixels, so there
-    is no such bound.
+    It is ``2.5 * epsilon / steps``, so that the steps together are a quarter longer than the
+    diameter of the ball. For ``linf`` it is at least one grey level, 1/255, because shorter steps
+    make differences that no 8-bit image file can store; and at most ``epsilon``, because a longer
+    step from the centre is clipped. In ``l2`` a length says nothing about single pixels, so there
+    are no such bounds.
+
+    Args:
+        epsilon: Radius of the ball, in units of pixel value.
+        steps: Number of updates.
+        norm: Norm of the ball.
 
     >>> default_step_size(8 / 255, 10, "linf") == 2 / 255
     True

@@ -1,4 +1,4 @@
-"""An attack computed on a model one has, meant for a model one has not."""
+"""Transfer attack: computed on a surrogate model, evaluated on another model (the victim)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,14 +7,20 @@ from typing import TypeAlias
 
 import torch
 
-from palpate.attacks.core.checks import check_ball, check_images, check_schedule
-from palpate.attacks.core.draws import one_per_image
-from palpate.attacks.core.gradient_step import climb, is_flat, look, slope, warn_if_flat
+from palpate.attacks.core.checks import check_inputs, check_schedule
+from palpate.attacks.core.draws import generators_per_image
+from palpate.attacks.core.gradient_step import (
+    evaluate_point,
+    is_flat,
+    pixel_gradient,
+    take_step,
+    warn_if_flat,
+)
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.core.selection import boxes_of, prompts_of
-from palpate.attacks.gradient.input_diversity import blurred, draw_places, seen_elsewhere
+from palpate.attacks.gradient.input_diversity import blurred, draw_places, with_shrunk_input
 from palpate.attacks.losses import bce_dice
-from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.prompting import Bound
 from palpate.types import Images, Logits, LogitsFn, Loss, Masks, Norm, Randomness
 
@@ -43,13 +49,13 @@ def transfer(
     generator: Randomness = None,
     threshold: float = 0.0,
 ) -> Images:
-    r"""PGD with the four classical means of making an attack carry over to other models.
+    r"""PGD with four classical methods that improve the transfer of attacks to other models.
 
     - *MI*, momentum (Dong et al., 2018, https://arxiv.org/abs/1710.06081):
       :math:`m \leftarrow \mu m + g / \lVert g \rVert_1`, and the step follows :math:`m`.
-    - *DI*, diverse input (Xie et al., 2019, https://arxiv.org/abs/1803.06978): with some
-      probability the surrogate sees the image smaller and somewhere on black, in a frame of the
-      old size; its logits are put back before the loss compares them with the masks.
+    - *DI*, diverse inputs (Xie et al., 2019, https://arxiv.org/abs/1803.06978): with some
+      probability the surrogate is given the image shrunk, at a random position on a black image of
+      the original size; the logits are mapped back before the loss is computed.
     - *TI*, translation invariance (Dong et al., 2019, https://arxiv.org/abs/1904.02884): the
       gradient is convolved with a Gaussian.
     - *SI*, scale invariance (Lin et al., 2020, https://arxiv.org/abs/1908.06281): the gradient is
@@ -57,35 +63,37 @@ def transfer(
 
     With ``momentum=0``, ``diversity=0``, ``kernel=1`` and ``scales=1`` this is
     ``pgd(random_start=False, keep="last")`` at the same step size. It starts from the clean
-    image and returns the last iterate: what is worst for the surrogate is not for the victim.
-    The victim is never asked; the passes that a row counts are those of the surrogate.
+    image and returns the last iterate, because the worst iterate for the surrogate need not be the
+    worst for the victim. The victim is never called; the passes that a row counts are those of the
+    surrogate.
 
     Args:
-        model: The victim. It is not called; if it carries prompts (``partial(model,
-            prompts=...)``), the surrogate gets the same ones.
+        model: The victim. It is not called; if it has prompts bound (``partial(model,
+            prompts=...)``), the surrogate is called with the same prompts.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        surrogate: What the gradient is taken of, called like the victim: ``surrogate(images,
-            prompts=...)`` where there are prompts. None takes the victim itself, which makes
-            this a white-box attack.
+        surrogate: The model that gives the gradient, called like the victim: ``surrogate(images,
+            prompts=...)`` if there are prompts. None uses the victim itself, as a white-box
+            attack.
         steps: Updates.
         step_size: Length of one step; by default ``epsilon / steps``, as published for MI.
         norm: Norm of the ball.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         momentum: :math:`\mu`; 0 for none, 1 as published.
-        diversity: Probability of a smaller image, per image, step and scale; 0 for never, 0.5
-            to 0.7 as published.
-        smallest: Least side of the smaller image, as a share of the frame.
-        kernel: Side of the Gaussian in pixels, odd; 1 for none, 15 as published, and 5 to 7
-            where fine texture matters.
-        scales: Images averaged over; 1 for none, 5 as published.
+        diversity: Probability of a shrunk input, per image, step and scale, in [0, 1]; published
+            values are 0.5 to 0.7.
+        smallest: Smallest side of the shrunk image, as a share of the original, in (0, 1).
+        kernel: Side of the Gaussian in pixels, odd; 1 for none. The published value is 15; 5 to 7
+            suit images whose fine texture matters.
+        scales: Number of scaled images to average over; 1 for none, 5 as published.
         within: Where and how the perturbation may differ from the image, see
             :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image.
-        threshold: Of the victim: logits above it are foreground; the loss takes it for 0. A
-            surrogate may have another and say so, in ``threshold_logit``.
+        threshold: Logits of the victim above it are foreground. It is subtracted from the logits
+            before the loss is computed. A surrogate may declare another one as
+            ``threshold_logit``.
 
     Returns:
         Adversarial images in [0, 1], no further than ``epsilon`` from ``images``, detached.
@@ -98,40 +106,37 @@ def transfer(
     Warns:
         ZeroGradientWarning: If the gradient of an image was zero everywhere at some step.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
+    threat = check_inputs(images, masks, epsilon, norm, within)
     check_schedule(steps, 1, step_size)
     _check_options(momentum, diversity, smallest, kernel, scales)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
     step_size = epsilon / steps if step_size is None else step_size
 
-    asked, rows = _asked_alike(surrogate, model), torch.arange(len(images))
+    called, rows = _with_prompts_of_victim(surrogate, model), torch.arange(len(images))
     if surrogate is not None:
         threshold = float(getattr(surrogate, "threshold_logit", 0.0))
-    problem = Problem(asked, images, masks, loss, targeted, rows, threshold)
-    generators = one_per_image(generator, len(images)) if diversity > 0 else None
+    problem = Problem(called, images, masks, loss, targeted, rows, threshold)
+    generators = generators_per_image(generator, len(images)) if diversity > 0 else None
     adversarial, memory = images.clone(), torch.zeros_like(images)
     flat = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for step in range(steps):
         after = f"after {step} of {steps} steps"
         gradient = torch.zeros_like(images)
         for scale in range(scales):
-            seen = problem.model
+            called = problem.model
             if generators is not None:
-                seen = seen_elsewhere(seen, draw_places(generators, diversity, smallest))
-            darker = partial(_times, seen, 0.5**scale) if scale else seen
-            varied = replace(problem, model=darker)
-            view = look(
+                called = with_shrunk_input(called, draw_places(generators, diversity, smallest))
+            scaled = partial(_on_scaled, called, 0.5**scale) if scale else called
+            varied = replace(problem, model=scaled)
+            point = evaluate_point(
                 varied, adversarial, differentiable=True, after=after, progress=step / steps
             )
-            gradient += slope(varied, view, after=after) / scales
+            gradient += pixel_gradient(varied, point, after=after) / scales
         flat |= is_flat(threat.project(gradient, masks))
         gradient = blurred(gradient, kernel)
         if momentum > 0:
-            memory = momentum * memory + _of_length_one(gradient)
+            memory = momentum * memory + _l1_normalised(gradient)
             gradient = memory
-        adversarial = climb(
+        adversarial = take_step(
             images, adversarial, gradient, masks,
             step_size=step_size, epsilon=epsilon, norm=norm, threat=threat,
         )  # fmt: skip
@@ -139,17 +144,17 @@ def transfer(
     return adversarial
 
 
-def _times(model: LogitsFn, scale: float, images: Images) -> Logits:
+def _on_scaled(model: LogitsFn, scale: float, images: Images) -> Logits:
     return model(scale * images)
 
 
-def _of_length_one(gradient: Images) -> Images:
+def _l1_normalised(gradient: Images) -> Images:
     lengths = gradient.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
     return gradient / lengths.clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
-def _asked_alike(surrogate: Surrogate | None, victim: LogitsFn) -> LogitsFn:
-    """The surrogate with the prompts and boxes of the victim."""
+def _with_prompts_of_victim(surrogate: Surrogate | None, victim: LogitsFn) -> LogitsFn:
+    """The surrogate, bound to the prompts and boxes of the victim if there are any."""
     if surrogate is None:
         return victim
     prompts = prompts_of(victim)

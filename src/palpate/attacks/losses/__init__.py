@@ -1,13 +1,14 @@
-"""What an attack on a segmentation maximises: one value per image.
+"""The losses that attacks on segmentation models maximise: one value per image.
 
-Every loss sums or averages over the pixels of *its own* image only; a mean over the batch would
-let one image change the step taken on another. All take logits, never probabilities, and keep
-finite values and gradients for logits of any size a model can produce. Logits are counted from
-the model's threshold: above 0 a pixel is foreground.
+Each loss reduces over the pixels of one image only; a mean over the batch would let one image
+change the step of another. All take logits, not probabilities, and have finite values and gradients
+for all logits that a model can produce. The model's threshold is subtracted before, so that a pixel
+is foreground if its logit is above 0.
 
-A loss of your own is a function from logits ``(b, 1, h, w)`` and bool masks of the same shape to
-``(b,)`` values, larger meaning farther from the masks. One that changes while the attack goes on,
-or that must know whether there is a target, is a :class:`palpate.types.ScheduledLoss`.
+A user's loss is a function from logits ``(b, 1, h, w)`` and bool masks of the same shape to values
+``(b,)``; larger values mean a larger distance from the masks. A loss that changes during the
+attack, or that depends on whether the attack is targeted, is a
+:class:`palpate.types.ScheduledLoss`.
 """
 
 from palpate.attacks.losses.basic import bce, bce_dice, dice, margin
@@ -57,7 +58,7 @@ __all__ = [
     "tsallis",
 ]
 
-# The six of MedIS, right and as published, in the same order.
+# The six losses of MedIS, corrected and as published, in the same order.
 MEDIS: dict[str, Loss] = {
     "structure": structure,
     "log_cosh_dice": log_cosh_dice,
@@ -75,7 +76,7 @@ NOTEBOOK: dict[str, Loss] = {
     "notebook_mix": notebook_mix,
 }
 
-# All losses by the name that recipes use.
+# All losses by their name in recipes.
 LOSSES: dict[str, Loss] = {
     "bce": bce,
     "dice": dice,

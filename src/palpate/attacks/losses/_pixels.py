@@ -1,4 +1,4 @@
-"""What most losses are made of: one number per pixel, and the mean of each image."""
+"""Parts of most losses: the margin of each pixel, and the mean over each image."""
 
 from torch import Tensor
 
@@ -6,10 +6,10 @@ from palpate.types import Logits, Masks, PerImage
 
 
 def margins(logits: Logits, masks: Masks) -> Logits:
-    """How far each pixel is on the side of its mask: the logit, negated on the background.
+    """The margin of each pixel: its logit on the foreground, the negative logit on the background.
 
-    A pixel is right where its margin is positive. The sigmoid of the margin is the probability
-    that the model gives to the truth.
+    A pixel is correct if its margin is positive. The sigmoid of the margin is the probability that
+    the model assigns to the true class.
     """
     return logits * (2 * masks.to(logits) - 1)
 

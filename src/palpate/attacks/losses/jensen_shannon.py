@@ -1,4 +1,4 @@
-"""The Jensen-Shannon divergence between what a model predicts and what is true."""
+"""The Jensen-Shannon divergence between prediction and ground truth."""
 
 import math
 
@@ -10,19 +10,22 @@ from palpate.types import Logits, Masks, PerImage
 
 
 def jensen_shannon(logits: Logits, masks: Masks) -> PerImage:
-    r"""Jensen-Shannon divergence from the truth, mean over the pixels, in [0, log 2].
+    r"""Jensen-Shannon divergence from the ground truth, mean over the pixels, in [0, log 2].
 
     One of the losses of SEA (Croce et al., 2024, https://arxiv.org/abs/2306.12941). With
-    :math:`q` the probability given to the truth it is
+    :math:`q` the probability of the true class, it is
 
     .. math:: \tfrac12 \left[ -\log\tfrac{1+q}{2} + q \log\tfrac{2q}{1+q}
               + (1-q) \log 2 \right].
 
-    It is bounded, so a pixel that has been turned stops drawing the attack to itself: its
-    gradient :math:`\tfrac12 q (1-q) \log\frac{q}{1+q}` fades as :math:`q` goes to 0.
+    It is bounded, so a pixel that is wrong already hardly affects the attack any more: its gradient
+    :math:`\tfrac12 q (1-q) \log\frac{q}{1+q}` vanishes as :math:`q` goes to 0.
     """
     right = margins(logits, masks)
-    q, log_q = right.sigmoid(), F.logsigmoid(right)  # q log q from q alone has no slope at 0
+    q, log_q = (
+        right.sigmoid(),
+        F.logsigmoid(right),
+    )  # from q alone q log q has a NaN gradient at 0
     log_sum = torch.log1p(q)
     log_2 = math.log(2)
     return mean(0.5 * (log_2 - log_sum + q * (log_2 + log_q - log_sum) + (1 - q) * log_2))

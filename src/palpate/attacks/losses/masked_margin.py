@@ -1,4 +1,4 @@
-"""The margin of the pixels that are still to be turned."""
+"""The margin of the pixels that are still correct."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,18 @@ from palpate.types import Logits, Loss, Masks, PerImage
 
 @dataclass(frozen=True)
 class MaskedMargin:
-    """Margin of the pixels that are not turned yet, in units of the image's own logits.
+    """Margin of the pixels that are still correct, in units of the image's own logits.
 
-    Stands in for the masked spherical loss of SEA (Croce et al., 2024,
-    https://arxiv.org/abs/2306.12941), the logit of the true class on the unit sphere. With one
-    logit per pixel that sphere has two points, and the loss no gradient at all. Here the margin
-    is divided by the root mean square of the image's logits, as a number, so that it is free of
-    scale and, like :func:`~palpate.attacks.losses.margin`, blind to saturation.
+    Replaces the masked spherical loss of SEA (Croce et al., 2024,
+    https://arxiv.org/abs/2306.12941), the logit of the true class after projection on the unit
+    sphere. With one logit per pixel that sphere consists of two points, and the loss has no
+    gradient. Here the margin is divided by the root mean square of the image's logits, without a
+    gradient through it. So the loss does not depend on the scale of the logits nor, like
+    :func:`~palpate.attacks.losses.margin`, on saturation.
 
     Attributes:
-        confidence: How far on its new side a pixel must be to be left alone, in root mean
-            squares of the logits; 0 is exactly at the boundary.
+        confidence: Margin on the wrong side beyond which a pixel is no longer pushed, in root mean
+            squares of the logits; 0 is the decision boundary.
     """
 
     confidence: float = 0.0
@@ -28,11 +29,11 @@ class MaskedMargin:
             raise ValueError(f"Expected confidence >= 0, got {self.confidence}.")
 
     def __call__(self, logits: Logits, masks: Masks) -> PerImage:
-        """The margin of all pixels, to compare points by, in [-1, 1]."""
+        """The margin of all pixels, in [-1, 1], by which points are compared."""
         return mean(-_scaled_margins(logits, masks))
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """The same all the way."""
+        """The loss to ascend, which does not depend on ``progress``."""
         del progress
 
         def loss(logits: Logits, masks: Masks) -> PerImage:
@@ -44,5 +45,5 @@ class MaskedMargin:
 
 
 def _scaled_margins(logits: Logits, masks: Masks) -> Logits:
-    scale = mean(logits.detach() ** 2).sqrt().clamp_min(1e-12)  # all zero: no direction anyway
+    scale = mean(logits.detach() ** 2).sqrt().clamp_min(1e-12)
     return margins(logits, masks) / scale.view(-1, 1, 1, 1)

@@ -1,9 +1,9 @@
-"""The surrogate losses of MedIS, in the form their papers give them.
+"""The surrogate losses of MedIS, as their papers define them.
 
 MedIS (Shukla et al., 2023, Multimedia Tools and Applications 83, 11745-11768) attacks with six
-losses and keeps, per image, what the best of them achieved. Two of the six are in other files:
-:func:`~palpate.attacks.losses.bce_dice` and :func:`~palpate.attacks.losses.lovasz_hinge`. What
-its notebooks compute instead is in :mod:`palpate.attacks.losses.notebook`.
+losses and keeps the best result for each image. Two of the six are in other files:
+:func:`~palpate.attacks.losses.bce_dice` and :func:`~palpate.attacks.losses.lovasz_hinge`. The
+losses as its notebooks compute them are in :mod:`palpate.attacks.losses.notebook`.
 """
 
 import torch
@@ -22,15 +22,15 @@ MIX = {
     "exponential_log": 0.15,
     "lovasz_hinge": 0.26,
 }
-"""Weights of the sum that is the sixth loss."""
+"""Weights of the other five losses in the sixth loss."""
 
 
 def structure(logits: Logits, masks: Masks) -> PerImage:
     """Cross-entropy plus one minus IoU, both weighted towards the edge of the mask.
 
     The loss PraNet is trained with (Fan et al., 2020, https://arxiv.org/abs/2006.11392, after
-    Wei et al., 2020, https://arxiv.org/abs/1911.11445). One is added to both sides of the
-    fraction, in pixels.
+    Wei et al., 2020, https://arxiv.org/abs/1911.11445). One pixel is added to numerator and
+    denominator.
     """
     return structure_loss(logits, masks)
 
@@ -38,8 +38,9 @@ def structure(logits: Logits, masks: Masks) -> PerImage:
 def log_cosh_dice(logits: Logits, masks: Masks) -> PerImage:
     """Logarithm of the hyperbolic cosine of the Dice loss (Jadon, 2020).
 
-    https://arxiv.org/abs/2006.14822. It rises with :func:`~palpate.attacks.losses.dice`, so its
-    gradient has the same direction; alone it is the same attack.
+    https://arxiv.org/abs/2006.14822. It is an increasing function of
+    :func:`~palpate.attacks.losses.dice`, so its gradient has the same direction, and an attack
+    that follows the normalised gradient is the same for both.
     """
     return dice(logits, masks).cosh().log()
 
@@ -48,8 +49,8 @@ def exponential_log(logits: Logits, masks: Masks) -> PerImage:
     """Exponential-logarithmic loss (Wong et al., 2018, https://arxiv.org/abs/1809.00076).
 
     Half the squared logarithm of the soft Dice score plus half the mean squared logarithm of
-    the probability given to the truth. Powers and weights are those of MedIS; the paper tries
-    other powers and weights the classes by their frequency.
+    the probability of the true class. Powers and weights are those of MedIS; the paper uses other
+    powers and weights the classes by their frequency.
     """
     overlap = soft_dice(logits, masks).log()
     return 0.5 * overlap**2 + 0.5 * mean(F.softplus(-margins(logits, masks)) ** 2)

@@ -1,15 +1,16 @@
-"""The losses of MedIS as its published notebooks compute them, slips included.
+"""The losses of MedIS as its published notebooks compute them, errors included.
 
-For reproducing the study, not for attacking well. All take the map the notebooks work on:
-probabilities stretched, per image, to run from 0 to 1. Several then treat those probabilities as
-logits. PraNet has four such maps; the losses go by their mean, but the structure loss is summed
-over them. A model with one logit per pixel has one. Where a notebook's value is infinite it is held
-at a large number here, and its gradient is zero.
+They are for reproducing the study, not for strong attacks. All use the map that the notebooks work
+on: probabilities, rescaled per image to the range from 0 to 1. Several then treat these
+probabilities as logits. PraNet has four such maps; the losses use their mean, except the structure
+loss, which is summed over them. A model with one logit per pixel has one map. Where the value of a
+notebook is infinite, it is a large number here, with a gradient of zero.
 
-With one map, the pixel that is stretched to exactly 0 or 1 may be on the wrong side. The slope of
-the cross-entropy is 1e12 there, and cancels in the stretching but for rounding: around that pixel
-the signs of a notebook's step are those of rounding errors, other ones on other machines. Steps of
-losses with a cross-entropy in them agree with a notebook's up to the pixels around it.
+With one map, the pixel that is rescaled to exactly 0 or 1 may be on the wrong side. The derivative
+of the cross-entropy is 1e12 there, and cancels in the rescaling except for rounding errors. Around
+that pixel, the signs of a notebook's step are therefore those of rounding errors, which differ
+between machines. For losses that contain a cross-entropy, steps agree with those of the notebooks
+except at the pixels around it.
 """
 
 import torch
@@ -26,48 +27,49 @@ _TINY = 1e-7
 
 
 def notebook_structure(logits: Maps, masks: Masks) -> PerImage:
-    """Structure loss of probabilities taken as logits, its cross-entropy not weighted.
+    """Structure loss of probabilities used as logits, with an unweighted cross-entropy.
 
-    A legacy argument makes the notebook reduce the cross-entropy to its mean first, so that the
-    weights cancel.
+    A legacy argument of PyTorch makes the notebook reduce the cross-entropy to its mean first, so
+    that the weights cancel.
     """
-    return _structure(_stretched(logits), masks)
+    return _structure(_rescaled(logits), masks)
 
 
 def notebook_log_cosh_dice(logits: Maps, masks: Masks) -> PerImage:
     """Log-cosh Dice without smoothing: on an empty mask its gradient is exactly zero."""
-    return _log_cosh_dice(_mean_map(_stretched(logits)), masks)
+    return _log_cosh_dice(_mean_map(_rescaled(logits)), masks)
 
 
 def notebook_bce_dice(logits: Maps, masks: Masks) -> PerImage:
-    """Cross-entropy of the stretched probabilities plus one minus their Dice score."""
-    return _bce_dice(_mean_map(_stretched(logits)), masks)
+    """Cross-entropy of the rescaled probabilities plus one minus their Dice score."""
+    return _bce_dice(_mean_map(_rescaled(logits)), masks)
 
 
 def notebook_exponential_log(logits: Maps, masks: Masks) -> PerImage:
     """Exponential-logarithmic loss of the losses instead of the scores.
 
-    While the cross-entropy is below 1 its value falls as the prediction gets worse, so that an
-    attack that ascends it walks towards the ground truth.
+    While the cross-entropy is below 1, the value decreases as the prediction gets worse, so that
+    ascending it moves the prediction towards the ground truth.
     """
-    return _exponential_log(_mean_map(_stretched(logits)), masks)
+    return _exponential_log(_mean_map(_rescaled(logits)), masks)
 
 
 def notebook_lovasz_hinge(logits: Maps, masks: Masks) -> PerImage:
-    """Lovász hinge of probabilities taken as logits: no pixel is ever right by a whole logit.
+    """Lovász hinge of probabilities used as logits: no pixel ever has a margin above 1.
 
-    The map goes in without a batch axis, so that each row is taken for an image of its own.
+    The notebook passes the map without a batch axis, so that each row counts as an image.
     """
-    return _lovasz_hinge(_mean_map(_stretched(logits)), masks)
+    return _lovasz_hinge(_mean_map(_rescaled(logits)), masks)
 
 
 def notebook_mix(logits: Maps, masks: Masks) -> PerImage:
     """The weighted sum of the other five.
 
-    Near agreement the exponential-logarithmic part outweighs them and turns the sum round.
+    For nearly correct predictions the exponential-logarithmic part outweighs the others and
+    inverts the sum.
     """
-    maps = _stretched(logits)
-    found = _mean_map(maps)  # one for all, as in the notebooks: gradients are added up before it
+    maps = _rescaled(logits)
+    found = _mean_map(maps)  # computed once, as in the notebooks, which add up gradients here
     parts = {
         "structure": _structure(maps, masks),
         "log_cosh_dice": _log_cosh_dice(found, masks),
@@ -83,10 +85,10 @@ def _structure(maps: Maps, masks: Masks) -> PerImage:
     return torch.stack(parts).sum(0)
 
 
-def _structure_of(stretched: Logits, masks: Masks) -> PerImage:
-    truth, weights = masks.to(stretched), edge_weights(masks, stretched)
-    entropy = mean(F.binary_cross_entropy_with_logits(stretched, truth, reduction="none"))
-    return entropy + weighted_iou_loss(stretched.sigmoid(), truth, weights)
+def _structure_of(rescaled: Logits, masks: Masks) -> PerImage:
+    truth, weights = masks.to(rescaled), edge_weights(masks, rescaled)
+    entropy = mean(F.binary_cross_entropy_with_logits(rescaled, truth, reduction="none"))
+    return entropy + weighted_iou_loss(rescaled.sigmoid(), truth, weights)
 
 
 def _log_cosh_dice(found: Logits, masks: Masks) -> PerImage:
@@ -109,8 +111,8 @@ def _lovasz_hinge(found: Logits, masks: Masks) -> PerImage:
     return rows.view(len(masks), -1).mean(1)
 
 
-def _stretched(logits: Maps) -> Maps:
-    """Probabilities, moved and scaled so that each map has one of 0 and one of 1."""
+def _rescaled(logits: Maps) -> Maps:
+    """Probabilities, shifted and scaled so that each map has the minimum 0 and the maximum 1."""
     found = logits.sigmoid()
     above = found - found.amin(dim=(2, 3), keepdim=True)
     span = found.amax(dim=(2, 3), keepdim=True) - found.amin(dim=(2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""The Tsallis cross-entropy, its exponent swept while the attack goes on."""
+"""The Tsallis cross-entropy, with an exponent that changes during the attack."""
 
 from dataclasses import dataclass
 
@@ -13,36 +13,37 @@ from palpate.types import Logits, Loss, Masks, PerImage
 def tsallis(logits: Logits, masks: Masks, *, exponent: float) -> PerImage:
     r"""Tsallis cross-entropy, mean over the pixels of each image.
 
-    With :math:`q` the probability given to the truth and :math:`r` the exponent it is
-    :math:`(1 - q^{1-r}) / (1 - r)`: cross-entropy whose gradient is weighted by
-    :math:`q^{1-r}`. The smaller the exponent, the less a pixel counts that is wrong already.
+    With :math:`q` the probability of the true class and :math:`r` the exponent it is
+    :math:`(1 - q^{1-r}) / (1 - r)`: a cross-entropy whose gradient is weighted by :math:`q^{1-r}`.
+    The smaller the exponent, the smaller the weight of pixels that are already wrong.
 
     Args:
-        logits: Of the model.
-        masks: Ground truth.
-        exponent: At most 1, which is cross-entropy itself; beyond, wrong pixels would count more.
+        logits: Logits of shape ``(b, 1, h, w)``; above 0 means foreground.
+        masks: Bool masks of the same shape.
+        exponent: In [-1000, 1]; 1 is the cross-entropy. Above 1, wrong pixels would have the
+            largest weight.
 
     Raises:
-        ValueError: If the exponent is larger than 1.
+        ValueError: If the exponent is out of range.
     """
     _check(exponent)
     log_q = F.logsigmoid(margins(logits, masks))
     rest = 1 - exponent
-    # Near 1 the difference of two almost equal powers has no digits left; expm1 keeps them.
+    # Near 1 the two powers are almost equal; expm1 keeps the digits that their difference loses.
     return mean(-log_q if rest == 0 else -torch.expm1(rest * log_q) / rest)
 
 
 @dataclass(frozen=True)
 class Tsallis:
-    """Tsallis cross-entropy under a swept exponent (Matyasko et al., 2026).
+    """Tsallis cross-entropy with a scheduled exponent (Matyasko et al., 2026).
 
-    TsallisPGD, https://arxiv.org/abs/2605.03405: the exponent goes evenly from -2, where only
-    pixels the model is sure of count, to 1, where all do. Called as a loss it gives plain
-    cross-entropy: values under different exponents cannot be compared.
+    TsallisPGD, https://arxiv.org/abs/2605.03405: the exponent changes linearly from -2, where only
+    confidently correct pixels have weight, to 1, where all have. Called as a loss it gives the
+    plain cross-entropy, because values with different exponents cannot be compared.
 
-    With a target, the loss goes away from the opposite of the target, which in the binary case
-    is the same aim. Going towards the target by this loss would do the contrary of what it is
-    for: pixels far from the target would be those that do not count.
+    A targeted attack moves away from the complement of the target, which is equivalent in the
+    binary case. Descending this loss towards the target would give no weight to the pixels that
+    are farthest from it.
 
     Attributes:
         first: Exponent of the first step, at most 1.
@@ -57,11 +58,11 @@ class Tsallis:
         _check(self.last)
 
     def __call__(self, logits: Logits, masks: Masks) -> PerImage:
-        """Plain cross-entropy, to compare points by."""
+        """The plain cross-entropy, by which points are compared."""
         return bce(logits, masks)
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """With the exponent that belongs to ``progress``."""
+        """The loss with the exponent at ``progress``."""
         exponent = self.first + progress * (self.last - self.first)
 
         def loss(logits: Logits, masks: Masks) -> PerImage:
@@ -76,5 +77,5 @@ def _check(exponent: float) -> None:
     if not -1e3 <= exponent <= 1:
         raise ValueError(
             f"Expected an exponent of at most 1, and no less than -1000, got {exponent}; above 1 "
-            "pixels that are wrong already would count most."
+            "pixels that are already wrong would have the largest weight."
         )

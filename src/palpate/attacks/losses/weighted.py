@@ -1,9 +1,9 @@
-"""Cross-entropies that weight each pixel by how well it still stands.
+"""Cross-entropies that weight each pixel by how well it is still classified.
 
-Plain cross-entropy spends itself on pixels that are turned already. The losses here weight every
-pixel; the weights are taken as they are, no gradient flows through them. A pixel that turns
-loses weight and with it value, so two points cannot be compared by such a loss: called as a
-loss, each gives the plain cross-entropy.
+The plain cross-entropy mostly pushes pixels that are already wrong. The losses here give every
+pixel a weight, through which no gradient flows. A pixel that becomes wrong loses weight, so the
+value can fall although the attack succeeds, and points cannot be compared by it. Called as a loss,
+each class here therefore gives the plain cross-entropy.
 """
 
 from collections.abc import Callable
@@ -20,17 +20,18 @@ from palpate.types import Logits, Loss, Masks, PerImage
 
 @dataclass(frozen=True)
 class MaskedBCE:
-    """Cross-entropy of the pixels that are still right (Croce et al., 2024).
+    """Cross-entropy of the pixels that are still correct (Croce et al., 2024).
 
-    https://arxiv.org/abs/2306.12941. With a target: of the pixels that do not show it yet.
+    https://arxiv.org/abs/2306.12941. In a targeted attack: of the pixels that do not yet have the
+    class of the target.
     """
 
     def __call__(self, logits: Logits, masks: Masks) -> PerImage:
-        """Plain cross-entropy, to compare points by."""
+        """The plain cross-entropy, by which points are compared."""
         return bce(logits, masks)
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """The same all the way."""
+        """The weighted loss, which does not depend on ``progress``."""
         del progress
         return _weighted(lambda right: (right > 0).to(right), targeted)
 
@@ -39,17 +40,18 @@ class MaskedBCE:
 class SegPGD:
     r"""Balanced cross-entropy (Gu et al., 2022, https://arxiv.org/abs/2207.12391).
 
-    Right pixels weigh :math:`1 - \lambda`, wrong ones :math:`\lambda`, and :math:`\lambda` grows
-    from 0 at the first step towards one half after the last: the attack begins with the pixels
-    that are still right and ends with all alike. With a target the weights change places.
+    Correct pixels have the weight :math:`1 - \lambda`, wrong ones :math:`\lambda`. :math:`\lambda`
+    grows from 0 at the first step to one half after the last, so the attack begins with the pixels
+    that are still correct and ends with equal weights. In a targeted attack the two weights are
+    exchanged.
     """
 
     def __call__(self, logits: Logits, masks: Masks) -> PerImage:
-        """Plain cross-entropy, to compare points by."""
+        """The plain cross-entropy, by which points are compared."""
         return bce(logits, masks)
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """With lambda at half of ``progress``."""
+        """The weighted loss with lambda equal to half of ``progress``."""
         share = progress / 2
         return _weighted(lambda right: torch.where(right > 0, 1 - share, share).to(right), targeted)
 
@@ -58,24 +60,24 @@ class SegPGD:
 class CosPGD:
     r"""Cosine-weighted cross-entropy (Agnihotri et al., 2024, https://arxiv.org/abs/2302.02213).
 
-    The weight of a pixel is the cosine between the predicted distribution over background and
-    foreground and the true one, :math:`q / \sqrt{q^2 + (1-q)^2}` with :math:`q` the probability
-    given to the truth; with a target, one minus that. On a single channel, as the formula is
-    often applied to binary models, the cosine would be 1 everywhere.
+    The weight of a pixel is the cosine between the predicted and the true distribution over
+    background and foreground, :math:`q / \sqrt{q^2 + (1-q)^2}` with :math:`q` the probability of
+    the true class; in a targeted attack, one minus that. Applied to a single channel, as is often
+    done for binary models, the cosine would be 1 everywhere.
     """
 
     def __call__(self, logits: Logits, masks: Masks) -> PerImage:
-        """Plain cross-entropy, to compare points by."""
+        """The plain cross-entropy, by which points are compared."""
         return bce(logits, masks)
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """The same all the way."""
+        """The weighted loss, which does not depend on ``progress``."""
         del progress
         return _weighted(_cosine, targeted)
 
 
 def _weighted(weight: Callable[[Tensor], Tensor], targeted: bool) -> Loss:
-    """Cross-entropy under a weight of the margins; with a target, under its complement."""
+    """Cross-entropy with a weight computed from the margins; if targeted, with one minus it."""
 
     def loss(logits: Logits, masks: Masks) -> PerImage:
         right = margins(logits, masks)

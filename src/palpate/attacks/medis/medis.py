@@ -1,4 +1,4 @@
-"""MedIS: several losses, each on its own, and for each image the one that was quickest."""
+"""MedIS: attack with several losses separately, and keep for each image the quickest success."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,9 @@ from torch import Tensor
 from palpate.attacks.core.checks import check_ball, check_images, check_schedule
 from palpate.attacks.core.gradient_step import warn_if_flat
 from palpate.attacks.losses import LOSSES, MEDIS, NOTEBOOK
-from palpate.attacks.medis.parallel_losses import fewest_steps, race
-from palpate.attacks.medis.side_by_side import name_of
-from palpate.attacks.medis.success_rules import Criterion, rules
-from palpate.attacks.medis.targets import Bank, TargetName, aim_at
+from palpate.attacks.medis.parallel_losses import fewest_steps, name_of, run_losses
+from palpate.attacks.medis.success_rules import Criterion, success_rules
+from palpate.attacks.medis.targets import Bank, TargetName, target_masks
 from palpate.attacks.threats import ANYWHERE, Within, threat_model
 from palpate.types import Images, LogitsFn, Loss, Masks, Randomness
 
@@ -51,40 +50,43 @@ def medis(
 ) -> Images:
     """MedIS (Shukla, Gupta & Gupta, 2023, https://doi.org/10.1007/s11042-023-15575-8).
 
-    From the clean image every loss takes steps of one grey level along the sign of its gradient.
-    Each image gets back what the loss that succeeded in the fewest steps made of it, of equals
-    the one with the better score; where none succeeded, what came nearest. The number of steps
-    is the perturbation in grey levels, so this looks for the smallest one that suffices.
+    From the clean image, each loss takes steps of one grey level along the sign of its gradient.
+    Each image gets the result of the loss that succeeded in the fewest steps; of several, the one
+    with the best score; if none succeeded, the result that came nearest. The number of steps is
+    the size of the perturbation in grey levels, so the attack looks for the smallest perturbation
+    that suffices.
 
-    A step costs a forward and a backward pass for each loss, and the last point a forward pass;
-    an image is done with when its first loss has succeeded.
+    A step costs one forward and one backward pass per loss, and the last point a forward pass. An
+    image is finished when the first loss has succeeded on it.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, see :func:`palpate.attacks.pgd`.
-            Where it holds something per image, it must be a ``partial`` with ``prompts`` or
+            If it holds data per image, it must be a ``partial`` with ``prompts`` or
             :class:`~palpate.attacks.Selectable`.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
-        epsilon: Radius of the L-infinity ball, which is not left however many the steps are.
-        steps: Updates, at most.
-        step_size: Length of one, in the units of ``epsilon``; by default 1/255.
-        losses: Names, see :data:`palpate.attacks.LOSSES`, or functions; each has a run of its own.
-        targeted: Take ``masks`` for what the attacker wants to see.
-        target: What the attacker wants to see, where ``masks`` are the truth, see
-            :func:`palpate.attacks.medis.targets.aim_at`. Images whose mask it is are left as
-            they are.
-        bank: Masks to choose a target from.
+        epsilon: Radius of the L-infinity ball, in units of pixel value. It bounds the perturbation
+            however many steps there are.
+        steps: Maximum number of updates.
+        step_size: Length of one step, in the units of ``epsilon``; by default 1/255.
+        losses: Names, see :data:`palpate.attacks.LOSSES`, or functions; one run each.
+        targeted: ``masks`` are what the attacker wants to see.
+        target: What the attacker wants to see if ``masks`` are the ground truth, see
+            :func:`palpate.attacks.medis.targets.target_masks`. Images whose ground truth equals
+            the target are not attacked.
+        bank: Masks that a random or nearest target is chosen from.
         criterion: ``"miou"``, mean IoU of foreground and background, or ``"dice"``.
-        success: Score with the target from which on an attack has succeeded, by default 0.45
-            (DSC: 0.5); without a target, score with the truth down from which, by default 0.5.
-        copies: Losses at once, see :func:`palpate.attacks.medis.parallel_losses.race`.
-        faithful: Do all as the published notebooks do it, see
-            :mod:`palpate.attacks.medis.success_rules`. An image that succeeds as it is comes back
-            as it is.
+        success: With a target, an attack succeeds if the score with the target is at least this,
+            by default 0.45 (DSC: 0.5). Without one, it succeeds if the score with the ground truth
+            is at most this, by default 0.5.
+        copies: Losses per batch, see :func:`palpate.attacks.medis.parallel_losses.run_losses`.
+        faithful: Reproduce the published notebooks, defects included, see
+            :mod:`palpate.attacks.medis.success_rules`. An image on which the clean image already
+            counts as a success is returned unchanged.
         within: Where and how the perturbation may differ from the image, see
-            :func:`~palpate.attacks.threats.threat_model`. Its places are those of
-            ``masks``. Not with ``faithful``: the notebooks know of none.
-        generator: For random targets; on the CPU, one for the batch or one per image.
+            :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``. Not with
+            ``faithful``: the notebooks have no threat models.
+        generator: Draws random targets; on the CPU, one for the batch or one per image.
         threshold: Logits above it are foreground.
 
     Returns:
@@ -104,18 +106,18 @@ def medis(
     check_schedule(steps, 1, step_size)
     if targeted and target is not None:
         raise ValueError(
-            "Expected targeted=True, where the masks are the target, or target=..., where they "
-            "are the truth, got both."
+            "Expected either targeted=True, if the masks are the target, or target=..., if the "
+            "masks are the ground truth, got both."
         )
     threat = threat_model(within)
     threat.check(images, epsilon, "linf")
     if faithful and not threat.is_bare:
         raise ValueError(
-            "Expected no threat model with faithful=True, for the notebooks have none, got "
+            "Expected no threat model with faithful=True, because the notebooks have none, got "
             f"{within!r}."
         )
     named = losses_by_name(losses, faithful=faithful)
-    judged = rules(
+    judged = success_rules(
         targeted=targeted or target is not None,
         epsilon=epsilon,
         steps=steps,
@@ -126,29 +128,29 @@ def medis(
         faithful=faithful,
         doubled=isinstance(target, str) and target in ("white", "black"),
     )
-    aims, skipped = [masks] * len(named), None
+    references, skipped = [masks] * len(named), None
     if target is not None:
-        aims = _aims(target, masks, bank, generator, len(named), faithful)
-        skipped = torch.stack([(aim == masks).flatten(1).all(1).cpu() for aim in aims])
-    runs = race(
-        model, images, aims, named, judged,
+        references = _references(target, masks, bank, generator, len(named), faithful)
+        skipped = torch.stack([(each == masks).flatten(1).all(1).cpu() for each in references])
+    runs = run_losses(
+        model, images, references, named, judged,
         skipped=skipped, copies=copies, until_first=True, threat=threat, masks=masks,
     )  # fmt: skip
     stuck = torch.stack([run.flat & ~run.success for run in runs])
-    warn_if_flat(stuck.all(0))  # where another loss could move, all is well
+    warn_if_flat(stuck.all(0))  # no warning for images that another loss could move
     winners = fewest_steps(runs, judged)
     return torch.stack([runs[place].images[image] for image, place in enumerate(winners)])
 
 
 def losses_by_name(losses: Sequence[str | Loss], *, faithful: bool = False) -> dict[str, Loss]:
-    """Losses with their names, in order.
+    """Losses by name, in the given order.
 
     Args:
         losses: Names, see :data:`palpate.attacks.LOSSES`, or functions.
-        faithful: Give what the notebooks compute under the names of the six of MedIS.
+        faithful: Use the losses as the notebooks compute them for the six names of MedIS.
 
     Raises:
-        ValueError: If there is no loss, no such loss, or two of one name.
+        ValueError: If there is no loss, an unknown loss, or two losses of the same name.
     """
     if isinstance(losses, str) or not len(losses):
         raise ValueError(f"Expected a sequence of losses, at least one, got {losses!r}.")
@@ -169,7 +171,7 @@ def _known(faithful: bool) -> Mapping[str, Loss]:
     return {**LOSSES, **published} if faithful else LOSSES
 
 
-def _aims(
+def _references(
     target: TargetName | Tensor,
     masks: Masks,
     bank: Bank | None,
@@ -177,7 +179,7 @@ def _aims(
     count: int,
     faithful: bool,
 ) -> list[Masks]:
-    """For each loss what to aim at: the same, but by defect 5 a random mask is drawn for each."""
+    """The target masks of each loss: the same for all, except by defect 5 of the notebooks."""
     if faithful and isinstance(target, str) and target == "random":
-        return [aim_at(target, masks, bank=bank, generator=generator) for _ in range(count)]
-    return [aim_at(target, masks, bank=bank, generator=generator)] * count
+        return [target_masks(target, masks, bank=bank, generator=generator) for _ in range(count)]
+    return [target_masks(target, masks, bank=bank, generator=generator)] * count

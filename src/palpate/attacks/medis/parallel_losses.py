@@ -1,4 +1,4 @@
-"""Several losses on copies of the same images, step by step, and which of them was quickest."""
+"""Attack copies of the same images with several losses at once, and find the best per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +7,18 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
-from palpate.attacks.core.gradient_step import View, is_stuck, look, slope
+from palpate.attacks.core.gradient_step import (
+    EvaluatedPoint,
+    evaluate_point,
+    is_stuck,
+    pixel_gradient,
+)
+from palpate.attacks.core.per_image import as_one_per_image
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.core.selection import restrict
-from palpate.attacks.medis.side_by_side import SideBySide
 from palpate.attacks.medis.success_rules import Rules, Scores
 from palpate.attacks.threats import Threat
-from palpate.types import Images, LogitsFn, Loss, Masks
+from palpate.types import Images, LogitsFn, Loss, Maps, Masks, PerImage, ScheduledLoss
 
 _NEVER = 2**62
 _ANYWHERE = Threat()
@@ -21,18 +26,19 @@ _ANYWHERE = Threat()
 
 @dataclass(frozen=True)
 class Run:
-    """What one loss made of each image of a batch; all but the images is on the CPU.
+    """The result of one loss on a batch. All but the images is on the CPU.
 
     Attributes:
-        loss: Its name.
-        images: At the first success; without one, at the best score, of equals the first.
-        success: Whether there was one.
-        steps: Taken to ``images``, as :meth:`Rules.number` counts them.
-        credit: What success was judged by, there; not a number where ``skipped``.
-        skipped: Left alone, see :func:`race`.
-        flat: Whether the gradient was zero at some point though there was something to do.
-        scores: At each point that was looked at; not a number at the others.
-        values: Of the loss, likewise.
+        loss: Name of the loss.
+        images: For each image the point of the first success; without a success, the first point
+            of the best score.
+        success: Whether there was a success.
+        steps: Steps taken up to ``images``, as :meth:`Rules.number` counts them.
+        credit: Score that success is judged by, at ``images``; NaN where ``skipped``.
+        skipped: Images that were not attacked, see :func:`run_losses`.
+        flat: Whether the gradient was zero at some point although some pixel was not yet as wanted.
+        scores: Score at each point; NaN at points that were not evaluated.
+        values: Value of the loss at each point, likewise.
     """
 
     loss: str
@@ -46,10 +52,10 @@ class Run:
     values: Float64[Tensor, "b points"]
 
 
-def race(
+def run_losses(
     model: LogitsFn,
     images: Images,
-    aims: Sequence[Masks],
+    references: Sequence[Masks],
     losses: Mapping[str, Loss],
     rules: Rules,
     *,
@@ -59,31 +65,32 @@ def race(
     threat: Threat = _ANYWHERE,
     masks: Masks | None = None,
 ) -> list[Run]:
-    """Attack with each loss by itself, as many at once as memory allows.
+    """Attack each image with each loss separately, several losses per forward pass.
 
-    A batch is as many copies of the images as there are losses. Each copy of each image is an
-    attack of its own that knows nothing of the others, so how many go at once changes nothing
-    but rounding.
+    A batch holds one copy of all images for each loss. The copies are independent attacks, so the
+    number of losses in a batch changes nothing but rounding.
 
     Args:
-        model: Maps images to logits; where it holds prompts, see
+        model: Maps images to logits; if it holds prompts, see
             :func:`palpate.attacks.core.selection.restrict`.
         images: Clean images in [0, 1].
-        aims: For each loss the masks it goes by: the truth, or what the attacker wants to see.
-        losses: By name, in the order in which equals are preferred.
-        rules: How to step and to judge.
-        skipped: For each loss, images to leave alone.
-        copies: Losses at once; None: all. Halved by itself where an accelerator's memory runs out.
-        until_first: Leave an image alone as soon as one loss has succeeded on it. Whichever loss
-            :func:`fewest_steps` then names is the same, the others may be unfinished.
+        references: For each loss, the masks that scores and loss are computed with: the ground
+            truth, or what the attacker wants to see.
+        losses: Losses by name. The order decides between equally good ones.
+        rules: How to step, and what counts as success.
+        skipped: For each loss, the images not to attack.
+        copies: Losses per batch; None for all. Halved automatically if an accelerator runs out of
+            memory.
+        until_first: Stop attacking an image once one loss has succeeded on it. The loss that
+            :func:`fewest_steps` chooses is the same; the runs of the others may be incomplete.
         threat: Where and how a perturbation may differ from its image.
-        masks: Whose places the threat model goes by; by default those of the first loss's aims.
+        masks: Masks that the threat model refers to; by default those of the first loss.
 
     Returns:
         One run for each loss, in order.
 
     Raises:
-        ValueError: If copies are fewer than one, or logits or losses have the wrong shape.
+        ValueError: If ``copies`` is less than one, or logits or losses have the wrong shape.
         FloatingPointError: If a loss or a gradient is not finite.
         RuntimeError: If autograd finds no path from a loss to the pixels.
     """
@@ -91,17 +98,18 @@ def race(
         raise ValueError(f"Expected copies >= 1, got {copies}.")
     if skipped is None:
         skipped = torch.zeros(len(losses), len(images), dtype=torch.bool)
-    masks = aims[0] if masks is None else masks
+    masks = references[0] if masks is None else masks
     at_once = copies or len(losses)
     names, runs = list(losses), list[Run]()
     fewest = torch.full((len(images),), _NEVER)
     while len(runs) < len(losses):
-        group = slice(len(runs), len(runs) + at_once)
-        entrants = {name: losses[name] for name in names[group]}
-        heat = _Heat(model, images, entrants, rules, fewest if until_first else None, threat, masks)
-        done = _unless_too_much(heat, aims[group], skipped[group])
+        some = slice(len(runs), len(runs) + at_once)
+        chosen = {name: losses[name] for name in names[some]}
+        quickest = fewest if until_first else None
+        group = _LossGroup(model, images, chosen, rules, quickest, threat, masks)
+        done = _run_if_it_fits(group, references[some], skipped[some])
         if done is None:
-            at_once = len(entrants) // 2
+            at_once = len(chosen) // 2
             continue
         runs += done
         for run in done:
@@ -110,11 +118,11 @@ def race(
 
 
 def fewest_steps(runs: Sequence[Run], rules: Rules) -> list[int]:
-    """Parallel fusion: for each image, the place of the run that did best on it.
+    """Parallel fusion: for each image, the index of the run that did best on it.
 
-    That is the one that succeeded in the fewest steps, of equals that with the best score, of
-    equals the first. Where none succeeded it is the one with the best score, of equals the one
-    with the fewest steps; runs that skipped an image come last.
+    The best run is the one that succeeded in the fewest steps; of those the one with the best
+    score; of those the first. If none succeeded, it is the one with the best score, and of those
+    the one with the fewest steps. Runs that skipped an image come last.
     """
     ranks = [rules.rank(run.credit).tolist() for run in runs]
 
@@ -131,64 +139,64 @@ def fewest_steps(runs: Sequence[Run], rules: Rules) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Heat:
-    """Some losses on their copies of the images, all in one batch."""
+class _LossGroup:
+    """A group of losses, each with its own copy of the images, in one batch."""
 
     model: LogitsFn
     images: Images
     losses: Mapping[str, Loss]
     rules: Rules
-    fewest: Int[Tensor, " b"] | None  # steps in which an image was done before; None: do not mind
+    fewest: Int[Tensor, " b"] | None  # steps of the quickest success so far; None: run to the end
     threat: Threat
     masks: Masks
 
-    def run(self, aims: Sequence[Masks], skipped: Bool[Tensor, "losses b"]) -> list[Run]:
+    def run(self, references: Sequence[Masks], skipped: Bool[Tensor, "losses b"]) -> list[Run]:
         count, rules = len(self.images), self.rules
-        problem, left = self._problem(aims), ~skipped.flatten()
+        problem, left = self._problem(references), ~skipped.flatten()
         record = _Record(problem.images, ~left, rules)
         fewest = None if self.fewest is None else self.fewest.clone()
-        problem, lanes = _select(problem, left), left.nonzero().flatten()
+        problem, copies_left = _select(problem, left), left.nonzero().flatten()
         here = problem.images
-        for point in range(rules.points):
+        for index in range(rules.points):
             if len(problem.rows) == 0:
                 break
-            after = f"after {point} of {rules.steps} steps with {', '.join(self.losses)}"
-            view = look(
+            after = f"after {index} of {rules.steps} steps with {', '.join(self.losses)}"
+            point = evaluate_point(
                 problem,
                 here,
-                differentiable=point < rules.points - 1,
+                differentiable=index < rules.points - 1,
                 after=after,
-                progress=point / rules.steps,
+                progress=index / rules.steps,
                 maps=rules.faithful,
             )
-            score = rules.score(view.logits, problem.masks).cpu()
-            record.enter(lanes, point, view, score)
-            going = ~rules.stops(score) if rules.counts(point) else torch.ones_like(score) > 0
+            score = rules.score(point.logits, problem.masks).cpu()
+            record.enter(copies_left, index, point, score)
+            going = ~rules.stops(score) if rules.counts(index) else torch.ones_like(score) > 0
             if fewest is not None:
-                step = rules.number(point)
+                step = rules.number(index)
                 # All copies are at the same step, so none of them can have been quicker.
-                fewest[problem.rows[record.success[lanes]]] = step
+                fewest[problem.rows[record.success[copies_left]]] = step
                 going &= step < fewest[problem.rows]
-            if point < rules.points - 1 and going.any():
-                gradient = slope(problem, view, after=after)
+            if index < rules.points - 1 and going.any():
+                gradient = pixel_gradient(problem, point, after=after)
                 masks = self.masks[problem.rows]
                 free = self.threat.project(gradient, masks)
-                record.flat[lanes] |= is_stuck(problem, view, free).cpu()
+                record.flat[copies_left] |= is_stuck(problem, point, free).cpu()
                 here = rules.move(problem.images, here, gradient, masks, self.threat)
             problem, here = _select(problem, going), here[going.to(here.device)]
-            lanes = lanes[going]
+            copies_left = copies_left[going]
         return record.by_loss(list(self.losses), count)
 
-    def _problem(self, aims: Sequence[Masks]) -> Problem:
-        """The images once for each loss, copy after copy; rows are those of the batch."""
+    def _problem(self, references: Sequence[Masks]) -> Problem:
+        """All images once for each loss; ``rows`` are positions in the batch, not the copies."""
         copies, count = len(self.losses), len(self.images)
         places, owners = torch.arange(count).repeat(copies), torch.arange(copies)
         owners = owners.repeat_interleave(count)
         return Problem(
             model=restrict(self.model, places.tolist(), count),
             images=self.images.repeat(copies, 1, 1, 1),
-            masks=torch.cat(list(aims)),
-            loss=SideBySide(tuple(self.losses.values()), owners),
+            masks=torch.cat(list(references)),
+            loss=LossPerImage(tuple(self.losses.values()), owners),
             targeted=self.rules.targeted,
             rows=places,
             threshold=0.0 if self.rules.faithful else self.rules.threshold,
@@ -196,7 +204,7 @@ class _Heat:
 
 
 class _Record:
-    """What is known of every copy of every image."""
+    """What has been found for every copy of every image."""
 
     def __init__(self, images: Images, skipped: Bool[Tensor, " n"], rules: Rules) -> None:
         count = len(images)
@@ -208,26 +216,28 @@ class _Record:
         self.scores = torch.full((count, rules.points), torch.nan, dtype=torch.float64)
         self.values = self.scores.clone()
 
-    def enter(self, rows: Int[Tensor, " k"], point: int, view: View, score: Scores) -> None:
-        """Take note of a point of the copies in ``rows``."""
+    def enter(
+        self, rows: Int[Tensor, " k"], index: int, point: EvaluatedPoint, score: Scores
+    ) -> None:
+        """Record point number ``index`` of the copies in ``rows``."""
         rules = self.rules
-        harm = view.harm.detach().double().cpu()
-        self.scores[rows, point] = score
-        self.values[rows, point] = -harm if rules.targeted else harm
-        if not rules.counts(point):
+        harm = point.harm.detach().double().cpu()
+        self.scores[rows, index] = score
+        self.values[rows, index] = -harm if rules.targeted else harm
+        if not rules.counts(index):
             return
         credit = rules.credit(score)
         won, rank, best = rules.succeeds(credit), rules.rank(credit), rules.rank(self.credit[rows])
-        # The first point that counts is better than none, whose score is not a number.
+        # Written this way round, the first point that counts replaces a score of NaN.
         better = ~self.success[rows] & (won | ~(rank <= best))
         chosen = rows[better]
         device = self.images.device
-        self.images[chosen.to(device)] = view.point.detach()[better.to(device)]
-        self.steps[chosen], self.credit[chosen] = rules.number(point), credit[better]
+        self.images[chosen.to(device)] = point.images.detach()[better.to(device)]
+        self.steps[chosen], self.credit[chosen] = rules.number(index), credit[better]
         self.success[chosen] = won[better]
 
     def by_loss(self, names: Sequence[str], count: int) -> list[Run]:
-        """One run for each loss, whose images stand together."""
+        """Split the record into one run for each loss; the copies of a loss are adjacent."""
         parts = [slice(place * count, (place + 1) * count) for place in range(len(names))]
         return [
             Run(
@@ -246,21 +256,63 @@ class _Record:
 
 
 def _select(problem: Problem, wanted: Bool[Tensor, " b"]) -> Problem:
-    """What is left of a problem, its loss included."""
-    assert isinstance(problem.loss, SideBySide)
+    """The problem for the ``wanted`` copies, with the loss for each of them."""
+    assert isinstance(problem.loss, LossPerImage)
     loss = problem.loss.select(wanted)
     return replace(problem.select(wanted.to(problem.images.device)), loss=loss)
 
 
-def _unless_too_much(
-    heat: _Heat, aims: Sequence[Masks], skipped: Bool[Tensor, "losses b"]
+def _run_if_it_fits(
+    group: _LossGroup, references: Sequence[Masks], skipped: Bool[Tensor, "losses b"]
 ) -> list[Run] | None:
-    """The runs, or nothing where they did not fit into memory and fewer might."""
+    """The runs; None if they did not fit into memory, but fewer losses might."""
     try:
-        return heat.run(aims, skipped)
+        return group.run(references, skipped)
     except torch.cuda.OutOfMemoryError:
-        if len(heat.losses) == 1:
+        if len(group.losses) == 1:
             raise
-    # Only here, outside the handler, are the tensors of the failed attempt unreachable.
+    # Outside the handler nothing refers to the tensors of the failed attempt any more.
     torch.cuda.empty_cache()
     return None
+
+
+@dataclass(frozen=True)
+class LossPerImage:
+    """A loss for a batch in which every image has a loss of its own.
+
+    Attributes:
+        losses: The losses.
+        owners: For each image, the index of its loss; on the CPU.
+    """
+
+    losses: tuple[Loss, ...]
+    owners: Int[Tensor, " b"]
+
+    def __call__(self, logits: Maps, masks: Masks) -> PerImage:
+        """The value of each image under its own loss."""
+        values = logits.new_zeros(len(logits))
+        for place, loss in enumerate(self.losses):
+            rows = (self.owners == place).nonzero().flatten().to(logits.device)
+            if len(rows):
+                value = as_one_per_image(loss(logits[rows], masks[rows]), len(rows))
+                values = values.index_put((rows,), value.to(values))
+        return values
+
+    def at(self, progress: float, *, targeted: bool = False) -> Loss:
+        """The same with scheduled losses at one moment of the attack."""
+        losses = tuple(_at(loss, progress, targeted) for loss in self.losses)
+        changed = any(now is not loss for now, loss in zip(losses, self.losses, strict=True))
+        return LossPerImage(losses, self.owners) if changed else self
+
+    def select(self, wanted: Bool[Tensor, " b"]) -> "LossPerImage":
+        """The same for the ``wanted`` images."""
+        return LossPerImage(self.losses, self.owners[wanted.cpu()])
+
+
+def name_of(loss: Loss) -> str:
+    """The name of a loss in tables."""
+    return getattr(loss, "__name__", type(loss).__name__)
+
+
+def _at(loss: Loss, progress: float, targeted: bool) -> Loss:
+    return loss.at(progress, targeted=targeted) if isinstance(loss, ScheduledLoss) else loss

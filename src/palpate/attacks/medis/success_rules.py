@@ -1,22 +1,23 @@
-"""When a run of MedIS succeeds, when it ends, and what its steps are: right, and as published.
+"""Success, stopping and steps of a MedIS run: in the corrected form, and as published.
 
-The notebooks of MedIS (Shukla et al., 2023) differ in many ways from what they set out to do.
-Those that change a number, and where in palpate they are (``faithful=True`` everywhere):
+The notebooks of MedIS (Shukla et al., 2023) have defects that change results. ``faithful=True``
+reproduces them. They are, with the place of each in palpate:
 
-1. A point is scored before it is updated, under the number of the update that follows: "step 1"
-   is the clean image, and the last update is never scored. Here, :meth:`Rules.number`.
-2. Success can be had for nothing. With a small lesion the background alone gives an mIoU of
-   nearly one half, which reaches the threshold for a target, and black is always reached, for
-   its mIoU is doubled. Here, :meth:`Rules.credit`; the right form tells such images apart, see
+1. A point is scored before it is updated, but counted under the number of the update that follows:
+   "step 1" is the clean image, and the last update is never scored. See :meth:`Rules.number`.
+2. An attack can succeed without any effect. With a small lesion the background alone gives an mIoU
+   of nearly one half, which reaches the threshold for a target; a black target is always reached,
+   because its mIoU is doubled. See :meth:`Rules.credit`. The corrected form reports such images
+   separately, see :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
+3. The gradient of the Dice losses is zero for a black target, and such images do not move.
+4. Probabilities are rescaled, per image, to the range from 0 to 1, so that a white or black target
+   can never be matched. See :meth:`Rules.score`, and the losses.
+5. The random target is one mask for a whole data set, drawn anew for each loss; images that have
+   this mask themselves are left out. See
    :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
-3. The Dice losses are flat where the target is black, and flat images do not move.
-4. Probabilities are stretched, per image, to run from 0 to 1, so that white and black can never
-   be matched. Here, in the score, and in the losses.
-5. The random target is one mask for a whole data set, drawn anew for each loss; images whose
-   own mask it is are left out. In :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
-6. The exponential-logarithmic loss is inverted, a weighting cancels, and probabilities are taken
-   for logits. In :mod:`palpate.attacks.losses.notebook`.
-7. Runs go on after they have succeeded, to another threshold. Here, :meth:`Rules.stops`.
+6. The exponential-logarithmic loss is inverted, a weighting cancels, and probabilities are used
+   as logits. See :mod:`palpate.attacks.losses.notebook`.
+7. Runs continue after their success, up to another threshold. See :meth:`Rules.stops`.
 """
 
 from collections.abc import Callable
@@ -30,37 +31,37 @@ from torch import Tensor
 from palpate.attacks.core.checks import check_schedule
 from palpate.attacks.threats import Threat
 from palpate.geometry import perturb, project
-from palpate.overlap import Counts, count
+from palpate.overlap import Counts, count, dice, miou
 from palpate.types import Images, Maps, Masks
 
 Criterion: TypeAlias = Literal["miou", "dice"]
 Scores: TypeAlias = Float64[Tensor, " b"]
 
-NOTEBOOK_STEP = 0.003922  # 1/255 to four digits, as the notebooks have it
+NOTEBOOK_STEP = 0.003922  # 1/255 rounded to four digits, as in the notebooks
 
-_DECIMALS = 3  # that the notebooks keep of an mIoU before they compare it with anything
-_STOP = {False: 0.2, True: 0.95}  # where a run of the notebooks ends, without and with a target
+_DECIMALS = 3  # to which the notebooks round an mIoU before any comparison
+_STOP = {False: 0.2, True: 0.95}  # score at which a run of the notebooks ends, by targeted
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How runs of MedIS are stepped and judged; made by :func:`rules`.
+    """The steps of a MedIS run and the criteria of its success; made by :func:`success_rules`.
 
-    Scores say how well a prediction agrees with what the masks show: the target where there is
-    one, and then the attacker wants much of it, otherwise the truth. They are held in double
-    precision, so that a threshold is met by the same images on every device.
+    A score is the agreement of a prediction with the masks: with the target if there is one, which
+    the attacker wants high, else with the ground truth, which the attacker wants low. Scores are
+    float64, so that the same images meet a threshold on every device.
 
     Attributes:
         targeted: Whether the masks are what the attacker wants to see.
-        epsilon: Radius of the ball (L-infinity), in units of pixel value.
-        steps: Updates, at most.
-        step_size: Length of one, in units of pixel value.
-        criterion: What agreement is measured by: mean IoU of both classes, or DSC.
-        success: Score from which on (or with no target, down from which) a run has succeeded.
-        stop: The same, from which on it also ends.
+        epsilon: Radius of the L-infinity ball, in units of pixel value.
+        steps: Maximum number of updates.
+        step_size: Length of one step, in units of pixel value.
+        criterion: Measure of agreement: mean IoU of both classes, or DSC.
+        success: A run has succeeded at this score or above (without a target: or below).
+        stop: A run also ends at this score or above (without a target: or below).
         threshold: Logits above it are foreground.
-        faithful: Whether all is done as the notebooks do it.
-        doubled: Whether the target is white or black, whose mIoU the notebooks double.
+        faithful: Whether the published notebooks are reproduced, defects included.
+        doubled: Whether the target is white or black, for which the notebooks double the mIoU.
     """
 
     targeted: bool
@@ -76,55 +77,56 @@ class Rules:
 
     @property
     def points(self) -> int:
-        """How many points of a run are looked at, the clean image included.
+        """Number of points of a run that are evaluated, including the clean image.
 
-        The notebooks do not look at the last one (defect 1).
+        The notebooks do not evaluate the last one (defect 1).
         """
         return self.steps if self.faithful else self.steps + 1
 
     def counts(self, point: int) -> bool:
-        """Whether a run can succeed at this point; at the clean image, 0, only by defect 1."""
+        """Whether a run can succeed at this point. Point 0 is the clean image (defect 1)."""
         return point > 0 or self.faithful
 
     def number(self, point: int) -> int:
-        """How many steps an attack is said to have taken to this point (defect 1)."""
+        """Number of steps that is reported for this point (defect 1)."""
         return point + 1 if self.faithful else point
 
     def score(self, logits: Maps, masks: Masks) -> Scores:
-        """How well each prediction agrees with its mask."""
+        """Agreement of each prediction with its mask, in [0, 1]."""
         if self.faithful:
             return _notebook_miou(logits, masks)
-        return _CRITERIA[self.criterion](count(logits > self.threshold, masks))
+        return _CRITERIA[self.criterion](count(logits > self.threshold, masks), torch.float64)
 
     def credit(self, score: Scores) -> Scores:
-        """What success is judged by: the score, or by defect 2 twice as much.
+        """The score that success is judged by: doubled by defect 2 for a white or black target.
 
-        A class that only the prediction has counts as 0 in the mean of two, so doubling gives
-        back the IoU of the other. Where both lack it the mean is that IoU already; the notebooks
-        leave alone exactly the value 1.
+        A class that only the prediction contains counts as 0 in the mean of two, so doubling
+        restores the IoU of the other class. If neither contains it, the mean is that IoU already;
+        the notebooks do not double exactly the value 1.
         """
         if not self.doubled:
             return score
         return torch.where(score == 1, score, 2 * score)
 
     def succeeds(self, credit: Scores) -> Bool[Tensor, " b"]:
-        """Whether the attacker has what was wanted."""
+        """Whether the attack has succeeded."""
         return credit >= self.success if self.targeted else credit <= self.success
 
     def stops(self, score: Scores) -> Bool[Tensor, " b"]:
-        """Whether a run ends here; it goes by the score before any doubling."""
+        """Whether a run ends here, judged by the score before any doubling."""
         return score >= self.stop if self.targeted else score <= self.stop
 
     def rank(self, credit: Scores) -> Scores:
-        """More is better for the attacker."""
+        """The credit with the sign that makes higher values better for the attacker."""
         return credit if self.targeted else -credit
 
     def move(
         self, images: Images, here: Images, gradient: Images, masks: Masks, threat: Threat
     ) -> Images:
-        """One step up; in the notebooks without a ball, which so many steps do not leave.
+        """One step along the sign of the gradient, projected on the ball and on [0, 1].
 
-        ``masks`` are those whose places a threat model goes by.
+        The notebooks do not project on the ball; with their step size and number of steps it is
+        never left. ``masks`` are those that the threat model refers to.
         """
         if not threat.is_bare:
             length, epsilon = self.step_size, self.epsilon
@@ -136,7 +138,7 @@ class Rules:
         return perturb(images, project(moved - images, self.epsilon, "linf"))
 
 
-def rules(
+def success_rules(
     *,
     targeted: bool,
     epsilon: float,
@@ -149,12 +151,11 @@ def rules(
     faithful: bool = False,
     doubled: bool = False,
 ) -> Rules:
-    """Rules with whatever is not given as MedIS has it.
+    """Rules with the defaults of MedIS for whatever is not given; see :class:`Rules`.
 
     Raises:
-        ValueError: If there is nothing to do, the radius is none, the criterion is unknown or not
-            that of the notebooks, or a threshold is outside [0, 1], or runs would stop before they
-            succeed.
+        ValueError: If a number is out of range, the criterion is unknown or not that of the
+            notebooks, or runs would stop before they can succeed.
     """
     check_schedule(steps, 1, step_size)
     if not 0 <= epsilon <= 1:
@@ -165,7 +166,9 @@ def rules(
     if criterion not in _CRITERIA:
         raise ValueError(f"Expected criterion 'miou' or 'dice', got {criterion!r}.")
     if faithful and criterion != "miou":
-        raise ValueError(f"The notebooks go by 'miou', got {criterion!r} with faithful=True.")
+        raise ValueError(
+            f"Expected criterion 'miou' with faithful=True, as in the notebooks, got {criterion!r}."
+        )
     if success is None:
         success = 0.45 if targeted and criterion == "miou" else 0.5
     if stop is None:
@@ -198,26 +201,12 @@ def _check_thresholds(success: float, stop: float, targeted: bool) -> None:
 
 
 def _notebook_miou(logits: Maps, masks: Masks) -> Scores:
-    """Mean IoU of the stretched probabilities (defect 4), rounded to three decimals."""
+    """Mean IoU of the rescaled probabilities (defect 4), rounded to three decimals."""
     found = logits.sigmoid()
     low, high = found.amin((2, 3), keepdim=True), found.amax((2, 3), keepdim=True)
     stretched = ((found - low) / (high - low + 1e-8)).mean(1, keepdim=True)
-    # Rounding halves to even makes exactly one half background.
-    return _miou(count(stretched > 0.5, masks)).round(decimals=_DECIMALS)
+    # In the notebooks one half is rounded to even, that is to 0, and so is background.
+    return miou(count(stretched > 0.5, masks), torch.float64).round(decimals=_DECIMALS)
 
 
-def _miou(counts: Counts) -> Scores:
-    """Mean IoU over those of the two classes that prediction or mask has."""
-    correct = torch.stack([counts.tp, counts.tn]).double()
-    mean: Tensor = (correct / (correct + counts.fp + counts.fn)).nanmean(dim=0)
-    return mean
-
-
-def _dice(counts: Counts) -> Scores:
-    """DSC, whose single precision would miss a threshold that it meets exactly."""
-    twice = 2 * counts.tp.double()
-    whole = twice + counts.fp + counts.fn
-    return torch.where(whole > 0, twice / whole.clamp_min(1), 1.0)
-
-
-_CRITERIA: dict[str, Callable[[Counts], Scores]] = {"miou": _miou, "dice": _dice}
+_CRITERIA: dict[str, Callable[[Counts, torch.dtype], Scores]] = {"miou": miou, "dice": dice}

@@ -1,4 +1,4 @@
-"""What an attacker may want to see instead of the truth: masks to aim at, one per image."""
+"""Target masks of MedIS: what the attacker wants the model to predict, one per image."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from palpate.overlap import Counts, miou
 from palpate.types import Masks, Randomness
 
 TargetName: TypeAlias = Literal["random", "nearest", "white", "black"]
@@ -16,33 +17,33 @@ TARGETS: tuple[TargetName, ...] = ("random", "nearest", "white", "black")
 
 Bank: TypeAlias = Bool[Tensor, "n 1 y x"]
 
-_DECIMALS = 3  # of the mIoU by which the notebooks of MedIS look for the nearest mask
-_PORTION = 64  # masks that are held as numbers at once
+_DECIMALS = 3  # to which the notebooks round the mIoU when they look for the nearest mask
+_PORTION = 64  # masks converted to double precision at once, to bound memory
 
 
-def aim_at(
+def target_masks(
     target: TargetName | Tensor,
     masks: Masks,
     *,
     bank: Bank | None = None,
     generator: Randomness = None,
 ) -> Masks:
-    """The mask to aim at, for each image.
+    """The target mask of each image.
 
     Args:
-        target: ``"white"`` (all foreground), ``"black"`` (all background), ``"random"`` (some
+        target: ``"white"`` (all foreground), ``"black"`` (all background), ``"random"`` (a random
             other mask of the bank), ``"nearest"`` (the other mask of the bank with the highest
-            mean IoU), or a mask: one for all images, or one for each.
-        masks: Ground truth. Masks of the bank that are equal to it are not *other* masks.
+            mean IoU), or masks: one for all images, or one for each.
+        masks: Ground truth. Masks of the bank that equal an image's own mask are never chosen.
         bank: Masks to choose from, of the size of the images.
-        generator: Of the random choice; on the CPU, one for the batch or one per image.
+        generator: Draws the random mask; on the CPU, one for the batch or one per image.
 
     Returns:
         Masks of the shape of ``masks``, sharing no memory with it.
 
     Raises:
-        ValueError: If the target has no such name or has another size, or the bank is missing,
-            of another size, or holds no mask but that of the image.
+        ValueError: If the target is unknown or has the wrong size, or if the bank is missing, has
+            the wrong size, or contains no mask other than the image's own.
     """
     if isinstance(target, Tensor):
         return _given(target, masks)
@@ -54,21 +55,21 @@ def aim_at(
     others = _others(masks, bank)
     if target == "nearest":
         scores = overlaps(masks, bank).masked_fill(~others, -1.0)
-        chosen = scores.max(dim=1).indices  # of equals the first
+        chosen = scores.max(dim=1).indices  # the first of equal ones
     else:
         chosen = _draw(others, generator).to(masks.device)
     return bank.to(masks.device)[chosen]
 
 
 def check_bank(bank: Bank | None, masks: Masks, target: str) -> Bank:
-    """The bank, if masks can be chosen from it for these images.
+    """Return the bank if targets for these images can be chosen from it.
 
     Raises:
-        ValueError: If there is none, or its masks are no masks or have another size.
+        ValueError: If there is no bank, or its masks have the wrong type or size.
     """
     if bank is None:
         raise ValueError(
-            f"Target {target!r} is chosen from a bank of masks, got none; bind one: "
+            f"Expected a bank of masks to choose target {target!r} from, got none; bind one: "
             f"partial(medis, target={target!r}, bank=masks_of_the_data_set)."
         )
     expected = (1, *masks.shape[2:])
@@ -84,8 +85,7 @@ def check_bank(bank: Bank | None, masks: Masks, target: str) -> Bank:
 def overlaps(masks: Masks, bank: Bank) -> Float64[Tensor, "b n"]:
     """Mean IoU of each mask with each mask of the bank, to three decimals.
 
-    Of foreground and background; a class that neither mask has is left out. The rounding is that
-    of MedIS, whose targets these are: masks that differ by less are equally near.
+    The rounding is that of the notebooks of MedIS: masks that differ by less are equally near.
     """
     bank = bank.to(masks.device)
     parts = (bank[first : first + _PORTION] for first in range(0, len(bank), _PORTION))
@@ -93,14 +93,12 @@ def overlaps(masks: Masks, bank: Bank) -> Float64[Tensor, "b n"]:
 
 
 def _overlaps(masks: Bool[Tensor, "b p"], bank: Bool[Tensor, "n p"]) -> Float64[Tensor, "b n"]:
-    ours, theirs = masks.double(), bank.double()
-    both = ours @ theirs.T  # pixels are counted exactly
-    either = ours.sum(1)[:, None] + theirs.sum(1)[None] - both
-    pixels = masks.shape[1]
-    pairs = [(both, either), (pixels - either, pixels - both)]
-    ious = torch.stack([part / whole for part, whole in pairs])  # 0 / 0 where a class is absent
-    mean: Tensor = ious.nanmean(dim=0)
-    return mean.round(decimals=_DECIMALS)
+    # A matrix product counts the common pixels of all pairs at once, exactly in double precision.
+    both = (masks.double() @ bank.double().T).long()
+    fp, fn = bank.sum(1)[None] - both, masks.sum(1)[:, None] - both
+    counts = (both, fp, fn, masks.shape[1] - both - fp - fn)
+    scores = miou(Counts(*(each.flatten() for each in counts)), torch.float64)
+    return scores.view_as(both).round(decimals=_DECIMALS)
 
 
 def _given(target: Tensor, masks: Masks) -> Masks:
@@ -115,14 +113,14 @@ def _given(target: Tensor, masks: Masks) -> Masks:
 
 
 def _others(masks: Masks, bank: Bank) -> Bool[Tensor, "b n"]:
-    """Which masks of the bank are not the image's own."""
+    """Which masks of the bank differ from the image's own mask."""
     flat = bank.to(masks.device).flatten(1)
     others = torch.stack([(flat != own).any(1) for own in masks.flatten(1)])
     lonely = (~others.any(1)).nonzero().flatten().tolist()
     if lonely:
         raise ValueError(
             f"Expected a bank with masks other than the images' own, got {len(bank)} that are "
-            f"all equal to the mask of images {lonely} of the batch; give more masks."
+            f"all equal to the mask of images {lonely} of the batch; add masks to the bank."
         )
     return others
 

@@ -1,1 +1,1 @@
-"""Attacks that look for the smallest perturbation that breaks an image."""
+"""Minimal-norm attacks: the smallest perturbation that reaches a given Dice score."""

@@ -1,4 +1,4 @@
-"""ALMA-prox: an augmented Lagrangian with one constraint per pixel and a proximal step."""
+"""ALMA-prox: augmented Lagrangian with one constraint per pixel, and a proximal step."""
 
 import torch
 from jaxtyping import Bool
@@ -6,20 +6,20 @@ from torch import Tensor
 
 from palpate.attacks.core.checks import check_schedule
 from palpate.attacks.minimal.dice_goal import Goal
-from palpate.attacks.minimal.proximal import shrink
-from palpate.attacks.minimal.search_loop import per_image, search, valid
+from palpate.attacks.minimal.proximal import proximal_operator
+from palpate.attacks.minimal.search_loop import per_image, project_to_valid, search
 from palpate.attacks.minimal.shortest import largest_radius
 from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
 
-_STEPS = {"linf": 0.001, "l2": 0.005}
-_LAST_STEP = 0.1  # of the first
-_MULTIPLIER, _PENALTY = 1.0, 0.01  # at the start
-_CHECK = 10  # steps between two looks at a constraint
-_IMPROVED = 0.95  # of what it was: then its penalty stays
-_RAISE = 2.0
-_MEMORY = 0.8  # of the multipliers, and of the squared gradient
-_LEAST_SCALE, _SCALE_CHANGE = 0.1, 0.02
-_LEAST_METRIC = 1e-8
+_STEPS = {"linf": 0.001, "l2": 0.005}  # default step size by norm
+_LAST_STEP = 0.1  # last step size as a share of the first
+_MULTIPLIER, _PENALTY = 1.0, 0.01  # initial values
+_CHECK = 10  # steps between two checks of whether a constraint has improved
+_IMPROVED = 0.95  # at most this share of the former value counts as improved
+_RAISE = 2.0  # factor of the penalty parameter where a constraint has not improved
+_MEMORY = 0.8  # decay of the running means of multipliers and squared gradient
+_LEAST_SCALE, _SCALE_CHANGE = 0.1, 0.02  # bound and relative change of the constraints' scale
+_LEAST_METRIC = 1e-8  # keeps the division by the metric finite
 
 
 def alma_prox(
@@ -34,45 +34,45 @@ def alma_prox(
     norm: Norm = "linf",
     levels: int | None = None,
     targeted: bool = False,
-    generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
+    generator: Randomness = None,  # noqa: ARG001 - every attack accepts a generator
     threshold: float = 0.0,
 ) -> Images:
     r"""ALMA-prox (Rony et al., 2023, https://arxiv.org/abs/2206.07179).
 
-    Minimises :math:`\|\delta\| + \sum_p P(w c_p, \rho_p, \mu_p)` in alternation: a gradient step
-    on the penalties in the metric of RMSprop, then the proximal operator of the norm in the same
-    metric. Each pixel has a multiplier :math:`\mu_p`, the running mean of the slope of its
-    penalty, and a penalty parameter :math:`\rho_p`, doubled where a constraint neither held nor
-    improved in ten steps. The scale :math:`w` of all constraints of an image falls by 2 % a step
-    while the goal is reached, down to 0.1, and rises while it is not, up to 1.
+    Minimises :math:`\|\delta\| + \sum_p P(w c_p, \rho_p, \mu_p)` by alternating a gradient step on
+    the penalties in the metric of RMSprop and the proximal operator of the norm in the same
+    metric. Each pixel has a multiplier :math:`\mu_p`, the running mean of the derivative of its
+    penalty, and a penalty parameter :math:`\rho_p`, which doubles where a constraint neither held
+    nor improved in ten steps. The scale :math:`w` of all constraints of an image decreases by 2 %
+    per step while the goal is reached, down to 0.1, and increases while it is not, up to 1.
 
-    Binary form: in place of the difference-of-logits ratio, which takes three classes,
-    :math:`c_p` is the logit, signed so that it must become negative, over the image's root mean
-    square. Of all pixels only the cheapest that suffice for ``tau`` are constraints, chosen anew
-    at every step; the paper drops the hardest hundredth. A broken constraint pulls with the slope
-    of its penalty; in the authors' code the first term of that slope is :math:`\mu c` instead of
-    :math:`\mu`, so that steps there differ.
+    Binary form: the difference-of-logits ratio needs three classes. In its place :math:`c_p` is
+    the logit with the sign that must become negative, divided by the root mean square of the
+    image's logits. Only the cheapest pixels that suffice for ``tau`` are constraints, chosen anew
+    at every step; the paper drops the hardest hundredth instead. The gradient of a violated
+    constraint is the derivative of its penalty; in the authors' code the first term of that
+    derivative is :math:`\mu c` instead of :math:`\mu`, so the steps there differ.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
-        tau: Dice score with ``masks`` that counts as success, at or below; with ``targeted`` at
-            or above.
-        max_epsilon: Longest perturbation that is accepted; None for any.
-        steps: Updates.
-        step_size: In units of pixel value; falls towards a tenth from the first success on. None
-            is 0.001 as published, or 0.005 in L2, where single pixels have farther to go.
-        norm: What is made small; the paper's is L-infinity.
-        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
-            rounded to them, and so is what comes back. None does not round.
+        tau: An attack succeeds if the Dice score with ``masks`` is at most this (targeted: at
+            least this), in [0, 1].
+        max_epsilon: Largest perturbation that is accepted, in units of pixel value; None for any.
+        steps: Number of updates.
+        step_size: Step size in units of pixel value; decays towards a tenth after the first
+            success. None is 0.001 as published, or 0.005 in L2, where single pixels change more.
+        norm: Norm of the perturbation that is made small; L-infinity in the paper.
+        levels: Number of values a pixel may take, 256 for 8-bit images. The model sees every point
+            rounded to them, and a rounded point is returned. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
-        generator: Ignored; nothing is random here.
+        generator: Ignored; the attack is deterministic.
         threshold: Logits above it are foreground.
 
     Returns:
-        For each image the shortest success on the way, detached; the clean image where that is
-        one already, or where there was none.
+        For each image the shortest success found, detached; the clean image if it is a success
+        already, or if none was found.
 
     Raises:
         ValueError: If images, masks, budgets or logits are not as described.
@@ -80,28 +80,18 @@ def alma_prox(
         RuntimeError: If autograd finds no path from the loss to the pixels.
 
     Warns:
-        UnbrokenWarning: If some image was not broken.
-        ZeroGradientWarning: If the gradient of an image not broken was zero everywhere.
+        UnbrokenWarning: If no success was found for some image.
+        ZeroGradientWarning: If the gradient of an image was zero everywhere before a success.
     """
     bound = largest_radius(norm, max_epsilon)
     check_schedule(steps, 1, step_size)
     goal = Goal(tau, targeted, threshold)
     step_size = _STEPS[norm] if step_size is None else step_size
-    rule = _Lagrangian(goal, images, masks, steps, step_size, norm, bound)
-    return search(
-        model,
-        images,
-        masks,
-        rule,
-        goal=goal,
-        steps=steps,
-        norm=norm,
-        max_epsilon=bound,
-        levels=levels,
-    )
+    rule = _AlmaProxRule(goal, images, masks, steps, step_size, norm, bound)
+    return search(model, images, masks, rule, steps=steps, levels=levels)
 
 
-class _Lagrangian:
+class _AlmaProxRule:
     stops = False
 
     def __init__(
@@ -126,7 +116,7 @@ class _Lagrangian:
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
         self._rescale(self.goal.is_reached(logits, masks))
         short = self.goal.shortfall(logits, masks)
-        chosen = self.goal.cheapest(short, masks, self.norm)
+        chosen = self.goal.cheapest_pixels(short, masks, self.norm)
         constraints = short * per_image(self.scale)
         self._update(constraints.detach(), chosen)
         value, _ = _penalty(constraints, self.penalties, self.multipliers)
@@ -137,21 +127,21 @@ class _Lagrangian:
         images: Images,
         adversarial: Images,
         gradient: Images,
-        reached: Bool[Tensor, " b"],  # noqa: ARG002 - all rules are called alike
+        reached: Bool[Tensor, " b"],  # noqa: ARG002 - part of the protocol of update rules
     ) -> Images:
         stride = self._stride()
         self.step += 1
         self.squares = _MEMORY * self.squares + (1 - _MEMORY) * gradient.square()
         metric = (self.squares / (1 - _MEMORY**self.step)).sqrt().clamp_min(_LEAST_METRIC)
         delta = adversarial - images + per_image(stride) * gradient / metric
-        delta = shrink(delta, stride, metric, self.norm, -images, 1 - images)
-        return valid(images, delta, self.max_epsilon, self.norm)
+        delta = proximal_operator(delta, stride, metric, self.norm, -images, 1 - images)
+        return project_to_valid(images, delta, self.max_epsilon, self.norm)
 
     def _rescale(self, reached: Bool[Tensor, " b"]) -> None:
-        """Constraints count for less while they hold, so that the norm can win."""
+        """Decrease the scale of the constraints while the goal is reached, else increase it."""
         change = torch.where(reached, 1 + _SCALE_CHANGE, 1 - _SCALE_CHANGE)
         self.scale = (self.scale / change).clamp(_LEAST_SCALE, 1.0)
-        # Half of the steps at most are long: the rest is for coming back.
+        # Without a success the step size decays from the middle of the run, to refine the result.
         first = reached & (self.step < self.found_at)
         self.found_at = torch.where(first, float(self.step), self.found_at)
 
@@ -171,14 +161,14 @@ class _Lagrangian:
         self.multipliers = mixed.clamp(1e-12, 1.0)
 
     def _stride(self) -> PerImage:
-        """Constant until the goal is first reached, then falling like one over the steps."""
+        """The step size: constant until the first success, then inverse to the steps since."""
         left = (self.steps - self.found_at).clamp_min(1) * _LAST_STEP / (1 - _LAST_STEP)
         since = (self.step - self.found_at).clamp_min(0)
         return self.step_size * left / (since + left)
 
 
 def _penalty(constraint: Logits, penalty: Logits, multiplier: Logits) -> tuple[Logits, Logits]:
-    """The paper's penalty-Lagrangian and its slope; the slope at 0 is the multiplier."""
+    """The penalty-Lagrangian of the paper and its derivative, which at 0 is the multiplier."""
     over, under = constraint.clamp_min(0), constraint.clamp_max(0)
     bend = 1 - penalty.clamp_min(1) * under
     value = torch.where(

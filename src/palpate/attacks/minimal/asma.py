@@ -1,4 +1,4 @@
-"""Adaptive segmentation mask attack: paints a mask of the attacker's choice."""
+"""Adaptive segmentation mask attack (ASMA): makes the model predict a given target mask."""
 
 import math
 from typing import Literal
@@ -8,11 +8,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from palpate.attacks.minimal.dice_goal import Goal
-from palpate.attacks.minimal.search_loop import per_image, search, valid
+from palpate.attacks.minimal.search_loop import per_image, project_to_valid, search
 from palpate.attacks.minimal.shortest import largest_radius
 from palpate.geometry import steepest
 from palpate.overlap import count, iou
-from palpate.types import Images, Logits, LogitsFn, Masks, PerImage, Randomness
+from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
 
 
 def asma(
@@ -29,47 +29,49 @@ def asma(
     norm: Literal["l2"] = "l2",
     levels: int | None = None,
     targeted: bool = False,
-    generator: Randomness = None,  # noqa: ARG001 - all attacks are called alike
+    generator: Randomness = None,  # noqa: ARG001 - every attack accepts a generator
     threshold: float = 0.0,
 ) -> Images:
     r"""Adaptive segmentation mask attack (Ozbulak et al., 2019, https://arxiv.org/abs/1907.13124).
 
-    Adds up :math:`(\beta \, IoU + \tau_0)` times the gradient of
+    Each step adds :math:`(\beta \, IoU + \tau_0)` times the gradient of
 
-    .. math:: \sum_{p : prediction_p \ne target_p} \pm z_p - \|\delta\|_2^2,
+    .. math:: \sum_{p : prediction_p \ne target_p} \pm z_p - \|\delta\|_2^2
 
-    where only pixels that do not show the target yet are pushed, and steps grow with the IoU of
-    prediction and target, after a first one of :math:`\tau_0`. An image is done when its Dice
-    score with the target reaches ``tau``; the published attack runs all of its steps.
+    to the perturbation. Only pixels that differ from the target are pushed. The step size grows
+    with the IoU of prediction and target; that of the first step is :math:`\tau_0`. An image is
+    finished when its Dice score with the target reaches ``tau``; the published attack always runs
+    all of its steps.
 
-    The published steps multiply the gradient as it is, so that they depend on the size of images
-    and on the scale of a model's logits: by default the gradient is divided by its L2 norm. The
-    IoU is that of the foreground of each image by itself, as in the authors' code; a widespread
-    later one averages over classes, and over all images at once. It is taken of the image as it
-    is handed back, in [0, 1], where the authors take it before they clip.
+    The published step multiplies the gradient as it is, so that it depends on the image size and on
+    the scale of the logits; by default the gradient is divided by its L2 norm here. The IoU is that
+    of the foreground of each image, as in the authors' code; a common later implementation averages
+    over classes and over all images. It is computed on the image that is returned, in [0, 1], where
+    the authors compute it before clipping.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
         images: Clean images in [0, 1], float32 or float64.
-        masks: With ``targeted``, the masks the attacker wants to see, as published; without, the
-            ground truth, and the target is all that it is not.
-        tau: Dice score with ``masks`` that counts as success: with ``targeted`` at or above, for
-            the look of the paper's figures 0.95; without, at or below.
-        max_epsilon: Longest perturbation that is accepted, in L2; None for any.
-        steps: Most updates.
-        step_size: What the IoU is multiplied by; :math:`\beta`, published 1e-6.
-        least_step: What a step has at IoU 0; :math:`\tau_0`, published 1e-7.
-        normalise: False multiplies the gradient as it is, as published.
-        norm: ``"l2"``, the only one there is.
-        levels: Values a pixel may take, 256 for those of 8-bit files: the model sees every point
-            rounded to them, and so is what comes back. None does not round.
+        masks: With ``targeted``, the target masks, as published. Otherwise the ground truth, and
+            the target is its complement.
+        tau: An attack succeeds if the Dice score with ``masks`` is at most this; with
+            ``targeted``, at least this. The figures of the paper correspond to about 0.95.
+        max_epsilon: Largest perturbation that is accepted, in L2 and in units of pixel value; None
+            for any.
+        steps: Maximum number of updates.
+        step_size: Factor of the IoU in the step size, :math:`\beta`; 1e-6 in the paper.
+        least_step: Step size at an IoU of 0, :math:`\tau_0`; 1e-7 in the paper.
+        normalise: Divide the gradient by its L2 norm; False as published.
+        norm: ``"l2"``, the only norm supported.
+        levels: Number of values a pixel may take, 256 for 8-bit images. The model sees every point
+            rounded to them, and a rounded point is returned. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
-        generator: Ignored; nothing is random here.
+        generator: Ignored; the attack is deterministic.
         threshold: Logits above it are foreground.
 
     Returns:
-        For each image the first success, detached; the clean image where that is one already, or
-        where there was none.
+        For each image the first success, detached; the clean image if it is a success already, or
+        if none was found.
 
     Raises:
         ValueError: If images, masks, budgets or logits are not as described.
@@ -77,33 +79,24 @@ def asma(
         RuntimeError: If autograd finds no path from the loss to the pixels.
 
     Warns:
-        UnbrokenWarning: If some image was not broken.
-        ZeroGradientWarning: If the gradient of an image not broken was zero everywhere.
+        UnbrokenWarning: If no success was found for some image.
+        ZeroGradientWarning: If the gradient of an image was zero everywhere before a success.
     """
     if norm != "l2":
-        raise ValueError(f"Expected norm 'l2', the only one of ASMA, got {norm!r}; try pdpgd.")
+        raise ValueError(f"Expected norm 'l2', the only one of asma, got {norm!r}; try pdpgd.")
     if not (0 <= step_size < math.inf and 0 < least_step < math.inf):
         raise ValueError(
             f"Expected step_size >= 0 and least_step > 0, got {step_size} and {least_step}."
         )
     bound = largest_radius(norm, max_epsilon)
     goal = Goal(tau, targeted, threshold)
-    rule = _Paint(goal, step_size, least_step, normalise, bound)
-    return search(
-        model,
-        images,
-        masks,
-        rule,
-        goal=goal,
-        steps=steps,
-        norm=norm,
-        max_epsilon=bound,
-        levels=levels,
-    )
+    rule = _AsmaRule(goal, step_size, least_step, normalise, bound)
+    return search(model, images, masks, rule, steps=steps, levels=levels)
 
 
-class _Paint:
+class _AsmaRule:
     stops = True
+    norm: Norm = "l2"
     stride: PerImage
 
     def __init__(
@@ -125,9 +118,11 @@ class _Paint:
         images: Images,
         adversarial: Images,
         gradient: Images,
-        reached: Bool[Tensor, " b"],  # noqa: ARG002 - all rules are called alike
+        reached: Bool[Tensor, " b"],  # noqa: ARG002 - part of the protocol of update rules
     ) -> Images:
         delta = adversarial - images
         ascent = gradient - 2 * delta
         ascent = steepest(ascent, "l2") if self.normalise else ascent
-        return valid(images, delta + per_image(self.stride) * ascent, self.max_epsilon, "l2")
+        return project_to_valid(
+            images, delta + per_image(self.stride) * ascent, self.max_epsilon, "l2"
+        )

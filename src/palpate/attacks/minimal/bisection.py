@@ -1,4 +1,4 @@
-"""Bisection over epsilon: the smallest radius at which any attack still succeeds."""
+"""Bisection over epsilon: the smallest radius at which a given attack succeeds."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from palpate.attacks.core.checks import check_images
-from palpate.attacks.core.gradient_step import View, look
+from palpate.attacks.core.gradient_step import EvaluatedPoint, evaluate_point
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.gradient.pgd import pgd
 from palpate.attacks.losses import margin
@@ -31,10 +31,10 @@ from palpate.types import (
 )
 
 _STRIDE = 4.0  # factor between two radii while only successes are known
-_LEAST = 2.0**-24  # a radius that single precision no longer adds to a pixel
-_ROUNDING = 1e-6  # of a length
-_STORED = 2e-5  # the same on the 8-bit lattice
-_TRICKLE = 1e-6  # of the mean margin, in the loss: where all is reached, PGD still has a direction
+_LEAST = 2.0**-24  # smallest radius: single precision cannot add less to a pixel value
+_ROUNDING = 1e-6  # relative tolerance of a length
+_STORED = 2e-5  # the same for images on the 8-bit lattice
+_TRICKLE = 1e-6  # weight of the mean margin: gives PGD a gradient where the goal is reached
 _STOPPING_PGD = partial(pgd, random_start=False, early_stop=True)
 
 
@@ -54,66 +54,67 @@ def bisection(
     generator: Randomness = None,
     threshold: float = 0.0,
 ) -> Images:
-    """Halve, for each image by itself, the interval that its smallest radius lies in.
+    """Find the smallest radius at which an attack succeeds, for each image, by bisection.
 
-    A radius at which ``inner`` succeeds becomes the upper end, one at which it fails the lower
-    end; a success that is shorter than its radius counts at its own length. The first radius is
-    a quarter of the largest, then a quarter of that until one fails, then the geometric mean of
-    both ends. An image is finished when the upper end is at most ``1 + precision`` times the
-    lower one: what comes back is then at most that much longer than a radius at which ``inner``
-    failed. Where nothing succeeded below it, the last radius is the largest itself. From 1 to a
-    radius near 1/255 that takes about ten runs of ``inner``, and each run one forward pass more,
-    which scores what it returned.
+    Each image has an interval of radii. A radius at which ``inner`` succeeds becomes its upper
+    end, one at which it fails its lower end; a success that is shorter than the radius counts with
+    its own length. The first radius is a quarter of the largest; it is divided by four until
+    ``inner`` fails; then the geometric mean of both ends is tried. An image is finished when the
+    upper end is at most ``1 + precision`` times the lower end, so the result is at most that much
+    longer than a radius at which ``inner`` failed. If nothing succeeded, the largest radius is
+    tried last. From 1 to a radius near 1/255 this takes about ten runs of ``inner``, each with one
+    additional forward pass that scores the result.
 
     Args:
-        model: Maps images to logits of shape ``(b, 1, h, w)``. If it holds something per image,
-            it must be a ``partial`` with ``prompts`` or :class:`~palpate.attacks.Selectable`:
-            images go their own ways.
+        model: Maps images to logits of shape ``(b, 1, h, w)``. If it holds data per image, it must
+            be a ``partial`` with ``prompts`` or :class:`~palpate.attacks.Selectable`, because
+            images are attacked at different radii.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
-        tau: Dice score with ``masks`` that counts as success, at or below; with ``targeted`` at
-            or above.
-        max_epsilon: Largest radius; None for any that pixels allow.
-        precision: Finished width of an interval, as a share of its lower end.
-        inner: Any attack with an ``epsilon``, e.g. ``partial(pgd, within="lattice")``, with which
-            no radius is less than a grey level; ``norm``, ``targeted``, ``generator`` and
-            ``threshold`` are passed on to one that names them. By default PGD of 40 steps from
-            the clean image that leaves images alone whose Dice score is 0.
-        loss: What ``inner`` maximises, if it names a ``loss``; None leaves it its own in
-            L-infinity, where pushing all pixels costs no more than pushing some, and in L2
-            takes the sum of squares by which the cheapest pixels that suffice fall short.
+        tau: An attack succeeds if the Dice score with ``masks`` is at most this (targeted: at
+            least this), in [0, 1].
+        max_epsilon: Largest radius, in units of pixel value; None for the largest that pixels in
+            [0, 1] allow.
+        precision: Width of the final interval, as a share of its lower end.
+        inner: Any attack with an argument ``epsilon``, e.g. ``partial(pgd, within="lattice")``, for
+            which no radius is below one grey level. ``norm``, ``targeted``, ``generator`` and
+            ``threshold`` are passed to it if it has such arguments. By default PGD with 40 steps
+            from the clean image and early stopping.
+        loss: Loss that ``inner`` maximises, if it has an argument ``loss``. By default that is its
+            own loss in L-infinity, where pushing all pixels costs no more than pushing some; in L2
+            it is minus the sum of squares by which the cheapest pixels that suffice fall short.
         norm: Norm of the radius.
         targeted: Approach ``masks`` instead of leaving them.
         generator: On the CPU, for ``inner``; one for the batch or one per image.
         threshold: Logits above it are foreground.
 
     Returns:
-        For each image the shortest success, detached; the clean image where that is one already,
-        or where there was none.
+        For each image the shortest success, detached; the clean image if it is a success already,
+        or if none was found.
 
     Raises:
         ValueError: If images, masks, budgets or logits are not as described, or ``inner`` takes
             no ``epsilon`` or not this norm.
 
     Warns:
-        UnbrokenWarning: If some image was not broken.
+        UnbrokenWarning: If no success was found for some image.
     """
     check_images(images, masks)
     bound, threat = largest_radius(norm, max_epsilon), _threat_of(inner)
-    # A stored value is the float nearest to k / 255, and lengths are as inexact.
+    # A stored value is the float nearest to k / 255, so lengths have a rounding error too.
     slack = _STORED if threat.lattice else 0.0
     if not precision > 0:
         raise ValueError(f"Expected precision > 0, a share of the radius, got {precision}.")
     goal = Goal(tau, targeted, threshold)
     if loss is None and norm == "l2":
-        # An attack that knows the threshold counts logits from it before the loss sees them.
+        # An attack with a threshold subtracts it before it computes the loss.
         counts = "threshold" in signature(inner).parameters
         loss = _aimed_at(replace(goal, threshold=0.0) if counts else goal)
     run = _Inner(inner, norm, targeted, threshold, generator, len(images), loss)
-    problem = Problem(model, images, masks, margin, False, torch.arange(len(images)))
+    problem = Problem.of_batch(model, images, masks, margin)
     shortest = Shortest(images, norm, bound * (1 + slack))
-    view = _score(problem, images, goal, shortest)
-    problem = problem.select(~goal.is_reached(view.logits, problem.masks))
+    point = _score(problem, images, goal, shortest)
+    problem = problem.select(~goal.is_reached(point.logits, problem.masks))
     largest, least = min(bound, math.sqrt(images[0].numel())), threat.least(images, norm)
     ends = _Ends(len(images), largest, max(least, _LEAST), precision, _ROUNDING + slack)
     while len(problem.rows):
@@ -129,9 +130,9 @@ def bisection(
 
 
 class _Ends:
-    """Where each image's radius lies: it failed at ``low`` and succeeded at ``high``.
+    """The interval of each image: the attack failed at ``low`` and succeeded at ``high``.
 
-    Before an image ``broke``, ``high`` is the bound, at which nobody has tried yet.
+    Until an image ``broke``, ``high`` is the largest radius, which has not been tried.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class _Ends:
         return torch.where(self._narrow & ~self.broke, self.high, inside)
 
     def narrow(self, rows: Int[Tensor, " k"], radius: float, length: PerImage) -> None:
-        """``length`` of the shortest success so far; longer than ``radius``, this run failed."""
+        """Narrow the intervals after a run; ``length`` is that of the shortest success so far."""
         length = length.double().cpu()
         broke = length <= radius * (1 + self.rounding)
         self.broke[rows] |= length.isfinite()
@@ -167,7 +168,7 @@ class _Ends:
 
 
 class _Inner:
-    """The attack at one radius, given what it names."""
+    """The inner attack at one radius, called with the arguments that its signature has."""
 
     def __init__(
         self,
@@ -208,7 +209,7 @@ class _Inner:
 
 
 def _threat_of(inner: Attack) -> Threat:
-    """The threat model that an attack was given or has by itself."""
+    """The threat model of an attack: bound to it, or its default."""
     within = signature(inner).parameters.get("within")
     if within is None or within.default is Parameter.empty:
         return Threat()
@@ -218,13 +219,13 @@ def _threat_of(inner: Attack) -> Threat:
 def _aimed_at(goal: Goal) -> Loss:
     def loss(logits: Logits, masks: Masks) -> PerImage:
         rest = goal.shortfall(logits, masks).flatten(1).mean(1)
-        harm = goal.pull(logits, masks, "l2") - _TRICKLE * rest
+        harm = goal.negative_shortfall(logits, masks, "l2") - _TRICKLE * rest
         return -harm if goal.targeted else harm
 
     return loss
 
 
-def _score(problem: Problem, adversarial: Images, goal: Goal, shortest: Shortest) -> View:
-    view = look(problem, adversarial, differentiable=False, after="in a bisection")
-    shortest.consider(problem.rows, view.point, goal.is_reached(view.logits, problem.masks))
-    return view
+def _score(problem: Problem, adversarial: Images, goal: Goal, shortest: Shortest) -> EvaluatedPoint:
+    point = evaluate_point(problem, adversarial, differentiable=False, after="in a bisection")
+    shortest.update(problem.rows, point.images, goal.is_reached(point.logits, problem.masks))
+    return point

@@ -1,12 +1,12 @@
-r"""When an attack for the smallest perturbation has done enough, and which pixels that takes.
+r"""The goal of a minimal-norm attack, a Dice score, and the cheapest pixels that reach it.
 
-Counted in pixels, a Dice score of ``tau`` is a sum. With ``tp`` foreground pixels still right and
-``wrong`` pixels on either side,
+The condition on the Dice score is linear in the pixel counts. With ``tp`` correct foreground pixels
+and ``wrong`` wrong pixels of both classes,
 
-.. math:: DSC \le \tau \iff 2 (1 - \tau) \, tp \le \tau \cdot wrong,
+.. math:: DSC \le \tau \iff 2 (1 - \tau) \, tp \le \tau \cdot wrong.
 
-so every foreground pixel that turns is worth :math:`2 - \tau`, every background pixel
-:math:`\tau`, and the goal is reached once the turned ones are worth a quota.
+So each foreground pixel that changes its class contributes :math:`2 - \tau`, each background pixel
+:math:`\tau`, and the goal is reached when the sum of these contributions (*worth*) reaches a quota.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,20 @@ from torch import Tensor
 from palpate.overlap import count, dice
 from palpate.types import Logits, Masks, Norm, PerImage
 
-_ROOM = 0.02  # beyond the threshold, in units of the image: nearer, rounding may undo a success
+_ROOM = 0.02  # beyond the threshold, in the unit of the shortfall; guards against rounding
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A Dice score to push an image down to; with ``targeted``, to lift it up to.
+    """The Dice score that an attack wants: at most ``tau``, or with ``targeted`` at least ``tau``.
+
+    Attributes:
+        tau: Dice score that counts as success.
+        targeted: Whether the masks are what the attacker wants to see.
+        threshold: Logits above it are foreground.
 
     Raises:
-        ValueError: If every image, or none, would meet it.
+        ValueError: If every image, or no image, would meet the goal.
     """
 
     tau: float
@@ -37,21 +42,21 @@ class Goal:
         fine = 0 < self.tau <= 1 if self.targeted else 0 <= self.tau < 1
         if not fine:
             range_ = "0 < tau <= 1 for a targeted attack" if self.targeted else "0 <= tau < 1"
-            raise ValueError(f"Expected {range_}, a Dice score to be reached, got {self.tau}.")
+            raise ValueError(f"Expected {range_}, the Dice score to be reached, got {self.tau}.")
 
     def __str__(self) -> str:
         return f"to {self.tau:g} or {'above' if self.targeted else 'below'}"
 
     def is_reached(self, logits: Logits, masks: Masks) -> Bool[Tensor, " b"]:
-        """Whether the Dice score of these predictions is what the attacker wants."""
+        """Which images have a Dice score that meets the goal."""
         scores = dice(count(logits > self.threshold, masks))
         return scores >= self.tau if self.targeted else scores <= self.tau
 
     def shortfall(self, logits: Logits, masks: Masks) -> Logits:
-        """How far each pixel is from the attacker's side, in units of the image's mean logit.
+        """Distance of each logit from the side of the threshold that the attacker wants.
 
-        Negative where it is there already. The unit, the root of the mean square over the image,
-        is taken as a constant: scaling a model's logits changes nothing.
+        It is negative for pixels on that side already. The unit is the root mean square of the
+        image's logits, so that scaling all logits changes nothing; no gradient flows through it.
         """
         lifted = logits - self.threshold
         wanted = masks if self.targeted else ~masks
@@ -59,42 +64,53 @@ class Goal:
         unit = unit.clamp_min(torch.finfo(lifted.dtype).tiny).view(-1, 1, 1, 1)
         return torch.where(wanted, -lifted, lifted) / unit
 
-    def cheapest(self, shortfall: Logits, masks: Masks, norm: Norm) -> Masks:
-        """The pixels that reach the goal at the least cost, if cost is what they fall short.
+    def cheapest_pixels(self, shortfall: Logits, masks: Masks, norm: Norm) -> Masks:
+        """The pixels that reach the goal at the lowest cost, taking the shortfall as the cost.
 
-        In L-infinity turning one pixel pays for all that need no more, so the order is that of
-        the shortfall; in L2 squares add up, so it is that of squared shortfall per worth.
+        In L-infinity, a perturbation that changes one pixel changes all of smaller shortfall too,
+        so pixels are taken in the order of the shortfall. In L2 squares add up, so the order is
+        that of the squared shortfall per worth.
+
+        Args:
+            shortfall: From :meth:`shortfall`.
+            masks: Ground truth, or target.
+            norm: Norm of the perturbation.
+
+        Returns:
+            Masks of the chosen pixels. None of them can be left out.
         """
         worth, quota = self._worth(masks)
         price = shortfall.detach().flatten(1).double()
         if norm == "l2":
             price = price / worth.sqrt().clamp_min(1e-6)
-        order = price.argsort(1)
+        # Among equal prices the pixels worth most come first: in any other order the quota may be
+        # met with a pixel to spare. A stable sort by price keeps the order that worth has made.
+        by_worth = worth.argsort(dim=1, descending=True, stable=True)
+        order = by_worth.gather(1, price.gather(1, by_worth).argsort(dim=1, stable=True))
         sorted_worth = worth.gather(1, order)
-        # Rounded sums must not take in a pixel more than it takes.
+        # The tolerance keeps a rounded sum from requiring one pixel more.
         lacking = sorted_worth.cumsum(1) - sorted_worth < quota[:, None] * (1 - 1e-9)
-        lacking &= sorted_worth > 0  # at a Dice score of 0 background pixels are worth nothing
+        lacking &= sorted_worth > 0  # for a Dice score of 0 background pixels contribute nothing
         return torch.zeros_like(lacking).scatter(1, order, lacking).view_as(masks)
 
-    def pull(self, logits: Logits, masks: Masks, norm: Norm) -> PerImage:
-        """What to maximise to reach the goal at the least cost.
+    def negative_shortfall(self, logits: Logits, masks: Masks, norm: Norm) -> PerImage:
+        """Minus the sum of squared shortfalls of the cheapest pixels: the loss to maximise.
 
-        Minus the sum of squares by which the cheapest pixels fall short: on a linear model its
-        gradient points straight at the nearest success in L2. Flat where the goal is reached
-        with a little room.
+        For a linear model and ``norm="l2"``, its gradient points to the nearest success. It is
+        constant where the goal is reached with a small margin.
         """
         short = self.shortfall(logits, masks)
-        chosen = self.cheapest(short, masks, norm)
+        chosen = self.cheapest_pixels(short, masks, norm)
         return -((short + _ROOM).relu().square() * chosen).flatten(1).sum(1)
 
     def _worth(self, masks: Masks) -> tuple[Float64[Tensor, "b p"], Float64[Tensor, " b"]]:
-        """What each pixel adds to the goal once it is the attacker's, and what is needed."""
+        """The contribution of each pixel to the goal, and the sum that is needed."""
         inside = masks.flatten(1)
         worth = self.tau + (2 - 2 * self.tau) * inside.double()
         area = inside.sum(1).double()
         if self.targeted:
             return worth, torch.full_like(area, self.tau * inside.shape[1])
-        # Where nothing is to be found a single pixel is a Dice score of 0.
+        # With an empty mask, a single foreground pixel gives a Dice score of 0.
         nothing = area == 0
         return torch.where(nothing[:, None], 1.0, worth), torch.where(
             nothing, 1.0, 2 * (1 - self.tau) * area

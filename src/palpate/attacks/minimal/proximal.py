@@ -1,7 +1,7 @@
-r"""Shrinking a perturbation: the proximal operators of the norms, in a diagonal metric.
+r"""The proximal operators of the L2 and L-infinity norms in a diagonal metric.
 
 :math:`\mathrm{prox}(v) = \arg\min_\delta \, \lambda \|\delta\| + \tfrac12 \sum_i H_i
-(\delta_i - v_i)^2`. Both come down to one unknown per image, found by halving an interval.
+(\delta_i - v_i)^2`. Both have one unknown per image, which is found by bisection.
 """
 
 import torch
@@ -9,21 +9,25 @@ from torch import Tensor
 
 from palpate.types import Images, Norm, PerImage
 
-_HALVINGS = 30  # to a millionth of a thousandth of the largest value
+_HALVINGS = 30  # halvings of the interval: the error is 1e-9 of its length
 
 
-def shrink(
+def proximal_operator(
     delta: Images, weight: PerImage, metric: Images, norm: Norm, low: Images, high: Images
 ) -> Images:
     """The proximal operator of ``weight`` times the norm, within ``low <= delta <= high``.
 
     Args:
-        delta: What is shrunk.
-        weight: Of the norm, per image, positive.
+        delta: Perturbation ``v`` that the operator is applied to.
+        weight: Weight of the norm for each image, positive.
         metric: The diagonal ``H``, positive.
-        norm: L-infinity cuts all values at one height; L2 divides them.
+        norm: L-infinity clips all values at one height; L2 scales them.
         low: Lower bounds, at most 0.
-        high: Upper bounds, at least 0. Exact for L-infinity; L2 is cut at them afterwards.
+        high: Upper bounds, at least 0. They are exact for L-infinity; for L2 the result is clipped
+            to them.
+
+    Returns:
+        The shrunk perturbation.
     """
     values, weights, scale = delta.flatten(1), weight[:, None], metric.flatten(1)
     inside = torch.minimum(torch.maximum(values, low.flatten(1)), high.flatten(1))
@@ -38,7 +42,7 @@ def shrink(
 
 
 def _height(values: Tensor, inside: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """Where the cut saves as much norm as it costs: ``weight = sum H (|v| - height)``."""
+    """The height to clip at: the root of ``weight = sum H (|v| - height)``."""
     size, reach = values.abs(), inside.abs()
     low, high = torch.zeros_like(weight), reach.amax(1, keepdim=True)
     for _ in range(_HALVINGS):
@@ -50,7 +54,7 @@ def _height(values: Tensor, inside: Tensor, weight: Tensor, scale: Tensor) -> Te
 
 
 def _length(values: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """The norm of the result: the root of ``sum (H v / (H length + weight)) ** 2 = 1``."""
+    """The L2 norm of the result: the root of ``sum (H v / (H length + weight)) ** 2 = 1``."""
     pull = scale * values
     low, high = torch.zeros_like(weight), torch.linalg.vector_norm(values, dim=1, keepdim=True)
     for _ in range(_HALVINGS):

@@ -1,4 +1,4 @@
-"""The loop of all gradient attacks that look for the smallest perturbation."""
+"""The loop shared by all gradient attacks that look for the smallest perturbation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from palpate.attacks.core.checks import check_images, check_schedule
-from palpate.attacks.core.gradient_step import is_flat, look, slope, warn_if_flat
+from palpate.attacks.core.gradient_step import (
+    evaluate_point,
+    is_flat,
+    pixel_gradient,
+    warn_if_flat,
+)
 from palpate.attacks.core.levels import check_levels, rounded
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.minimal.dice_goal import Goal
@@ -19,19 +24,39 @@ from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage
 
 
 @runtime_checkable
-class Rule(Protocol):
-    """What one attack does at each step; its tensors have one entry per image of the batch."""
+class UpdateRule(Protocol):
+    """What distinguishes one minimal-norm attack from another: its loss and its update.
 
-    stops: bool  # whether an image is done at its first success
+    A rule may keep tensors as attributes. Each must have one entry per image of the batch:
+    :func:`search` drops the entries of images that are finished.
+
+    Attributes:
+        stops: Whether an image is finished at its first success.
+        goal: When an image counts as broken.
+        norm: Norm of the perturbation that is made small.
+        max_epsilon: Largest perturbation that is accepted, in that norm.
+    """
+
+    stops: bool
+    goal: Goal
+    norm: Norm
+    max_epsilon: float
 
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
-        """What to climb from the point where the model was just run."""
+        """The value to ascend, at the point that the model was just evaluated at."""
         ...
 
     def move(
         self, images: Images, adversarial: Images, gradient: Images, reached: Bool[Tensor, " b"]
     ) -> Images:
-        """The next point; ``gradient`` is that of :meth:`loss` with respect to the pixels."""
+        """The next point.
+
+        Args:
+            images: Clean images.
+            adversarial: Current point.
+            gradient: Gradient of :meth:`loss` with respect to the pixels of that point.
+            reached: Which images meet the goal at that point.
+        """
         ...
 
 
@@ -39,77 +64,83 @@ def search(
     model: LogitsFn,
     images: Images,
     masks: Masks,
-    rule: Rule,
+    rule: UpdateRule,
     *,
-    goal: Goal,
     steps: int,
-    norm: Norm,
-    max_epsilon: float,
     levels: int | None = None,
 ) -> Images:
-    """Walk as ``rule`` says, and give back the shortest point on the way that reached the goal.
+    """Update the images by ``rule`` and return the shortest successful perturbation seen.
 
-    ``steps`` updates are ``steps + 1`` forward and ``steps`` backward passes, the first of them
-    on the clean images: those that meet the goal there come back at once. Each point is scored
-    by the forward pass of the step that leaves it.
+    ``steps`` updates cost ``steps + 1`` forward and ``steps`` backward passes. The first pass
+    evaluates the clean images; those that meet the goal there are returned unchanged. Each point
+    is scored by the forward pass of the step that leaves it.
 
-    With ``levels`` the model sees every point rounded to so many values, and it is such a point
-    that comes back; the walk goes on from where it was, for rounding would take short steps back.
+    Args:
+        model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
+        images: Clean images in [0, 1], float32 or float64.
+        masks: Ground truth, or the target of a targeted attack.
+        rule: The attack.
+        steps: Maximum number of updates.
+        levels: Number of values a pixel may take. The model sees every point rounded to them, and
+            a rounded point is returned. The updates themselves continue from the unrounded point,
+            because rounding would undo short steps. None does not round.
+
+    Returns:
+        For each image the shortest success, detached; the clean image where there was none.
     """
     check_images(images, masks)
     check_schedule(steps, 1, None)
     check_levels(levels)
+    goal = rule.goal
     with torch.inference_mode(False), torch.no_grad():
-        # Clones: what a caller made in inference mode cannot take part in a gradient.
-        problem = Problem(
-            model, images.clone(), masks.clone(), rule.loss, False, torch.arange(len(images))
-        )
-        _for_each_tensor(rule, torch.clone)
+        # Clones, because tensors made in inference mode cannot take part in a gradient.
+        problem = Problem.of_batch(model, images.clone(), masks.clone(), rule.loss)
+        _replace_tensors(rule, torch.clone)
         adversarial = problem.images
-        shortest = Shortest(adversarial, norm, max_epsilon)
+        shortest = Shortest(adversarial, rule.norm, rule.max_epsilon)
         flat = torch.zeros(len(images), dtype=torch.bool)
         for step in range(steps + 1):
             after = f"after {step} of {steps} steps"
             seen = rounded(adversarial, levels)
-            view = look(
+            point = evaluate_point(
                 problem,
                 seen,
                 differentiable=step < steps,
                 after=after,
                 progress=step / steps,
             )
-            reached = goal.is_reached(view.logits, problem.masks)
-            shortest.consider(problem.rows, seen, reached)
+            reached = goal.is_reached(point.logits, problem.masks)
+            shortest.update(problem.rows, seen, reached)
             going = ~reached if rule.stops or step == 0 else torch.ones_like(reached)
             if step == steps or not going.any():
                 break
-            gradient = slope(problem, view, after=after)
-            # Past the goal there may be nothing left to climb, and that is no defect.
+            gradient = pixel_gradient(problem, point, after=after)
+            # Beyond the goal a zero gradient is expected: the loss has nothing left to push.
             flat[problem.rows] |= (is_flat(gradient) & ~reached).cpu()
             adversarial = rule.move(problem.images, adversarial, gradient, reached)[going]
             problem = problem.select(going)
             if not going.all():
-                _for_each_tensor(rule, partial(_some, going))
+                _replace_tensors(rule, partial(_rows_of, going))
     warn_if_flat(flat)
-    warn_if_unbroken(shortest, max_epsilon, norm, str(goal))
+    warn_if_unbroken(shortest, rule.max_epsilon, rule.norm, str(goal))
     return shortest.adversarial
 
 
-def valid(images: Images, delta: Images, max_epsilon: float, norm: Norm) -> Images:
-    """The images moved by ``delta``, inside the ball and the pixel range."""
+def project_to_valid(images: Images, delta: Images, max_epsilon: float, norm: Norm) -> Images:
+    """``images + delta``, projected on the ball and on the pixel range [0, 1]."""
     return perturb(images, project(delta, max_epsilon, norm))
 
 
 def per_image(values: PerImage) -> Tensor:
-    """To be multiplied with images."""
+    """Values of shape ``(b,)`` as ``(b, 1, 1, 1)``, to be multiplied with images."""
     return values.view(-1, 1, 1, 1)
 
 
-def _some(going: Bool[Tensor, " b"], state: Tensor) -> Tensor:
+def _rows_of(going: Bool[Tensor, " b"], state: Tensor) -> Tensor:
     return state[going]
 
 
-def _for_each_tensor(rule: Rule, change: Callable[[Tensor], Tensor]) -> None:
+def _replace_tensors(rule: UpdateRule, change: Callable[[Tensor], Tensor]) -> None:
     for name, value in vars(rule).items():
         if isinstance(value, Tensor):
             setattr(rule, name, change(value))

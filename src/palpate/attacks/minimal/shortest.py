@@ -1,4 +1,4 @@
-"""The shortest perturbation that reached an attack's goal on each image so far."""
+"""The shortest successful perturbation of each image so far."""
 
 import math
 import warnings
@@ -14,15 +14,15 @@ _ROUNDING = 1e-6
 
 
 class UnbrokenWarning(RuntimeWarning):
-    """An attack that has a goal to reach did not reach it on some image."""
+    """A minimal-norm attack found no success for some image."""
 
 
 class Shortest:
-    """Keeps, per image, the successful iterate of the smallest norm; until then the clean image.
+    """Keeps, for each image, the successful iterate with the shortest perturbation.
 
     Attributes:
-        adversarial: One image each, the clean one where nothing was found.
-        length: Norm of its perturbation; infinite where nothing was found.
+        adversarial: That iterate; the clean image if there was no success.
+        length: Norm of its perturbation; infinite if there was no success.
     """
 
     def __init__(self, images: Images, norm: Norm, max_epsilon: float) -> None:
@@ -32,13 +32,13 @@ class Shortest:
 
     @property
     def found(self) -> Bool[Tensor, " b"]:
-        """For which images something was found."""
+        """Which images had a success."""
         return self.length.isfinite()
 
-    def consider(
+    def update(
         self, rows: Int[Tensor, " k"], candidates: Images, reached: Bool[Tensor, " k"]
     ) -> None:
-        """Take what reached the goal, lies in the ball, and is shorter than what is there."""
+        """Keep candidates that reached the goal, lie in the ball, and are shorter than before."""
         length = norms(candidates - self._images[rows], self._norm)
         allowed = length <= self._max_epsilon * (1 + _ROUNDING)
         shorter = (reached & allowed & (length < self.length[rows])).cpu()
@@ -48,10 +48,10 @@ class Shortest:
 
 
 def largest_radius(norm: Norm, max_epsilon: float | None) -> float:
-    """The bound of a search: the one given, else none but the range of pixels.
+    """The largest radius of a search: the given one, or the largest that pixels in [0, 1] allow.
 
     Raises:
-        ValueError: If the bound is no radius in pixel units.
+        ValueError: If the norm is unknown or the radius out of range.
 
     >>> largest_radius("linf", None), largest_radius("l2", None)
     (1.0, inf)
@@ -71,14 +71,14 @@ def largest_radius(norm: Norm, max_epsilon: float | None) -> float:
 
 
 def warn_if_unbroken(shortest: Shortest, max_epsilon: float, norm: Norm, goal: str) -> None:
-    """One :class:`UnbrokenWarning` for all images that come back as they were."""
+    """Give one :class:`UnbrokenWarning` for all images without a success."""
     lost = ~shortest.found
     if lost.any():
         within = "" if math.isinf(max_epsilon) else f" within an {norm} radius of {max_epsilon:.4g}"
         warnings.warn(
             f"Found no perturbation{within} that takes the Dice score {goal} for "
             f"{int(lost.sum())} of {len(lost)} images; they come back unchanged. Count them as "
-            "not broken: more steps may break them.",
+            "not broken; more steps may break them.",
             UnbrokenWarning,
-            stacklevel=4,  # this function, the search or bisection, one above it: then the caller
+            stacklevel=4,  # skips this function, the search or bisection, and one frame above it
         )

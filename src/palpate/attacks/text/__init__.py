@@ -1,38 +1,37 @@
-"""Attacks that keep the image and change what the model is asked for.
+"""Attacks that leave the image unchanged and change the prompt.
 
-A text attack gives candidates, and an image gets the one that does it most harm, as measured on
-the text itself, see :func:`press_text`. With the image encoded once a candidate costs a pass
-through text tower and decoder.
+A text attack proposes candidates, and an image gets the candidate that does most harm, see
+:func:`attack_text`. The image is encoded once, so a candidate costs one pass through text tower and
+decoder.
 
-What a good model owes us depends on the attack. Under *benign* ones the text still means what the
-mask shows: the DSC must stay. The benign set proper is ``text-levels``, all ways in which the data
-describe the thing; the *sensitivity* of a sample is its best minus its worst DSC over them.
-*Adversarial* ones mean something else or nothing. Where another thing in the image is meant
-(``text-beside``, and the swaps in images of two things) a model that listens must let go of the
-mask; a DSC that stays shows a model that does not. Where nothing fits, nothing should be found, but
-no mask says so.
+What a robust model should do depends on the kind of attack. After *benign* attacks the text still
+describes what the mask shows, so the DSC should not change. The main benign set is ``text-levels``:
+all descriptions of the object in the data. The *sensitivity* of a sample is its best minus its
+worst DSC over them. After *adversarial* attacks the text describes something else or nothing. If it
+describes another object of the image (``text-beside``, and swaps in images of two objects), the DSC
+should fall; if it does not, the model ignores the text. If nothing in the image fits the text, the
+prediction should be empty, but no mask in the data says so.
 """
 
 import warnings
 from functools import partial
 from typing import Any
 
-from palpate.attacks.text.attack import ChosenText, Kind, TextAttack, press_text
+from palpate.attacks.text.attack import AttackedText, Kind, TextAttack, attack_text
 from palpate.attacks.text.characters import character_noise
 from palpate.attacks.text.embedding import embedding_pgd
 from palpate.attacks.text.hotflip import hotflip
 from palpate.attacks.text.joint import Pair, joint
 from palpate.attacks.text.phrases import beside, empty, levels, negations, others
-from palpate.attacks.text.prompted import Prompted, Spelled
+from palpate.attacks.text.prompted import Prompted, Spelled, Whole
 from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.swaps import swap
 from palpate.attacks.text.synonyms import synonyms
 from palpate.attacks.text.view import Harm, View
-from palpate.attacks.text.whole import Whole
 
 __all__ = [
     "TEXT_ATTACKS",
-    "ChosenText",
+    "AttackedText",
     "Harm",
     "Kind",
     "Pair",
@@ -42,6 +41,7 @@ __all__ = [
     "TextAttack",
     "View",
     "Whole",
+    "attack_text",
     "beside",
     "character_noise",
     "embedding",
@@ -52,7 +52,6 @@ __all__ = [
     "levels",
     "negations",
     "others",
-    "press_text",
     "swap",
     "synonyms",
 ]
@@ -61,12 +60,12 @@ __all__ = [
 def embedding(
     *, radius: float | None = None, cosine: float | None = None, steps: int = 20, restarts: int = 1
 ) -> TextAttack:
-    """PGD on the condition; norm and strength of its rows are those of the region.
+    """PGD on the condition, as a text attack. Its norm and epsilon are those of the region.
 
     Args:
-        radius: See :func:`embedding_pgd`; the norm is ``"embedding"``, the strength the radius.
-        cosine: In its place; the norm is ``"cosine"``, the strength one minus the cosine.
-        steps: Updates.
+        radius: See :func:`embedding_pgd`; the norm is ``"embedding"``, epsilon the radius.
+        cosine: Used instead of a radius; the norm is ``"cosine"``, epsilon one minus the cosine.
+        steps: Number of updates.
         restarts: Independent runs.
     """
     search = partial(embedding_pgd, radius=radius, cosine=cosine, steps=steps, restarts=restarts)
@@ -104,9 +103,9 @@ TEXT_ATTACKS: dict[str, TextAttack] = {
 def __getattr__(name: str) -> Any:
     if name == "Finding":
         warnings.warn(
-            "palpate.attacks.text.Finding is deprecated: it is called ChosenText now.",
+            "palpate.attacks.text.Finding is deprecated: it is called AttackedText now.",
             DeprecationWarning,
             stacklevel=2,
         )
-        return ChosenText
+        return AttackedText
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

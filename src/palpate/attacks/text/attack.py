@@ -1,4 +1,4 @@
-"""What an attack on the text is: a way to find candidates, and what they ought to do."""
+"""Text attacks: a function that proposes candidates, and how one of them is chosen."""
 
 import inspect
 from collections.abc import Callable
@@ -18,18 +18,17 @@ Pick: TypeAlias = Literal["worst", "best"]
 
 @dataclass(frozen=True)
 class TextAttack:
-    """Candidates for a prompt, of which an image gets the one that does it most harm.
+    """A text attack: candidates for a prompt, of which an image gets the most harmful.
 
     Attributes:
-        candidates: Gives texts, or conditions for the decoder. Of ``view``, ``source`` and
-            ``generator`` it is given what it names; what needs no view does not look at the model.
-        kind: ``"benign"``: every candidate still means what the mask shows, so that a good model
-            keeps its DSC. ``"adversarial"``: it means something else, nothing, or is gibberish;
-            where another thing is meant that the image holds, a good model's DSC must fall.
-        pick: Which candidate an image gets, ``"best"`` for the other end of a benign set.
-        norm: Of the space that candidates are confined to; ``"text"`` where nothing but the
-            making of candidates confines them.
-        epsilon: Radius there, in the units of that norm.
+        candidates: Returns texts, or conditions for the decoder. It is called with those of
+            ``view``, ``source`` and ``generator`` that are parameters of it.
+        kind: ``"benign"``: every candidate still describes what the mask shows, so the DSC should
+            not change. ``"adversarial"``: it describes something else or nothing, or is
+            meaningless. If it describes another object of the image, the DSC should fall.
+        pick: Which candidate an image gets; ``"best"`` gives the upper end of a benign set.
+        norm: Norm in which candidates are bounded; ``"text"`` if they are not bounded in a norm.
+        epsilon: Radius in that norm.
     """
 
     candidates: Callable[..., Candidates]
@@ -46,43 +45,50 @@ class TextAttack:
             )
 
     @property
-    def looks(self) -> bool:
-        """Whether candidates depend on model and image."""
+    def needs_model(self) -> bool:
+        """Whether the candidates depend on model and image."""
         return "view" in inspect.signature(self.candidates).parameters
 
     def propose(
         self, view: View | None, source: PromptSource, generator: torch.Generator
     ) -> Candidates:
-        """The candidates, none where the attack does not apply to a text.
+        """The candidates; empty if the attack does not apply to the text.
 
         Args:
-            view: None for an attack that does not look.
+            view: Image and model; None for an attack that needs neither.
             source: The texts to start from.
-            generator: For whatever is random.
+            generator: For random draws.
         """
         offered: dict[str, Any] = {"view": view, "source": source, "generator": generator}
         names = inspect.signature(self.candidates).parameters
         return self.candidates(**{k: v for k, v in offered.items() if k in names})
 
 
-class ChosenText(NamedTuple):
-    """The candidate an image got, and what it did to it."""
+class AttackedText(NamedTuple):
+    """The candidate that an image got, and the DSC and loss with it."""
 
-    prompt: str  # the original's where it is the condition that was attacked
-    condition: Float[Tensor, "1 d"] | None  # of an attack on the embedding
+    prompt: str  # the original prompt if the condition was attacked
+    condition: Float[Tensor, "1 d"] | None  # only of attacks on the embedding
     dsc: float
     loss: float
 
 
-def press_text(
+def attack_text(
     attack: TextAttack, view: View, source: PromptSource, *, generator: torch.Generator
-) -> ChosenText | None:
-    """Attack the text that goes with an image.
+) -> AttackedText | None:
+    """Attack the prompt of an image.
 
-    All candidates are measured on the image, as texts that are read from their first letter.
+    All candidates are scored on the image, and texts are tokenised anew for that.
+
+    Args:
+        attack: The attack.
+        view: Image, mask and model.
+        source: The texts to start from.
+        generator: For random draws.
 
     Returns:
-        None where the attack does not apply: no colour to change, no other image to borrow from.
+        The chosen candidate; None if the attack does not apply, for example if the prompt names no
+        colour to change.
     """
     candidates = attack.propose(view, source, generator)
     if not len(candidates):
@@ -91,5 +97,5 @@ def press_text(
     chosen = harm.worst() if attack.pick == "worst" else harm.best()
     dsc, loss = float(harm.dsc[chosen]), float(harm.loss[chosen])
     if isinstance(candidates, Tensor):
-        return ChosenText(source.prompt, candidates[chosen : chosen + 1], dsc, loss)
-    return ChosenText(candidates[chosen], None, dsc, loss)
+        return AttackedText(source.prompt, candidates[chosen : chosen + 1], dsc, loss)
+    return AttackedText(candidates[chosen], None, dsc, loss)

@@ -1,11 +1,11 @@
-"""Slips of the keyboard, and letters that only look right."""
+"""Typing errors and look-alike characters."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import torch
 
-from palpate.attacks.text.draw import draw, shuffled
+from palpate.attacks.core.draws import choose_one, in_random_order
 from palpate.attacks.text.source import PromptSource
 from palpate.text.lexicon import without_repeats
 
@@ -24,21 +24,22 @@ def character_noise(
     count: int = 16,
     generator: torch.Generator,
 ) -> list[str]:
-    """The prompt with a few letters wrong, as any reader would still understand it.
+    """The prompt with a few wrong characters, still understandable to a reader.
 
-    ``typo`` hits the key beside the right one, ``swap`` exchanges two neighbours, ``homoglyph``
-    puts a letter of another alphabet that looks the same, ``casing`` changes between large and
-    small. No letter is hit twice. CLIP reads lower case only, so that casing is nothing to it.
+    ``typo`` replaces a letter by a neighbour on the keyboard, ``swap`` exchanges two adjacent
+    letters, ``homoglyph`` uses a letter of another alphabet that looks the same, ``casing``
+    changes between upper and lower case. No letter is changed twice. CLIP converts text to lower
+    case, so casing has no effect on it.
 
     Args:
         source: Its prompt is changed.
-        slips: What may happen, each equally likely.
-        edits: Letters or pairs of letters that are hit, at most.
-        count: Texts to draw.
-        generator: Draws them.
+        slips: Kinds of errors, each with the same probability.
+        edits: Maximum number of letters, or pairs of letters, that are changed.
+        count: Number of texts to draw.
+        generator: Draws the errors.
 
     Returns:
-        At most ``count`` texts, all different; none where nothing can happen.
+        At most ``count`` texts, all different; none if no error is possible.
 
     Raises:
         ValueError: If edits, count or slips are not as described.
@@ -54,10 +55,10 @@ def character_noise(
 
 def _slipped(prompt: str, slips: Sequence[Slip], edits: int, generator: torch.Generator) -> str:
     letters, hit = list(prompt), set[int]()
-    for place in shuffled(range(len(prompt)), generator):
+    for place in in_random_order(range(len(prompt)), generator):
         if not edits:
             break
-        slip = draw(slips, generator)
+        slip = choose_one(slips, generator)
         touched = {place, place + 1} if slip == "swap" else {place}
         new = None if touched & hit else _SLIPS[slip](letters[place : place + 2], generator)
         if new is not None:
@@ -72,7 +73,7 @@ def _typo(pair: list[str], generator: torch.Generator) -> list[str] | None:
     for row in _ROWS:
         if letter.lower() in row:
             at = row.index(letter.lower())
-            key = draw([row[i] for i in (at - 1, at + 1) if 0 <= i < len(row)], generator)
+            key = choose_one([row[i] for i in (at - 1, at + 1) if 0 <= i < len(row)], generator)
             return [key.upper() if letter.isupper() else key, *rest]
     return None
 

@@ -1,4 +1,4 @@
-"""PGD on what the decoder is told, which no text need ever say: the worst that text could do."""
+"""PGD on the condition of the decoder: an upper bound of the harm that any text can do."""
 
 import math
 import warnings
@@ -29,29 +29,30 @@ def embedding_pgd(
     restarts: int = 1,
     generator: torch.Generator,
 ) -> Condition:
-    r"""Projected gradient descent (Madry et al., 2018, https://arxiv.org/abs/1706.06083) on text.
+    r"""PGD (Madry et al., 2018, https://arxiv.org/abs/1706.06083) on the condition of the decoder.
 
-    The condition :math:`c` of the prompt moves up the loss; the image is encoded once, so that a
-    step costs a pass through the decoder and back. It is confined to the ball
-    :math:`\|c' - c\| \le \rho \|c\|`, or, with ``cosine``, to conditions as long as :math:`c`
-    that point nearly the same way, :math:`\cos(c', c) \ge \kappa`.
+    Ascends the loss from the condition :math:`c` of the prompt. The image is encoded once, so a
+    step costs a forward and a backward pass of the decoder. The condition is bounded by the ball
+    :math:`\|c' - c\| \le \rho \|c\|`, or, with ``cosine``, by :math:`\cos(c', c) \ge \kappa` at the
+    length of :math:`c`. The result need not be the condition of any text.
 
     Args:
-        view: The image, and the loss to climb.
-        source: Its prompt is where the search starts.
-        radius: :math:`\rho`, a part of the condition's length.
-        cosine: :math:`\kappa` in place of a radius, above -1 and at most 1.
+        view: Image, mask, model and loss.
+        source: Its prompt gives the first condition.
+        radius: :math:`\rho`, as a share of the condition's length.
+        cosine: :math:`\kappa`, instead of a radius; above -1 and at most 1.
         steps: Updates per restart.
-        step_size: Length of a step as a part of the condition's length; by default what crosses
-            the region in two fifths of the steps.
+        step_size: Length of a step as a share of the condition's length; by default 2.5 radii
+            divided by the number of steps.
         restarts: Independent runs; the first starts at the prompt's condition, others at random.
-        generator: Draws those starts.
+        generator: Draws the random starts.
 
     Returns:
-        The condition of the lowest DSC on any way, equals by the loss; the start is no candidate.
+        The condition of the lowest DSC, and of equal ones that of the highest loss. The first
+        condition is never returned.
 
     Raises:
-        ValueError: If there is not one of radius and cosine, or a number makes no sense.
+        ValueError: If not exactly one of radius and cosine is given, or a value is out of range.
         FloatingPointError: If a loss or a gradient is not finite.
         RuntimeError: If the logits do not depend on the condition.
 
@@ -68,10 +69,10 @@ def embedding_pgd(
         region, reach = _cap(origin, cosine), math.sqrt(2 - 2 * cosine) * length
     stride = 2.5 * reach / steps if step_size is None else step_size * length
     points = region(_starts(origin, reach, restarts, generator))
-    return _climb(view, points, region, steps, stride)
+    return _ascend(view, points, region, steps, stride)
 
 
-def _climb(view: View, points: Conditions, region: Region, steps: int, stride: float) -> Condition:
+def _ascend(view: View, points: Conditions, region: Region, steps: int, stride: float) -> Condition:
     best: tuple[Condition, Harm] | None = None
     flat = False
     for _ in range(steps):
@@ -86,7 +87,7 @@ def _climb(view: View, points: Conditions, region: Region, steps: int, stride: f
     if flat:
         warnings.warn(
             "The gradient of the condition was zero at one step or more. Low damage is then no "
-            "sign of robustness: try loss=margin.",
+            "evidence of robustness: try loss=margin.",
             ZeroGradientWarning,
             stacklevel=3,
         )
@@ -125,7 +126,7 @@ def _ball(origin: Condition, radius: float) -> Region:
 
 
 def _cap(origin: Condition, cosine: float) -> Region:
-    """Around ``origin`` on the sphere it lies on."""
+    """Projection on the spherical cap around ``origin``, on the sphere that it lies on."""
     length: Tensor = origin.norm()
     axis, sine = origin / length, math.sqrt(1 - cosine * cosine)
 
@@ -142,7 +143,7 @@ def _cap(origin: Condition, cosine: float) -> Region:
 
 
 def _as_images(conditions: Conditions) -> Tensor:
-    return conditions[:, :, None, None]  # the geometry of balls speaks of images
+    return conditions[:, :, None, None]  # palpate.geometry expects the shape of images
 
 
 def _flattened(images: Tensor) -> Conditions:

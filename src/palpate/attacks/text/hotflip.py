@@ -1,4 +1,4 @@
-"""Token by token to the most harmful text near the prompt."""
+"""HotFlip: replace tokens one by one by the most harmful ones."""
 
 import warnings
 
@@ -12,27 +12,27 @@ from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.view import View
 from palpate.text.lexicon import without_repeats
 
-_SPARE = 8
-_UNREADABLE = "\ufffd"  # what bytes become that are no letter
+_SPARE = 8  # factor of the candidates, because not every exchange spells a new text
+_UNREADABLE = "\ufffd"  # stands for bytes that are not valid text
 
 
 def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) -> list[str]:
     r"""HotFlip (Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751) on tokens, greedily.
 
-    Putting token :math:`v` in place of the :math:`i`-th changes the loss by about
-    :math:`(e_v - e_i) \cdot \nabla_{e_i} L`. The ``top`` exchanges of largest estimate are written
-    out as texts, read again as any text is, and measured on the image; the worst of them is where
-    the next flip starts. What text a token sequence spells may read as other tokens, so only
-    what was read again counts.
+    Replacing the :math:`i`-th token by :math:`v` changes the loss by about
+    :math:`(e_v - e_i) \cdot \nabla_{e_i} L`. The ``top`` replacements of the largest estimate are
+    decoded to texts, tokenised again as any text is, and scored on the image. The next replacement
+    starts from the worst of them. Tokenising a decoded text may give other tokens, so only the
+    score after tokenising counts.
 
     Args:
-        view: The image, under a model that is :class:`~palpate.attacks.text.Spelled`.
-        source: Its prompt is where the search starts.
-        flips: Exchanges one after the other.
-        top: Texts measured per exchange.
+        view: Image, mask and model, which must be :class:`~palpate.attacks.text.Spelled`.
+        source: Its prompt is the first text.
+        flips: Number of replacements, made one after the other.
+        top: Texts scored per replacement.
 
     Returns:
-        The text after each exchange; none for a prompt without tokens.
+        The text after each replacement; none for a prompt without tokens.
 
     Raises:
         ValueError: If flips or top are not positive, or the model does not show its tokens.
@@ -59,20 +59,19 @@ def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) 
 
 
 def _flipped(model: Spelled, view: View, prompt: str, top: int) -> list[str]:
-    """Texts that differ from the prompt in one token before they are read again."""
+    """Texts that differ from the prompt in one token before they are tokenised again."""
     with torch.inference_mode(False), torch.enable_grad():
         tokens = model.tokens([prompt])
         at = model.token_vectors.detach()[tokens].clone().requires_grad_()
         gradient, _ = view.slopes(at, model.read_vectors(at, tokens))
     if (gradient == 0).all():
         warnings.warn(
-            f"The gradient of the text {prompt!r} was zero. Low damage is then no sign of "
+            f"The gradient of the text {prompt!r} was zero. Low damage is then no evidence of "
             "robustness: try loss=margin.",
             ZeroGradientWarning,
             stacklevel=3,
         )
     gains = _gains(model, tokens[0], gradient[0])
-    # Several times as many as are wanted: not all of them spell a text of their own.
     best = gains.flatten().topk(min(_SPARE * top, gains.numel()))
     allowed = best.indices[best.values > -torch.inf]
     if not len(allowed):
@@ -88,7 +87,7 @@ def _flipped(model: Spelled, view: View, prompt: str, top: int) -> list[str]:
 def _gains(
     model: Spelled, tokens: Int64[Tensor, " n"], gradient: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n v"]:
-    """First-order growth of the loss for every exchange; minus infinity for those not allowed."""
+    """First-order change of the loss for every replacement; minus infinity where not allowed."""
     table = model.token_vectors.detach()
     gains = gradient @ table.T - (gradient * table[tokens]).sum(1, keepdim=True)
     special = torch.tensor(sorted(model.special_tokens), dtype=torch.long, device=tokens.device)

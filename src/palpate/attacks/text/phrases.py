@@ -1,10 +1,10 @@
-"""Whole texts in place of the prompt: its own other forms, its opposite, nothing, another's."""
+"""Whole texts in place of the prompt: paraphrases, negations, no text, or other prompts."""
 
 import re
 
 import torch
 
-from palpate.attacks.text.draw import shuffled
+from palpate.attacks.core.draws import in_random_order
 from palpate.attacks.text.source import PromptSource
 from palpate.text.lexicon import without_repeats
 
@@ -21,17 +21,17 @@ _NEGATIONS = (
 
 
 def levels(source: PromptSource) -> list[str]:
-    """The benign set: the prompt and all texts that mean the same thing in the same image.
+    """The benign set: the prompt and all texts that describe the same object in the same image.
 
-    The empty text is left out: it means everything and nothing, see :func:`empty`.
+    The empty text is left out, because it describes nothing; see :func:`empty`.
     """
     return [text for text in dict.fromkeys((source.prompt, *source.own)) if text.strip()]
 
 
 def negations(source: PromptSource) -> list[str]:
-    """The prompt denied, without its "one" or "a".
+    """Negations of the prompt, without its "one" or "a".
 
-    Nothing for a prompt that is empty or denies already.
+    There are none for a prompt that is empty or a negation itself.
 
     >>> negations(PromptSource("Myocardium of the heart."))[0]
     'no myocardium of the heart.'
@@ -43,35 +43,35 @@ def negations(source: PromptSource) -> list[str]:
         return []
     prompt = _ARTICLE.sub("", prompt, count=1) if _ARTICLE.match(prompt) else prompt
     start, rest = prompt[0], prompt[1:]
-    # A word in capitals is an abbreviation.
+    # A word in capitals is an abbreviation and keeps them.
     spoken = (start if rest[:1].isupper() else start.lower()) + rest
     return [negation.format(spoken) for negation in _NEGATIONS]
 
 
 def empty(source: PromptSource) -> list[str]:
-    """No text at all."""
+    """The empty text."""
     return without_repeats([""], source.prompt)
 
 
 def beside(source: PromptSource) -> list[str]:
-    """Texts about other things in the same image, which a model that listens must follow."""
+    """Texts about other objects in the same image."""
     return _foreign(source, source.beside)
 
 
 def others(source: PromptSource, *, count: int = 16, generator: torch.Generator) -> list[str]:
-    """Texts of other images, which may or may not fit something in this one.
+    """Texts of other images, which may or may not describe something in this one.
 
     Args:
-        source: Has them.
-        count: How many to draw.
-        generator: Draws them.
+        source: Its ``others`` are drawn from.
+        count: Number of texts to draw, at least 1.
+        generator: Draws the texts.
 
     Raises:
         ValueError: If count is not positive.
     """
     if count < 1:
         raise ValueError(f"Expected count >= 1, got {count}.")
-    return shuffled(_foreign(source, source.others), generator)[:count]
+    return in_random_order(_foreign(source, source.others), generator)[:count]
 
 
 def _foreign(source: PromptSource, texts: tuple[str, ...]) -> list[str]:

@@ -1,62 +1,104 @@
-"""What an attack on the text may ask of a model, which image attacks get with its prompt bound."""
+"""The interface of models that text attacks use: image and text are encoded separately."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from palpate.types import Images, Logits
+from palpate.prompting import Bound
+from palpate.types import Box, Images, Logits, Segmenter
 
 
 @runtime_checkable
 class Prompted(Protocol):
-    """A segmenter in two halves, so that an image is encoded once for any number of texts.
+    """A model that encodes image and text separately, so that an image is encoded only once.
 
-    ``decode(encode(images), read(prompts))`` is what a call with images and prompts gives.
+    ``decode(encode(images), read(prompts))`` must equal a call with images and prompts.
     """
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Logits:
-        """Where in each image is what its prompt names?"""
+        """Segment in each image what its prompt describes."""
         ...
 
     def encode(self, images: Images) -> Any:
-        """All that is made of images before the text comes in."""
+        """Everything that is computed from images before the text is used."""
         ...
 
     def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """What the decoder is told, one row per text; a row depends on no other text."""
+        """The condition of the decoder, one row per text; a row depends on no other text."""
         ...
 
     def decode(self, encoded: Any, condition: Float[Tensor, "b d"]) -> Logits:
-        """Logits at the size of the images; one encoded image does for many conditions."""
+        """Logits at the size of the images; one encoded image may be used for many conditions."""
         ...
 
 
 @runtime_checkable
 class Spelled(Prompted, Protocol):
-    """A prompted model that shows its tokens, so that a gradient can choose among them."""
+    """A prompted model that exposes its tokens, for gradients with respect to them."""
 
     @property
     def token_vectors(self) -> Float[Tensor, "v d"]:
-        """The vector of each token of the vocabulary."""
+        """The embedding vector of each token of the vocabulary."""
         ...
 
     @property
     def special_tokens(self) -> frozenset[int]:
-        """Tokens that are no part of a text: start, end, padding."""
+        """Tokens that are not part of a text: start, end, padding."""
         ...
 
     def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """Tokens of every text, padded to the longest."""
+        """Tokens of each text, padded to the longest."""
         ...
 
     def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
-        """What tokens spell; reading it again may give other tokens."""
+        """The texts of tokens; tokenising them again may give other tokens."""
         ...
 
     def read_vectors(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b d"]:
-        """Like ``read``, differentiably from the vectors that stand for the tokens."""
+        """Like ``read``, but differentiable with respect to the embedding vectors of the tokens."""
         ...
+
+
+class Whole:
+    """Gives any promptable model the interface of :class:`Prompted`, without its savings.
+
+    The model is called with image and text for every candidate. The condition of a text is its
+    index, so texts can be scored, but there is no gradient with respect to them.
+
+    Args:
+        model: Called as ``model(images, prompts=[...])``.
+        boxes: The box of the one image that is attacked, for a model that wants boxes.
+    """
+
+    def __init__(self, model: Segmenter, boxes: Sequence[Box] | None = None) -> None:
+        self.model, self.boxes = model, boxes
+        self._numbers: dict[str, int] = {}
+        self._texts: list[str] = []
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Logits:
+        """Segment in each image what its prompt describes."""
+        boxes = None if self.boxes is None else [self.boxes[0]] * len(images)
+        return Bound(self.model, prompts, boxes)(images)
+
+    def encode(self, images: Images) -> Images:
+        """The images, unchanged."""
+        return images
+
+    def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
+        """The index of each text."""
+        for prompt in prompts:
+            if prompt not in self._numbers:
+                self._numbers[prompt] = len(self._texts)
+                self._texts.append(prompt)
+        return torch.tensor([[float(self._numbers[prompt])] for prompt in prompts])
+
+    def decode(self, encoded: Any, condition: Float[Tensor, "b d"]) -> Logits:
+        """Logits for texts by their indices; one image may be used for many."""
+        texts = [self._texts[int(number)] for number in condition[:, 0]]
+        images = encoded.expand(len(texts), -1, -1, -1)
+        return self(images.contiguous(), texts)

@@ -1,17 +1,17 @@
-"""What there is to say about an image, before anybody attacks it."""
+"""The texts that are known for an image before an attack."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PromptSource:
-    """The texts that an attack may start from or take.
+    """The texts that an attack may start from or use.
 
     Attributes:
-        prompt: What the model is asked for; the mask shows that.
-        own: All texts that mean the same thing in the same image: its prompt levels.
-        beside: Texts about other things in the same image.
-        others: Texts of other images; those among ``own`` are never taken.
+        prompt: The prompt, which describes what the mask shows.
+        own: All texts that describe the same object in the same image: its prompt levels.
+        beside: Texts about other objects in the same image.
+        others: Texts of other images; those that are also in ``own`` are never used.
     """
 
     prompt: str

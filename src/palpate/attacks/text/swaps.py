@@ -1,8 +1,8 @@
-"""Texts that say one thing wrong: another place, size, colour, number, side or structure.
+"""Prompts with one wrong attribute: place, size, colour, number, side or structure.
 
-A model that listens must follow such a text where the image holds what it now names, as images of
-two polyps do; a model that does not lose anything by it has not read it. On images of one thing
-there is no right answer, but the DSC says what the word was worth.
+If the image contains what the changed prompt describes, for example one of two polyps, a model
+should segment that; if its DSC does not change, it ignores the attribute. On images of one object
+there is no correct prediction, but the change of the DSC shows how much the attribute matters.
 """
 
 import re
@@ -16,13 +16,13 @@ from palpate.text.positions import PLACES, find_places
 
 PLACE = "place"
 
-# Behind these, words describe things of this kind at large, or the recording.
+# Words after these describe objects of this kind in general, or the recording.
 _HEAD_ENDS = re.compile(r"\b(?:which|that|located|with)\b", re.IGNORECASE)
 _AND = r"(?:\s*,\s*|\s+and\s+)"
 
 
 def swap(source: PromptSource, *, attribute: str) -> list[str]:
-    """The prompt with one attribute wrong and every other letter as it was.
+    """The prompt with one attribute changed and every other character unchanged.
 
     >>> swap(PromptSource("one small red polyp"), attribute="size")
     ['one tiny red polyp', 'one medium red polyp', 'one large red polyp']
@@ -35,8 +35,8 @@ def swap(source: PromptSource, *, attribute: str) -> list[str]:
             ``number``, ``side`` (of the body) and ``structure``.
 
     Returns:
-        One text for each wrong word; none where the prompt does not say the attribute. Where it
-        lists several words one takes the place of the list.
+        One text for each other value; none if the prompt does not name the attribute. If it lists
+        several values, one value replaces the list.
 
     Raises:
         ValueError: If there is no such attribute.
@@ -76,11 +76,11 @@ def _other_words(prompt: str, family: Family) -> Iterable[str]:
 
 
 def _first_group(prompt: str, words: tuple[str, ...]) -> re.Match[str] | None:
-    """The first word or list of words that describes what the prompt is about."""
+    """The first word, or list of words, that describes the object of the prompt."""
     one = pattern(words).pattern
     group = re.compile(rf"{one}(?:{_AND}{one})*", re.IGNORECASE)
     end = _HEAD_ENDS.search(prompt)
-    taken = find_places(prompt)  # "left" in a place is no side of the body
+    taken = find_places(prompt)  # "left" as part of a place is not a side of the body
     for found in group.finditer(prompt, 0, end.start() if end else len(prompt)):
         if not any(found.start() < place.end and place.start < found.end() for place in taken):
             return found

@@ -1,24 +1,24 @@
-"""The same said in other words of the trade."""
+"""Prompts with words replaced by synonyms of the medical vocabulary."""
 
 import re
 
 import torch
 
-from palpate.attacks.text.draw import draw
+from palpate.attacks.core.draws import choose_one
 from palpate.attacks.text.source import PromptSource
 from palpate.text.lexicon import exchangeable, put, rephrasings, synonyms_of, without_repeats
 
 
 def synonyms(source: PromptSource, *, count: int = 16, generator: torch.Generator) -> list[str]:
-    """The prompt with words exchanged for others that mean the same.
+    """The prompt with words replaced by synonyms.
 
     Args:
         source: Its prompt is changed.
-        count: How many texts are drawn in which several words may be exchanged at once.
-        generator: Draws them.
+        count: Number of texts to draw in which several words may be replaced at once.
+        generator: Draws these texts.
 
     Returns:
-        Every text with one word exchanged, then those drawn; none where no word has a synonym.
+        Every text with one word replaced, then those drawn; none if no word has a synonym.
     """
     prompt = source.prompt
     found = exchangeable(prompt)
@@ -27,7 +27,7 @@ def synonyms(source: PromptSource, *, count: int = 16, generator: torch.Generato
 
 
 def _exchanged(prompt: str, found: list[re.Match[str]], generator: torch.Generator) -> str:
-    for each in reversed(found):  # from the end, so that earlier places stay where they are
-        words = draw([each[0], *synonyms_of(each[0])], generator)
+    for each in reversed(found):  # from the end, so that earlier positions stay valid
+        words = choose_one([each[0], *synonyms_of(each[0])], generator)
         prompt = put(prompt, *each.span(), words)
     return prompt

@@ -1,4 +1,4 @@
-"""One image as a prompted model sees it: encoded once, asked as often as one likes."""
+"""One image under a prompted model: encoded once, evaluated with many texts."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,11 +17,11 @@ from palpate.overlap import binarise, count, dice
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
 Conditions: TypeAlias = Float[Tensor, "b d"]
-Candidates: TypeAlias = Sequence[str] | Conditions  # texts, or what the decoder is told directly
+Candidates: TypeAlias = Sequence[str] | Conditions  # texts, or conditions of the decoder
 
 
 class Harm(NamedTuple):
-    """What each candidate does to the image."""
+    """DSC and loss of the image with each candidate."""
 
     dsc: PerImage
     loss: PerImage
@@ -39,21 +39,22 @@ class Harm(NamedTuple):
 
 
 class View:
-    """One image and its mask under a model that any text can be given to.
+    """One image and its mask, under a model that can be given any text.
 
-    Encoding the image is nearly all of a forward pass, and it happens once, here.
+    Encoding the image takes nearly all the time of a forward pass, and is done once, here.
 
     Args:
-        model: Takes the image and the text apart.
+        model: Model with separate encoding of image and text.
         images: One image ``(1, c, h, w)`` in [0, 1].
         masks: Its mask.
-        threshold: Logit above which a pixel is foreground; the loss takes it for 0.
-        loss: What decides between texts of equal DSC, and gives gradients; one value per image.
-        at_once: Candidates decoded together, to bound memory; halved by itself where even those do
-            not fit.
+        threshold: Logit above which a pixel is foreground. It is subtracted from the logits before
+            the loss is computed.
+        loss: Decides between texts of equal DSC, and gives gradients; one value per image.
+        at_once: Candidates decoded together, to bound memory. Halved automatically if they do not
+            fit.
 
     Raises:
-        ValueError: If it is not one image, or the model cannot be taken apart.
+        ValueError: If there is not exactly one image, or the model lacks a method.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class View:
         if len(images) != 1 or at_once < 1:
             raise ValueError(
                 f"Expected one image and at_once >= 1, got {len(images)} and {at_once}; texts are "
-                "looked for image by image, so that no image can decide for another."
+                "searched for each image separately, so that no image can affect another."
             )
         if not isinstance(model, Prompted):
             raise ValueError(
@@ -84,10 +85,10 @@ class View:
             self._encoded = model.encode(images.detach().clone())
 
     def harm(self, candidates: Candidates) -> Harm:
-        """What each of the candidates does to the image, without gradient.
+        """DSC and loss with each of the candidates, without gradient.
 
         Raises:
-            ValueError: If there is none, or the loss does not give each its own value.
+            ValueError: If there is no candidate, or the loss is not one value per candidate.
             FloatingPointError: If a logit or a loss is not finite.
         """
         if not len(candidates):
@@ -97,11 +98,11 @@ class View:
         return Harm(torch.stack(dsc), torch.stack(losses))
 
     def slopes(self, at: Tensor, conditions: Conditions) -> tuple[Tensor, Harm]:
-        """Gradient of each condition's loss with respect to ``at``, which it was made from.
+        """Gradient of each condition's loss with respect to ``at``, and DSC and loss.
 
         Args:
-            at: One row per condition; requires a gradient.
-            conditions: What the decoder is told.
+            at: Tensor that the conditions were computed from, one row each; requires a gradient.
+            conditions: Conditions of the decoder.
 
         Raises:
             RuntimeError: If no path leads from the losses to ``at``.
@@ -116,7 +117,7 @@ class View:
         return gradient, Harm(torch.stack(dsc), torch.stack(losses))
 
     def _harms(self, candidates: Candidates, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """DSC and loss of each of these candidates, which are neighbours."""
+        """DSC and loss of each of these candidates, whose indices are consecutive."""
         some = candidates[rows[0] : rows[-1] + 1]
         with torch.inference_mode(False), torch.no_grad():
             conditions = some if isinstance(some, Tensor) else self.model.read(some)
@@ -130,7 +131,7 @@ class View:
         harm = self._judge(self.model.decode(self._encoded, conditions[rows]))
         gradient: Tensor | None = None
         if harm.loss.requires_grad:
-            # What leads from ``at`` to the conditions is gone through once a portion.
+            # The graph from ``at`` to the conditions is used once per portion, so it is retained.
             (gradient,) = torch.autograd.grad(
                 harm.loss.sum(), at, retain_graph=True, allow_unused=True
             )
@@ -150,7 +151,7 @@ class View:
             refuse_coupled_loss(partial(self._losses, masks.clone()), logits)
             self._checked = True
         if not loss.isfinite().all():
-            # Carrying on would keep the prompt as it is, which looks like robustness.
+            # Going on would keep the prompt unchanged, which would look like robustness.
             raise FloatingPointError(f"Expected finite losses, got {loss.tolist()}.")
         return Harm(dsc, loss)
 

@@ -1,7 +1,7 @@
 """One perturbation for all images: fitting it, keeping it, adding it."""
 
 from palpate.attacks.universals.adding import universal
-from palpate.attacks.universals.fitting import Pressed, fit_universal
+from palpate.attacks.universals.fitting import FitBatch, fit_universal
 from palpate.attacks.universals.perturbation import UniversalPerturbation
 
-__all__ = ["Pressed", "UniversalPerturbation", "fit_universal", "universal"]
+__all__ = ["FitBatch", "UniversalPerturbation", "fit_universal", "universal"]

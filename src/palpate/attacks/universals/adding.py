@@ -2,8 +2,8 @@
 
 import torch
 
-from palpate.attacks.core.checks import check_ball, check_images
-from palpate.attacks.threats import ANYWHERE, Within, threat_model
+from palpate.attacks.core.checks import check_inputs
+from palpate.attacks.threats import ANYWHERE, Within
 from palpate.attacks.universals.perturbation import UniversalPerturbation
 from palpate.randomness import generator as named_generator
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
@@ -11,7 +11,7 @@ from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
 @torch.no_grad()
 def universal(
-    model: LogitsFn,  # noqa: ARG001 - all attacks are called alike
+    model: LogitsFn,  # noqa: ARG001 - every attack has the same signature
     images: Images,
     masks: Masks,
     *,
@@ -51,10 +51,7 @@ def universal(
         ValueError: If images, masks, epsilon or norm are not as described, or the perturbation
             has other channels than the images.
     """
-    check_images(images, masks)
-    check_ball(epsilon, norm, images)
-    threat = threat_model(within)
-    threat.check(images, epsilon, norm)
+    threat = check_inputs(images, masks, epsilon, norm, within)
     _check_fit(perturbation, images, norm)
     delta = perturbation.fitted_to(*images.shape[2:]).to(images)
     if shuffled:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from palpate.attacks.core.checks import check_ball, check_images, check_schedule
-from palpate.attacks.core.gradient_step import ZeroGradientWarning, look, slope
+from palpate.attacks.core.gradient_step import ZeroGradientWarning, evaluate_point, pixel_gradient
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.threats import ANYWHERE, Inside, Outside, Threat, Within, threat_model
@@ -29,7 +29,7 @@ from palpate.user_code import source_of, text_of
 
 Optimizer: TypeAlias = Literal["sign", "adam"]
 # Images, masks and prompts; boxes may follow, for models that want them.
-Pressed: TypeAlias = (
+FitBatch: TypeAlias = (
     tuple[Tensor, Tensor, Sequence[str] | None]
     | tuple[Tensor, Tensor, Sequence[str] | None, Sequence[Box] | None]
 )
@@ -40,7 +40,7 @@ _STAGE = "universal"
 @torch.no_grad()
 def fit_universal(
     model: Callable[..., Logits],
-    samples: Sequence[Pressed],
+    samples: Sequence[FitBatch],
     *,
     epsilon: float,
     norm: Norm = "linf",
@@ -200,7 +200,7 @@ class _Ascent:
         """Gradient and loss of each of some images."""
         problem = problem.select(torch.isin(problem.rows, torch.tensor(rows)))
         moved = problem.images + delta.to(problem.images)
-        view = look(
+        point = evaluate_point(
             problem,
             moved.clamp(0.0, 1.0),
             differentiable=True,
@@ -208,8 +208,8 @@ class _Ascent:
             progress=progress,
             first=first,
         )
-        gradient = slope(problem, view, after="of a fit")
-        losses = -view.harm.detach() if self.targeted else view.harm.detach()
+        gradient = pixel_gradient(problem, point, after="of a fit")
+        losses = -point.harm.detach() if self.targeted else point.harm.detach()
         # Beyond the limit an image has no say; nor has a pixel that black or white cuts off.
         counts = ((moved >= 0) & (moved <= 1)) & self._has_a_say(losses).view(-1, 1, 1, 1)
         return zip(torch.where(counts, gradient, 0.0), losses, strict=True)
@@ -234,7 +234,7 @@ def _apart(loss: Loss) -> dict[str, str]:
 
 
 def _start(
-    samples: Sequence[Pressed],
+    samples: Sequence[FitBatch],
     epsilon: float,
     norm: Norm,
     threat: Threat,
@@ -256,7 +256,7 @@ def _order(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def _check(
-    samples: Sequence[Pressed],
+    samples: Sequence[FitBatch],
     epsilon: float,
     epochs: int,
     step_size: float | None,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name
-from palpate.attacks.medis.success_rules import Criterion, rules
+from palpate.attacks.medis.success_rules import Criterion, success_rules
 from palpate.attacks.medis.targets import TARGETS, Bank
 from palpate.data import Samples
 from palpate.data.sample import Case
@@ -70,7 +70,7 @@ def evaluate_medis(
         success: Score with the truth down from which an attack without a target has succeeded.
         success_target: Score with the target from which on one with a target has.
         faithful: Do all as the notebooks do it, see :mod:`palpate.attacks.medis.success_rules`.
-        copies: Losses at once, see :func:`palpate.attacks.medis.parallel_losses.race`.
+        copies: Losses at once, see :func:`palpate.attacks.medis.parallel_losses.run_losses`.
         out: Folder of the lines, where a killed evaluation goes on. None keeps nothing.
         seed: Of the random targets.
         batch_size: Images in a pass, an image counted once for each of its losses; halved where
@@ -94,7 +94,7 @@ def evaluate_medis(
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
     judged = partial(
-        rules,
+        success_rules,
         epsilon=epsilon,
         steps=steps,
         criterion=criterion,

@@ -10,9 +10,9 @@ from torch import Tensor
 from palpate import geometry
 from palpate.attacks.losses import NOTEBOOK
 from palpate.attacks.medis.medis import medis
-from palpate.attacks.medis.parallel_losses import Run, race
+from palpate.attacks.medis.parallel_losses import Run, run_losses
 from palpate.attacks.medis.success_rules import Rules
-from palpate.attacks.medis.targets import Bank, TargetName, aim_at, check_bank
+from palpate.attacks.medis.targets import Bank, TargetName, check_bank, target_masks
 from palpate.data import Samples
 from palpate.data.sample import Batch, Case
 from palpate.evaluation.batches import select
@@ -92,7 +92,7 @@ class MedisBench:
         skipped = torch.stack([(aim == batch.masks).flatten(1).all(1).cpu() for aim in aims])
         tally = Tally()
         with tally:
-            runs = race(
+            runs = run_losses(
                 Metered(self._attacked, batch.prompts, tally, batch.boxes),
                 batch.images,
                 aims,
@@ -128,7 +128,9 @@ class MedisBench:
             return [self._published_random(batch, loss) for loss in self.losses]
         name: TargetName = target  # type: ignore[assignment]
         sources = [generator(self.seed, key, "target") for key in batch.keys]
-        return [aim_at(name, batch.masks, bank=self.bank, generator=sources)] * len(self.losses)
+        return [target_masks(name, batch.masks, bank=self.bank, generator=sources)] * len(
+            self.losses
+        )
 
     def _published_random(self, batch: Batch, loss: str) -> Masks:
         """One mask of the bank for a whole data set, another for each loss (defect 5)."""

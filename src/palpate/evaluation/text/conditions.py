@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palpate.attacks.text import Prompted, PromptSource, TextAttack, View, joint, press_text
+from palpate.attacks.text import Prompted, PromptSource, TextAttack, View, attack_text, joint
 from palpate.data.sample import Batch
 from palpate.evaluation.conditions import Trial, check, no_attack, plan
 from palpate.evaluation.results.describe import describe
@@ -57,7 +57,7 @@ class TextTrial:
     def applies(self, source: PromptSource, seed: int, key: str) -> bool:
         """Whether there is anything to try, as far as can be said without the model."""
         attack = self.attack.text if isinstance(self.attack, Joint) else self.attack
-        return attack.looks or len(attack.propose(None, source, _of_text(seed, key))) > 0
+        return attack.needs_model or len(attack.propose(None, source, _of_text(seed, key))) > 0
 
     def run(
         self,
@@ -87,7 +87,7 @@ class TextTrial:
             pressed = check(pair.images, sample.images, self.row, sample.keys)
             return Attacked(pressed, pair.prompt, None)
         view = View(model, images, masks, threshold=threshold, at_once=at_once)
-        finding = press_text(self.attack, view, source, generator=_of_text(seed, key))
+        finding = attack_text(self.attack, view, source, generator=_of_text(seed, key))
         if finding is None:
             return None
         if finding.condition is not None:
