@@ -26,6 +26,7 @@ from palpate.attacks.losses.notebook import (
 from palpate.attacks.losses.probability import probability_loss
 from palpate.attacks.losses.tsallis import Tsallis, tsallis
 from palpate.attacks.losses.weighted import CosPGD, MaskedBCE, SegPGD
+from palpate.plugins import Registry
 from palpate.types import Loss
 
 __all__ = [
@@ -75,8 +76,7 @@ NOTEBOOK: dict[str, Loss] = {
     "notebook_mix": notebook_mix,
 }
 
-# All losses by the name that recipes use.
-LOSSES: dict[str, Loss] = {
+_LOSSES: dict[str, Loss] = {
     "bce": bce,
     "dice": dice,
     "bce_dice": bce_dice,
@@ -91,3 +91,6 @@ LOSSES: dict[str, Loss] = {
     **MEDIS,
     **NOTEBOOK,
 }
+
+# All losses by the name that recipes use.
+LOSSES: Registry[Loss] = Registry("LOSSES", _LOSSES)
