@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from palpate import attacks
     from palpate.data import load_data, load_pairs
-    from palpate.evaluation import evaluate
+    from palpate.evaluation import evaluate, metrics
     from palpate.models import load_model, wrap
     from palpate.reporting import report
 
-__all__ = ["attacks", "evaluate", "load_data", "load_model", "load_pairs", "report", "wrap"]
+__all__ = [
+    "attacks",
+    "evaluate",
+    "load_data",
+    "load_model",
+    "load_pairs",
+    "metrics",
+    "report",
+    "wrap",
+]
 
+_MODULES = {"attacks": "palpate.attacks", "metrics": "palpate.evaluation.metrics"}
 _HOME = {
     "load_data": "palpate.data",
     "load_pairs": "palpate.data",
@@ -32,8 +42,8 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     # On first use: what reads a table need not wait for the libraries that train a model.
-    if name == "attacks":
-        return import_module("palpate.attacks")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'palpate' has no attribute {name!r}")

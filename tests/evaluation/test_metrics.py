@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from palpate.evaluation.metrics import precision, recall
 from palpate.evaluation.metrics.overlap import (
     Counts,
     binarise,
@@ -13,8 +14,6 @@ from palpate.evaluation.metrics.overlap import (
     dice,
     iou,
     miou,
-    precision,
-    recall,
     require_pairs,
 )
 

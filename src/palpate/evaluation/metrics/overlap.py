@@ -6,7 +6,7 @@ and IoU, and the rule for empty masks, stand in :mod:`palpate.overlap`.
 
 import torch
 
-from palpate.overlap import Counts, binarise, count, dice, iou, ratio, require_pairs
+from palpate.overlap import Counts, binarise, count, dice, iou, require_pairs
 from palpate.types import PerImage
 
 __all__ = [
@@ -16,8 +16,6 @@ __all__ = [
     "dice",
     "iou",
     "miou",
-    "precision",
-    "recall",
     "require_pairs",
 ]
 
@@ -38,18 +36,3 @@ def miou(counts: Counts) -> PerImage:
     union = correct + errors
     present = union > 0
     return (correct / union.clamp_min(1)).sum(0) / present.sum(0)
-
-
-def precision(counts: Counts) -> PerImage:
-    r"""Share of the predicted foreground that is right, :math:`TP / (TP + FP)`.
-
-    >>> mask = torch.ones(1, 1, 2, 2, dtype=torch.bool)
-    >>> precision(count(~mask, mask)), precision(count(~mask, ~mask))
-    (tensor([0.]), tensor([1.]))
-    """
-    return ratio(counts.tp, counts.area, counts)
-
-
-def recall(counts: Counts) -> PerImage:
-    r"""Share of the true foreground that is found, :math:`TP / (TP + FN)`; also sensitivity."""
-    return ratio(counts.tp, counts.mask_area, counts)

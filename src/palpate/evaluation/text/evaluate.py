@@ -184,6 +184,7 @@ class _Run:
             attacked.images,
             sample.masks,
             threshold=self.bench.threshold,
+            metrics=self.bench.metrics,
             tolerance=self.bench.tolerance,
             keys=sample.keys,
         )
