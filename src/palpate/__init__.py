@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         return getattr(import_module(_FUNCTIONS[name]), name)
     if name == "__version__":
-        return _version()
+        return import_module("palpate.version").release()
     from palpate.errors import did_you_mean
 
     raise AttributeError(
@@ -68,12 +68,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("palpate")
-    except PackageNotFoundError:  # run from a checkout, without being installed
-        return "not installed"

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from palpate import overlap as metrics
 from palpate.attacks import LOSSES, MEDIS_LOSSES, ZeroGradientWarning, medis
 from palpate.attacks.losses import SegPGD, bce, margin
 from palpate.attacks.medis.medis import losses_by_name
 from palpate.attacks.medis.parallel_losses import fewest_steps, run_losses
 from palpate.attacks.medis.success_rules import success_rules
-from palpate.evaluation.metrics import overlap as metrics
 from palpate.overlap import count, dice
 
 from .textures import Textures

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palpate import overlap as metrics
 from palpate.attacks.medis.targets import TARGETS, overlaps, target_masks
-from palpate.evaluation.metrics import overlap as metrics
 from palpate.randomness import generator
 
 

@@ -1,5 +1,6 @@
 import warnings
 from math import hypot
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from palpate.evaluation.metrics.boundary import boundary_scores, hausdorff95, surface_dice
+from palpate.evaluation.metrics import METRICS, MetricInputs
+from palpate.evaluation.metrics.boundary import hausdorff95, surface_dice
+
+
+class BoundaryScores(NamedTuple):
+    hausdorff95: torch.Tensor
+    surface_dice: torch.Tensor
+
+
+def boundary_scores(predictions, masks, tolerance=2.0, spacing=None):
+    """Both metrics as an evaluation computes them: from one computation of the distances."""
+    inputs = MetricInputs(predictions, masks, tolerance=tolerance, spacing=spacing)
+    return BoundaryScores(*(METRICS[name].of(inputs).float() for name in ("hd95", "nsd")))
+
 
 EMPTY = torch.zeros(1, 1, 6, 8, dtype=torch.bool)
 SPACINGS = [None, (1.0, 1.0), (0.5, 2.0)]

@@ -7,12 +7,12 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 
+from palpate import overlap as metrics
 from palpate.attacks import MEDIS_LOSSES, medis
 from palpate.attacks.medis.targets import TARGETS, target_masks
 from palpate.evaluation import evaluate
 from palpate.evaluation.medis.evaluate import evaluate_medis, mask_bank
 from palpate.evaluation.medis.rows import UNTARGETED
-from palpate.evaluation.metrics import overlap as metrics
 from palpate.randomness import generator
 
 from .blobs import BlobFinder, blob, blobs

@@ -6,15 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from palpate.evaluation.metrics.overlap import (
+from palpate.evaluation.metrics import precision, recall
+from palpate.overlap import (
     Counts,
     binarise,
     count,
     dice,
     iou,
     miou,
-    precision,
-    recall,
     require_pairs,
 )
 

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palpate.evaluation.metrics.overlap import count, dice
 from palpate.evaluation.outcome import failure_mode, success
+from palpate.overlap import count, dice
 
 
 def box(rows, columns, shape=(12, 16)):

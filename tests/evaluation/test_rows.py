@@ -1,4 +1,4 @@
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -9,24 +9,23 @@ from palpate.evaluation.results.rows import (
     COLUMNS,
     SCHEMA,
     Identity,
-    Row,
     identities,
     to_frame,
     to_table,
 )
 
-from .sample_row import ROW
+from .sample_row import ROW, SCORES
 
 
 def test_every_field_is_one_column():
-    assert tuple(field.name for field in fields(Row)) == COLUMNS
+    assert tuple(ROW.columns()) == COLUMNS
     assert set(Identity._fields) <= set(COLUMNS)
 
 
 @given(st.floats(allow_nan=False), st.text(st.characters(codec="utf-8")), st.booleans())
 def test_a_row_comes_back_as_it_went(number, text, flag):
     row = replace(ROW, psnr=number, prompt=text, success=flag)
-    assert to_table([row]).to_pylist() == [asdict(row)]
+    assert to_table([row]).to_pylist() == [row.columns()]
     assert list(identities(to_table([row]))) == [row.identity]
 
 
@@ -40,7 +39,9 @@ def test_a_table_is_ordered_by_identity_whatever_the_order_of_the_parts():
 
 
 def test_of_two_rows_of_one_identity_the_earlier_stays():
-    frame = to_frame([to_table([ROW]), to_table([replace(ROW, dsc=0.1, seconds=9.0)])])
+    frame = to_frame(
+        [to_table([ROW]), to_table([replace(ROW, scores=SCORES | {"dsc": 0.1}, seconds=9.0)])]
+    )
     assert frame["dsc"].tolist() == [0.5]
 
 
@@ -56,4 +57,4 @@ def test_no_rows_are_a_table_with_all_columns():
 
 def test_a_wrong_type_is_refused():
     with pytest.raises(pa.ArrowInvalid):
-        pa.Table.from_pylist([asdict(ROW) | {"dsc": "high"}], schema=SCHEMA)
+        pa.Table.from_pylist([ROW.columns() | {"dsc": "high"}], schema=SCHEMA)

@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from palpate.evaluation.sanity import card_from_rows, load_card, sanity_card, save_card, worst
 from palpate.evaluation.sanity.check import Check, grade
 
-from .sample_row import ROW
+from .sample_row import ROW, SCORES
 
 EPSILONS = (1 / 255, 4 / 255, 16 / 255)
 SOUND = {"noise": (0.9, 0.89, 0.85), "fgsm": (0.8, 0.6, 0.5), "pgd": (0.7, 0.4, 0.1)}
@@ -17,7 +17,8 @@ def row(key: str, attack: str, epsilon: float, dsc: float, **changes):
     changes = {"linf": epsilon, "l2": epsilon, "loss": 1 - dsc, "loss_clean": 0.05} | changes
     return replace(
         ROW, key=key, attack=attack, epsilon=epsilon, norm="linf" if epsilon else "none",
-        dsc=dsc, dsc_clean=0.92, backwards=PASSES[attack.split("-")[0]], **changes,
+        scores=SCORES | {"dsc": dsc, "dsc_clean": 0.92},
+        backwards=PASSES[attack.split("-")[0]], **changes,
     )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def statuses(rows) -> dict[int, str]:
 
 
 def as_frame(rows) -> pd.DataFrame:
-    return pd.DataFrame([asdict(row) for row in rows])
+    return pd.DataFrame([row.columns() for row in rows])
 
 
 def test_sound_rows_pass_every_check():
@@ -67,7 +68,8 @@ def test_one_wrong_curve_trips_its_check(attack, curve, number, status):
 def test_images_on_which_more_effort_finds_less_are_counted_one_by_one(behind, status):
     keys = [f"k{i:02}" for i in range(20)]
     rows = [
-        replace(each, dsc=0.52) if each.attack == "pgd" and each.epsilon == EPSILONS[2]
+        replace(each, scores=each.scores | {"dsc": 0.52})
+        if each.attack == "pgd" and each.epsilon == EPSILONS[2]
         and each.key in keys[:behind] else each
         for each in table({"fgsm": (0.8, 0.6, 0.5), "pgd": (0.7, 0.4, 0.1)}, tuple(keys))
         if each.epsilon in (0.0, EPSILONS[2])
@@ -103,7 +105,7 @@ def test_attacks_that_change_nothing_fail():
 
 @pytest.mark.parametrize(("clean", "status"), [(0.6, "pass"), (0.4, "warn"), (0.1, "fail")])
 def test_a_model_that_segments_nothing_is_no_robust_model(clean, status):
-    rows = [replace(each, dsc_clean=clean) for each in table()]
+    rows = [replace(each, scores=each.scores | {"dsc_clean": clean}) for each in table()]
     assert statuses(rows)[16] == status
 
 

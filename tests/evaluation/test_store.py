@@ -10,7 +10,7 @@ import pytest
 from palpate.evaluation import RowStore, merge_rows, read_fingerprint, read_rows
 from palpate.evaluation.results import store
 
-from .sample_row import ROW
+from .sample_row import ROW, SCORES
 
 MADE_OF = {"protocol": "sound", "weights": "aa", "attack.pgd": "pgd(steps=40)"}
 ROWS = [replace(ROW, key=f"k{index}") for index in range(6)]
@@ -45,7 +45,7 @@ def test_an_opened_store_knows_what_is_done(tmp_path):
 
 def test_a_row_that_is_done_is_not_written_again(tmp_path):
     fill(tmp_path)
-    fill(tmp_path, [replace(row, dsc=0.0) for row in ROWS])
+    fill(tmp_path, [replace(row, scores=SCORES | {"dsc": 0.0}) for row in ROWS])
     assert len(parts(tmp_path)) == 1
     assert (read_rows(tmp_path)["dsc"] == 0.5).all()
 

@@ -99,7 +99,8 @@ def test_the_published_off_by_one_is_a_switch(source, unchecked):
 @pytest.fixture
 def decoder(tmp_path):
     """A CLIPSeg whose decoder fits: towers as wide, taps that BiomedCLIP has."""
-    from palpate.models.files.weights import write_text, write_weights
+    from palpate.atomic import write_text
+    from palpate.models.files.weights import write_weights
 
     config = ClipSegConfig(
         vision=VisionConfig(hidden_size=64, num_attention_heads=1, num_hidden_layers=4,
@@ -114,7 +115,7 @@ def decoder(tmp_path):
     torch.manual_seed(1)
     state = CLIPSeg(config).state_dict()
     write_weights(state, tmp_path / "model.safetensors")
-    write_text(json.dumps(config.to_hf()), tmp_path / "config.json")
+    write_text(tmp_path / "config.json", json.dumps(config.to_hf()))
     return tmp_path, state, config
 
 

@@ -1,8 +1,8 @@
 """Run folders with made-up rows: for what is done with runs once they are finished."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from palpate.evaluation import Row, RowStore
+from palpate.evaluation import COLUMNS, Row, RowStore
 from palpate.pipeline.config import DataConfig, ModelConfig, RunConfig, write_config
 
 from ..reporting.conftest import make_rows
@@ -20,9 +20,9 @@ def few_rows(**changes):
 
 def store(folder, rows):
     """Leave rows as an evaluation would."""
-    names = [field.name for field in fields(Row) if field.name in rows.columns]
+    names = [name for name in COLUMNS if name in rows.columns]
     with RowStore(folder, {"protocol": str(rows["protocol"].iloc[0])}) as opened:
-        opened.add([Row(**line) for line in rows[names].to_dict("records")])
+        opened.add([Row.of(line) for line in rows[names].to_dict("records")])
 
 
 def finished_run(folder, rows=None, config=CONFIG):

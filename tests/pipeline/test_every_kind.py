@@ -77,7 +77,7 @@ def test_tables_and_chart_are_in_the_report(finished):
     for name in TABLES:
         assert (out / "tables" / f"{name}.tex").is_file(), name
     page = (out / "report" / "index.html").read_text()
-    assert "Other words for the same image" in page
+    assert "Attacks on the prompt" in page
     assert "MedIS with parallel fusion" in page
     assert (out / "figures" / "dsc-by-text.png").stat().st_size > 1000
 

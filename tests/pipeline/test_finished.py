@@ -38,7 +38,7 @@ def test_a_part_that_has_only_begun_is_no_part_yet(run, left):
         for name in left:
             (run / part / name).write_text(json.dumps({}))
     page = make_report(run).read_text()
-    assert "Other words for the same image" not in page
+    assert "Attacks on the prompt" not in page
 
 
 @pytest.mark.parametrize(("norm", "said"), [("normalised", "normalised"), ("l2", "L2")])

@@ -1,12 +1,10 @@
 """Rows as an evaluation would leave them, drawn from a seed: no model, realistic shapes."""
 
-from dataclasses import fields
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from palpate.evaluation import Example, Row
+from palpate.evaluation import COLUMNS, Example, Row
 
 FACETS = {
     "kvasir": (("polyp",), 100, 0.86),
@@ -137,7 +135,7 @@ def make_examples(rows, size=(24, 32), count=2):
 
 
 def _example(rng, image, record):
-    row = Row(**{f.name: record[f.name] for f in fields(Row) if f.name in record})
+    row = Row.of({name: record[name] for name in COLUMNS if name in record})
     mask = np.zeros(image.shape[1:], dtype=bool)
     mask[4:12, 6:16] = True
     prediction = np.roll(mask, int(6 * (1 - row.dsc)), axis=0) & (row.failure != "vanished")

@@ -55,7 +55,7 @@ def drawn(draw, frame):
 def test_curves_start_at_the_clean_score_and_go_through_the_means(made):
     frame = next(c.frame for c in made if c.name == "dsc-over-epsilon")
     part = frame[frame["facet"] == "kvasir"]
-    axis = drawn(charts.dsc_over_epsilon, part)
+    axis = drawn(charts.score_over_epsilon, part)
     curves = [line for line in axis.get_lines() if len(line.get_xdata()) == 3]
     assert len(curves) == 3
     for line, attack in zip(curves, ("noise", "fgsm", "pgd"), strict=True):

@@ -1,4 +1,4 @@
-"""The tables of MedIS: their layout, and that no number travels alone."""
+"""The tables of MedIS: their layout, and the number of images beside every rate."""
 
 import pytest
 

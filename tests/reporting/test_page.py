@@ -123,9 +123,9 @@ def test_headline_says_what_the_rows_say(page, reader):
     at = numbers[np.isclose(numbers["epsilon"], 4 / 255)]
     pgd, noise = (at[at["attack"] == a]["dsc"] for a in ("pgd", "noise"))
     text = reader.text.replace("\u2060", "")
-    assert f"At 4/255, PGD takes DSC from {span(numbers[numbers['attack'] == 'clean']['dsc'])} to"
+    assert f"At 4/255, PGD reduces DSC from {span(numbers[numbers['attack'] == 'clean']['dsc'])} to"
     assert f" to {span(pgd)} across 2 data sets" in text
-    assert f"random noise of the same size leaves {span(noise)}." in text
+    assert f"DSC under random noise of the same radius is {span(noise)}." in text
 
 
 def span(values):
@@ -192,20 +192,20 @@ def quick(monkeypatch):
 def test_clean_rows_alone_make_a_page_that_says_so(kvasir, quick, tmp_path):
     clean = kvasir[kvasir["attack"] == "clean"]
     text = Reader(report(clean, tmp_path).read_text(encoding="utf-8")).text
-    assert "Nothing was attacked, so nothing is known about robustness." in text
+    assert "No attack was run, so robustness was not measured." in text
     assert f"Clean DSC is {clean['dsc'].mean():.2f}" in text
 
 
 def test_noise_alone_is_called_no_attack(kvasir, quick, tmp_path):
     quiet = kvasir[kvasir["attack"].isin(["clean", "noise"])]
     text = Reader(report(quiet, tmp_path).read_text(encoding="utf-8")).text
-    assert "Only noise was tried, and noise is no attack." in text
+    assert "Only random noise was run, which is a control and not an attack." in text
 
 
 def test_missing_control_is_said(kvasir, quick, tmp_path):
     loud = kvasir[kvasir["attack"] != "noise"]
     text = Reader(report(loud, tmp_path).read_text(encoding="utf-8")).text
-    assert "so there is no control" in text
+    assert "There is no control" in text
 
 
 def test_one_image_makes_a_page(make, tmp_path):
@@ -214,22 +214,22 @@ def test_one_image_makes_a_page(make, tmp_path):
     assert "(n = 1, 95 % CI unknown)" in text
 
 
-def test_what_is_more_than_chance_is_said_in_plain_words(make, kvasir, quick, tmp_path):
+def test_significance_is_said_in_plain_words(make, kvasir, quick, tmp_path):
     few = make({"kvasir": (("polyp",), 5, 0.9)}, steps=(4, 8))
     text = Reader(report(few, tmp_path / "few").read_text(encoding="utf-8")).text
-    assert "It cannot be told from so few images: with 5 independent ones no difference" in text
+    assert "Too few images: with 5 independent ones, no difference can be" in text
     text = Reader(report(kvasir, tmp_path / "many").read_text(encoding="utf-8")).text
-    assert "comparisons of PGD with the clean images and with noise stand" in text
+    assert "comparisons of PGD with the clean images and with noise " in text
 
 
 @pytest.mark.parametrize(
     ("attacks", "said"),
     [
-        (("pgd",), "comparisons of PGD with the clean images stand"),
-        (("noise",), "comparisons of Random noise with the clean images stand"),
+        (("pgd",), "comparisons of PGD with the clean images "),
+        (("noise",), "comparisons of Random noise with the clean images "),
     ],
 )
-def test_chance_is_told_of_what_was_compared(attacks, said, make, quick, tmp_path):
+def test_significance_is_told_of_what_was_compared(attacks, said, make, quick, tmp_path):
     rows = make({"kvasir": (("polyp",), 20, 0.9)}, attacks=attacks, steps=(4, 8))
     text = Reader(report(rows, tmp_path).read_text(encoding="utf-8")).text
     assert said in text
@@ -239,7 +239,7 @@ def test_n_of_the_headline_is_that_of_its_interval(kvasir, quick, tmp_path):
     fgsm = (kvasir["attack"] == "fgsm") & (kvasir["epsilon"] > 0.03)
     cut = kvasir[~fgsm | (kvasir["key"] == kvasir["key"].iloc[0])]
     text = Reader(report(cut, tmp_path).read_text(encoding="utf-8")).text
-    assert re.search(r"PGD takes DSC from \S+ to \S+ on kvasir \(n = 20, 95", text)
+    assert re.search(r"PGD reduces DSC from \S+ to \S+ on kvasir \(n = 20, 95", text)
 
 
 def test_samples_images_and_groups_are_told_apart(make, quick, tmp_path):
@@ -259,7 +259,7 @@ def test_a_run_cut_short_is_announced(kvasir, quick, tmp_path):
 def test_an_attack_that_does_nothing_is_not_called_damage(kvasir, quick, tmp_path):
     idle = kvasir.assign(dsc=kvasir["dsc_clean"], iou=kvasir["iou_clean"], failure="none")
     text = Reader(report(idle, tmp_path).read_text(encoding="utf-8")).text
-    assert "There is no damage to compare with that of noise." in text
+    assert "The attack does not reduce DSC" in text
     assert "No prediction failed" in text
 
 

@@ -23,7 +23,8 @@ def model_folder(tmp_path_factory):
     """A tiny CLIPSeg with its tokenizer; nobody may change it."""
     from palpate.models.clip.config import ClipSegConfig, TextConfig, VisionConfig
     from palpate.models.clipseg.clipseg import CLIPSeg
-    from palpate.models.files.weights import write_text, write_weights
+    from palpate.atomic import write_text
+    from palpate.models.files.weights import write_weights
 
     folder = tmp_path_factory.mktemp("model")
     vocabulary = tiny.write_tokenizer(folder)
@@ -41,7 +42,7 @@ def model_folder(tmp_path_factory):
         for table in (m for m in net.modules() if isinstance(m, torch.nn.Embedding)):
             torch.nn.init.normal_(table.weight, std=0.5)
     write_weights(net.state_dict(), folder / "model.safetensors")
-    write_text(json.dumps(config.to_hf()), folder / "config.json")
+    write_text(folder / "config.json", json.dumps(config.to_hf()))
     return folder
 
 

@@ -43,6 +43,7 @@ from palpate.attacks.paper_protocol import (
 )
 from palpate.attacks.threats import threat_model
 from palpate.attacks.universals import UniversalPerturbation, fit_universal, universal
+from palpate.plugins import Registry
 from palpate.types import Attack
 
 __all__ = [
@@ -94,7 +95,7 @@ __all__ = [
     "universal",
 ]
 
-ATTACKS: dict[str, Attack] = {
+_ATTACKS: dict[str, Attack] = {
     "noise": noise,
     "fgsm": fgsm,
     "pgd": pgd,
@@ -120,3 +121,5 @@ ATTACKS: dict[str, Attack] = {
     "simba": simba,
     "hopskipjump": hopskipjump,
 }
+
+ATTACKS: Registry[Attack] = Registry("ATTACKS", _ATTACKS)

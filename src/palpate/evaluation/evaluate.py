@@ -15,6 +15,7 @@ from palpate.evaluation.batches import list_cases, load, select, windows
 from palpate.evaluation.conditions import UNTOUCHED, Trial, plan
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.image_scores import Answer
+from palpate.evaluation.metrics import Metrics, find_metrics
 from palpate.evaluation.protocol.protocol import SOUND, Protocol
 from palpate.evaluation.protocol.published_pipeline import Staging
 from palpate.evaluation.results.describe import describe
@@ -43,6 +44,7 @@ def evaluate(
     precision: Precision = "fp32",
     tolerance: float = 2.0,
     tau: float = 0.5,
+    metrics: Metrics | None = None,
     limit: int | None = None,
     examples: ExampleStore | None = None,
     fingerprint: Fingerprint | None = None,
@@ -74,6 +76,9 @@ def evaluate(
         precision: Of the model while it is attacked. Answers are in single precision always.
         tolerance: Of the surface Dice, in pixels.
         tau: An attack succeeds where it takes an image from above this DSC to it or below.
+        metrics: Names in :data:`palpate.metrics.METRICS`, ``file.py:function``, or functions of
+            ``(predictions, masks)`` and more, see :class:`palpate.metrics.MetricInputs`; each is a
+            column of the rows. None: DSC, IoU, mIoU, HD95 and NSD.
         limit: Only the first so many samples.
         examples: Where to keep the images of a few samples.
         fingerprint: Whatever else the rows depend on, e.g. the hash of a checkpoint's file.
@@ -91,16 +96,17 @@ def evaluate(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
+    scored = find_metrics(metrics)
     trials = plan(attacks, epsilons, tau)
     all_cases = list_cases(data)
-    bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau)
+    bench = Bench(model, threshold_of(model), seed, protocol, precision, tolerance, tau, scored)
     described = {t.name: describe(t.attack) for t in trials if t != UNTOUCHED}
     made_of = bench.made_of(data, all_cases, described) | dict(fingerprint or {})
     cases = all_cases[:limit]
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(TemporaryDirectory()))
         stack.enter_context(frozen(model))
-        store = stack.enter_context(RowStore(folder, made_of))
+        store = stack.enter_context(RowStore(folder, made_of, metrics=scored))
         staging = None if protocol == SOUND else Staging(data, all_cases, protocol, seed)
         run = _Run(bench, cases, trials, store, examples, staging)
         portions = Portions(batch_size)

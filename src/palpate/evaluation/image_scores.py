@@ -1,6 +1,6 @@
-"""What a model says about images, scored against the truth, one answer per image."""
+"""Predictions of a model for images, scored against the ground truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,24 +8,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from palpate.attacks.losses import bce
-from palpate.evaluation.metrics import boundary
-from palpate.evaluation.metrics import overlap as metrics
-from palpate.types import Images, Logits, LogitsFn, Masks, PerImage
+from palpate.evaluation.metrics import Metric, MetricInputs
+from palpate.overlap import binarise
+from palpate.types import Images, Logits, LogitsFn, Masks
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A prediction and how right it is, as the columns of a row name it."""
+    """The prediction for one image, and its scores."""
 
     prediction: Bool[Tensor, "1 h w"]  # on the CPU
-    dsc: float
-    iou: float
-    miou: float
-    hd95: float
-    nsd: float
+    scores: Mapping[str, float]  # of each metric, by its name
     area: float  # in pixels
     loss: float
     truth_area: float  # in pixels, of the truth that DSC went by
+
+    @property
+    def dsc(self) -> float:
+        """Dice similarity coefficient, which decides success and failure."""
+        return self.scores["dsc"]
 
 
 def answer(
@@ -33,54 +34,45 @@ def answer(
     images: Images,
     masks: Masks,
     *,
+    metrics: Sequence[Metric],
     threshold: float,
     tolerance: float,
     keys: Sequence[str],
     truth: Float[Tensor, "b 1 h w"] | None = None,
 ) -> list[Answer]:
-    """Run the model once and score what it says, in single precision.
+    """Run the model once and score its predictions, in single precision.
 
     Args:
         model: Maps images to logits, prompts bound.
         images: In [0, 1].
         masks: Ground truth.
+        metrics: What to compute; see :func:`palpate.evaluation.metrics.find_metrics`.
         threshold: Logit above which a pixel is foreground.
         tolerance: Of the surface Dice, in pixels.
         keys: Names of the images, for errors.
         truth: Masks with grey values, by which DSC and IoU then go.
 
     Raises:
-        ValueError: If the model returns anything but one logit per pixel.
+        ValueError: If the model returns anything but one logit per pixel, or a metric anything but
+            one finite number per image.
         FloatingPointError: If a logit is not finite: as a prediction it would be background, and
             look like the success of an attack.
     """
     with torch.no_grad():  # not inference_mode: a model may cache what attacks then use
         logits = _checked(model(images), images, keys)
-        predictions = metrics.binarise(logits, threshold)
-        counts = metrics.count(predictions, masks)
+        predictions = binarise(logits, threshold)
+        inputs = MetricInputs(predictions, masks, logits, threshold, truth, tolerance)
+        scores = {metric.name: metric.of(inputs, keys).tolist() for metric in metrics}
         columns = (
-            *_overlap(predictions, counts, truth),
-            metrics.miou(counts),
-            *boundary.boundary_scores(predictions, masks, tolerance),
-            counts.area,
+            inputs.counts.area,
             bce(logits, masks),
             (masks if truth is None else truth).flatten(1).sum(1),
         )
         numbers = torch.stack([column.double().cpu() for column in columns], dim=1).tolist()
-    return [Answer(p, *values) for p, values in zip(predictions.cpu(), numbers, strict=True)]
-
-
-def _overlap(
-    predictions: Masks, counts: metrics.Counts, truth: Tensor | None
-) -> tuple[PerImage, PerImage]:
-    """DSC and IoU; with grey values a pixel counts as far as it is foreground."""
-    if truth is None:
-        return metrics.dice(counts), metrics.iou(counts)
-    found, there = predictions.flatten(1).to(truth), truth.flatten(1)
-    both, total = (found * there).sum(1), found.sum(1) + there.sum(1)
-    empty = total == 0
-    dsc = torch.where(empty, 1.0, 2 * both / total.clamp_min(1e-12))
-    return dsc, torch.where(empty, 1.0, both / (total - both).clamp_min(1e-12))
+    return [
+        Answer(prediction, {name: values[i] for name, values in scores.items()}, *numbers[i])
+        for i, prediction in enumerate(predictions.cpu())
+    ]
 
 
 def _checked(logits: object, images: Images, keys: Sequence[str]) -> Logits:

@@ -17,11 +17,11 @@ from palpate.evaluation.conditions import UNTOUCHED, Trial, check
 from palpate.evaluation.cost import Cost, Metered, MeteredSurrogate, Tally
 from palpate.evaluation.frozen import std_of
 from palpate.evaluation.image_scores import Answer, answer
-from palpate.evaluation.metrics import distortion
+from palpate.evaluation.metrics import Metric, distortion, find_metrics
 from palpate.evaluation.protocol.protocol import Protocol
 from palpate.evaluation.protocol.published_pipeline import Staging
 from palpate.evaluation.protocol.storage import stored
-from palpate.evaluation.results.describe import describe_model, hash_weights
+from palpate.evaluation.results.describe import describe_metrics, describe_model, hash_weights
 from palpate.evaluation.results.fingerprint import hash_data
 from palpate.evaluation.results.rows import Identity, Row
 from palpate.prompting import Bound, wants_boxes
@@ -54,6 +54,7 @@ class Bench:
         precision: Of the model while it is attacked; answers are always in single precision.
         tolerance: Of the surface Dice, in pixels.
         tau: DSC that an attack must push an image to or below to succeed.
+        metrics: Computed for every image.
     """
 
     model: Segmenter
@@ -63,6 +64,7 @@ class Bench:
     precision: Precision
     tolerance: float
     tau: float
+    metrics: Sequence[Metric] = find_metrics()
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
@@ -81,6 +83,7 @@ class Bench:
             "threshold": repr(self.threshold),
             "tolerance": repr(self.tolerance),
             "tau": repr(self.tau),
+            **describe_metrics(self.metrics),
             **{f"attack.{name}": text for name, text in attacks.items()},
         }
 
@@ -105,6 +108,7 @@ class Bench:
             Bound(self.model, batch.prompts, batch.boxes),
             images,
             batch.masks,
+            metrics=self.metrics,
             threshold=self.threshold,
             tolerance=self.tolerance,
             keys=batch.keys,
@@ -225,13 +229,7 @@ class Bench:
                 group=case.group,
                 height=height,
                 width=width,
-                dsc=answers[i].dsc,
-                iou=answers[i].iou,
-                miou=answers[i].miou,
-                hd95=answers[i].hd95,
-                nsd=answers[i].nsd,
-                dsc_clean=clean[i].dsc,
-                iou_clean=clean[i].iou,
+                scores=self._scores(answers[i], clean[i]),
                 mask_area=mask_area[i].item() / pixels,
                 clean_area=clean[i].area / pixels,
                 area=answers[i].area / pixels,
@@ -246,6 +244,10 @@ class Bench:
                 **cost._asdict(),
                 minimal=trial.minimal,
             )
+
+    def _scores(self, after: Answer, before: Answer) -> dict[str, float]:
+        kept = {f"{m.name}_clean": before.scores[m.name] for m in self.metrics if m.keeps_clean}
+        return {**after.scores, **kept}
 
 
 @dataclass(frozen=True)

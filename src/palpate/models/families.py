@@ -29,6 +29,7 @@ from palpate.models.request import Request
 from palpate.models.wrap.monai import NETWORKS, load_plain
 from palpate.models.wrap.smp import is_smp, load_smp
 from palpate.models.wrap.user_code import load_external
+from palpate.plugins import Registry
 from palpate.user_code import is_code
 
 
@@ -65,7 +66,7 @@ def model_type(folder: Path) -> str | None:
     return str(read_json(path).get("model_type")) if path.is_file() else None
 
 
-FAMILIES: dict[str, Family] = {
+_FAMILIES: dict[str, Family] = {
     "pranet": Family(
         load_pranet,
         "PraNet: random weights, or a file of published weights",
@@ -119,6 +120,8 @@ FAMILIES: dict[str, Family] = {
         claims=lambda name: name == GROUNDED,
     ),
 }
+
+FAMILIES: Registry[Family] = Registry("FAMILIES", _FAMILIES)
 
 
 def find_family(name: str, *, revision: str | None = None) -> tuple[str, Path | None]:

@@ -241,6 +241,9 @@ class EvaluateConfig:
     """An attack succeeds if it lowers the DSC from above tau to tau or below."""
     tolerance: float = 2.0
     """Tolerance of the normalised surface Dice, in pixels."""
+    metrics: tuple[str, ...] | None = None
+    """Metrics to compute: `dsc`, `iou`, `miou`, `hd95`, `nsd`, `precision`, `recall`, or your own
+    as `file.py:function`; null for the first five."""
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

@@ -37,6 +37,7 @@ def press(config: RunConfig, model: PixelModel, splits: Splits, progress: Progre
         precision=wanted.precision,
         tolerance=wanted.tolerance,
         tau=wanted.tau,
+        metrics=wanted.metrics,
         examples=ExampleStore(config.folder / "examples", wanted.examples),
         progress=progress,
     )
@@ -117,6 +118,7 @@ def score_baseline(
         protocol=config.evaluate.choices.protocol,  # or the gain would be that of the protocol
         tolerance=config.evaluate.tolerance,
         tau=config.evaluate.tau,
+        metrics=config.evaluate.metrics,
         progress=progress,
         stage="baseline",
     )

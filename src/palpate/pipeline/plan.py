@@ -1,6 +1,7 @@
 """What a run is going to do to its model, tried out before anything long begins."""
 
 from palpate.evaluation.conditions import plan
+from palpate.evaluation.metrics import find_metrics
 from palpate.evaluation.text.conditions import AnyTextAttack
 from palpate.pipeline.attack_config import attacks_of
 from palpate.pipeline.config import RunConfig
@@ -10,7 +11,7 @@ from palpate.types import Attack
 
 
 def check_plan(config: RunConfig) -> None:
-    """Try out all attacks of a run before anything long begins.
+    """Try out all attacks and metrics of a run before anything long begins.
 
     Raises:
         ValueError: If the recipe asks for what is not there.
@@ -18,6 +19,7 @@ def check_plan(config: RunConfig) -> None:
     """
     planned_attacks(config)
     planned_texts(config)
+    find_metrics(config.evaluate.metrics)
 
 
 def planned_attacks(config: RunConfig) -> dict[str, Attack | ToFit]:

@@ -1,4 +1,4 @@
-"""Several runs side by side: which model, adapter or training gives way less on the same images?"""
+"""Comparison of several runs on the same images."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -46,13 +46,14 @@ def compare(
     paired: bool = True,
     **shown: Any,
 ) -> Path:
-    """Write a report in which every run stands beside the others, with paired differences.
+    """Write one report of several runs, with paired differences.
 
     Args:
         runs: Rows of each, by a name for readers; the others are compared with the first.
         out: As for :func:`palpate.reporting.report`.
         examples: Stored examples of each run.
-        paired: Whether to tell the differences from the first; not where the runs share no image.
+        paired: Whether to add the paired differences from the first; False where the runs share no
+            image.
         shown: What else the report shows, see there.
 
     Returns:
@@ -70,8 +71,12 @@ def compare(
         for run, some in (examples or {}).items()
         for each in some
     ]
+    together = pd.concat(named, ignore_index=True)
+    # pandas drops attributes in which the parts differ, as runs with other metrics do.
+    declared = {k: v for rows in runs.values() for k, v in rows.attrs.get("metrics", {}).items()}
+    together.attrs["metrics"] = declared
     return report(
-        pd.concat(named, ignore_index=True),
+        together,
         out,
         examples=pictures,
         further=[compared(runs)] if paired else [],
@@ -84,7 +89,7 @@ def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
 
     Samples are paired by data set, structure and key, whatever their prompts; where a run took
     several prompts of a sample, by prompt level, too. Conditions and levels that only one run
-    knows are left out.
+    has are left out.
     """
     first, *others = [
         (run, by_sample(of_fixed_radius(checked(rows)))) for run, rows in runs.items()

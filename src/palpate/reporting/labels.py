@@ -1,4 +1,4 @@
-"""What things are called and which colour they have, the same in every table, figure and page."""
+"""Names and colours of attacks, norms and outcomes in tables, figures and page."""
 
 from math import isnan
 from typing import Final
@@ -52,7 +52,7 @@ _TEXTS: Final = {
     "joint": "Image and prompt",
 }
 _NORMS: Final = {"linf": "L∞", "l2": "L2", "normalised": "normalised"}
-_PLAIN: Final = ("l2", "normalised")  # whose radii are no grey levels
+_PLAIN: Final = ("l2", "normalised")  # whose radii are not grey levels
 FAILURES: Final = {
     "none": "held",
     "shifted": "shifted",
@@ -169,7 +169,7 @@ def text_label(attack: str, norm: str, epsilon: float) -> str:
 
 
 def attack_rank(attack: str) -> int:
-    """Place in every list: clean, control, then from simple to strong, then the unknown."""
+    """Position in every list: clean, control, then from simple to strong, then unknown attacks."""
     known = [*_NAMES, *_TEXTS]
     return known.index(attack) if attack in known else len(known)
 

@@ -38,17 +38,17 @@ def report(
     evaluations: Sequence[str] = (),
     notes: Mapping[str, str] | None = None,
     further: Sequence[Table] = (),
-    title: str = "How a segmentation model gives way",
+    title: str = "Robustness of a segmentation model",
 ) -> Path:
     """Write ``tables/``, ``figures/`` and ``report/index.html`` into a folder.
 
     Args:
         rows: One row per image, structure, prompt, attack and epsilon, as evaluation stores them.
         out: Usually the folder of the run; made if missing. Files of the same name are replaced.
-        baseline: Rows of the same images by the model without its adapter; adds a table of what
-            fine-tuning brought.
+        baseline: Rows of the same images by the model without its adapter; adds a table of the gain
+            from fine-tuning.
         variants: Rows of the same images under a protocol with one choice made otherwise, by that
-            choice; adds a table of what each choice is worth.
+            choice; adds a table of the effect of each choice.
         texts: Rows of attacks on the prompt; adds their tables and a chart.
         medis: Lines of MedIS; adds its tables.
         examples: Stored examples to show; without, the page has no pictures.
@@ -114,7 +114,7 @@ def report(
 
 
 def _runs(rows: pd.DataFrame) -> dict[str, str]:
-    """Whose each data set and structure is, where the rows of several runs stand together."""
+    """The run of each data set and structure, where the rows are of several runs."""
     return dict(zip(rows["facet"], rows[RUN], strict=True)) if RUN in rows.columns else {}
 
 
@@ -123,6 +123,6 @@ def _of_medis(lines: pd.DataFrame | None) -> Sequence[Table]:
 
 
 def _without_control(panels: dict[Panel, list[Strip]]) -> dict[Panel, list[Strip]]:
-    """Noise is worth a figure only where nothing else was tried."""
+    """All panels but those of random noise, unless there are no others."""
     real = {panel: some for panel, some in panels.items() if panel[1] != CONTROL}
     return real or panels

@@ -27,6 +27,7 @@ from palpate.attacks.losses.notebook import (
 from palpate.attacks.losses.probability import probability_loss
 from palpate.attacks.losses.tsallis import Tsallis, tsallis
 from palpate.attacks.losses.weighted import CosPGD, MaskedBCE, SegPGD
+from palpate.plugins import Registry
 from palpate.types import Loss
 
 __all__ = [
@@ -76,8 +77,7 @@ NOTEBOOK: dict[str, Loss] = {
     "notebook_mix": notebook_mix,
 }
 
-# All losses by their name in recipes.
-LOSSES: dict[str, Loss] = {
+_LOSSES: dict[str, Loss] = {
     "bce": bce,
     "dice": dice,
     "bce_dice": bce_dice,
@@ -92,3 +92,6 @@ LOSSES: dict[str, Loss] = {
     **MEDIS,
     **NOTEBOOK,
 }
+
+# All losses by the name that recipes use.
+LOSSES: Registry[Loss] = Registry("LOSSES", _LOSSES)

@@ -8,6 +8,7 @@ from palpate.data.dataset import DatasetSpec
 from palpate.data.patients import patient_or_name
 from palpate.data.phantoms import PHANTOMS
 from palpate.data.sources.cards import CARDS
+from palpate.plugins import Registry
 
 _CAMUS_STRUCTURES = {"mask_1": "left ventricle", "mask_2": "myocardium", "mask_3": "left atrium"}
 
@@ -57,7 +58,7 @@ def _same(name: str, folder: str, structure: str) -> DatasetSpec:
 
 
 # No lambdas: a data set must reach the worker processes of a loader.
-DATASETS = {
+_DATASETS = {
     "kvasir": _same("kvasir", "kvasir_polyp", "polyp"),
     "clinicdb": _same("clinicdb", "clinicdb_polyp", "polyp"),
     "bkai": _same("bkai", "bkai_polyp", "polyp"),
@@ -84,3 +85,5 @@ DATASETS = {
     "folder": DatasetSpec("folder", "", _first_folder, patient_or_name),
     **{name: modality.spec for name, modality in PHANTOMS.items()},
 }
+
+DATASETS: Registry[DatasetSpec] = Registry("DATASETS", _DATASETS)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from palpate import geometry
+from palpate import overlap as metrics
 from palpate.attacks.losses import NOTEBOOK
 from palpate.attacks.medis.medis import medis
 from palpate.attacks.medis.parallel_losses import Run, run_losses
@@ -19,7 +20,6 @@ from palpate.evaluation.batches import select
 from palpate.evaluation.conditions import Trial, check
 from palpate.evaluation.cost import Metered, Tally
 from palpate.evaluation.medis.rows import UNTARGETED, Line, LineIdentity, LineStore
-from palpate.evaluation.metrics import overlap as metrics
 from palpate.evaluation.results.describe import describe, describe_model, hash_weights
 from palpate.evaluation.results.fingerprint import hash_data
 from palpate.prompting import Bound

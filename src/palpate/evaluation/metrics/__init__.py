@@ -1,1 +1,165 @@
-"""Metrics: one value per image."""
+"""Metrics: functions that score predictions against masks, one value per image.
+
+To add one to palpate, write a function here and a line in :data:`METRICS`. To use one without
+adding it, name it ``file.py:function`` in a recipe, or pass it to :func:`palpate.evaluate`.
+
+>>> mask = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+>>> METRICS["dsc"](mask, mask), METRICS["recall"](~mask, mask)
+(tensor([1.], dtype=torch.float64), tensor([0.], dtype=torch.float64))
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import inf
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from palpate.errors import did_you_mean
+from palpate.evaluation.metrics.boundary import hd95, nsd
+from palpate.evaluation.metrics.metric import Metric, MetricInputs, declared
+from palpate.overlap import Counts, dice, miou, ratio
+from palpate.overlap import iou as iou_of
+from palpate.plugins import Registry
+from palpate.types import Masks, PerImage
+from palpate.user_code import is_code, load_code
+
+__all__ = ["METRICS", "Metric", "MetricInputs", "Metrics", "find_metric", "find_metrics"]
+
+# Metrics by name, as the user's own function, or declared.
+Metrics: TypeAlias = Iterable[str | Metric | Callable[..., Any]]
+
+
+def dsc(counts: Counts, predictions: Masks, truth: Tensor | None = None) -> PerImage:
+    """Dice similarity coefficient; with grey values a pixel counts as far as it is foreground."""
+    if truth is None:
+        return dice(counts)
+    both, total = _grey_areas(predictions, truth)
+    return torch.where(total == 0, 1.0, 2 * both / total.clamp_min(1e-12))
+
+
+def iou(counts: Counts, predictions: Masks, truth: Tensor | None = None) -> PerImage:
+    """Intersection over union of the foreground; grey values as for :func:`dsc`."""
+    if truth is None:
+        return iou_of(counts)
+    both, total = _grey_areas(predictions, truth)
+    return torch.where(total == 0, 1.0, both / (total - both).clamp_min(1e-12))
+
+
+def precision(counts: Counts) -> PerImage:
+    r"""Share of the predicted foreground that is right, :math:`TP / (TP + FP)`."""
+    return ratio(counts.tp, counts.area, counts)
+
+
+def recall(counts: Counts) -> PerImage:
+    r"""Share of the true foreground that is found, :math:`TP / (TP + FN)`; also sensitivity."""
+    return ratio(counts.tp, counts.mask_area, counts)
+
+
+def _grey_areas(predictions: Masks, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Area of the intersection, and the sum of both areas."""
+    found, there = predictions.flatten(1).to(truth), truth.flatten(1)
+    return (found * there).sum(1), found.sum(1) + there.sum(1)
+
+
+_SHARE = (0.0, 1.0)
+_OVERLAP = "1 if both masks are empty, 0 if one is"
+_DISTANCE = "0 if both masks are empty, the diagonal of the image if one is"
+
+
+def _of_plugin(name: str, thing: Metric | Callable[..., Any]) -> Metric:
+    # Never among the default ones: installing a package must not change what a run computes.
+    metric = declared(thing)
+    label = name if metric.label == metric.name else metric.label
+    return replace(metric, name=name, label=label, default=False)
+
+
+# In the order of the columns of rows and tables.
+METRICS: Registry[Metric] = Registry(
+    "METRICS",
+    {
+        "dsc": Metric(
+            dsc, "dsc", "higher", "DSC", "", _SHARE, _OVERLAP, default=True, keeps_clean=True
+        ),
+        "iou": Metric(
+            iou, "iou", "higher", "IoU", "", _SHARE, _OVERLAP, default=True, keeps_clean=True
+        ),
+        "miou": Metric(
+            miou, "miou", "higher", "mIoU", "", _SHARE, _OVERLAP, default=True, primary=False
+        ),
+        "hd95": Metric(
+            hd95, "hd95", "lower", "HD95", "px", (0.0, inf), _DISTANCE, default=True, primary=False
+        ),
+        "nsd": Metric(
+            nsd, "nsd", "higher", "NSD", "", _SHARE, _OVERLAP, default=True, primary=False
+        ),
+        "precision": Metric(
+            precision, "precision", "higher", "Precision", "", _SHARE, _OVERLAP, primary=False
+        ),
+        "recall": Metric(recall, "recall", "higher", "Recall", "", _SHARE, _OVERLAP, primary=False),
+    },
+    _of_plugin,
+)
+
+
+def find_metrics(wanted: Metrics | None = None) -> tuple[Metric, ...]:
+    """The metrics of an evaluation; those that are not palpate's are tried out first.
+
+    Args:
+        wanted: Names in :data:`METRICS`, ``file.py:function`` or ``package.module:function`` for
+            one of the user's own, functions, or metrics. None: those that are computed by default.
+
+    Returns:
+        In the order asked for; ``dsc``, by which success and failure are told, comes first where
+        it was left out.
+
+    Raises:
+        ValueError: If there is no such metric, a name is taken, or a metric cannot be computed.
+        FileNotFoundError: If a file that is named is not there.
+    """
+    if wanted is None:
+        return tuple(metric for metric in METRICS.own.values() if metric.default)
+    if isinstance(wanted, str):
+        raise ValueError(f"Expected a list of metrics, got {wanted!r}; write [{wanted!r}].")
+    found: dict[str, Metric] = {}
+    for metric in map(find_metric, wanted):
+        if found.setdefault(metric.name, metric) != metric:
+            raise ValueError(
+                f"Expected metrics with different names, got two named {metric.name!r}. Rename one."
+            )
+    if "dsc" not in found:
+        found = {"dsc": METRICS["dsc"], **found}
+    for metric in found.values():
+        if metric.name not in METRICS.own:
+            _try_out(metric)
+    return tuple(found.values())
+
+
+def find_metric(wanted: str | Metric | Callable[..., Any]) -> Metric:
+    """One metric; see :func:`find_metrics`."""
+    if isinstance(wanted, str) and wanted in METRICS:
+        return METRICS[wanted]
+    if isinstance(wanted, str) and not is_code(wanted):
+        raise ValueError(
+            f"There is no metric {wanted!r}; expected some of {', '.join(METRICS)}, or your own "
+            f"as file.py:function.{did_you_mean(wanted, METRICS)}"
+        )
+    function = load_code(wanted, "a metric")[1] if isinstance(wanted, str) else wanted
+    metric = declared(function)
+    if METRICS.get(metric.name, metric) != metric:
+        raise ValueError(
+            f"The name {metric.name!r} is that of a metric of palpate. Rename your function."
+        )
+    return metric
+
+
+def _try_out(metric: Metric) -> None:
+    """Score every case of empty and filled masks: it must not fail after hours of attacks."""
+    nothing = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    something = nothing.clone()
+    something[..., 2:5, 3:7] = True
+    predictions = torch.cat([nothing, something, nothing, something.roll(1, -1)])
+    masks = torch.cat([nothing, nothing, something, something])
+    keys = ["empty images", "an empty mask", "an empty prediction", "two masks"]
+    metric.of(MetricInputs(predictions, masks, logits=predictions.float() * 2 - 1), keys)

@@ -1,10 +1,10 @@
-"""How far the predicted outline is from the true one: HD95 and normalised surface Dice.
+"""Boundary metrics: 95th percentile of the Hausdorff distance and normalised surface Dice.
 
 Both equal MONAI's metrics, whose distances they use. An edge pixel is a foreground pixel with a
 background pixel (or the outside of the image) above, below, left or right of it.
 
-Empty masks: where both are empty the answer is perfect, HD95 = 0 and NSD = 1. Where exactly one
-is empty, HD95 is the diagonal of the image, longer than any distance in it, and NSD = 0.
+Empty masks: where both are empty, HD95 = 0 and NSD = 1. Where exactly one is empty, HD95 is the
+diagonal of the image, which no distance in it exceeds, and NSD = 0.
 """
 
 from math import hypot, isfinite
@@ -16,54 +16,74 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 from torch import Tensor
 
-from palpate.evaluation.metrics.overlap import require_pairs
+from palpate.overlap import require_pairs
 from palpate.types import Masks, PerImage
 
 Spacing: TypeAlias = tuple[float, float]  # height and width of a pixel, for example in mm
 
 
-class BoundaryScores(NamedTuple):
-    """Both scores of each image, from one computation of its distances."""
+class SurfaceDistances(NamedTuple):
+    """Distances between the outlines of one image's prediction and mask.
 
-    hausdorff95: PerImage
-    surface_dice: PerImage
+    Attributes:
+        there: Of each edge pixel of the prediction to the outline of the mask.
+        back: Of each edge pixel of the mask to the outline of the prediction.
+        diagonal: Of the image.
+        empty: How many of prediction and mask are empty; there are no distances unless 0.
+    """
+
+    there: NDArray[np.float32]
+    back: NDArray[np.float32]
+    diagonal: float
+    empty: int
 
 
-def boundary_scores(
-    predictions: Masks, masks: Masks, tolerance: float = 2.0, spacing: Spacing | None = None
-) -> BoundaryScores:
-    """HD95 and NSD at half the price of asking for them one after the other.
+def surface_distances(
+    predictions: Masks, masks: Masks, spacing: Spacing | None = None
+) -> list[SurfaceDistances]:
+    """Distances between outlines, image by image; HD95 and NSD are both computed from them.
 
     Args:
         predictions: On any device; the work is done on the CPU.
         masks: The truth.
-        tolerance: Distance up to which an edge pixel counts as right, in the unit of
-            ``spacing``. Two pixels by default; state it beside every NSD.
         spacing: Height and width of a pixel, the same for all images; None counts pixels.
 
     Raises:
-        ValueError: For a negative tolerance, a spacing that is not positive, or predictions
-            and masks that do not belong together.
+        ValueError: For a spacing that is not positive, or predictions and masks that do not
+            belong together.
     """
     require_pairs(predictions, masks)
-    _require_units(tolerance, spacing)
+    if spacing is not None and not all(isfinite(side) and side > 0 for side in spacing):
+        raise ValueError(f"Expected a spacing (height, width) above 0, got {spacing}.")
     pairs = zip(_as_arrays(predictions), _as_arrays(masks), strict=True)
-    scores = [_score(prediction, mask, tolerance, spacing) for prediction, mask in pairs]
-    table = torch.tensor(scores, dtype=torch.float32, device=masks.device).view(-1, 2)
-    return BoundaryScores(table[:, 0], table[:, 1])
+    return [_measured(prediction, mask, spacing) for prediction, mask in pairs]
+
+
+def hd95(surface_distances: list[SurfaceDistances]) -> PerImage:
+    """The larger of the 95th percentiles of both directed distances, interpolated linearly."""
+    return torch.tensor([_farthest(each) for each in surface_distances], dtype=torch.float32)
+
+
+def nsd(surface_distances: list[SurfaceDistances], tolerance: float = 2.0) -> PerImage:
+    """Share of the edge pixels of both outlines within ``tolerance`` of the other outline.
+
+    Raises:
+        ValueError: For a negative tolerance.
+    """
+    if not (isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"Expected a tolerance >= 0, got {tolerance}.")
+    shares = [_share_near(each, tolerance) for each in surface_distances]
+    return torch.tensor(shares, dtype=torch.float32)
 
 
 def hausdorff95(predictions: Masks, masks: Masks, spacing: Spacing | None = None) -> PerImage:
     """95th percentile of the distance between outlines, in pixels or the unit of ``spacing``.
 
-    The larger of the two directed percentiles (prediction to truth, truth to prediction), each
-    interpolated linearly, as MONAI has it.
-
     >>> empty = torch.zeros(1, 1, 3, 4, dtype=torch.bool)
     >>> hausdorff95(empty, empty), hausdorff95(empty, ~empty)
     (tensor([0.]), tensor([5.]))
     """
-    return boundary_scores(predictions, masks, spacing=spacing).hausdorff95
+    return hd95(surface_distances(predictions, masks, spacing)).to(masks.device)
 
 
 def surface_dice(
@@ -74,28 +94,42 @@ def surface_dice(
     The share of the edge pixels of both outlines that lie within ``tolerance`` of the other
     outline, in [0, 1]. Edges are counted in pixels, not by length.
 
+    Args:
+        predictions: On any device; the work is done on the CPU.
+        masks: The truth.
+        tolerance: Distance up to which an edge pixel counts as right, in the unit of
+            ``spacing``. Report it with every NSD.
+        spacing: Height and width of a pixel, the same for all images; None counts pixels.
+
     >>> empty = torch.zeros(1, 1, 3, 4, dtype=torch.bool)
     >>> surface_dice(empty, empty), surface_dice(empty, ~empty)
     (tensor([1.]), tensor([0.]))
     """
-    return boundary_scores(predictions, masks, tolerance, spacing).surface_dice
+    return nsd(surface_distances(predictions, masks, spacing), tolerance).to(masks.device)
 
 
-def _score(
-    prediction: NDArray[np.bool_],
-    mask: NDArray[np.bool_],
-    tolerance: float,
-    spacing: Spacing | None,
-) -> tuple[float, float]:
-    if not prediction.any() and not mask.any():
-        return 0.0, 1.0
-    if not prediction.any() or not mask.any():
-        high, wide = spacing or (1.0, 1.0)
-        return hypot(mask.shape[0] * high, mask.shape[1] * wide), 0.0
-    there, back = _distances(prediction, mask, spacing)
-    near = (there <= tolerance).sum() + (back <= tolerance).sum()
-    far = max(np.percentile(there, 95), np.percentile(back, 95))
-    return float(far), float(near / (len(there) + len(back)))
+def _farthest(found: SurfaceDistances) -> float:
+    if found.empty:
+        return found.diagonal if found.empty == 1 else 0.0
+    return float(max(np.percentile(found.there, 95), np.percentile(found.back, 95)))
+
+
+def _share_near(found: SurfaceDistances, tolerance: float) -> float:
+    if found.empty:
+        return 0.0 if found.empty == 1 else 1.0
+    near = (found.there <= tolerance).sum() + (found.back <= tolerance).sum()
+    return float(near / (len(found.there) + len(found.back)))
+
+
+def _measured(
+    prediction: NDArray[np.bool_], mask: NDArray[np.bool_], spacing: Spacing | None
+) -> SurfaceDistances:
+    empty = int(not prediction.any()) + int(not mask.any())
+    high, wide = spacing or (1.0, 1.0)
+    diagonal = hypot(mask.shape[0] * high, mask.shape[1] * wide)
+    nothing = np.zeros(0, dtype=np.float32)
+    there, back = (nothing, nothing) if empty else _distances(prediction, mask, spacing)
+    return SurfaceDistances(there, back, diagonal, empty)
 
 
 def _distances(
@@ -124,10 +158,3 @@ def _bounding_box(area: NDArray[np.bool_]) -> tuple[slice, slice]:
 def _as_arrays(masks: Tensor) -> NDArray[np.bool_]:
     arrays: NDArray[np.bool_] = masks[:, 0].detach().cpu().numpy()
     return arrays
-
-
-def _require_units(tolerance: float, spacing: Spacing | None) -> None:
-    if not (isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"Expected a tolerance >= 0, got {tolerance}.")
-    if spacing is not None and not all(isfinite(side) and side > 0 for side in spacing):
-        raise ValueError(f"Expected a spacing (height, width) above 0, got {spacing}.")

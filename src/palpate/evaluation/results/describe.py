@@ -1,7 +1,7 @@
 """Attacks, losses and models with all their settings, the same in every process."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from palpate.attacks.bpda.bpda import Staged
 from palpate.config_io import flat
+from palpate.evaluation.metrics import METRICS, Metric, find_metrics
 from palpate.user_code import is_installed, source_of, text_of
 
 # Columns of a row, or a setting of their own; an attack inside another one has them for itself.
@@ -58,6 +59,17 @@ def describe_model(model: object) -> dict[str, str]:
         "model.code": blake2b("\n".join(code).encode(), digest_size=16).hexdigest(),
         "model.buffers": _hash((n, b) for n, b in model.named_buffers() if n not in saved),
     }
+
+
+def describe_metrics(metrics: Sequence[Metric]) -> dict[str, str]:
+    """Which metrics are computed, where not those of old: their names, and the code of new ones.
+
+    Rows from before there was a choice say nothing of it, and are of the default ones.
+    """
+    if tuple(metrics) == find_metrics():
+        return {}
+    new = {f"metric.{m.name}": describe(m.function) for m in metrics if m.name not in METRICS.own}
+    return {"metrics": ", ".join(metric.name for metric in metrics), **new}
 
 
 def _callable(thing: object, *, without: tuple[str, ...] = (), depth: int) -> str:

@@ -13,7 +13,7 @@ Nothing is pickled, and ``numpy.load(path)`` opens a file without palpate.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
@@ -81,7 +81,7 @@ class ExampleStore:
                 image=image.float().cpu().numpy(),
                 mask=mask[0].cpu().numpy(),
                 prediction=prediction[0].cpu().numpy(),
-                row=np.array(json.dumps(asdict(row))),
+                row=np.array(json.dumps(row.columns())),
             )
         return path
 
@@ -105,7 +105,7 @@ def _read(path: Path) -> Example:
     try:
         # Opened here, because numpy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            row = Row(**json.loads(str(arrays["row"])))
+            row = Row.of(json.loads(str(arrays["row"])))
             return Example(row, arrays["image"], arrays["mask"], arrays["prediction"])
     except Exception as error:  # numpy and zipfile raise a dozen kinds
         raise ValueError(

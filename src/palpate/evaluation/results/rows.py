@@ -5,12 +5,16 @@ measured on which sample under which protocol; what the run as a whole was made 
 settings) stands once beside the rows, see :mod:`palpate.evaluation.results.fingerprint`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Literal, NamedTuple, TypeAlias
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
+
+from palpate.evaluation.metrics import METRICS, Metric, find_metrics
+from palpate.evaluation.metrics.metric import as_text, from_text
 
 CLEAN = "clean"  # name of the attack that does nothing, whose rows hold the clean scores
 
@@ -59,13 +63,9 @@ class Row:
     seed: int
     protocol: str
 
-    dsc: float
-    iou: float
-    miou: float  # mean of the IoU of foreground and background
-    hd95: float  # in pixels
-    nsd: float
-    dsc_clean: float
-    iou_clean: float
+    # Of each metric by its name, and of those that keep the score of the clean image NAME_clean.
+    # In a table each is a column of its own; dsc and dsc_clean are always there.
+    scores: Mapping[str, float] = field(hash=False)
     mask_area: float
     clean_area: float  # of the prediction on the clean image
     area: float  # of the prediction on the attacked image
@@ -92,7 +92,38 @@ class Row:
     def identity(self) -> Identity:
         return Identity(*(getattr(self, name) for name in Identity._fields))
 
+    @property
+    def dsc(self) -> float:
+        """DSC of the prediction for the attacked image."""
+        return self.scores["dsc"]
 
+    @property
+    def dsc_clean(self) -> float:
+        """DSC of the prediction for the clean image."""
+        return self.scores["dsc_clean"]
+
+    def columns(self) -> dict[str, Any]:
+        """The row as a line of a table: one value for each column, in order."""
+        return _flat({f.name: getattr(self, f.name) for f in fields(self)}, self.scores)
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> "Row":
+        """The row of a line of a table; columns that a row does not have are its scores."""
+        own = {f.name for f in fields(cls)} - {_SCORES}
+        scores = {name: value for name, value in line.items() if name not in own}
+        return cls(**{name: line[name] for name in own if name in line}, scores=scores)
+
+
+def _flat(values: dict[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores in the place of the field that holds them."""
+    names = list(values)
+    place = names.index(_SCORES)
+    before, after = names[:place], names[place + 1 :]
+    return {**{n: values[n] for n in before}, **scores, **{n: values[n] for n in after}}
+
+
+_SCORES = "scores"
+_METRIC = b"palpate.metric"  # of a column, in its metadata: how the metric is declared
 _ARROW_TYPES = {
     str: pa.string(),
     Failure: pa.string(),
@@ -100,36 +131,109 @@ _ARROW_TYPES = {
     int: pa.int64(),
     float: pa.float64(),
 }
-SCHEMA = pa.schema([(f.name, _ARROW_TYPES[f.type]) for f in fields(Row)])
-COLUMNS = tuple(SCHEMA.names)
+_OWN = {f.name: pa.field(f.name, _ARROW_TYPES[f.type]) for f in fields(Row) if f.name != _SCORES}
 _LATER = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
 
 
-def to_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows as columns, in the types of :data:`SCHEMA`."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+def score_names(metrics: Iterable[Metric]) -> list[str]:
+    """The columns of metrics: first all scores, then those of the clean images."""
+    metrics = list(metrics)
+    return [m.name for m in metrics] + [f"{m.name}_clean" for m in metrics if m.keeps_clean]
+
+
+def schema_of(metrics: Sequence[Metric]) -> pa.Schema:
+    """The columns of rows with these metrics, whose declarations go with them.
+
+    Raises:
+        ValueError: If a metric is called as a column that every row has.
+    """
+    if taken := sorted(set(_OWN) & set(score_names(metrics))):
+        raise ValueError(
+            f"Expected metrics whose names are no columns of a row, got {', '.join(taken)}. Rename "
+            "the function."
+        )
+    told = {m.name: {_METRIC: json.dumps(as_text(m)).encode()} for m in metrics}
+    scores = {
+        name: pa.field(name, pa.float64(), metadata=told.get(name)) for name in score_names(metrics)
+    }
+    every = {f.name: _OWN.get(f.name) for f in fields(Row)}
+    return pa.schema(list(_flat(every, scores).values()))
+
+
+SCHEMA = schema_of(find_metrics())  # of rows with the metrics that are computed by default
+COLUMNS = tuple(SCHEMA.names)
+
+
+def to_table(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> pa.Table:
+    """Rows as columns.
+
+    Args:
+        rows: Which all have the scores of ``metrics``.
+        metrics: None: those that are computed by default.
+    """
+    schema = SCHEMA if metrics is None else schema_of(metrics)
+    return pa.Table.from_pylist([row.columns() for row in rows], schema=schema)
 
 
 def completed(table: pa.Table) -> pa.Table:
     """A table of rows with the columns that came later, each at what it was until then."""
-    for field in SCHEMA:
-        if field.name in _LATER and field.name not in table.column_names:
-            values = pa.array([_LATER[field.name]] * len(table), field.type)
-            table = table.append_column(field, values)
+    for name, default in _LATER.items():
+        if name not in table.column_names:
+            values = pa.array([default] * len(table), _OWN[name].type)
+            table = table.append_column(_OWN[name], values)
     return table
+
+
+def wrong_columns(schema: pa.Schema) -> list[str]:
+    """The columns that keep a table from being one of rows, missing ones included."""
+    declared = {f.name for f in schema if _METRIC in (f.metadata or {})}
+    scores = {*score_names(METRICS.values()), *declared, *(f"{name}_clean" for name in declared)}
+    types = {name: pa.float64() for name in scores} | {f.name: f.type for f in _OWN.values()}
+    wrong = {f.name for f in schema if f.type != types.get(f.name)}
+    needed = {*_OWN, "dsc", "dsc_clean"}
+    return sorted(wrong | (needed - set(schema.names)))
 
 
 def to_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
     """Tables of rows as one data frame, ordered by identity, each identity once.
 
     Where an identity occurs twice the earlier row stays: a later one can only be the same
-    measurement made again.
+    measurement made again. A metric that some tables lack is NaN in their rows. The declarations
+    of metrics are in ``attrs["metrics"]`` of the frame, by name.
     """
-    table = pa.concat_tables([SCHEMA.empty_table(), *tables])
-    frame: pd.DataFrame = table.to_pandas()
+    parts = list(tables) or [SCHEMA.empty_table()]
+    table = pa.concat_tables(parts, promote_options="default")
+    frame: pd.DataFrame = table.select(_in_order(table.column_names)).to_pandas()
     order = list(Identity._fields)
     frame = frame.sort_values(order, kind="stable").drop_duplicates(order, keep="first")
-    return frame.reset_index(drop=True)
+    frame = frame.reset_index(drop=True)
+    frame.attrs["metrics"] = {
+        column.name: json.loads(column.metadata[_METRIC])
+        for column in table.schema
+        if _METRIC in (column.metadata or {})
+    }
+    return frame
+
+
+def metrics_in(rows: pd.DataFrame) -> list[Metric]:
+    """The metrics that a frame of rows has values of: palpate's in their order, then the others.
+
+    One that is not palpate's is known by its declaration in ``attrs["metrics"]`` of the frame.
+    """
+    declared = rows.attrs.get("metrics", {})
+    own = [from_text(name, told) for name, told in declared.items() if name not in METRICS]
+    return [
+        metric
+        for metric in (*METRICS.values(), *own)
+        if metric.name in rows.columns and rows[metric.name].notna().any()
+    ]
+
+
+def _in_order(names: Sequence[str]) -> list[str]:
+    """The columns as a row has them: those that an early part lacks were put at the end."""
+    scores = [name for name in names if name not in _OWN]
+    scores.sort(key=lambda name: name.endswith("_clean"))
+    return list(_flat(dict.fromkeys(f.name for f in fields(Row)), dict.fromkeys(scores)))
 
 
 def identities(table: pa.Table) -> Iterable[Identity]:

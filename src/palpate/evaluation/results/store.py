@@ -20,15 +20,17 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from palpate.atomic import replacing
+from palpate.evaluation.metrics import Metrics, find_metrics
 from palpate.evaluation.results.fingerprint import Fingerprint, describe_differences, differences
 from palpate.evaluation.results.rows import (
-    SCHEMA,
     Identity,
     Row,
     completed,
     identities,
+    schema_of,
     to_frame,
     to_table,
+    wrong_columns,
 )
 from palpate.version import release
 
@@ -48,6 +50,7 @@ class RowStore:
     Args:
         folder: Made if missing.
         fingerprint: What the rows are made of, see :mod:`palpate.evaluation.results.fingerprint`.
+        metrics: Whose scores the rows hold; None: those that are computed by default.
         flush_rows: Rows held in memory before they are written.
         flush_seconds: Seconds after which rows are written however few they are.
 
@@ -64,10 +67,12 @@ class RowStore:
         folder: Path | str,
         fingerprint: Fingerprint,
         *,
+        metrics: Metrics | None = None,
         flush_rows: int = 1000,
         flush_seconds: float = 20.0,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.metrics = Path(folder), find_metrics(metrics)
+        schema_of(self.metrics)  # refuses names that are taken before anything is written
         self.flush_rows, self.flush_seconds = flush_rows, flush_seconds
         _make_writable(self.folder)
         self.fingerprint = _claim(self.folder, fingerprint)
@@ -98,7 +103,8 @@ class RowStore:
         if self._held:
             # The time comes first so that parts sort by age, whoever wrote them.
             name = f"part-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet"
-            table = to_table(self._held).replace_schema_metadata(_as_metadata(self.fingerprint))
+            table = to_table(self._held, self.metrics)
+            table = table.replace_schema_metadata(_as_metadata(self.fingerprint))
             with replacing(self.folder / name) as temporary:
                 pq.write_table(table, temporary)
             self._held.clear()
@@ -256,10 +262,9 @@ def _read_part(path: Path) -> pa.Table:
             f"{path} is damaged ({error}). Run the evaluation again with the same --out: it "
             "renames the file to *.damaged and computes its rows again."
         ) from error
-    if not table.schema.equals(SCHEMA):
-        wrong = set(table.schema).symmetric_difference(SCHEMA)
+    if wrong := wrong_columns(table.schema):
         raise ValueError(
-            f"{path} does not hold the columns of a row: {sorted(f.name for f in wrong)} differ. "
+            f"{path} does not hold the columns of a row: {wrong} differ. "
             "It is foreign or from another version of palpate; move it away."
         )
     return table

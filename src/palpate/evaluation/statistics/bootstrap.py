@@ -1,7 +1,7 @@
-"""Means with their bootstrap intervals, and differences of pairs.
+"""Bootstrap intervals of means and of paired differences.
 
-Images of one patient, and prompts of one image, are not independent: ``groups`` names what must
-be drawn together, and an interval that ignored it would be too narrow.
+Images of one patient, and prompts of one image, are not independent: ``groups`` names what is drawn
+together. Intervals that ignore it are too narrow.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from palpate.evaluation.statistics.samples import Array, Clusters, Groups, finit
 Method: TypeAlias = Literal["percentile", "bca"]
 
 _SCIPY_NAMES = {"percentile": "percentile", "bca": "BCa"}
-_FEWEST_RESAMPLES = 100  # fewer say nothing about the tails
+_FEWEST_RESAMPLES = 100  # with fewer, the tails are too uncertain
 _DRAWS_AT_ONCE = 2**20  # bounds memory to some tens of megabytes, whatever n and resamples
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it would fall if the sample were drawn again.
+    """A mean and its bootstrap interval.
 
     ``n`` values in ``groups`` independent groups; ``low`` and ``high`` are NaN where there is
-    only one group, because one group does not tell how much groups differ.
+    only one group, because the variation between groups is then unknown.
     """
 
     mean: float

@@ -1,4 +1,4 @@
-"""A whole robustness curve, or the radii of many images, in one number."""
+"""Summaries of robustness curves and radii: area, radius of half DSC, medians, worst decile."""
 
 from dataclasses import dataclass
 from math import inf, nan
@@ -31,7 +31,7 @@ def area_under_curve(epsilons: object, dice: object) -> Array:
 def success_rate(rows: pd.DataFrame, tau: float = 0.5) -> float:
     """Share of successes among the images whose clean prediction had not failed.
 
-    What was lost before is no attack's success; NaN where all was. See
+    Images with a failed clean prediction are left out; NaN where there are no others. See
     :func:`palpate.evaluation.outcome.success`.
 
     Args:
@@ -82,9 +82,9 @@ def worst_decile(values: object) -> float:
 
 @dataclass(frozen=True)
 class Radius:
-    """The smallest radius within which half of the images break, and how sure that is.
+    """The smallest radius within which half of the predictions fail, with its interval.
 
-    Infinite, ``median``, ``low`` or ``high`` say that fewer than half were broken at all.
+    ``median``, ``low`` and ``high`` are infinite where fewer than half were broken at all.
     ``unbroken`` of the ``n`` images in ``groups`` groups were not.
     """
 
@@ -106,9 +106,9 @@ def median_radius(
 ) -> Radius:
     """Median robustness radius, images that were not broken counted as beyond every radius.
 
-    Leaving those out would make a model the weaker the more images withstand. What counts is
-    only that their radius is larger than those found, so the median is exact as long as half of
-    the images broke. The median is the smallest radius within which at least half of them do.
+    Leaving those out would bias the median downwards. Their radius only has to be larger than
+    those found, so the median is exact as long as half of the images broke. It is the smallest
+    radius within which at least half of them do.
 
     Args:
         lengths: Length of the perturbation that broke each image; any number where none did.
@@ -139,7 +139,7 @@ def median_radius(
     low, high = (inf, inf) if np.isinf(radii).all() else (nan, nan)
     if count > 1:
         medians = np.sort(_drawn_medians(radii, codes, count, resamples, seed))
-        tail = (1 - confidence) / 2  # no interpolation: between a radius and infinity is nothing
+        tail = (1 - confidence) / 2  # no interpolation between a radius and infinity
         low, high = (medians[round(q * (resamples - 1))] for q in (tail, 1 - tail))
     median = float(radii[(len(radii) - 1) // 2])
     return Radius(median, float(low), float(high), len(radii), count, int((~found).sum()))

@@ -1,4 +1,4 @@
-"""Values to be averaged: checked, and gathered by what they are not independent within."""
+"""Checks of values to be averaged, and their sums by group."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias

@@ -1,4 +1,4 @@
-"""Is a difference more than chance? Paired tests, their effect size, and Holm's correction."""
+"""Paired tests, their effect size, and Holm's correction for several tests."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -18,8 +18,8 @@ _FLIPS_AT_ONCE = 2**20
 class Comparison:
     """Outcome of a paired test.
 
-    ``effect`` is the matched-pairs rank-biserial correlation in [-1, 1]: 1 where everything
-    rose, -1 where everything fell. ``difference`` is the mean of ``after - before``.
+    ``effect`` is the matched-pairs rank-biserial correlation in [-1, 1]: 1 where every
+    value rose, -1 where every value fell. ``difference`` is the mean of ``after - before``.
     """
 
     p_value: float
@@ -37,7 +37,7 @@ def paired_test(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
-    """Two-sided test that ``after`` and ``before`` differ by chance alone.
+    """Two-sided test of the hypothesis that ``after`` and ``before`` do not differ.
 
     Args:
         before: One score per image.
@@ -77,10 +77,11 @@ def paired_test(
 
 
 def holm(p_values: object) -> Array:
-    """Adjust p-values of one family so that any false alarm stays rare (Holm, 1979).
+    """P-values adjusted for the family-wise error rate (Holm, 1979).
 
-    The i-th smallest of m is multiplied by m - i (from i = 0), never falls below a smaller
-    one's, and never exceeds 1. Compare the result with the level itself.
+    The i-th smallest of m is multiplied by m - i (from i = 0), made at least as large as those
+    before it, and limited to 1. Compare the result with the significance level itself.
+    SciPy has no such correction (only the false discovery rate).
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
@@ -100,7 +101,7 @@ def _wilcoxon(clusters: Clusters) -> float:
 
 
 def _flip(clusters: Clusters, resamples: int, seed: int) -> float:
-    if len(clusters.sums) == 1:  # both signs are equally far from 0, and SciPy asks for two
+    if len(clusters.sums) == 1:  # both signs are equally far from 0; SciPy needs two groups
         return 1.0
     result = permutation_test(
         (clusters.sums,),

@@ -185,6 +185,7 @@ class _Run:
             attacked.images,
             sample.masks,
             threshold=self.bench.threshold,
+            metrics=self.bench.metrics,
             tolerance=self.bench.tolerance,
             keys=sample.keys,
         )

@@ -1,7 +1,7 @@
-"""The charts: each is drawn for one data set and structure, on axes that are given.
+"""The charts, each drawn on given axes for one data set and structure.
 
-They take the summaries of :mod:`palpate.reporting.numbers.summary`, never rows they would average
-themselves, so that a figure and a table cannot disagree.
+They draw the summaries of :mod:`palpate.reporting.numbers.summary` and average nothing themselves,
+so that figures and tables agree.
 """
 
 import math
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from palpate.evaluation.metrics import METRICS, Metric
 from palpate.reporting.figures.drawing import FAINT, INK, shorten
 from palpate.reporting.labels import (
     CONTROL,
@@ -34,28 +35,29 @@ _WIDE = 16  # between the largest and the smallest radius: then the axis is loga
 _ASIDE = 0.02  # of a radius, between two neighbours
 
 
-def dsc_over_epsilon(axis: Axes, scores: pd.DataFrame) -> None:
-    """Mean DSC of every attack and of the control over epsilon, with the bands of the intervals.
+def score_over_epsilon(axis: Axes, scores: pd.DataFrame, metric: Metric = METRICS["dsc"]) -> None:
+    """Mean of a metric under every attack and the control over epsilon, with interval bands.
 
-    Many bands are mud: beyond four attacks every interval is a bar, and attacks stand side by side.
+    With more than four attacks the bands would cover each other: then every interval is a bar, and
+    attacks are moved aside.
     """
     clean = scores[scores["attack"] == "clean"].iloc[0]
     attacks = _attacks(scores)
     hues, shapes = colours(attacks), marks(attacks)
     crowded = len(attacks) > _MOST_BANDS
-    axis.axhline(clean["dsc"], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    axis.axhline(clean[metric.name], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     for place, attack in enumerate(attacks):
-        part = _with_clean(scores[scores["attack"] == attack], clean)
+        part = _with_clean(scores[scores["attack"] == attack], clean, metric)
         aside = (place - (len(attacks) - 1) / 2) * _ASIDE if crowded else 0.0
         radii = part["epsilon"] + aside * _unit_of_shift(part["epsilon"])
+        low, high = part[f"{metric.name}_low"], part[f"{metric.name}_high"]
         if crowded:
-            axis.vlines(radii, part["dsc_low"], part["dsc_high"], color=hues[attack], lw=1)
+            axis.vlines(radii, low, high, color=hues[attack], lw=1)
         else:
-            low, high = part["dsc_low"], part["dsc_high"]
             axis.fill_between(radii, low, high, color=hues[attack], alpha=0.18, lw=0)
         axis.plot(
             radii,
-            part["dsc"],
+            part[metric.name],
             color=hues[attack],
             linewidth=0.7 if crowded else None,
             marker=shapes[attack],
@@ -67,11 +69,14 @@ def dsc_over_epsilon(axis: Axes, scores: pd.DataFrame) -> None:
     if crowded:
         beyond = 1.02 + len(attacks) / 2 * _ASIDE
         axis.set_xlim(right=beyond * float(scores["epsilon"].max()))
-    _unit_axis(axis, "DSC")
+    if metric.is_share:
+        _unit_axis(axis, metric.label)
+    else:
+        axis.set_ylabel(metric.heading)
 
 
 def dsc_by_attack(axis: Axes, scores: pd.DataFrame) -> None:
-    """Mean DSC under every attack at the only radius there is, the most damage last."""
+    """Mean DSC under every attack at the only radius, lowest first."""
     clean = float(scores.loc[scores["attack"] == "clean", "dsc"].iloc[0])
     attacked = scores[scores["attack"] != "clean"].sort_values("dsc", kind="stable")
     names = attacked["attack"].tolist()
@@ -107,7 +112,7 @@ def dsc_by_size(axis: Axes, sizes: pd.DataFrame) -> None:
 
 
 def outcomes(axis: Axes, failures: pd.DataFrame) -> None:
-    """How images ended under each attack: held, shifted, hallucinated or vanished, in shares."""
+    """Share of images per outcome under each attack: held, shifted, hallucinated or vanished."""
     failures = failures.iloc[::-1]  # matplotlib stacks bars from the bottom
     places = _grouped_places(failures["attack"].tolist())
     left = np.zeros(len(failures))
@@ -140,7 +145,7 @@ def dsc_by_text(axis: Axes, scores: pd.DataFrame) -> None:
 
 
 def clean_against_attacked(axis: Axes, rows: pd.DataFrame) -> None:
-    """Each image as a point: its DSC before and after; the diagonal is no damage."""
+    """Each image as a point: its DSC before and after; the diagonal is no change."""
     attacks = _attacks(rows)
     hues, shapes = colours(attacks), marks(attacks)
     axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
@@ -224,10 +229,10 @@ def _attacks(frame: pd.DataFrame) -> list[str]:
     return [a for a in frame["attack"].unique() if a != "clean"]
 
 
-def _with_clean(part: pd.DataFrame, clean: pd.Series) -> pd.DataFrame:
+def _with_clean(part: pd.DataFrame, clean: pd.Series, metric: Metric) -> pd.DataFrame:
     """Every curve starts at the clean score: radius 0 changes nothing."""
     start = clean.to_frame().T
-    columns = ["epsilon", "dsc", "dsc_low", "dsc_high"]
+    columns = ["epsilon", *(f"{metric.name}{end}" for end in ("", "_low", "_high"))]
     return pd.concat([start[columns], part[columns]]).astype(float).sort_values("epsilon")
 
 

@@ -1,4 +1,4 @@
-"""A sheet of images with outlines and prompts, to be looked at before anything is believed."""
+"""A sheet of images with the outlines of their masks and their prompts, to inspect data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from palpate.atomic import replacing
 from palpate.reporting.figures.drawing import INK, house_style, shorten
 from palpate.reporting.figures.strips import outline
 
@@ -84,7 +85,8 @@ def contact_sheet(
                 left = _MARGIN + place * (_SIDE + _GAP)
                 _draw(figure, tiles[index], texts[index], hues, (left, top))
             top -= tall
-        figure.savefig(path, dpi=_DPI, facecolor="white")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=_DPI, facecolor="white")
     return path
 
 

@@ -1,4 +1,4 @@
-"""House style of every figure, and how a drawing becomes files and inline pictures."""
+"""Style of all figures, and writing of figures to files and as inline SVG."""
 
 import io
 import re
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from palpate.atomic import replacing
 from palpate.reporting.labels import CONTROL, FAILURE_COLOURS, attack_label, colours, marks
 
 Draw: TypeAlias = Callable[[Axes, pd.DataFrame], None]
@@ -135,7 +136,10 @@ def save(
     _settle(figure)
     paths = [folder / f"{name}.{suffix}" for suffix in formats]
     for path in paths:
-        figure.savefig(path, facecolor="white", metadata=_undated(path.suffix))
+        with replacing(path) as temporary:
+            figure.savefig(
+                temporary, format=path.suffix[1:], facecolor="white", metadata=_undated(path.suffix)
+            )
     return paths
 
 

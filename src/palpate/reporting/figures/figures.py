@@ -1,7 +1,8 @@
-"""Every figure: drawn together for a paper, and one data set at a time for the page."""
+"""The figures of the report: all data sets together for a paper, one at a time for the page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
+from palpate.evaluation.metrics import Metric
+from palpate.evaluation.results.rows import metrics_in
 from palpate.reporting.figures import charts, drawing
 from palpate.reporting.figures.panels import panel
 from palpate.reporting.figures.strips import Panel, Strip
@@ -42,18 +45,18 @@ class Chart:
 
 
 def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Chart]:
-    """The charts that these rows have something to say to."""
+    """The charts that the rows have values for."""
     of_norm = _of_norm(summary.scores, focus)
     attacks = [a for a in of_norm["attack"].unique() if a != "clean"]
     lines = drawing.attack_legend(attacks)
     point = norm_label(focus.attack, focus.norm, focus.epsilon)
     yield _damage(of_norm, lines)
+    yield from _further(of_norm, lines, metrics_in(rows))
     ends = _of_norm(summary.failures, focus)
     yield Chart(
         name="outcomes",
-        title="How images end",
-        caption="Share of images whose prediction held, moved elsewhere, grew beyond the object, "
-        "or vanished.",
+        title="Outcomes",
+        caption="Share of images by outcome: held (no failure), shifted, hallucinated or vanished.",
         draw=charts.outcomes,
         frame=ends,
         legend=charts.outcome_legend(),
@@ -64,7 +67,7 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
         name="clean-against-attacked",
         title=f"Image by image at {point.rpartition(' ')[2]}",
         caption="Each mark is one image: its DSC without attack and under each attack. On the "
-        "diagonal nothing was lost.",
+        "diagonal the attack did not change DSC.",
         draw=charts.clean_against_attacked,
         frame=rows[(rows["norm"] == focus.norm) & (rows["epsilon"] == focus.epsilon)],
         legend=lines,
@@ -83,7 +86,7 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
         )
     yield Chart(
         name="damage-over-cost",
-        title="Damage over cost",
+        title="Drop of DSC over cost",
         caption="Mean drop of DSC, with its 95 % bootstrap interval, over the passes through the "
         "model that the attack of one image took; one mark per radius.",
         draw=charts.damage_over_cost,
@@ -93,7 +96,7 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
 
 
 def _damage(scores: pd.DataFrame, legend: list[Any]) -> Chart:
-    """What the attacks leave: a curve over ε, or a list where there is one radius only."""
+    """DSC under attack: curves over ε, or a list where there is only one radius."""
     attacked = scores[scores["attack"] != "clean"]
     radii = attacked[["epsilon", "norm"]].drop_duplicates()
     if len(radii) == 1:
@@ -113,20 +116,36 @@ def _damage(scores: pd.DataFrame, legend: list[Any]) -> Chart:
         title="DSC over ε",
         caption="Mean DSC over the radius ε; bands are 95 % bootstrap intervals, the dotted line "
         "is the clean score. Random noise of the same radius is the control.",
-        draw=charts.dsc_over_epsilon,
+        draw=charts.score_over_epsilon,
         frame=scores,
         legend=legend,
     )
+
+
+def _further(scores: pd.DataFrame, legend: list[Any], metrics: Sequence[Metric]) -> Iterator[Chart]:
+    """A curve over ε for each primary metric but DSC, and IoU, which DSC determines."""
+    several = scores.loc[scores["attack"] != "clean", ["epsilon", "norm"]].drop_duplicates()
+    for metric in metrics:
+        if metric.primary and metric.name not in ("dsc", "iou") and len(several) > 1:
+            yield Chart(
+                name=f"{metric.name.replace('_', '-')}-over-epsilon",
+                title=f"{metric.label} over ε",
+                caption=f"Mean {metric.heading} over the radius ε ({metric.direction} is better); "
+                "bands are 95 % bootstrap intervals, the dotted line is the clean score.",
+                draw=partial(charts.score_over_epsilon, metric=metric),
+                frame=scores,
+                legend=legend,
+            )
 
 
 def text_chart(scores: pd.DataFrame) -> Chart:
     """The chart of attacks on the prompt; ``scores`` of :func:`text_tables.text_scores`."""
     return Chart(
         name="dsc-by-text",
-        title="Other words for the same image",
+        title="Attacks on the prompt",
         caption="Mean DSC when the prompt is changed and the image is not, with its 95 % bootstrap "
         "interval; the bar is the score of the same images before. Where the text means the same, "
-        "nothing should move.",
+        "DSC should not change.",
         draw=charts.dsc_by_text,
         frame=scores,
         legend=charts.text_legend(),

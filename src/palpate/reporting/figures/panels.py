@@ -1,4 +1,4 @@
-"""The published panels with what they lacked: masks before and after, the change magnified."""
+"""Panels of examples: images with outlines under increasing radii, and magnified perturbations."""
 
 import textwrap
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def panel(title: str, attack: str, some: Sequence[Strip]) -> Figure:
 
 
 def score_label(example: Example) -> str:
-    """The DSC, and how the prediction failed if it did: no outline is an answer too."""
+    """The DSC, and the failure mode if the prediction failed."""
     failure = "" if example.row.failure == "none" else f" {example.row.failure}"
     return f"{example.row.dsc:.2f}{failure}"
 
@@ -126,10 +126,15 @@ def _draw_attacked(cell: _Cell, strip: Strip, example: Example, factor: int) -> 
 def _legend(factor: int) -> list[Line2D]:
     stroke = [withStroke(linewidth=3, foreground="#000000")]
     return [
-        Line2D([], [], color=BEFORE, label="answer to the clean image"),
-        Line2D([], [], color=AFTER, label="answer under attack"),
+        Line2D([], [], color=BEFORE, label="prediction, clean"),
+        Line2D([], [], color=AFTER, label="prediction under attack"),
         Line2D(
-            [], [], color=REFERENCE, linestyle=(0, (2, 1.5)), label="truth", path_effects=stroke
+            [],
+            [],
+            color=REFERENCE,
+            linestyle=(0, (2, 1.5)),
+            label="ground truth",
+            path_effects=stroke,
         ),
-        Line2D([], [], linestyle="none", label=f"number: DSC; below: change × {factor}"),
+        Line2D([], [], linestyle="none", label=f"number: DSC; below: perturbation × {factor}"),
     ]

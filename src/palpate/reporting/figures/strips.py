@@ -1,4 +1,4 @@
-"""Stored examples put in order for the eye: one sample, clean and under growing radii."""
+"""Stored examples in order: each sample clean and under increasing radii."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Strip:
 def strips(examples: Iterable[Example], rows: pd.DataFrame) -> dict[Panel, list[Strip]]:
     """Examples by facet, attack and norm, in the order of the rows.
 
-    Examples that no row speaks of are left out: pictures of another run would mislead. So are
-    samples whose clean image was not stored, as nothing could be compared with it.
+    Examples without a row are left out, because they may be of another run; so are samples whose
+    clean image was not stored.
     """
     names = rows[[*IMAGE, *CONDITION]].itertuples(index=False, name=None)
     places = dict(zip(names, rows["facet"], strict=True))

@@ -1,13 +1,20 @@
-"""The examples of the page: pictures in order, as few as keep the file small."""
+"""The examples of the page, limited in number to keep the file small."""
 
+import base64
+import io
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image, features
+
 from palpate.evaluation.results.examples import Example
-from palpate.reporting.figures.strips import Panel, Strip, magnification, magnified
-from palpate.reporting.html.inline_images import data_uri, svg_path
+from palpate.reporting.figures.strips import Panel, Strip, magnification, magnified, outline
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 
+# WebP keeps the grain of an attack in half the bytes of JPEG, but Pillow may lack it.
+_FORMAT: Final = "WEBP" if features.check("webp") else "JPEG"
 _PICTURES: Final = 300  # on one page, about 5 MB of text
 _MOST: Final = 6  # samples of one data set and structure
 _LONGEST: Final = 224
@@ -15,7 +22,7 @@ _LONGEST: Final = 224
 
 @dataclass(frozen=True)
 class Picture:
-    """One image as shown: its pixels, the answer to it and what was added to it."""
+    """One image of the page: its pixels, the prediction and the magnified perturbation."""
 
     label: str
     source: str
@@ -27,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample with everything to be said and seen of it under one attack."""
+    """One sample, clean and under one attack."""
 
     name: str
     key: str
@@ -110,3 +117,37 @@ def _picture(example: Example, label: str, change: str) -> Picture:
         dsc=example.row.dsc,
         failure=example.row.failure,
     )
+
+
+def data_uri(image: Float[np.ndarray, "3 h w"], longest: int, quality: int = 80) -> str:
+    """The image as a compressed picture in a ``data:`` address, at most ``longest`` pixels long.
+
+    For display only: scores are computed on uncompressed images.
+    """
+    pixels = np.moveaxis((image * 255).round().clip(0, 255).astype(np.uint8), 0, -1)
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, _FORMAT, quality=quality)
+    return f"data:image/{_FORMAT.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def svg_path(mask: Bool[np.ndarray, "h w"]) -> str:
+    """The outline of a mask as the ``d`` of an SVG path, in pixels of the mask.
+
+    >>> svg_path(np.ones((2, 2), dtype=bool)).endswith("Z")
+    True
+    """
+    parts = []
+    for line in outline(mask):
+        points = " ".join(f"{x:g} {y:g}" for x, y in _corners(line))
+        parts.append(f"M{points}Z")
+    return "".join(parts)
+
+
+def _corners(line: np.ndarray) -> np.ndarray:
+    """The points at which a closed line turns; those on a straight stretch say nothing."""
+    points = line[:-1]
+    turns = (np.roll(points, -1, 0) - points != points - np.roll(points, 1, 0)).any(axis=1)
+    corners: np.ndarray = points[turns]
+    return corners

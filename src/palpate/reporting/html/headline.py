@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences: each is made of a summary, so none can say more than it."""
+"""Sentences of the page, each computed from the summary of the rows."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,11 +21,11 @@ from palpate.reporting.labels import (
 from palpate.reporting.numbers.focus import Focus
 from palpate.reporting.numbers.summary import Summary
 
-_CLEAR: Final = 0.05  # p below which a difference is taken for more than chance
+_CLEAR: Final = 0.05  # significance level of the adjusted p-values
 _HOW: Final = {
-    "vanished": "the model no longer sees what is there, a missed finding",
-    "shifted": "the model points to the wrong place",
-    "hallucinated": "the model marks far more than is there, a false alarm",
+    "vanished": "the prediction covers at most half of the area of the mask (missed)",
+    "shifted": "the prediction has about the right area but is in the wrong place",
+    "hallucinated": "the prediction covers at least twice the area of the mask (false alarm)",
 }
 
 
@@ -40,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True)
 class FacetScores:
-    """What the focus condition did to one data set and structure."""
+    """Scores of one data set and structure in the focus condition."""
 
     facet: str
     n: int
@@ -63,53 +63,59 @@ def headline(
     """The first sentence of the report.
 
     Args:
-        found: What was found in each data set and structure.
+        found: One finding per data set and structure.
         focus: The condition that the sentence is about.
-        radii: Speak where nothing has a stated radius.
-        runs: Whose a data set and structure is, where those of several runs stand together.
+        radii: Robustness radii, reported where no attack has a fixed radius.
+        runs: Run of each data set and structure, where the report covers several runs.
     """
     if focus is None and radii is not None and not radii.empty:
         clean = _range([f.clean.mean for f in found])
         return f"Clean DSC is {clean}. {_on_radii(radii)}"
     if focus is None:
         clean = _range([f.clean.mean for f in found])
-        return f"Clean DSC is {clean}. Nothing was attacked, so nothing is known about robustness."
+        return f"Clean DSC is {clean}. No attack was run, so robustness was not measured."
     hit = [(f, f.attacked) for f in found if f.attacked is not None]
     radius = radius_label(focus.norm, focus.epsilon)
     before = _range([f.clean.mean for f, _ in hit])
     after = _range([attacked.mean for _, attacked in hit])
     where = _where([f.facet for f, _ in hit], runs)
     sentence = (
-        f"At {radius}, {attack_label(focus.attack)} takes DSC from {before} to {after} {where}"
+        f"At {radius}, {attack_label(focus.attack)} reduces DSC from {before} to {after} {where}"
     )
     if len(hit) == 1:
         sentence += f" (n = {hit[0][0].n}, 95 % CI {_interval(hit[0][1])})"
     noise = [f.noise.mean for f, _ in hit if f.noise is not None]
     if focus.attack == CONTROL:
-        return f"{sentence}. Only noise was tried, and noise is no attack."
+        return f"{sentence}. Only random noise was run, which is a control and not an attack."
     if not noise:
-        return f"{sentence}. No random noise of that size was tried, so there is no control."
-    return f"{sentence}; random noise of the same size leaves {_range(noise)}."
+        return f"{sentence}. There is no control, because random noise of this radius was not run."
+    return f"{sentence}; DSC under random noise of the same radius is {_range(noise)}."
 
 
 def meanings(summary: Summary, focus: Focus) -> Iterator[tuple[str, str]]:
-    """Short heading and sentences on what the focus condition means, as far as is known."""
+    """Headings and sentences on the results in the focus condition."""
     scores, sizes, tests = summary.scores, summary.sizes, summary.tests
     at_focus = scores[_is(scores, focus)]
-    yield "How large is the change?", _on_size(focus)
+    yield "How large is the perturbation?", _on_size(focus)
     control = scores[
         (scores["attack"] == CONTROL)
         & (scores["norm"] == focus.norm)
         & (scores["epsilon"] == focus.epsilon)
     ]
     if focus.attack != CONTROL and not control.empty:
-        yield "Is it the noise?", _on_noise(at_focus["drop"].mean(), control["drop"].mean())
-    yield "How does it fail?", _on_failure(summary.failures[_is(summary.failures, focus)])
+        yield (
+            "Does random noise explain it?",
+            _on_noise(at_focus["drop"].mean(), control["drop"].mean()),
+        )
+    yield "How do predictions fail?", _on_failure(summary.failures[_is(summary.failures, focus)])
     if not sizes.empty:
-        yield "Whom does it hit?", _on_masks(sizes[_is(sizes, focus)])
+        yield "Does it depend on object size?", _on_masks(sizes[_is(sizes, focus)])
     if not tests.empty:
-        yield "Could it be chance?", _on_chance(tests[tests["attack"] == focus.attack], len(tests))
-    yield "What does it cost?", _on_cost(at_focus)
+        yield (
+            "Is the difference significant?",
+            _on_significance(tests[tests["attack"] == focus.attack], len(tests)),
+        )
+    yield "What does the attack cost?", _on_cost(at_focus)
 
 
 def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> FacetScores:
@@ -123,7 +129,7 @@ def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> FacetScores:
 
 
 def _where(facets: list[str], runs: Mapping[str, str]) -> str:
-    """What the sentence is about; the same data in two runs are not two data sets.
+    """Data sets and runs in words; the same data in two runs count as one data set.
 
     >>> _where(["kvasir"], {})
     'on kvasir'
@@ -152,51 +158,48 @@ def _is(frame: pd.DataFrame, focus: Focus) -> pd.Series:
 def _on_size(focus: Focus) -> str:
     if focus.norm == "normalised":
         return (
-            f"Each colour value may move by up to {epsilon_label(focus.epsilon, focus.norm)} "
-            "standard deviations of its channel, as the model normalises it."
+            f"Each pixel value changes by at most {epsilon_label(focus.epsilon, focus.norm)} "
+            "standard deviations of its channel, as the model normalises images."
         )
     if focus.norm != "linf":
         return (
-            f"All changes of an image together have a length of at most "
-            f"{epsilon_label(focus.epsilon, focus.norm)}, where black and white are 0 and 1."
+            f"The L2 norm of the perturbation of an image is at most "
+            f"{epsilon_label(focus.epsilon, focus.norm)}, for pixel values from 0 to 1."
         )
-    steps = focus.epsilon * 255
-    seen = (
-        "which nobody sees" if steps <= 2 else "hard to see" if steps <= 8 else "visible as grain"
-    )
+    # No claim about visibility: that would take a study with observers.
     return (
-        f"At {radius_label(focus.norm, focus.epsilon)} no pixel value moves by more than "
-        f"{steps:.3g} of the 255 steps of an 8-bit image, {seen}."
+        f"At {radius_label(focus.norm, focus.epsilon)} no pixel value changes by more than "
+        f"{focus.epsilon * 255:.3g} of the 255 steps of an 8-bit image."
     )
 
 
 def _on_noise(drop: float, noise: float) -> str:
     if drop <= 0:
-        return "There is no damage to compare with that of noise."
+        return "The attack does not reduce DSC, so there is nothing to compare with noise."
     share = max(0.0, noise) / drop
     if share < 0.25:
         return (
-            f"No: random noise of the same size does {100 * share:.0f} % of the damage. It is the "
-            "direction of the change that breaks the model, not its size."
+            f"No: random noise of the same radius causes {100 * share:.0f} % of the drop in DSC. "
+            "The direction of the perturbation matters, not only its size."
         )
     return (
-        f"To a good part: random noise of the same size does {100 * share:.0f} % of the damage. "
-        "The model gives way to any disturbance, not only to an adversary."
+        f"Partly: random noise of the same radius causes {100 * share:.0f} % of the drop in DSC, "
+        "so the model is sensitive to perturbations in general."
     )
 
 
 def _on_radii(radii: pd.DataFrame) -> str:
-    # Lengths of two norms are not compared; where there are both, L-infinity is quoted.
+    # Lengths in two norms cannot be compared; where there are both, L-infinity is reported.
     of_one_norm = radii[radii["norm"] == radii["norm"].max()].fillna({"radius": inf})
     smallest = of_one_norm.sort_values("radius", kind="stable").iloc[0]
     who, norm = attack_label(smallest["attack"]), str(smallest["norm"])
     if not smallest["radius"] < inf:
-        return f"{who} broke fewer than half of the images, within any radius it was allowed."
+        return f"{who} made fewer than half of the predictions fail, within any radius allowed."
     prefix = "" if norm == "linf" else f"{norm_name(norm)} "
     length = length_label(float(smallest["radius"]), norm)
     return (
-        f"{who} breaks half of {smallest['n']} images of {smallest['facet']} within a radius of "
-        f"{prefix}{length}; nothing was attacked at a stated radius."
+        f"{who} makes half of the predictions for {smallest['n']} images of {smallest['facet']} "
+        f"fail within a radius of {prefix}{length}; no attack was run at a fixed radius."
     )
 
 
@@ -205,7 +208,7 @@ def _on_failure(line: pd.DataFrame) -> str:
     shares = {m: float((line[m] * weights).sum()) for m in ("vanished", "shifted", "hallucinated")}
     failed = sum(shares.values())
     if failed == 0:
-        return "No prediction failed: each still covers its object better than not."
+        return "No prediction failed: DSC is above the threshold for every image."
     highest = max(shares.values())
     worst = [mode for mode, share in shares.items() if isclose(share, highest)]
     said = ", or because ".join(_HOW[mode] for mode in worst)
@@ -220,36 +223,39 @@ def _on_failure(line: pd.DataFrame) -> str:
 def _on_masks(sizes: pd.DataFrame) -> str:
     means = sizes.groupby("size")["dsc"].mean()
     if not {"small", "large"} <= set(means.index):
-        return "The masks are too alike in size to tell."
+        return "The masks differ too little in size to compare."
     small, large = means["small"], means["large"]
     if abs(small - large) < 0.03:
-        return f"Small and large objects alike: DSC ends at {small:.2f} and {large:.2f}."
-    first = "Small" if small < large else "Large"
+        return (
+            f"No: DSC is {small:.2f} for the third with the smallest masks and {large:.2f} for the "
+            "third with the largest."
+        )
+    first = "small" if small < large else "large"
     return (
-        f"{first} objects most: the third with the smallest masks ends at DSC {small:.2f}, the "
-        f"third with the largest at {large:.2f}."
+        f"Yes, {first} objects are affected most: DSC is {small:.2f} for the third with the "
+        f"smallest masks and {large:.2f} for the third with the largest."
     )
 
 
-def _on_chance(tests: pd.DataFrame, together: int) -> str:
-    """In plain words; ``together`` is how many tests Holm's correction covers."""
+def _on_significance(tests: pd.DataFrame, together: int) -> str:
+    """Which differences are significant; ``together`` tests are covered by Holm's correction."""
     total, clear = len(tests), int((tests["p_holm"] < _CLEAR).sum())
     few = int(tests["groups"].min())
     against = {"clean": "the clean images", CONTROL: "noise"}
     others = [f"with {words}" for key, words in against.items() if (tests["against"] == key).any()]
     what = f"{attack_label(tests['attack'].iloc[0])} {' and '.join(others)}"
-    how = f"p < {_CLEAR:g} in a paired Wilcoxon test after Holm's correction"
+    how = f"paired Wilcoxon test; Holm, {100 * _CLEAR:g} %"
     if clear == total:
-        return f"Hardly: each of {total} comparisons of {what} stands out from chance ({how})."
+        return f"Yes: each of {total} comparisons of {what} is statistically significant ({how})."
     if clear:
-        return f"In part: {clear} of {total} comparisons of {what} stand out from chance ({how})."
-    # Of n differences all of one sign are the least likely: twice one of 2^n.
+        return f"Partly: {clear} of {total} comparisons of {what} are significant ({how})."
+    # The smallest p of the signed-rank test on n differences is 2 / 2^n: all of one sign.
     if together * 2.0 ** (1 - few) >= _CLEAR:
         return (
-            f"It cannot be told from so few images: with {few} independent ones no difference, "
-            f"however large, can stand out from chance in {together} tests ({how})."
+            f"Too few images: with {few} independent ones, no difference can be statistically "
+            f"significant in {together} tests, however large it is ({how})."
         )
-    return f"It could: none of {total} comparisons of {what} stands out from chance ({how})."
+    return f"No: none of {total} comparisons of {what} is statistically significant ({how})."
 
 
 def _on_cost(line: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Every image of the run as one line: what it is, and how far it fell."""
+"""Every image of the run as one line of the page's last table."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, works offline and shows only escaped text."""
+"""The page: one HTML file that works offline and shows only escaped text."""
 
 import base64
 import hashlib
@@ -13,6 +13,8 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
+from palpate.atomic import write_text
+from palpate.evaluation.results.rows import metrics_in
 from palpate.evaluation.sanity import Check, worst
 from palpate.reporting.figures import figures
 from palpate.reporting.figures.figures import Chart
@@ -38,7 +40,7 @@ _STATUS = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the page shows; numbers are computed elsewhere."""
+    """Content of the page, computed elsewhere."""
 
     title: str
     headline: str
@@ -61,7 +63,7 @@ class Content:
 def write_page(content: Content, path: Path) -> Path:
     """Render the page and write it to ``path``, whose folder is made if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(content), encoding="utf-8")
+    write_text(path, render(content))
     return path
 
 
@@ -80,13 +82,14 @@ def render(content: Content) -> str:
         content=content,
         style=style,
         script=script,
-        # Whatever text slips into the page, a browser runs this one script and loads nothing.
+        # The content security policy lets a browser run this script only and load nothing.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         before=BEFORE,
         after=AFTER,
         point=_point(content.focus),
         provenance=_provenance(content.rows),
         conditions=_conditions(content.scores),
+        metrics=[metric for metric in metrics_in(content.rows) if metric.primary],
         charts=_charts(content.charts),
         lines=listing.lines(content.rows, content.focus),
         radii=listing.radius_labels(content.rows, content.focus),
@@ -106,7 +109,7 @@ def _command(content: Content) -> str:
 
 
 def _packaged(environment: jinja2.Environment, name: str) -> Markup:
-    """A file of ours as it is; nothing of a user's ever takes this way."""
+    """A packaged file, unescaped; never used for a user's text."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
@@ -141,7 +144,7 @@ def _conditions(scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _provenance(rows: pd.DataFrame) -> dict[str, str]:
-    """What the page says of its rows; what several runs pressed counts once."""
+    """Facts about the rows; samples that several runs share count once."""
     first, runs = rows.iloc[0], 1
     samples = rows.drop_duplicates(IMAGE)
     if RUN in rows.columns:
@@ -174,14 +177,12 @@ def _samples(samples: int, images: int) -> str:
 
 
 def _groups(groups: int, images: int) -> str:
-    """What intervals and tests take for independent.
+    """The independent units of intervals and tests.
 
     >>> _groups(2, 5), _groups(5, 5)
-    ('2 patients or groups', 'no two known to be of one patient')
+    ('2 patients or groups', 'no patients known')
     """
-    return (
-        f"{groups} patients or groups" if groups < images else "no two known to be of one patient"
-    )
+    return f"{groups} patients or groups" if groups < images else "no patients known"
 
 
 def _point(focus: Focus | None) -> str:

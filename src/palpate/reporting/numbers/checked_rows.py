@@ -1,4 +1,4 @@
-"""Rows as the report needs them: checked before anything is averaged, ordered, and named."""
+"""Checks, order and names of the rows of a report."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,7 +14,7 @@ SAMPLE: Final = ["dataset", "structure", "key"]  # whatever its prompt
 BY_LEVEL: Final = [*SAMPLE, "prompt_level"]  # whatever the words of its prompt
 RUN, OF = "run", "run_dataset"  # of rows of several runs: whose each is, and the data as they are
 REQUIRED: Final = (
-    *IMAGE, "split", "image_name", "group", *CONDITION, "seed", "protocol", "dsc", "iou",
+    *IMAGE, "split", "image_name", "group", *CONDITION, "seed", "protocol", "dsc",
     "dsc_clean", "mask_area", "success", "failure", "forwards", "backwards", "seconds",
 )  # fmt: skip
 _SCORES = ("dsc", "iou", "dsc_clean")
@@ -162,7 +162,7 @@ def _refuse_mixtures(rows: pd.DataFrame) -> None:
 
 
 def _refuse_broken_scores(rows: pd.DataFrame) -> None:
-    for column in _SCORES:
+    for column in (name for name in _SCORES if name in rows.columns):
         values = rows[column].to_numpy(dtype=float)
         broken = ~(np.isfinite(values) & (values >= 0) & (values <= 1))
         if broken.any():

@@ -1,4 +1,4 @@
-"""The one attack and radius that the first sentence and the single-condition charts are about."""
+"""Choice of the attack and radius for the headline and the single-condition charts."""
 
 from dataclasses import dataclass
 

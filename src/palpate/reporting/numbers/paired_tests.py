@@ -1,4 +1,4 @@
-"""Is the damage more than chance, and more than noise of the same size? Image by image."""
+"""Paired tests of each attack against the clean images and against random noise."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One line per facet, condition and comparison: ``against`` is ``clean`` or ``noise``; the
-        mean paired ``difference`` of DSC (negative is damage) with its interval; ``p`` of the
+        mean paired ``difference`` of DSC (negative: DSC fell) with its interval; ``p`` of the
         paired test, ``p_holm`` adjusted over all lines together; ``effect`` from -1 (every image
         fell) to 1 (every image rose); ``n`` pairs in ``groups`` groups.
     """

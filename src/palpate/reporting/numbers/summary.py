@@ -1,17 +1,19 @@
-"""What the rows say: one tidy line per data set, structure and condition, with n and interval.
+"""Means with n and interval: one line per data set, structure and condition.
 
 Every table, figure and sentence of the report takes its numbers from here. Intervals are 95 %
 bootstrap intervals of the mean over images, resampled by group (the patient where known).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from palpate.evaluation.results.rows import metrics_in
 from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval
 from palpate.evaluation.statistics.curves import area_under_curve, epsilon_at_half, median_radius
 from palpate.reporting.labels import FAILURES, SIZE_COLOURS
@@ -28,7 +30,6 @@ from palpate.reporting.numbers.paired_tests import comparisons
 
 _FEWER: Final = 2_000  # resamples of breakdowns, which are many; the main scores take 10,000
 WHERE: Final = ["facet", "dataset", "structure"]
-_QUALITY: Final = ("miou", "nsd", "hd95")
 _VISIBILITY: Final = ("psnr", "ssim")
 
 
@@ -53,17 +54,18 @@ def summarise(rows: pd.DataFrame) -> Summary:
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """DSC, IoU, drop of DSC and rate of success per condition, and what an image cost.
+    """Primary metrics, drop of DSC and rate of success per condition, and what an image cost.
 
     The rate of success is over the ``n_eligible`` images whose clean prediction had not failed:
     what was lost before is no attack's success.
 
     Returns:
-        Columns ``facet dataset structure attack norm epsilon n groups``, then for each of
-        ``dsc iou drop success`` the mean and ``_low`` and ``_high``, then the means of
-        ``forwards backwards seconds``.
+        Columns ``facet dataset structure attack norm epsilon n groups``, then for each of the
+        primary metrics, ``drop`` and ``success`` the mean and ``_low`` and ``_high``, then the
+        means of ``forwards backwards seconds``.
     """
-    return _per_condition(_with_eligible(rows), _score_line)
+    names = [metric.name for metric in metrics_in(rows) if metric.primary]
+    return _per_condition(_with_eligible(rows), partial(_score_line, names))
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -78,12 +80,13 @@ def failures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def quality(rows: pd.DataFrame) -> pd.DataFrame:
-    """Boundary scores and how visible the perturbation is, where the rows know them.
+    """The metrics that are not primary, and how large the perturbation is.
 
     A value that is not finite (the distance to an empty prediction, the PSNR of an unchanged
     image) is left out, and ``n_<name>`` says how many remain.
     """
-    return _per_condition(rows, _quality_line)
+    names = [metric.name for metric in metrics_in(rows) if not metric.primary]
+    return _per_condition(rows, partial(_quality_line, names))
 
 
 def by_size(rows: pd.DataFrame) -> pd.DataFrame:
@@ -181,10 +184,12 @@ def _breakdown_line(rows: pd.DataFrame) -> dict[str, float | int]:
     return spread("dsc", _interval(rows, rows["dsc"], _FEWER))
 
 
-def _score_line(rows: pd.DataFrame) -> dict[str, float | int]:
+def _score_line(names: Sequence[str], rows: pd.DataFrame) -> dict[str, float | int]:
     eligible = rows[rows["eligible"]]
-    line = spread("dsc", _interval(rows, rows["dsc"]))
-    line |= spread("iou", _interval(rows, rows["iou"]))
+    line: dict[str, float | int] = {}
+    for name in names:
+        known = rows[rows[name].notna()]  # rows of an older store may lack a metric
+        line |= spread(name, _interval(known, known[name]))
     line |= spread("drop", _interval(rows, rows["dsc_clean"] - rows["dsc"]))
     line |= {"n_eligible": len(eligible)}
     line |= spread("success", _interval(eligible, eligible["success"]))
@@ -211,12 +216,12 @@ def _failure_line(rows: pd.DataFrame) -> dict[str, float | int]:
     return line | spread("failed", _interval(rows, rows["failure"] != "none", _FEWER))
 
 
-def _quality_line(rows: pd.DataFrame) -> dict[str, float | int]:
+def _quality_line(names: Sequence[str], rows: pd.DataFrame) -> dict[str, float | int]:
     line: dict[str, float | int] = {}
-    for name in (name for name in (*_QUALITY, *_VISIBILITY) if name in rows.columns):
+    for name in (name for name in (*names, *_VISIBILITY) if name in rows.columns):
         finite = rows[np.isfinite(rows[name].astype(float))]
         line[f"n_{name}"] = len(finite)
-        if name in _QUALITY:
+        if name in names:
             line |= spread(name, _interval(finite, finite[name], _FEWER))
         else:
             line[name] = float(finite[name].mean())

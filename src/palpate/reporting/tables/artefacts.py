@@ -1,4 +1,4 @@
-"""What each choice of a protocol is worth: the same images under variants of it, paired."""
+"""Effect of each choice of a protocol: the same images under variants of it, paired."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,11 +14,11 @@ _CHOICE = "Choice"
 
 
 def artefacts(rows: pd.DataFrame, variants: Mapping[str, pd.DataFrame]) -> Table:
-    """The table of differences in DSC that single choices make.
+    """The table of differences in DSC between the protocol and its variants.
 
     Args:
         rows: Under the protocol itself, checked.
-        variants: Under the protocol with one choice made otherwise, by that choice; checked. Only
+        variants: Under the protocol with one choice changed, by that choice; checked. Only
             images and conditions that both have are compared.
 
     Raises:
@@ -27,10 +27,10 @@ def artefacts(rows: pd.DataFrame, variants: Mapping[str, pd.DataFrame]) -> Table
     numbers = pd.DataFrame(list(_lines(rows, variants)))
     return Table(
         name="artefacts",
-        title="What each choice of the protocol is worth",
+        title="Effect of each choice of the protocol",
         caption=(
             "First DSC in percent under the protocol itself, then the paired difference in points "
-            "where one choice is made otherwise: negative, the attack does more harm that way. "
+            "with one choice changed (negative: lower DSC with the change). "
             f"{provenance(rows)}"
         ),
         numbers=numbers,
@@ -84,7 +84,7 @@ def _shown(numbers: pd.DataFrame) -> Iterator[dict[str, str]]:
             yield {
                 DATA: str(facet),
                 ATTACK: attack_label(str(attack)),
-                _CHOICE: str(choice) or "as it is",
+                _CHOICE: str(choice) or "none changed",
                 "n": str(int(some["n"].min())),
                 **cells,
             }

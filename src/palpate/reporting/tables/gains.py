@@ -1,4 +1,4 @@
-"""What fine-tuning brought: clean scores of the model with and without its adapter, paired."""
+"""Gain from fine-tuning: clean scores of the model with and without its adapter, paired."""
 
 from collections.abc import Iterator
 
@@ -31,11 +31,13 @@ def gains(rows: pd.DataFrame, baseline: pd.DataFrame) -> Table:
     numbers = pd.DataFrame(list(_lines(_clean(rows), _clean(baseline))))
     shown = pd.DataFrame({DATA: numbers["facet"], "n": numbers["n"].astype(str)})
     for name, label in _COLUMNS.items():
+        if name not in numbers:  # IoU, where an evaluation left it out
+            continue
         shown[label] = [percent_interval(line, name) for _, line in numbers.iterrows()]
     shown["p"] = numbers["p"].map(p_value)
     return Table(
         name="baseline",
-        title="What fine-tuning brought",
+        title="Gain from fine-tuning",
         caption=(
             "Clean DSC and IoU in percent, mean over images, of the model without its adapter "
             "(frozen) and with it (tuned), and the paired gain in points with a two-sided Wilcoxon "
@@ -58,7 +60,8 @@ _COLUMNS = {
 
 
 def _lines(rows: pd.DataFrame, baseline: pd.DataFrame) -> Iterator[dict[str, object]]:
-    before = baseline[[*IMAGE, "dsc", "iou"]]
+    scores = [name for name in ("dsc", "iou") if name in rows and name in baseline]
+    before = baseline[[*IMAGE, *scores]]
     both = rows.merge(before, on=IMAGE, suffixes=("_tuned", "_frozen"), validate="one_to_one")
     if both.empty:
         raise ValueError(
@@ -71,7 +74,7 @@ def _lines(rows: pd.DataFrame, baseline: pd.DataFrame) -> Iterator[dict[str, obj
         gain = paired_difference(part["dsc_frozen"], part["dsc_tuned"], groups)
         line: dict[str, object] = {"facet": name, "n": test.n, "groups": test.groups}
         line |= spread("gain", gain) | {"p": test.p_value, "effect": test.effect}
-        for column in ("dsc_frozen", "dsc_tuned", "iou_frozen", "iou_tuned"):
+        for column in (f"{score}_{whose}" for score in scores for whose in ("frozen", "tuned")):
             line |= spread(column, bootstrap_interval(part[column].to_numpy(), groups))
         yield line
 

@@ -1,9 +1,11 @@
-"""Which tables there are, and how each lays its numbers out for readers."""
+"""The tables of the report, and the layout of each."""
 
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from palpate.evaluation.metrics import Metric
+from palpate.evaluation.results.rows import metrics_in
 from palpate.reporting.labels import CONTROL, FAILURES, epsilon_label
 from palpate.reporting.numbers.checked_rows import of_fixed_radius
 from palpate.reporting.numbers.summary import Summary, by_prompt, curve_area, quality
@@ -22,19 +24,14 @@ from palpate.reporting.tables.table import (
     percent,
     percent_interval,
     provenance,
+    score_interval,
+    units,
 )
-from palpate.reporting.tables.tail import worst_tenth
+from palpate.reporting.tables.tail import worst_column, worst_tenth
 
-_QUALITY_LABELS = {
-    "miou": "mIoU",
-    "nsd": "NSD",
-    "hd95": "HD95 (px)",
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-}
 _TEST = (
     "Two-sided Wilcoxon signed-rank test on group means, p adjusted by Holm over all lines; the "
-    "effect is the matched-pairs rank-biserial correlation (−1: every image fell)."
+    "effect is the matched-pairs rank-biserial correlation (−1: DSC fell for every image)."
 )
 
 
@@ -44,7 +41,7 @@ def all_tables(
     baseline: pd.DataFrame | None = None,
     variants: Mapping[str, pd.DataFrame] | None = None,
 ) -> Iterator[Table]:
-    """Every table that the rows have something to say to, the main one first."""
+    """Every table that the rows have values for, the main one first."""
     everything, rows = rows, of_fixed_radius(rows)
     yield from main_tables(rows, summary.scores)
     if baseline is not None:
@@ -111,13 +108,13 @@ def _failures(rows: pd.DataFrame, summary: Summary) -> Table:
         shown[label.capitalize()] = numbers[failure].map(percent)
     return Table(
         name="failures",
-        title="How images fail",
+        title="Failure modes",
         caption=(
             "Share of images in percent: where the attack succeeded (of the images, their number "
             "in parentheses, whose clean prediction had not failed), where the prediction failed, "
-            "and how: held (no failure), shifted (elsewhere), hallucinated (too much), vanished "
-            f"(too little). An interval of width 0 says only that no image "
-            f"differed. {provenance(rows)}"
+            "and its mode: held (no failure), shifted (right area, wrong place), hallucinated (at "
+            "least twice the area), vanished (at most half). An interval of width 0 means that all "
+            f"images had the same outcome. {provenance(rows)}"
         ),
         numbers=numbers,
         shown=shown,
@@ -137,8 +134,8 @@ def _curve_area(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
         title="Area under DSC over ε",
         caption=(
             "Area under DSC over ε from 0 to the largest radius, in percent of a curve that stays "
-            "at 100; and the radius at which the mean crosses half the clean DSC, between "
-            f"measured radii by straight lines. {provenance(rows)}"
+            "at 100; and the radius at which the mean falls to half of the clean DSC, interpolated "
+            f"linearly between measured radii. {provenance(rows)}"
         ),
         numbers=numbers,
         shown=shown,
@@ -172,54 +169,74 @@ def _breakdown(
 
 def _worst(rows: pd.DataFrame) -> Table:
     numbers = worst_tenth(rows)
+    metrics = [metric for metric in metrics_in(rows) if metric.primary]
     shown = labelled(numbers)
     shown["n"] = [f"{w} of {n}" for w, n in zip(numbers["n_worst"], numbers["n"], strict=True)]
-    shown["DSC"] = [percent_interval(line, "worst") for _, line in numbers.iterrows()]
+    for metric in metrics:
+        shown[metric.heading] = [
+            score_interval(_renamed(line, metric), metric) for _, line in numbers.iterrows()
+        ]
     return Table(
         name="worst-decile",
         title="The worst tenth of the images",
         caption=(
-            "Mean DSC in percent of the tenth of the images with the lowest DSC under each "
-            f"condition. {provenance(rows)}"
+            f"Mean of the tenth of the images with the worst values, by each metric by itself: "
+            f"{units(metrics)}. {provenance(rows)}"
         ),
         numbers=numbers,
         shown=shown,
     )
+
+
+def _renamed(line: pd.Series, metric: Metric) -> pd.Series:
+    ends = ("", "_low", "_high")
+    return line.rename({f"{worst_column(metric)}{e}": f"{metric.name}{e}" for e in ends})
 
 
 def _quality(rows: pd.DataFrame) -> Table:
     numbers = quality(rows)
+    further = [metric for metric in metrics_in(rows) if not metric.primary]
     shown = labelled(numbers)
     shown["n"] = numbers["n"].astype(str)
-    for name, label in _QUALITY_LABELS.items():
+    for metric in further:
+        cells = [score_interval(line, metric) for _, line in numbers.iterrows()]
+        shown[metric.heading] = _counted(cells, numbers, metric.name)
+    for name, label, text in (("psnr", "PSNR (dB)", "{:.1f}".format), ("ssim", "SSIM", percent)):
         if name in numbers:
-            shown[label] = [_finite(line, name) for _, line in numbers.iterrows()]
+            cells = ["–" if pd.isna(value) else text(value) for value in numbers[name]]
+            shown[label] = _counted(cells, numbers, name)
     if "linf_max" in numbers:
         shown["Largest L∞ × 255"] = numbers["linf_max"].map(lambda x: f"{255 * x:.3f}")
     return Table(
         name="quality",
-        title="Boundaries, and how visible the change is",
+        title="Further metrics, and size of the perturbation",
         caption=(
-            "Means over images; mIoU, NSD and SSIM in percent; PSNR and SSIM describe the "
-            "perturbation and have no interval. A value that is not finite is left out, and the "
-            "number of images that remain then stands in parentheses. Largest L∞ is "
-            f"measured on the images, not claimed by the attack. {provenance(rows)}"
+            f"Means over images: {units(further)}; SSIM in percent. PSNR and SSIM compare the "
+            "attacked with the clean image and have no interval. Values that are not finite are "
+            "left out; the number of the remaining images is then given in parentheses. "
+            f"{_empty_masks(further)}Largest L∞ is measured on the images. {provenance(rows)}"
         ),
         numbers=numbers,
         shown=shown,
     )
 
 
-def _finite(line: pd.Series, name: str) -> str:
-    if pd.isna(line[name]):
-        return "–"
-    text = percent_interval(line, name) if name in ("miou", "nsd") else f"{line[name]:.1f}"
-    if name == "hd95":
-        low, high = line["hd95_low"], line["hd95_high"]
-        text += " [–]" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]"
-    if name == "ssim":
-        text = percent(line[name])
-    return text if line[f"n_{name}"] == line["n"] else f"{text} ({line[f'n_{name}']:.0f})"
+def _counted(cells: list[str], numbers: pd.DataFrame, name: str) -> list[str]:
+    """Cells with the number of images in parentheses where some had no finite value."""
+    counts = zip(cells, numbers[f"n_{name}"], numbers["n"], strict=True)
+    return [
+        cell if cell == "–" or used == n else f"{cell} ({used:.0f})" for cell, used, n in counts
+    ]
+
+
+def _empty_masks(metrics: list[Metric]) -> str:
+    """The rules for empty masks, each with the metrics that keep it."""
+    rules: dict[str, list[str]] = {}
+    for metric in metrics:
+        if metric.empty:
+            rules.setdefault(metric.empty, []).append(metric.label)
+    said = "; ".join(f"{', '.join(labels)}: {rule}" for rule, labels in rules.items())
+    return f"Empty masks: {said}. " if said else ""
 
 
 def _size_note(numbers: pd.DataFrame) -> str:

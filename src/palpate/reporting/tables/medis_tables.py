@@ -65,7 +65,7 @@ def _table(name: str, title: str, numbers: pd.DataFrame, *, fused: bool) -> Tabl
 
 
 def _sound_rate(rate: pd.Series) -> str:
-    """Rate with its interval and the number of images, for none should travel alone."""
+    """Rate with its interval and the number of images."""
     if pd.isna(rate["success"]):
         return "–"
     ends = "–" if pd.isna(rate["success_low"]) else (
@@ -83,7 +83,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def _caption(numbers: pd.DataFrame, *, sound: bool) -> str:
-    """What the numbers are, and what success came for nothing."""
+    """Caption, with the share of images that met the threshold before any attack."""
     already = ", ".join(
         f"{target} {percent(part['already'].mean())} %"
         for target, part in numbers.groupby("target", sort=False)

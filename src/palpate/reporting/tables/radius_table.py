@@ -1,4 +1,4 @@
-"""The table of robustness radii: how little it takes to break half of the images."""
+"""The table of robustness radii: the smallest radius at which half of the predictions fail."""
 
 from math import isinf
 
@@ -16,7 +16,7 @@ from palpate.reporting.tables.table import (
 
 
 def radius_table(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
-    """One line per data set and attack that looked for the smallest perturbation."""
+    """One line per data set and attack that searches for the smallest perturbation."""
     named = labelled(numbers)
     shown = pd.DataFrame({DATA: named[DATA], ATTACK: named[ATTACK]})
     shown["n"] = numbers["n"].astype(str)
@@ -34,9 +34,9 @@ def radius_table(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
         title="Robustness radius",
         caption=(
             "Median over images of the length of the shortest perturbation found that makes the "
-            "prediction fail. An attack shows that a radius is not larger, never that it is not "
-            "smaller. Images that were not broken, within the bound given, count as beyond every "
-            f"radius; {lost} whose clean prediction had failed already are left out. Passes are "
+            "prediction fail: an upper bound, because a better attack may find a shorter one. "
+            "Images whose prediction did not fail within the bound count as beyond every radius; "
+            f"{lost} whose clean prediction had already failed are left out. Passes are "
             f"forward + backward passes per image, seconds are per image. {provenance(rows)}"
         ),
         numbers=numbers,

@@ -1,10 +1,12 @@
-"""A table of the report, and how its numbers become text."""
+"""A table of the report, and the formatting of its numbers."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
 
+from palpate.evaluation.metrics import Metric
 from palpate.reporting.labels import attack_label, epsilon_label
 from palpate.reporting.numbers.checked_rows import IMAGE, listed
 
@@ -34,11 +36,11 @@ class Table:
 
 
 def provenance(rows: pd.DataFrame, seeds: pd.Series | None = None) -> str:
-    """Protocol, split, seed and number of images, which belong under every table and figure.
+    """Protocol, split, seed and number of images, for the caption of every table and figure.
 
     Args:
-        rows: What is shown.
-        seeds: Those of all that is shown, where that is more than the rows.
+        rows: Rows that the table is made of.
+        seeds: Seeds of everything shown, where that is more than these rows.
     """
     first = rows.iloc[0]
     counts = rows.drop_duplicates(IMAGE).groupby("facet", sort=False).size()
@@ -68,6 +70,49 @@ def percent_interval(line: pd.Series, name: str) -> str:
     low, high = line[f"{name}_low"], line[f"{name}_high"]
     bounds = "–" if pd.isna(low) else f"{percent(low)}, {percent(high)}"
     return f"{percent(line[name])} [{bounds}]"
+
+
+def score_interval(line: pd.Series, metric: Metric) -> str:
+    """Mean and interval of a metric: in percent if its values are shares, else in its unit."""
+    if metric.is_share:
+        return percent_interval(line, metric.name)
+    if pd.isna(line.get(metric.name)):
+        return "–"
+    low, high = line[f"{metric.name}_low"], line[f"{metric.name}_high"]
+    bounds = "–" if pd.isna(low) else f"{number(low)}, {number(high)}"
+    return f"{number(line[metric.name])} [{bounds}]"
+
+
+def number(value: float) -> str:
+    """A value in a unit of its own: one decimal, or three digits where it is below 1.
+
+    >>> number(9.26), number(0.01234), number(0.0)
+    ('9.3', '0.0123', '0.0')
+    """
+    text = f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def units(metrics: Iterable[Metric]) -> str:
+    """What a caption says of metrics: which are in percent, and of which lower is better.
+
+    >>> from palpate.evaluation.metrics import METRICS
+    >>> units([METRICS["dsc"], METRICS["iou"], METRICS["hd95"]])
+    'DSC and IoU in percent, HD95 in px (lower is better)'
+    """
+    metrics = list(metrics)
+    shares = [m.label for m in metrics if m.is_share]
+    parts = [f"{_joined(shares)} in percent"] if shares else []
+    for metric in metrics:
+        if not metric.is_share:
+            better = f" ({metric.direction} is better)"
+            parts.append(metric.label + (f" in {metric.unit}" if metric.unit else "") + better)
+    return ", ".join(parts)
+
+
+def _joined(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def p_value(value: float) -> str:

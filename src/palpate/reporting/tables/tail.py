@@ -1,4 +1,4 @@
-"""The images that fare worst: a mean hides them, and patients are images, not means."""
+"""The worst tenth of the images, which a mean over all images does not show."""
 
 from math import nan
 from typing import Final
@@ -6,6 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from palpate.evaluation.metrics import Metric
+from palpate.evaluation.results.rows import metrics_in
 from palpate.evaluation.statistics.curves import worst_decile
 from palpate.reporting.numbers.checked_rows import CONDITION, conditions, facets
 
@@ -13,25 +15,48 @@ _RESAMPLES: Final = 2000
 
 
 def worst_tenth(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean DSC of the worst tenth of the images of each condition, with its interval.
+    """Mean of the worst tenth of the images of each condition, for each primary metric.
 
-    The tenth is taken anew within every resample of the groups, so the interval knows that other
-    images could have been the worst ones. ``n_worst`` is the size of the tenth, rounded up.
+    The tenth is taken anew within every resample of the groups, because other images could have
+    been the worst ones. ``n_worst`` is the size of the tenth, rounded up. Lower values are worse
+    unless the metric declares otherwise.
+
+    Returns:
+        For each metric the mean with ``_low`` and ``_high``, see :func:`worst_column`.
     """
     lines = []
+    metrics = [metric for metric in metrics_in(rows) if metric.primary]
     for name, part in facets(rows):
         where = {"facet": name, **part[["dataset", "structure"]].iloc[0].to_dict()}
         for condition, some in conditions(part):
-            values = some["dsc"].to_numpy(dtype=float)
-            mean, low, high = lower_tail(values, some["group"].to_numpy())
+            tails: dict[str, float] = {}
+            for metric in metrics:
+                name = worst_column(metric)
+                mean, low, high = _worst(some[some[metric.name].notna()], metric)
+                tails |= {name: mean, f"{name}_low": low, f"{name}_high": high}
             lines.append(
                 where
                 | dict(zip(CONDITION, condition, strict=True))
                 | {"n": len(some), "n_worst": -(-len(some) // 10)}
                 | {"groups": some["group"].nunique()}
-                | {"worst": mean, "worst_low": low, "worst_high": high}
+                | tails
             )
     return pd.DataFrame(lines)
+
+
+def worst_column(metric: Metric) -> str:
+    """The column of :func:`worst_tenth` with the values of a metric: ``worst`` is that of DSC."""
+    return "worst" if metric.name == "dsc" else f"worst_{metric.name}"
+
+
+def _worst(rows: pd.DataFrame, metric: Metric) -> tuple[float, float, float]:
+    if rows.empty:
+        return nan, nan, nan
+    values, groups = rows[metric.name].to_numpy(dtype=float), rows["group"].to_numpy()
+    if metric.direction == "higher":
+        return lower_tail(values, groups)
+    mean, low, high = lower_tail(-values, groups)
+    return -mean, -high, -low
 
 
 def lower_tail(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:

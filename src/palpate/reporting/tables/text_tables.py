@@ -1,4 +1,4 @@
-"""What becomes of the answer when the image stays and the prompt changes."""
+"""Tables of attacks on the prompt, with the image unchanged."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,8 +6,8 @@ from typing import Final
 import pandas as pd
 
 from palpate.attacks.text import TEXT_ATTACKS
-from palpate.evaluation.metrics.prompt_sensitivity import BEST, WORST, prompt_sensitivity
 from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.prompt_sensitivity import BEST, WORST, prompt_sensitivity
 from palpate.reporting.labels import ADVERSARIAL, BENIGN, UNKNOWN, seconds_label, text_label
 from palpate.reporting.numbers.checked_rows import attacked, conditions, facets
 from palpate.reporting.numbers.summary import spread
@@ -67,7 +67,7 @@ def _lines(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _means(attack: str) -> str:
-    """What an attacked prompt means, as far as the attack's name tells."""
+    """Whether an attacked prompt still means the same; unknown for a user's own attack."""
     known = TEXT_ATTACKS.get(attack)
     return UNKNOWN if known is None else BENIGN if known.kind == "benign" else ADVERSARIAL
 
@@ -90,13 +90,13 @@ def _scores(rows: pd.DataFrame) -> Table:
     shown["s"] = numbers["seconds"].map(seconds_label)
     return Table(
         name="texts",
-        title="Other words for the same image",
+        title="Attacks on the prompt",
         caption=(
             "DSC in percent before and after the prompt is changed, mean over the images that the "
-            "attack applies to, and its drop in points. Where the text still means the same, the "
-            "DSC should stay; where it means another thing in the image, it should fall. Success: "
-            "of the images whose prediction had not failed. Texts: decoded + gradients, per image, "
-            f"with the image encoded once. {provenance(_originals(rows))}"
+            "attack applies to, and its drop in points. Where the text means the same, the DSC "
+            "should stay; where it names something else in the image, it should fall. Success: of "
+            "the images whose clean prediction had not failed. Texts: texts decoded + gradients, "
+            f"per image, with the image encoded once. {provenance(_originals(rows))}"
         ),
         numbers=numbers,
         shown=shown,
@@ -121,10 +121,10 @@ def _sensitivity(rows: pd.DataFrame) -> Table:
         shown[score.capitalize()] = [percent_interval(x, score) for _, x in numbers.iterrows()]
     return Table(
         name="sensitivity",
-        title="How much hangs on the wording",
+        title="Sensitivity to the wording",
         caption=(
             "DSC in percent under the best and the worst of all texts that the data give for the "
-            "same thing in the same image, and their difference per image, the sensitivity, in "
+            "same structure in the same image, and their difference per image, the sensitivity, in "
             f"points. {provenance(_originals(rows))}"
         ),
         numbers=numbers,
@@ -135,7 +135,7 @@ def _sensitivity(rows: pd.DataFrame) -> Table:
 
 
 def _examples(rows: pd.DataFrame) -> Table:
-    """Of each attack the image that lost most."""
+    """For each attack, the image with the largest drop of DSC."""
     originals = rows.loc[rows["attack"] == "clean", [*_SAMPLE, "prompt"]]
     both = attacked(rows[rows["attack"] != BEST]).merge(
         originals.rename(columns={"prompt": "before"}), on=_SAMPLE, how="left"
@@ -160,10 +160,10 @@ def _examples(rows: pd.DataFrame) -> Table:
     )
     return Table(
         name="text-examples",
-        title="The worst of each attack on the prompt",
+        title="Largest drop under each attack on the prompt",
         caption=(
-            "The image that lost most DSC to each attack, its prompt, and what that became. "
-            "Attacks on the embedding leave the prompt as it is. "
+            "For each attack, the image with the largest drop of DSC, its prompt, and the attacked "
+            "prompt. Attacks on the embedding do not change the prompt. "
             f"{provenance(_originals(rows))}"
         ),
         numbers=numbers,
@@ -174,7 +174,7 @@ def _examples(rows: pd.DataFrame) -> Table:
 
 
 def _originals(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per sample, for counting: an attacked prompt is no other sample."""
+    """One row per sample, for counting: an attacked prompt does not make a new sample."""
     return rows[rows["attack"] == "clean"]
 
 

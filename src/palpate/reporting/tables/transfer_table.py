@@ -1,4 +1,4 @@
-"""What carries over from model to model: surrogates down, victims across."""
+"""Transfer of attacks between models: surrogates in rows, victims in columns."""
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ def transfer_table(numbers: pd.DataFrame, attack: str) -> Table:
 
     Args:
         numbers: As :func:`palpate.evaluation.transfer_matrix` returns them.
-        attack: What was done, for the caption.
+        attack: Name of the attack, for the caption.
     """
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for _, cell in numbers.sort_values("epsilon", kind="stable").iterrows():
@@ -29,13 +29,13 @@ def transfer_table(numbers: pd.DataFrame, attack: str) -> Table:
     )
     return Table(
         name="transfer",
-        title="What carries over from model to model",
+        title="Transfer between models",
         caption=(
             f"DSC in percent of each victim (across) under {attack} made on each surrogate "
-            "(down); where both are the same it is the white-box attack. Clean: "
-            f"{before}. n = {int(numbers['n'].max())}. An image costs "
-            f"{numbers['forwards'].max():.3g} + {numbers['backwards'].max():.3g} passes forward "
-            "and back through the surrogate. In brackets, the 95 % bootstrap interval "
+            "(down); where both are the same model, the attack is white-box. Clean: "
+            f"{before}. n = {int(numbers['n'].max())}. The attack of an image takes "
+            f"{numbers['forwards'].max():.3g} + {numbers['backwards'].max():.3g} forward + "
+            "backward passes through the surrogate. In brackets, the 95 % bootstrap interval "
             "over patients where known, otherwise over images."
         ),
         numbers=numbers,

@@ -1,4 +1,4 @@
-"""The tables of the report, and how each becomes CSV, Markdown and LaTeX.
+"""Writes the tables of the report as CSV, Markdown and LaTeX.
 
 The CSV holds every number at full precision, one condition a line; the other two are for readers.
 """
@@ -11,14 +11,14 @@ from typing import Final
 
 import pandas as pd
 
+from palpate.atomic import write_text
 from palpate.evaluation.sanity import Check, Status
 from palpate.reporting.numbers.summary import Summary
 from palpate.reporting.tables.layouts import all_tables
 from palpate.reporting.tables.markdown_latex import latex, markdown
 from palpate.reporting.tables.table import Table
 
-# Every table that a report may write, so that those of an earlier one can be told from the
-# files of somebody else.
+# Every table that a report may write: those of an earlier report are removed, other files kept.
 NAMES: Final = (
     "main", "main-l2", "main-normalised", "baseline", "published", "artefacts", "radius", "tests",
     "failures", "curve-area", "size", "prompt", "worst-decile", "quality", "compare", "texts",
@@ -45,10 +45,10 @@ def write_tables(
         summary: Of these rows.
         folder: Made if missing. Tables of an earlier report are replaced, or removed where they
             are not made any more.
-        sanity: The card of the run, whose outcome stands under every table.
+        sanity: The card of the run, whose outcome is in every caption.
         baseline: Checked rows of the model without its adapter, for a table of what it brought.
         variants: Checked rows under the protocol with one choice made otherwise, by that choice.
-        further: Tables of what the rows do not hold.
+        further: Tables that are not made of the rows.
 
     Returns:
         The tables, for the page to show.
@@ -69,13 +69,13 @@ def write(tables: Iterable[Table], folder: Path | str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for table in tables:
         path = folder / table.name
-        table.numbers.to_csv(path.with_suffix(".csv"), index=False)
-        path.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
-        path.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
+        write_text(path.with_suffix(".csv"), table.numbers.to_csv(index=False))
+        write_text(path.with_suffix(".md"), markdown(table))
+        write_text(path.with_suffix(".tex"), latex(table))
 
 
 def _remove_others(tables: Iterable[Table], folder: Path) -> None:
-    """Take away the tables of an earlier report that would be read as those of this one."""
+    """Remove tables of an earlier report that this one does not write."""
     for name in set(NAMES) - {table.name for table in tables}:
         for ending in _FORMATS:
             (folder / name).with_suffix(ending).unlink(missing_ok=True)

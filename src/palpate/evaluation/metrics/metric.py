@@ -1,0 +1,215 @@
+"""What a metric is: a function of a batch, and how its values are to be read."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from math import inf
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from palpate.errors import did_you_mean
+from palpate.evaluation.metrics.boundary import Spacing, SurfaceDistances, surface_distances
+from palpate.overlap import Counts, count, require_pairs
+from palpate.types import Logits, Masks
+from palpate.user_code import said
+
+Direction: TypeAlias = Literal["higher", "lower"]
+Values: TypeAlias = Float[Tensor, " b"]
+
+
+@dataclass(frozen=True)
+class MetricInputs:
+    """A batch of predictions, and what metrics are given of it.
+
+    A metric takes what it needs by the names of its parameters. What several metrics need, such as
+    the distances between outlines, is computed once, when the first of them asks for it.
+
+    Attributes:
+        predictions: Boolean predictions.
+        masks: Ground truth.
+        logits: What ``predictions`` were made from, where there is any.
+        threshold: Logit above which a pixel was taken for foreground.
+        truth: Ground truth with grey values in [0, 1]; None where ``masks`` say all.
+        tolerance: Of the surface Dice, in the unit of ``spacing``.
+        spacing: Height and width of a pixel; None counts pixels.
+    """
+
+    predictions: Masks
+    masks: Masks
+    logits: Logits | None = None
+    threshold: float = 0.0
+    truth: Float[Tensor, "b 1 h w"] | None = None
+    tolerance: float = 2.0
+    spacing: Spacing | None = None
+
+    def __post_init__(self) -> None:
+        require_pairs(self.predictions, self.masks)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """True and false positives and negatives of each image."""
+        return count(self.predictions, self.masks)
+
+    @cached_property
+    def surface_distances(self) -> list[SurfaceDistances]:
+        """Distances between the outlines of each image's prediction and mask."""
+        return surface_distances(self.predictions, self.masks, self.spacing)
+
+
+OFFERED = (
+    *(field.name for field in fields(MetricInputs)),
+    *(name for name, value in vars(MetricInputs).items() if isinstance(value, cached_property)),
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A function that scores predictions, and how its values are to be read.
+
+    Attributes:
+        function: Takes any of :class:`MetricInputs` by the names of its parameters, for example
+            ``(predictions, masks)`` or ``(counts)``, and returns one finite number per image.
+        name: Column of the rows, and name in recipes.
+        direction: Whether ``"higher"`` or ``"lower"`` values are better.
+        label: Name in tables and figures; by default ``name``.
+        unit: Of the values, such as ``"px"``; empty for a share or a count.
+        range: Smallest and largest possible value. Values from 0 to 1 without a unit are shown in
+            percent.
+        empty: What it gives where prediction or mask is empty, in words for a caption.
+        default: Whether it is computed where nobody says which metrics to compute.
+        primary: Whether it stands in the main table and has a chart; else it stands in the table
+            of further metrics.
+        keeps_clean: Whether each row also holds the score of the clean image, as ``NAME_clean``.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    direction: Direction = "higher"
+    label: str = ""
+    unit: str = ""
+    range: tuple[float, float] = (-inf, inf)
+    empty: str = ""
+    default: bool = False
+    primary: bool = True
+    keeps_clean: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"Expected a metric with an identifier as name, got {self.name!r}.")
+        if self.direction not in ("higher", "lower"):
+            raise ValueError(
+                f"Expected direction 'higher' or 'lower' of metric {self.name!r} (which values are "
+                f"better), got {self.direction!r}."
+            )
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+        _require_known_parameters(self.function, self.name)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values are shown in percent."""
+        return not self.unit and tuple(self.range) == (0, 1)
+
+    @property
+    def heading(self) -> str:
+        """Label with the unit, for the head of a column."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def __call__(self, predictions: Masks, masks: Masks, **inputs: Any) -> Values:
+        """One value per image; ``inputs`` are further fields of :class:`MetricInputs`."""
+        return self.of(MetricInputs(predictions, masks, **inputs))
+
+    def of(self, inputs: MetricInputs, keys: Sequence[str] = ()) -> Values:
+        """One value per image of a batch, in double precision.
+
+        Args:
+            inputs: The batch.
+            keys: Names of its images, for errors.
+
+        Raises:
+            ValueError: If the function raises, or returns anything but one finite number within
+                :attr:`range` per image.
+        """
+        wanted = inspect.signature(self.function).parameters
+        given = {name: getattr(inputs, name) for name in OFFERED if name in wanted}
+        try:
+            values = self.function(**given)
+        except Exception as error:  # code of the user's own may raise anything
+            raise ValueError(f"Metric {self.name!r} cannot be computed: {said(error)}.") from error
+        return self._checked(values, len(inputs.masks), keys)
+
+    def _checked(self, returned: object, images: int, keys: Sequence[str]) -> Values:
+        try:
+            values = torch.as_tensor(returned).detach().double().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            values = torch.empty(0)
+        if values.shape != (images,):
+            shape = tuple(getattr(returned, "shape", ())) or type(returned).__name__
+            raise ValueError(
+                f"Expected metric {self.name!r} to return one number per image, shape ({images},), "
+                f"got {shape}. Reduce over all axes but the first."
+            )
+        low, high = self.range
+        wrong = ~values.isfinite() | (values < low - 1e-6) | (values > high + 1e-6)
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            whose = repr(keys[first]) if keys else f"image {first} of the batch"
+            raise ValueError(
+                f"Expected metric {self.name!r} to return finite numbers from {low:g} to {high:g}, "
+                f"got {values[first].item():g} for {whose}. Say what it gives where the prediction "
+                "or the mask is empty, and declare its range."
+            )
+        return values
+
+
+def declared(function: Callable[..., Any]) -> Metric:
+    """A function as a metric.
+
+    What its attributes ``direction``, ``label``, ``unit``, ``range``, ``empty``, ``primary`` and
+    ``keeps_clean`` do not say is as :class:`Metric` has it by default: higher is better, no unit,
+    any number.
+
+    >>> def lesions(predictions, masks): ...
+    >>> lesions.direction = "lower"
+    >>> declared(lesions).name, declared(lesions).direction
+    ('lesions', 'lower')
+    """
+    if isinstance(function, Metric):
+        return function
+    name = getattr(function, "__name__", type(function).__name__)
+    own = vars(function) if hasattr(function, "__dict__") else {}
+    known = ("direction", "label", "unit", "range", "empty", "primary", "keeps_clean")
+    return Metric(function, name, **{key: own[key] for key in known if key in own})
+
+
+def as_text(metric: Metric) -> dict[str, Any]:
+    """The declaration of a metric as plain values, to be kept with the rows."""
+    kept = ("direction", "label", "unit", "range", "empty", "primary")
+    return {key: getattr(metric, key) for key in kept}
+
+
+def from_text(name: str, told: Mapping[str, Any]) -> Metric:
+    """A metric that is known by its declaration only: it can be reported, not computed."""
+    return Metric(_unknown, name, **{**told, "range": tuple(told["range"])})
+
+
+def _unknown() -> Values:
+    raise RuntimeError("only its values are known, the function is not")
+
+
+def _require_known_parameters(function: Callable[..., Any], name: str) -> None:
+    if not callable(function):
+        raise ValueError(
+            f"Expected a function as metric {name!r}, got a {type(function).__name__}."
+        )
+    for parameter in inspect.signature(function).parameters.values():
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if parameter.default is parameter.empty and not (is_named and parameter.name in OFFERED):
+            raise ValueError(
+                f"Expected metric {name!r} to take some of {', '.join(OFFERED)}, got a parameter "
+                f"{parameter.name!r}.{did_you_mean(parameter.name, OFFERED)}"
+            )
