@@ -8,12 +8,12 @@ Those that change a number, and where in palpate they are (``faithful=True`` eve
 2. Success can be had for nothing. With a small lesion the background alone gives an mIoU of
    nearly one half, which reaches the threshold for a target, and black is always reached, for
    its mIoU is doubled. Here, :meth:`Rules.credit`; the right form tells such images apart, see
-   :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
+   :class:`palpate.evaluation.Medis`.
 3. The Dice losses are flat where the target is black, and flat images do not move.
 4. Probabilities are stretched, per image, to run from 0 to 1, so that white and black can never
    be matched. Here, in the score, and in the losses.
 5. The random target is one mask for a whole data set, drawn anew for each loss; images whose
-   own mask it is are left out. In :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
+   own mask it is are left out. In :class:`palpate.evaluation.Medis`.
 6. The exponential-logarithmic loss is inverted, a weighting cancels, and probabilities are taken
    for logits. In :mod:`palpate.attacks.losses.notebook`.
 7. Runs go on after they have succeeded, to another threshold. Here, :meth:`Rules.stops`.

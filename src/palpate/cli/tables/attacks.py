@@ -16,8 +16,8 @@ from palpate.attacks.text import TEXT_ATTACKS, joint
 from palpate.attacks.threats import ANYWHERE, CONSTRAINTS, LATTICE
 from palpate.data import load_data
 from palpate.evaluation import evaluate
-from palpate.evaluation.attack_check.checks import examine_attack
-from palpate.evaluation.conditions import plan
+from palpate.evaluation.attack_check.checks import check_attack as run_checks
+from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.statistics.curves import success_rate
 from palpate.models import load_model
 from palpate.pipeline.attack_config import JOINT, attacks_of, named_alone
@@ -75,9 +75,9 @@ def check_attack(
     attack = attacks_of({label: {**given, **options}}, [epsilon])[label]
     if isinstance(attack, ToFit):
         raise ValueError(f"{name} is fitted to a model before it attacks; run it in a recipe.")
-    (trial,) = plan({label: attack}, [epsilon])[1:]
-    table = Table("check", "", "seen", title=str(trial), title_justify="left", box=SIMPLE_HEAD)
-    findings = examine_attack(trial)
+    (at_radius,) = at_radii({label: attack}, [epsilon])[1:]
+    table = Table("check", "", "seen", title=str(at_radius), title_justify="left", box=SIMPLE_HEAD)
+    findings = run_checks(at_radius)
     for finding in findings:
         table.add_row(finding.name, _coloured(finding.status), escape(finding.seen))
     console = Console()
