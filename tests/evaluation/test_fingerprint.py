@@ -262,3 +262,27 @@ def test_a_module_that_holds_a_function_is_told_by_both():
     assert one != other
     assert one == describe_model(Scaled(torch.relu))
     assert "0x" not in str(one)
+
+
+OLDER = {
+    "attack.pgd": "palpate.attacks.pgd.pgd(loss=palpate.attacks.losses.basic.bce(), steps=2)",
+    "attack.sea": "palpate.attacks.sea.sea(losses=[palpate.attacks.losses.margin.margin()])",
+    "attack.own": "mine.attacks.press(share=0.5, source 12)",
+    "attack.made": "palpate.attacks.losses.weighted.make.<locals>.loss(w=1)",
+}
+TODAY = {
+    "attack.pgd": "palpate.attacks.pgd(loss=palpate.attacks.bce(), steps=2)",
+    "attack.sea": "palpate.attacks.sea(losses=[palpate.attacks.margin()])",
+    "attack.own": "mine.attacks.press(share=0.5, source 12)",
+    "attack.made": "palpate.attacks.make.<locals>.loss(w=1)",
+}
+
+
+def test_the_file_of_a_function_of_palpate_does_not_count():
+    assert differences(TODAY, OLDER) == {}
+    changed = TODAY | {"attack.pgd": TODAY["attack.pgd"].replace("steps=2", "steps=3")}
+    assert list(differences(changed, OLDER)) == ["attack.pgd"]
+    other = TODAY | {"attack.own": "mine.other.press(share=0.5, source 12)"}
+    assert list(differences(other, OLDER)) == ["attack.own"]
+    loss = TODAY | {"attack.sea": TODAY["attack.sea"].replace("margin", "bce")}
+    assert list(differences(loss, OLDER)) == ["attack.sea"]

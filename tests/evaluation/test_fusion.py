@@ -6,12 +6,11 @@ import pytest
 
 from palpate.attacks import MEDIS_LOSSES
 from palpate.attacks.losses import bce
-from palpate.evaluation.medis.evaluate import evaluate_medis
 from palpate.evaluation.medis.fusion import FUSED, fuse_lines, success_rates
 from palpate.evaluation.medis.rows import UNTARGETED
 
 from .blobs import BlobFinder
-from .test_medis_lines import faint
+from .test_medis_lines import faint, lines_of
 
 LOSSES = ("bce_dice", "structure", "lovasz_hinge", "exponential_log")
 
@@ -126,7 +125,7 @@ def test_rates_of_several_protocols_or_of_nothing_are_refused():
 @pytest.fixture(scope="module")
 def lines():
     settings = {"losses": LOSSES, "epsilon": 0.5, "steps": 6}
-    return evaluate_medis(BlobFinder(), faint(6), **settings)
+    return lines_of(BlobFinder(), faint(6), **settings)
 
 
 def test_no_loss_succeeds_more_often_than_the_fusion(lines):
@@ -146,7 +145,7 @@ def test_fusion_succeeds_where_some_loss_does_though_none_succeeds_everywhere():
     def small(logits, masks):
         return bce(logits, masks) * (masks.flatten(1).sum(1) <= 75)
 
-    lines = evaluate_medis(
+    lines = lines_of(
         BlobFinder(), faint(6), targets=[UNTARGETED], losses=[large, small], epsilon=0.5, steps=6
     )
     rates = success_rates(lines).set_index("loss")["success"]
@@ -166,7 +165,7 @@ def test_fused_lines_take_the_fewest_steps_of_each_image(lines):
 
 
 def test_published_rates_are_those_of_a_plain_count():
-    lines = evaluate_medis(BlobFinder(), faint(6), losses=MEDIS_LOSSES, faithful=True)
+    lines = lines_of(BlobFinder(), faint(6), losses=MEDIS_LOSSES, faithful=True)
     rates = success_rates(lines).set_index(["target", "loss"])
     for target, some in lines.groupby("target"):
         fused = {}

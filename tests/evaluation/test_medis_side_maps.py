@@ -9,8 +9,9 @@ from palpate import wrap
 from palpate.attacks.losses import NOTEBOOK
 from palpate.attacks.medis.success_rules import success_rules
 from palpate.data import load_data
-from palpate.evaluation.medis.evaluate import evaluate_medis
 from palpate.structure_loss import edge_weights, weighted_iou_loss
+
+from .test_medis_lines import lines_of
 
 
 class Three(nn.Module):
@@ -86,9 +87,9 @@ def test_a_faithful_evaluation_attacks_all_maps_and_another_the_answer(model):
 
     model.side_maps = noted
     options = {"targets": ["untargeted"], "losses": ["structure", "bce_dice"], "steps": 2}
-    lines = evaluate_medis(model, data, faithful=True, **options)
+    lines = lines_of(model, data, faithful=True, **options)
     assert len(lines) == 4
     assert seen
     seen.clear()
-    evaluate_medis(model, data, **options)
+    lines_of(model, data, **options)
     assert not seen

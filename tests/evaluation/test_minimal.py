@@ -8,7 +8,7 @@ from pandas.testing import assert_frame_equal
 
 from palpate.attacks import UnbrokenWarning, bisection, dag, ddn, hopskipjump, pgd
 from palpate.evaluation import evaluate, read_rows
-from palpate.evaluation.conditions import is_minimal, plan
+from palpate.evaluation.image_attacks import at_radii, is_minimal
 from palpate.evaluation.results.rows import SCHEMA
 from palpate.evaluation.sanity import card_from_rows
 
@@ -30,31 +30,31 @@ def timeless(rows):
 
 def test_they_are_planned_once_at_the_largest_radius_they_may_use():
     attacks = {"dag": dag, "ddn": ddn, "near": partial(bisection, max_epsilon=0.1), "pgd": pgd}
-    trials = plan(attacks, [0.1, 0.2])[1:]
-    assert [(t.name, t.norm, t.epsilon, t.minimal) for t in trials] == [
+    crossed = at_radii(attacks, [0.1, 0.2])[1:]
+    assert [(t.name, t.norm, t.epsilon, t.minimal) for t in crossed] == [
         ("dag", "linf", 1.0, True),
         ("ddn", "l2", float("inf"), True),
         ("near", "linf", 0.1, True),
         ("pgd", "linf", 0.1, False),
         ("pgd", "linf", 0.2, False),
     ]
-    assert str(trials[0]) == "dag linf smallest"
+    assert str(crossed[0]) == "dag linf smallest"
     assert not is_minimal(pgd)
 
 
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
-        (partial(ddn, tau=0.6), "'mine' stops at DSC 0.6, but .* from 0.5 down"),
-        (partial(hopskipjump, epsilon=0.1, tau=0.6), "'mine' stops at DSC 0.6, but .* from 0.5"),
-        (partial(ddn, targeted=True), "'mine' is targeted"),
-        (partial(pgd, epsilon=0.1, targeted=True), "'mine' is targeted: .* looks robust"),
+        (partial(ddn, tau=0.6), "'mine' stops at DSC 0.6, but .* at DSC 0.5 or below"),
+        (partial(hopskipjump, epsilon=0.1, tau=0.6), "'mine' stops at DSC 0.6, but .* at DSC 0.5"),
+        (partial(ddn, targeted=True), "'mine' to be untargeted"),
+        (partial(pgd, epsilon=0.1, targeted=True), "'mine' to be untargeted.* would look robust"),
         (partial(dag, max_epsilon=8.0), "got 8.0"),
     ],
 )
 def test_senseless_plans_are_refused(attack, message):
     with pytest.raises(ValueError, match=message):
-        plan({"mine": attack}, None, tau=0.5)
+        at_radii({"mine": attack}, None, tau=0.5)
 
 
 def test_rows_hold_the_length_that_was_measured():

@@ -10,8 +10,8 @@ from pandas.testing import assert_frame_equal
 from palpate.attacks import noise, pgd
 from palpate.attacks.text import TEXT_ATTACKS, TextAttack, character_noise, embedding, hotflip
 from palpate.data import load_data
-from palpate.evaluation import Joint, evaluate, evaluate_texts, prompt_sensitivity, read_rows
-from palpate.evaluation.text.conditions import plan_texts
+from palpate.evaluation import Joint, evaluate, prompt_sensitivity, read_rows
+from palpate.evaluation.text.conditions import describe_text_attack
 from palpate.evaluation.text.sources import text_sources
 from palpate.overlap import count, dice
 from palpate.text.lexicon import lexicon
@@ -42,7 +42,7 @@ def data():
 
 
 def press(model, data, attacks=ATTACKS, **settings):
-    return evaluate_texts(model, data, attacks, **settings)
+    return evaluate(model, data, attacks, **{"batch_size": 1} | settings)
 
 
 def timeless(rows):
@@ -162,7 +162,7 @@ class Stopped(Exception):  # noqa: N818
 
 def test_an_interrupted_evaluation_goes_on_and_ends_in_the_same_rows(model, data, tmp_path):
     def stop(stage, done, total, note):
-        if done == 2:
+        if done == 2 * 5:  # text-side has no rows
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -234,11 +234,11 @@ def test_other_words_need_another_folder(model, data, other_words, tmp_path):
     press(model, data, synonyms, out=tmp_path, limit=1)
     with other_words(), pytest.raises(ValueError, match=r"attack.text-synonyms \(.*lexicon"):
         press(model, data, synonyms, out=tmp_path)
-    together = {"joint": Joint(PGD, TEXT_ATTACKS["text-synonyms"])}
-    described = plan_texts(together)[0].describe()
+    together = Joint(PGD, TEXT_ATTACKS["text-synonyms"])
+    described = describe_text_attack(together)
     with other_words():
-        assert plan_texts(together)[0].describe() != described
-    assert plan_texts(together)[0].describe() == described
+        assert describe_text_attack(together) != described
+    assert describe_text_attack(together) == described
 
 
 def test_other_texts_of_the_same_images_need_another_folder(model, data, tmp_path):
@@ -317,7 +317,7 @@ def test_samples_that_differ_in_prompt_alone_are_refused(model, data):
     ("attacks", "settings", "message"),
     [
         (ATTACKS, {"limit": 0}, "limit >= 1"),
-        ({"clean": TEXT_ATTACKS["text-empty"]}, {}, "one named 'clean'"),
+        ({"clean": TEXT_ATTACKS["text-empty"]}, {}, "other names than 'clean'"),
         ({"joint": Joint(pgd, TEXT_ATTACKS["text-empty"])}, {}, "'joint' has no epsilon"),
     ],
 )

@@ -36,7 +36,7 @@ def test_epsilon_in_another_unit(epsilon, recipe):
             r"no option 'step'; .* Did you mean .steps.\?",
         ),
         ({"evaluate__attacks": {"pgd": {"steps": 0}}}, "'pgd' cannot be run.*steps"),
-        ({"evaluate__attacks": {"pgd": {"targeted": True}}}, "'pgd' is targeted"),
+        ({"evaluate__attacks": {"pgd": {"targeted": True}}}, "'pgd' to be untargeted"),
         ({"evaluate__attacks": {"pgd": {"step_size": "1e-2"}}}, r"a text; .* as 1\.0e-2"),
         ({"evaluate__epsilon_255": []}, "it needs a radius, and there is none"),
         ({"evaluate__tau": 7}, "tau, a DSC, from 0 to below 1, got 7"),
@@ -50,6 +50,15 @@ def test_epsilon_in_another_unit(epsilon, recipe):
         ({"evaluate__medis": {"epsilon_255": -1}}, "medis: Expected epsilon in units of pixel"),
         ({"evaluate__medis": {"success_target": 2}}, r"medis: .* in \[0, 1\], got 2"),
         ({"evaluate__medis": {"limit": 0}}, "medis: Expected limit >= 1, got 0"),
+        ({"evaluate__attacks": {"medis-tables": {"target": []}}}, "no option 'target'.*'targets'"),
+        (
+            {"evaluate__attacks": {"tables": {"attack": "medis-tables", "losses": ["bec"]}}},
+            "(?s)Attack 'tables' cannot be used.*There is no loss 'bec'",
+        ),
+        (
+            {"evaluate__attacks": {"medis-tables": {}}, "evaluate__medis": {"limit": 1}},
+            "Expected MedIS once",
+        ),
         ({"data__prompt": "p7"}, "p7"),
     ],
 )
@@ -176,3 +185,12 @@ def test_a_model_without_gradient_is_no_robust_model(recipe, clipseg, tmp_path):
     card = json.loads((config.folder / "sanity.json").read_text())
     assert "fail" in {check["status"] for check in card}
     assert "There is no gradient to follow" in page.read_text(encoding="utf-8")
+
+
+def test_the_older_setting_of_medis_becomes_an_attack(recipe):
+    older = {"limit": 3, "targets": ["white"], "epsilon_255": 5}
+    with pytest.warns(FutureWarning, match="evaluate.medis is deprecated.*medis-tables"):
+        config = read_config(recipe(evaluate__medis=older))
+    assert config.evaluate.medis is None
+    assert config.evaluate.attacks["medis-tables"] == older | {"epsilon_255": 5.0}
+    assert read_config(recipe(evaluate__attacks=config.evaluate.attacks)) is not None

@@ -1,13 +1,19 @@
 """One recipe with every kind of attack: fitted, transferred, on the prompt, on both, and MedIS."""
 
+import sys
+
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pandas.testing import assert_frame_equal
 
 from palpate.attacks import ATTACKS
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.cli import main
-from palpate.evaluation import Joint, read_rows
-from palpate.evaluation.medis.rows import read_lines
+from palpate.evaluation import Joint, medis_lines, read_rows
+from palpate.evaluation.results.kinds import rows_of_images, rows_of_texts
+from palpate.evaluation.results.rows import SCHEMA
 from palpate.pipeline.attack_config import attacks_of
 from palpate.pipeline.config import config_from
 from palpate.pipeline.run import make_report, run
@@ -40,8 +46,10 @@ def finished(values, clipseg, tmp_path_factory):
                 "attack": "joint", "image": {"attack": "pgd", "steps": 2}, "text": "text-levels",
                 "epsilon_255": 4, "rounds": 1,
             },
+            "medis-tables": {
+                "targets": ["white"], "losses": ["dice", "bce"], "steps": 2, "limit": 3
+            },
         },
-        "medis": {"targets": ["white"], "losses": ["dice", "bce"], "steps": 2, "limit": 3},
         "epsilon_255": [8],
         "sanity_samples": 0,
     }  # fmt: skip
@@ -53,15 +61,18 @@ def finished(values, clipseg, tmp_path_factory):
 
 def test_rows_and_lines_of_every_kind(finished):
     out, told = finished
-    images, texts = read_rows(out / "rows"), read_rows(out / "texts")
+    rows = read_rows(out / "rows")
+    images, texts = rows_of_images(rows), rows_of_texts(rows)
     assert set(images["attack"]) == {
         "clean", "noise", "pgd", "ensemble", "universal", "universal-shuffled", "other", "chosen",
     }  # fmt: skip
     assert images.groupby("attack").size().eq(5).all()
     assert set(texts["attack"]) >= {"clean", "text-levels", "text-embedding", "both"}
     assert set(texts.loc[texts["attack"] == "both", "epsilon"]) == {4 / 255}
-    assert len(read_lines(out / "medis")) == 3 * 2
-    assert {"texts", "MedIS"} <= set(told)
+    assert len(medis_lines(rows)) == 3 * 2
+    assert list(medis_lines(rows)["loss"]) == ["dice", "bce"] * 3
+    assert not any((out / older).exists() for older in ("texts", "medis"))
+    assert list(dict.fromkeys(told)) == ["training", "baseline", "universal universal", "attacks"]
 
 
 def test_a_fitted_perturbation_is_kept_and_shifts_the_pixels_it_says(finished):
@@ -84,7 +95,7 @@ def test_tables_and_chart_are_in_the_report(finished):
 
 def test_numbers_of_the_text_table_are_those_of_the_rows(finished):
     out, _ = finished
-    rows = read_rows(out / "texts")
+    rows = rows_of_texts(read_rows(out / "rows"))
     table = pd.read_csv(out / "tables" / "texts.csv", keep_default_na=False).set_index("attack")
     for attack, some in rows[rows["attack"] != "clean"].groupby("attack"):
         assert table.loc[attack, "dsc"] == pytest.approx(some["dsc"].mean())
@@ -105,25 +116,47 @@ def test_a_report_can_be_made_again_from_the_folder(finished):
     assert (out / "tables" / "texts.csv").read_text() == before
 
 
+def test_an_older_run_folder_is_reported_alike(finished, tmp_path, monkeypatch):
+    """Which kept rows of texts in ``texts/`` and lines of MedIS in ``medis/``."""
+    out, _ = finished
+    rows = read_rows(out / "rows")
+    for name in ("rows", "texts", "medis"):
+        (tmp_path / name).mkdir()
+    older = pa.schema(list(SCHEMA)[: SCHEMA.get_field_index("kind")])
+    for name, some in (("rows", rows_of_images(rows)), ("texts", rows_of_texts(rows))):
+        table = pa.Table.from_pandas(some[older.names], schema=older, preserve_index=False)
+        made_of = '{"protocol": "sound"}'
+        (tmp_path / name / "protocol.json").write_text(made_of)
+        table = table.replace_schema_metadata({"palpate": made_of})
+        pq.write_table(table, tmp_path / name / "part-0.parquet")
+    pq.write_table(pa.Table.from_pandas(medis_lines(rows)), tmp_path / "medis" / "part-0.parquet")
+    (tmp_path / "config.yaml").write_text((out / "config.yaml").read_text())
+    whole = sys.modules["palpate.reporting.report"]
+    monkeypatch.setattr(whole, "write_charts", lambda *_: None)  # drawing takes long
+    make_report(tmp_path)
+    for name in (*TABLES, "main"):
+        ours, theirs = (
+            pd.read_csv(folder / "tables" / f"{name}.csv").drop(columns="means", errors="ignore")
+            for folder in (out, tmp_path)
+        )
+        assert_frame_equal(ours, theirs)
+
+
 def test_a_second_call_attacks_nothing_again(finished):
     from palpate.pipeline.config import read_config
 
     out, _ = finished
+    before = {path.name for path in (out / "rows").glob("part-*")}
     stages = []
     run(read_config(out / "config.yaml"), lambda stage, *_: stages.append(stage))
-    parts = sum(1 for folder in ("rows", "texts", "medis") for _ in (out / folder).glob("part-*"))
-    assert parts == len({*_parts(out)})
-    assert not any(stage.startswith("universal") for stage in stages)
-
-
-def _parts(out):
-    return [p.name for folder in ("rows", "texts", "medis") for p in (out / folder).glob("part-*")]
+    assert {path.name for path in (out / "rows").glob("part-*")} == before
+    assert not any(stage.startswith(("universal", "attacks")) for stage in stages)
 
 
 def test_more_attacks_on_the_prompt_can_be_added_to_a_run(finished):
     out, _ = finished
     main(["evaluate", "--run", str(out), "--attacks", "text-empty", "--epsilon-255", "8"])
-    assert "text-empty" in set(read_rows(out / "texts")["attack"])
+    assert "text-empty" in set(read_rows(out / "rows")["attack"])
 
 
 def test_models_of_runs_against_each_other(finished, values, tmp_path, capsys):
@@ -213,7 +246,7 @@ def test_a_perturbation_is_fitted_in_the_largest_ball_unless_said_otherwise():
 def test_clean_rows_alone_make_no_table_of_texts(finished):
     from palpate.reporting.numbers.checked_rows import checked
 
-    rows = checked(read_rows(finished[0] / "texts"))
+    rows = checked(rows_of_texts(read_rows(finished[0] / "rows")))
     assert list(text_tables(rows[rows["attack"] == "clean"])) == []
     assert len(text_scores(rows)) == rows[rows["attack"] != "clean"]["attack"].nunique()
 

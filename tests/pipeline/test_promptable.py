@@ -28,12 +28,15 @@ def test_a_sam_is_trained_attacked_and_reported(sam, tmp_path):
     plain = values(sam, tmp_path / "run", model=model)
     plain["evaluate"] |= {
         "sanity_samples": 2,
-        "medis": {"targets": ["white"], "losses": ["dice"], "steps": 1, "limit": 2},
+        "attacks": plain["evaluate"]["attacks"]
+        | {"medis-tables": {"targets": ["white"], "losses": ["dice"], "steps": 1, "limit": 2}},
     }
     page = run(config_from(plain))
     assert page.is_file()
     rows = read_rows(tmp_path / "run" / "rows")
-    assert rows.groupby("attack").size().to_dict() == {"clean": 2, "noise": 2, "pgd": 2}
+    assert rows.groupby("attack").size().to_dict() == {
+        "clean": 2, "medis-tables": 2, "noise": 2, "pgd": 2,
+    }  # fmt: skip
     assert (
         rows.loc[rows["attack"] == "pgd", "loss"] > rows.loc[rows["attack"] == "pgd", "loss_clean"]
     ).all()

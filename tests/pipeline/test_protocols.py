@@ -103,13 +103,13 @@ def test_an_attack_without_a_published_form_is_refused(values):
         "attacks": {"margin-pgd": {"attack": "pgd"}},
     }
     config = config_from(values | {"evaluate": evaluate})
-    from palpate.pipeline.plan import planned_attacks
+    from palpate.pipeline.plan import make_plan
 
-    assert planned_attacks(config)["margin-pgd"].func is published_pgd
+    assert make_plan(config).attacks["margin-pgd"].func is published_pgd
     assert "published_pgd" in ATTACKS
     evaluate = evaluate | {"attacks": {"published_pgd": {}}}
     with pytest.raises(ValueError, match="has no published form"):
-        planned_attacks(config_from(values | {"evaluate": evaluate}))
+        make_plan(config_from(values | {"evaluate": evaluate}))
 
 
 def test_radii_on_the_terminal_have_the_unit_of_their_norm(tmp_path, capsys):

@@ -2,12 +2,11 @@
 
 import pytest
 
-from palpate.evaluation.medis.evaluate import evaluate_medis
 from palpate.reporting.tables.markdown_latex import latex, markdown
 from palpate.reporting.tables.medis_tables import medis_tables
 
 from ..evaluation.blobs import BlobFinder
-from ..evaluation.test_medis_lines import faint
+from ..evaluation.test_medis_lines import faint, lines_of
 
 LOSSES = ("bce_dice", "structure", "lovasz_hinge", "exponential_log")
 
@@ -15,7 +14,7 @@ LOSSES = ("bce_dice", "structure", "lovasz_hinge", "exponential_log")
 @pytest.fixture(scope="module")
 def lines():
     settings = {"losses": LOSSES, "epsilon": 0.5, "steps": 6}
-    return evaluate_medis(BlobFinder(), faint(6), **settings)
+    return lines_of(BlobFinder(), faint(6), **settings)
 
 
 def test_tables_have_the_layout_of_the_published_files(lines):

@@ -1,7 +1,7 @@
-"""Batches whose make-up depends on the data and the batch size alone.
+"""Batches that depend on the data and the batch size alone.
 
-Samples are taken in windows of ``batch_size`` in their order, and a window is parted by image
-size. What is done already does not move the windows: a resumed run stacks the same images as an
+Samples are taken in windows of ``batch_size`` in their order, and each window is split by image
+size. Windows do not depend on which rows exist: a resumed run stacks the same images as an
 uninterrupted one, so that even rounding is the same.
 """
 
@@ -14,12 +14,15 @@ import torch
 from palpate.data import Samples, stream
 from palpate.data.sample import Batch, Case, Sample, collate
 
+# The default everywhere: in Python, in recipes and on the command line.
+BATCH_SIZE = 8
+
 
 def list_cases(data: Samples) -> list[Case]:
-    """What is known about every sample, without decoding images where ``data.cases`` tells it.
+    """The cases of all samples, without decoding images if the data set has ``cases``.
 
     Raises:
-        ValueError: If there are no samples, or two of them could not be told apart in a table.
+        ValueError: If there are no samples, or two of them have the same key and prompt.
     """
     cases = getattr(data, "cases", None)
     if cases is None or len(cases) != len(data):
@@ -56,18 +59,18 @@ def load(
     device: torch.device,
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """The samples of one window after the other: a batch per image size, in the order they come.
+    """Load the samples of each window, one batch per image size, in order.
 
     Args:
         data: Gives the samples.
-        cases: What is known about all of them.
+        cases: The cases of all of them.
         windows: Indices of the samples.
         device: Where the batches go.
         workers: Threads that read ahead, see :func:`palpate.data.stream`.
 
     Raises:
         ValueError: If a sample is not what ``cases`` announced, its pixels are out of range or in
-            half precision, or its mask is none.
+            half precision, or its mask is not a bool mask of the size of the image.
     """
     ahead = max(map(len, windows), default=1)
     read = stream(data, chain.from_iterable(windows), workers, ahead)
@@ -80,7 +83,7 @@ def load(
 
 
 def select(batch: Batch, positions: Sequence[int]) -> Batch:
-    """Some samples of a batch, in their order; the batch itself where all are chosen."""
+    """Some samples of a batch, in the order given; the batch itself if all are chosen."""
     if len(positions) == len(batch.cases):
         return batch
     chosen = list(positions)

@@ -1,251 +1,87 @@
-"""Attacks crossed with strengths, run as they want to be called, and checked afterwards."""
+"""What an evaluation does to its samples before the model answers.
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from math import inf
-from typing import Any, TypeAlias
+Every row of an evaluation is of one sample under one condition: the clean image, an attack on the
+image at one radius (here), an attack on the text (:mod:`palpate.evaluation.text.conditions`), or
+MedIS towards one target (:mod:`palpate.evaluation.medis.condition`). The runner knows conditions
+only by the interface below. To add another kind, subclass :class:`Condition` and say in
+:func:`palpate.evaluation.resolve.conditions_of` for which of the user's attacks it stands.
+"""
 
-import torch
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from palpate import geometry
-from palpate.evaluation.results.rows import CLEAN
-from palpate.types import Attack, Images, Logits, LogitsFn, Masks
+from palpate.data.sample import Batch, Case
+from palpate.evaluation.image_attacks import UNTOUCHED, AttackAtRadius
+from palpate.evaluation.image_scores import Answer
+from palpate.evaluation.results.describe import describe
+from palpate.evaluation.results.rows import Identity
+from palpate.evaluation.scoring import Result, Scorer
 
-Surrogate: TypeAlias = Callable[..., Logits]
 
-NORMALISED = "normalised"  # L-infinity after each channel is divided by the model's deviation
-_ROUNDING = 2.0**-22  # of values up to 1 in single precision, with room for a few operations
+class Condition(ABC):
+    """One condition of an evaluation.
+
+    Attributes:
+        keeps_examples: Whether images under this condition are worth keeping for the figures.
+    """
+
+    keeps_examples = False
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, str]:
+        """Entries of the fingerprint: all settings that change a number, by name."""
+
+    @abstractmethod
+    def identities(self, case: Case) -> Sequence[Identity]:
+        """Identities of the rows of a sample, known before the condition is run.
+
+        Where the condition changes the prompt, the identities have None in its place.
+        """
+
+    def applies(self, case: Case) -> bool:
+        """Whether a sample has rows under this condition, as far as is known without the model."""
+        del case
+        return True
+
+    def at_once(self, batch_size: int) -> int:
+        """How many samples are run together, where ``batch_size`` images fit into memory."""
+        return batch_size
+
+    @abstractmethod
+    def run(self, batch: Batch, clean: Sequence[Answer]) -> list[Result]:
+        """Run the condition and score what comes of it.
+
+        Args:
+            batch: At most :meth:`at_once` samples of one size.
+            clean: Scores of the clean images, one per sample.
+
+        Returns:
+            The rows of each sample; fewer where the condition turns out not to apply to one.
+        """
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One attack at one strength."""
+class ImageCondition(Condition):
+    """An attack on images at one radius; also the clean images themselves."""
 
-    name: str
-    attack: Attack
-    norm: str
-    epsilon: float
-    minimal: bool = False  # looks for the smallest perturbation, of norm epsilon at most
-
-    @property
-    def stays_valid(self) -> bool:
-        """Whether the attack is to return pixels in [0, 1]."""
-        return bool(_parameters(self.attack).get("clamp", True))
+    scorer: Scorer
+    attack: AttackAtRadius
+    keeps_examples = True
 
     def __str__(self) -> str:
-        if self.minimal:
-            return f"{self.name} {self.norm} smallest"
-        # Only radii in L-infinity are steps of an 8-bit image.
-        strength = f"{self.epsilon * 255:g}/255" if self.norm == "linf" else f"{self.epsilon:g}"
-        return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
+        return str(self.attack)
 
-    def with_surrogate(self, change: Callable[[Surrogate], Surrogate]) -> "Trial":
-        """The same with the surrogate that the attack has bound, if any, put through ``change``."""
-        bound = _bound(self.attack).get("surrogate")
-        if bound is None:
-            return self
-        return replace(self, attack=partial(self.attack, surrogate=change(bound)))
+    def describe(self) -> Mapping[str, str]:
+        """The attack with all its settings; nothing for the clean images."""
+        if self.attack == UNTOUCHED:
+            return {}
+        return {f"attack.{self.attack.name}": describe(self.attack.attack)}
 
-    def run(
-        self,
-        model: LogitsFn,
-        images: Images,
-        masks: Masks,
-        *,
-        generators: Sequence[torch.Generator],
-        threshold: float,
-        tau: float = 0.5,
-        **offered: Any,
-    ) -> Images:
-        """Attack the images, and believe nothing of the result.
+    def identities(self, case: Case) -> Sequence[Identity]:
+        """One row per sample."""
+        return [self.scorer.identify(case, self.attack)]
 
-        Args:
-            model: Maps images to logits, prompts bound.
-            images: Clean images in [0, 1].
-            masks: Ground truth.
-            generators: One per image, given to attacks that name a ``generator``.
-            threshold: Logit above which a pixel is foreground, given to attacks that name it.
-            tau: DSC that counts as success at or below, given to attacks that name it and have
-                none bound.
-            offered: What else may be given to attacks that name it: the model's ``std``, or the
-                ``truth`` with its grey values.
-
-        Returns:
-            Images within :attr:`epsilon` of ``images`` and within [0, 1], detached.
-
-        Raises:
-            ValueError: If the attack returned anything else; :func:`violations` says what.
-        """
-        radius = {"max_epsilon" if self.minimal else "epsilon": self.epsilon}
-        offered |= radius | {"generator": generators, "threshold": threshold}
-        if "tau" not in _bound(self.attack):
-            offered["tau"] = tau
-        accepted = {k: v for k, v in offered.items() if k in _parameters(self.attack)}
-        # Clones, so that an attack that writes into its inputs cannot move the clean images.
-        return self.attack(model, images.clone(), masks.clone(), **accepted)
-
-
-def no_attack(model: LogitsFn, images: Images, masks: Masks) -> Images:
-    """The identity, so that clean scores come out of the same loop as all others."""
-    del model, masks
-    return images
-
-
-UNTOUCHED = Trial(CLEAN, no_attack, norm="none", epsilon=0.0)
-
-
-def plan(
-    attacks: Mapping[str, Attack], epsilons: Sequence[float] | None, tau: float = 0.5
-) -> list[Trial]:
-    """The clean images first, then every attack at every strength, in the order given.
-
-    An attack whose ``epsilon`` is bound already (``partial(pgd, epsilon=8 / 255)``) is run at
-    that strength only. An attack that names ``max_epsilon`` instead looks for the smallest
-    perturbation: it is run once, and its epsilon is the largest it may use.
-
-    Args:
-        attacks: By their names.
-        epsilons: Strengths of those that have none.
-        tau: DSC at or below which an image counts as broken.
-
-    Raises:
-        ValueError: If an attack has no strength, a strength makes no sense, or an attack is
-            bound to move towards the masks or to stop at a higher DSC than ``tau``.
-    """
-    trials = [UNTOUCHED]
-    for name, attack in attacks.items():
-        if name == CLEAN:
-            raise ValueError(f"Expected attacks with names of their own, got one named {CLEAN!r}.")
-        norm = str(_parameters(attack).get("norm", "linf"))
-        minimal = is_minimal(attack)
-        strengths = [_largest(attack, norm)] if minimal else _strengths(name, attack, epsilons)
-        _refuse_other_goal(name, attack)
-        _refuse_other_end(name, attack, tau)
-        trials += [Trial(name, attack, norm, _checked(name, norm, e), minimal) for e in strengths]
-    if len({(trial.name, trial.epsilon) for trial in trials}) < len(trials):
-        raise ValueError(f"Expected every epsilon once, got {epsilons}. Drop the repeated ones.")
-    return trials
-
-
-def is_minimal(attack: Attack) -> bool:
-    """Whether an attack looks for the smallest perturbation instead of the greatest damage.
-
-    It says so by its arguments: ``max_epsilon``, and no ``epsilon``.
-    """
-    parameters = _parameters(attack)
-    return "max_epsilon" in parameters and "epsilon" not in parameters
-
-
-def check(
-    adversarial: object,
-    images: Images,
-    trial: Trial,
-    keys: Sequence[str],
-    std: Sequence[float] | None = None,
-) -> Images:
-    """The adversarial images, if they are what the trial promises.
-
-    Args:
-        adversarial: What the attack returned.
-        images: What it was given.
-        trial: What it promised.
-        keys: Names of the images, for errors.
-        std: What the model divides each channel by, for balls in normalised units.
-
-    Raises:
-        ValueError: If shape, type, range or distance is wrong, naming attack and image.
-    """
-    who = f"Attack {trial.name!r} (epsilon {trial.epsilon:.6g}, {trial.norm})"
-    if not isinstance(adversarial, torch.Tensor) or adversarial.shape != images.shape:
-        shape = tuple(getattr(adversarial, "shape", ())) or type(adversarial).__name__
-        raise ValueError(f"{who} must return images of shape {tuple(images.shape)}, got {shape}.")
-    adversarial = adversarial.detach().to(images)
-    for image, clean, key in zip(adversarial, images, keys, strict=True):
-        if problem := _problem(image[None], clean[None], trial, std):
-            raise ValueError(f"{who} broke its promise on {key!r}: {problem}. Correct the attack.")
-    return adversarial.clamp(0.0, 1.0) if trial.stays_valid else adversarial
-
-
-def _problem(image: Images, clean: Images, trial: Trial, std: Sequence[float] | None) -> str:
-    if not image.isfinite().all():
-        return f"{int((~image.isfinite()).sum())} pixel values are not finite"
-    low, high = image.min().item(), image.max().item()
-    if trial.stays_valid and (low < -_ROUNDING or high > 1 + _ROUNDING):
-        return f"pixel values lie in [{low:.6g}, {high:.6g}] instead of [0, 1]"
-    delta = image - clean
-    if trial.norm == NORMALISED:
-        parameters = _parameters(trial.attack)
-        scale = torch.tensor(std or parameters.get("std", (1.0,))).view(1, -1, 1, 1).to(delta)
-        delta = delta / (scale.mean() if parameters.get("equal_channels") else scale)
-    length = geometry.norms(delta, "l2" if trial.norm == "l2" else "linf").item()
-    # Adding a perturbation and taking it away again rounds every pixel by up to 2 ** -24.
-    slack = _ROUNDING * {"l2": clean.numel() ** 0.5, NORMALISED: 16.0}.get(trial.norm, 1.0)
-    if length > trial.epsilon * (1 + 1e-5) + slack:
-        return f"its distance is {length:.6g}, {length - trial.epsilon:.3g} more than epsilon"
-    return ""
-
-
-def _strengths(name: str, attack: Attack, epsilons: Sequence[float] | None) -> Sequence[float]:
-    parameters = _parameters(attack)
-    bound = _bound(attack).get("epsilon")
-    if bound is not None:
-        return [bound]
-    if epsilons and "epsilon" in parameters:
-        return epsilons
-    if isinstance(default := parameters.get("epsilon"), int | float):
-        return [default]
-    raise ValueError(
-        f"Attack {name!r} has no epsilon. Let it take one and pass epsilons=[...], or bind it: "
-        "partial(attack, epsilon=8 / 255)."
-    )
-
-
-def _largest(attack: Attack, norm: str) -> float:
-    bound = _parameters(attack).get("max_epsilon")
-    if isinstance(bound, int | float):
-        return bound
-    # No bound but the pixel range, which in L2 depends on the size of the image.
-    return 1.0 if norm == "linf" else inf
-
-
-def _refuse_other_goal(name: str, attack: Attack) -> None:
-    if _bound(attack).get("targeted"):
-        raise ValueError(
-            f"Attack {name!r} is targeted: it would move the answers towards the true masks, and "
-            "what no attack can harm looks robust. Drop targeted; targets of their own have the "
-            "tables of MedIS."
-        )
-
-
-def _refuse_other_end(name: str, attack: Attack, tau: float) -> None:
-    given = _bound(attack)
-    if given.get("tau", tau) > tau:
-        raise ValueError(
-            f"Attack {name!r} stops at DSC {given['tau']:g}, but an image counts as broken from "
-            f"{tau:g} down: its successes would count as failures. Evaluate with tau="
-            f"{given['tau']:g}, or bind no tau."
-        )
-
-
-def _bound(attack: Attack) -> Mapping[str, Any]:
-    return attack.keywords if isinstance(attack, partial) else {}
-
-
-def _checked(name: str, norm: str, epsilon: float) -> float:
-    if norm not in ("linf", "l2", NORMALISED):
-        raise ValueError(
-            f"Attack {name!r} has norm {norm!r}; expected 'linf', 'l2' or {NORMALISED!r}."
-        )
-    if not epsilon >= 0 or (norm == "linf" and epsilon > 1):
-        raise ValueError(
-            f"Expected epsilon of attack {name!r} in units of pixel value, 0 to 1, got {epsilon}. "
-            f"Eight grey levels are 8 / 255."
-        )
-    return float(epsilon)
-
-
-def _parameters(attack: Callable[..., Any]) -> dict[str, Any]:
-    parameters = inspect.signature(attack).parameters.values()
-    return {p.name: p.default for p in parameters}
+    def run(self, batch: Batch, clean: Sequence[Answer]) -> list[Result]:
+        """Attack the whole batch at once."""
+        return self.scorer.attack(batch, clean, self.attack)

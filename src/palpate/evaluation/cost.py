@@ -1,4 +1,4 @@
-"""What an attack costs: passes through the model and seconds, whatever the attack is."""
+"""Cost of an attack: forward and backward passes through the model, and seconds."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from palpate.attacks.text import Prompted, Spelled
 from palpate.evaluation.frozen import threshold_of
 from palpate.prompting import Bound, wants_boxes
 from palpate.types import Box, Images, Logits, Maps, Segmenter
@@ -24,7 +26,7 @@ class Cost(NamedTuple):
 
 
 class Tally:
-    """Adds up what passes through a :class:`Metered` model while it is entered.
+    """Counts passes through :class:`Metered` models, and the seconds while it is entered.
 
     >>> with Tally() as tally:
     ...     model = Metered(lambda images, prompts: images[:, :1], ("polyp", "mole"), tally)
@@ -49,7 +51,7 @@ class Tally:
         return Cost(self.forwards / count, self.backwards / count, self.seconds / count)
 
     def counted(self, logits: T) -> T:
-        """The logits, noted as a pass for each; a gradient that comes back will be noted too."""
+        """Count a forward pass per image, and a backward pass when a gradient comes back."""
         self.forwards += len(logits)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
@@ -61,7 +63,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Metered:
-    """A model with prompts and boxes bound that counts the images that pass, there and back."""
+    """A model with prompts and boxes bound that counts forward and backward passes, per image."""
 
     model: Segmenter
     prompts: Sequence[str]
@@ -70,18 +72,20 @@ class Metered:
 
     def __call__(self, images: Images) -> Maps:
         if len(images) != len(self.prompts):
-            raise ValueError(f"Expected {len(self.prompts)} images, one a prompt: {len(images)}.")
+            raise ValueError(
+                f"Expected {len(self.prompts)} images, one per prompt, got {len(images)}."
+            )
         return self.tally.counted(Bound(self.model, self.prompts, self.boxes)(images))
 
     def for_images(self, rows: Sequence[int]) -> "Metered":
-        """The same for some images of the batch; attacks that drop finished images ask for it."""
+        """The same for some images of the batch; called by attacks that drop finished images."""
         some = Bound(self.model, self.prompts, self.boxes).for_images(rows)
         return replace(self, prompts=some.prompts, boxes=some.boxes)
 
 
 @dataclass(frozen=True)
 class MeteredSurrogate:
-    """Another model that an attack asks in place of the one it attacks, counting likewise."""
+    """A surrogate model of an attack, whose passes are counted likewise."""
 
     model: Callable[..., Logits]
     tally: Tally
@@ -98,7 +102,63 @@ class MeteredSurrogate:
         return self.tally.counted(self.model(images, **prompts))
 
 
+def metered_text_model(model: Prompted, tally: Tally) -> Prompted:
+    """A prompted model that adds to ``tally`` a pass for each text that it decodes.
+
+    Encoding an image is not counted, because all attacks on the text share it; it is included in
+    the seconds.
+    """
+    return (
+        _MeteredSpelled(model, tally) if isinstance(model, Spelled) else _MeteredText(model, tally)
+    )
+
+
+@dataclass(frozen=True)
+class _MeteredText:
+    model: Prompted
+    tally: Tally
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Logits:
+        return self._counted(self.model(images, prompts=prompts))
+
+    def encode(self, images: Images) -> Any:
+        return self.model.encode(images)
+
+    def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
+        return self.model.read(prompts)
+
+    def decode(self, encoded: Any, condition: Float[Tensor, "b d"]) -> Logits:
+        return self._counted(self.model.decode(encoded, condition))
+
+    def _counted(self, logits: Logits) -> Logits:
+        return self.tally.counted(logits)
+
+
+@dataclass(frozen=True)
+class _MeteredSpelled(_MeteredText):
+    model: Spelled
+
+    @property
+    def token_vectors(self) -> Float[Tensor, "v d"]:
+        return self.model.token_vectors
+
+    @property
+    def special_tokens(self) -> frozenset[int]:
+        return self.model.special_tokens
+
+    def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
+        return self.model.tokens(prompts)
+
+    def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
+        return self.model.texts(tokens)
+
+    def read_vectors(
+        self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
+    ) -> Float[Tensor, "b d"]:
+        return self.model.read_vectors(vectors, tokens)
+
+
 def _now() -> float:
     if torch.cuda.is_available():
-        torch.cuda.synchronize()  # kernels run behind the program's back
+        torch.cuda.synchronize()  # kernels run asynchronously
     return time.perf_counter()

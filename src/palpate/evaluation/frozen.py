@@ -1,4 +1,4 @@
-"""A model that nobody changes while it is measured, and the two things to know about it."""
+"""A model in evaluation mode with frozen weights, and its attributes that evaluation reads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ def frozen(model: object) -> Iterator[None]:
     """Put a module into evaluation mode without parameter gradients; restore both afterwards.
 
     Attacks need the gradient of the pixels only, and each parameter that requires one costs time
-    and memory. Anything but a module is left alone.
+    and memory. Models that are no modules are not changed.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
@@ -37,12 +37,12 @@ def threshold_of(model: object) -> float:
 
 
 def std_of(model: object) -> tuple[float, ...] | None:
-    """What the model divides each channel by, if it says so in an attribute ``std``."""
+    """The attribute ``std`` of a model: what it divides each channel by; None without one."""
     std = getattr(model, "std", None)
     return tuple(std.flatten().tolist()) if isinstance(std, torch.Tensor) else None
 
 
 def device_of(model: object) -> torch.device:
-    """Where the weights are; the CPU for what has none."""
+    """Device of the weights; the CPU for a model without weights."""
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     return next((parameter.device for parameter in parameters), torch.device("cpu"))

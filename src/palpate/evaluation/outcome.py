@@ -1,4 +1,4 @@
-"""What an attack achieved: whether it succeeded, and in what way the segmentation failed."""
+"""Success of an attack, and the failure mode of a segmentation."""
 
 from typing import Literal, TypeAlias
 
@@ -14,10 +14,10 @@ FACTOR = 2  # an area that shrinks or grows by this factor has vanished or is ha
 
 
 def success(dice_clean: PerImage, dice: PerImage, tau: float = 0.5) -> Bool[Tensor, " b"]:
-    """Whether each attack turned a usable segmentation into an unusable one.
+    """Whether each attack took the DSC from above ``tau`` to ``tau`` or below.
 
-    It did where the DSC was above ``tau`` and no longer is. Images that were lost before the
-    attack are nobody's success; the success rate is over those above ``tau``.
+    Images at or below ``tau`` before the attack are never a success; success rates are over the
+    other images.
 
     >>> clean = torch.tensor([0.9, 0.9, 0.2])
     >>> success(clean, torch.tensor([0.5, 0.6, 0.0]))
@@ -34,13 +34,13 @@ def failure_mode(
     mask_area: Int64[Tensor, " b"] | Float[Tensor, " b"],
     tau: float = 0.5,
 ) -> list[FailureMode]:
-    """In what way each segmentation failed; every image has exactly one mode.
+    """Failure mode of each segmentation; every image has exactly one.
 
-    - ``"none"``: it did not, DSC > ``tau``;
-    - ``"vanished"``: at most half as much is predicted as is there;
-    - ``"hallucinated"``: at least twice as much is predicted as is there, or anything at all
-      where nothing is;
-    - ``"shifted"``: about the right amount, in the wrong place.
+    - ``"none"``: no failure, DSC > ``tau``;
+    - ``"vanished"``: the predicted area is at most half of the true one;
+    - ``"hallucinated"``: the predicted area is at least twice the true one, or the true one is
+      empty;
+    - ``"shifted"``: the area is about right, but in the wrong place.
 
     Args:
         dice: DSC of the prediction, in [0, 1].

@@ -1,6 +1,6 @@
-"""One model under fixed settings: attacks a batch and writes down what came of it."""
+"""Attack a batch with one model under fixed settings, and score the result as rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +13,17 @@ from torch import Tensor
 from palpate import geometry
 from palpate.data.sample import Batch, Case
 from palpate.evaluation import outcome
-from palpate.evaluation.conditions import UNTOUCHED, Trial, check
 from palpate.evaluation.cost import Cost, Metered, MeteredSurrogate, Tally
 from palpate.evaluation.frozen import std_of
+from palpate.evaluation.image_attacks import UNTOUCHED, AttackAtRadius, check
 from palpate.evaluation.image_scores import Answer, answer
 from palpate.evaluation.metrics import Metric, distortion, find_metrics
 from palpate.evaluation.protocol.protocol import Protocol
-from palpate.evaluation.protocol.published_pipeline import Staging
+from palpate.evaluation.protocol.published_pipeline import PublishedPipeline
 from palpate.evaluation.protocol.storage import stored
 from palpate.evaluation.results.describe import describe_metrics, describe_model, hash_weights
 from palpate.evaluation.results.fingerprint import hash_data
-from palpate.evaluation.results.rows import Identity, Row
+from palpate.evaluation.results.rows import Identity, Kind, Row
 from palpate.prompting import Bound, wants_boxes
 from palpate.randomness import generator
 from palpate.types import Images, Logits, Segmenter
@@ -34,7 +34,7 @@ Truth: TypeAlias = Float[Tensor, "b 1 h w"]  # masks with grey values
 
 @dataclass(frozen=True)
 class Result:
-    """A row, and what is behind it."""
+    """A row, with the image, mask and prediction that it is computed from."""
 
     row: Row
     image: Float[Tensor, "3 h w"]  # as the model saw it
@@ -43,18 +43,20 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A model and everything that decides what a row of it says.
+class Scorer:
+    """A model with all settings that decide the values of a row.
 
     Attributes:
         model: Frozen, see :func:`palpate.evaluation.frozen.frozen`.
         threshold: Logit above which a pixel is foreground.
-        seed: Of everything random.
+        seed: Seed of everything random.
         protocol: What happens between attack and score.
-        precision: Of the model while it is attacked; answers are always in single precision.
+        precision: Of the model while images are attacked; scores are always in single precision.
         tolerance: Of the surface Dice, in pixels.
-        tau: DSC that an attack must push an image to or below to succeed.
-        metrics: Computed for every image.
+        tau: DSC at or below which an attack has succeeded.
+        metrics: Metrics computed for every image.
+        pipeline: Which sample is attacked and with which prompts, where that is not the sample
+            itself, as under the published protocol.
     """
 
     model: Segmenter
@@ -65,15 +67,14 @@ class Bench:
     tolerance: float
     tau: float
     metrics: Sequence[Metric] = find_metrics()
+    pipeline: PublishedPipeline | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"Expected precision 'fp32' or 'bf16', got {self.precision!r}.")
 
-    def made_of(
-        self, data: object, cases: Sequence[Case], attacks: Mapping[str, str]
-    ) -> dict[str, str]:
-        """The fingerprint of rows of these samples under these attacks, each described."""
+    def made_of(self, data: object, cases: Sequence[Case]) -> dict[str, str]:
+        """What the rows of these samples are made of, whatever is done to them: a fingerprint."""
         return {
             "protocol": self.protocol.name,
             "precision": self.precision,
@@ -84,26 +85,25 @@ class Bench:
             "tolerance": repr(self.tolerance),
             "tau": repr(self.tau),
             **describe_metrics(self.metrics),
-            **{f"attack.{name}": text for name, text in attacks.items()},
         }
 
-    def identify(self, case: Case, trial: Trial) -> Identity:
-        """Which row this will be, before it exists."""
+    def identify(self, case: Case, attack: AttackAtRadius) -> Identity:
+        """Identity of the row of a sample under an attack, known before the attack is run."""
         return Identity(
             case.dataset,
             case.split,
             case.key,
             case.prompt_level,
             case.prompt,
-            trial.name,
-            trial.norm,
-            trial.epsilon,
+            attack.name,
+            attack.norm,
+            attack.epsilon,
             self.seed,
             self.protocol.name,
         )
 
-    def look(self, batch: Batch, images: Images, truth: Truth | None = None) -> list[Answer]:
-        """What the model answers to these images in place of those of the batch."""
+    def predict(self, batch: Batch, images: Images, truth: Truth | None = None) -> list[Answer]:
+        """Predict and score images in place of those of the batch."""
         return answer(
             Bound(self.model, batch.prompts, batch.boxes),
             images,
@@ -115,70 +115,73 @@ class Bench:
             truth=truth,
         )
 
-    def press(
-        self,
-        batch: Batch,
-        clean: Sequence[Answer],
-        trial: Trial,
-        staging: Staging | None = None,
-    ) -> list[Result]:
+    def predict_clean(self, batch: Batch) -> list[Answer]:
+        """Predict and score the clean images of a batch."""
+        return self._score(batch, batch.images, UNTOUCHED)
+
+    def attack(self, batch: Batch, clean: Sequence[Answer], attack: AttackAtRadius) -> list[Result]:
         """Attack a batch and score the outcome: one result per sample, in order.
 
         Args:
             batch: Samples of one size.
-            clean: What the model answers to them untouched.
-            trial: The attack and its strength.
-            staging: Who is attacked and with which prompts, where that is not the batch itself.
+            clean: Scores of the clean images.
+            attack: The attack and its radius.
         """
-        attacked = staging.attacked(batch, trial) if staging else batch
-        images, cost = self._attack(attacked, trial, staging.truth(attacked) if staging else None)
-        if trial != UNTOUCHED:
+        pipeline = self.pipeline
+        attacked = pipeline.attacked(batch, attack) if pipeline else batch
+        images, cost = self._attack(
+            attacked, attack, pipeline.truth(attacked) if pipeline else None
+        )
+        if attack != UNTOUCHED:
             images = stored(images, [case.image_name for case in attacked.cases], self.protocol)
-        answers = clean if trial == UNTOUCHED else self._score(batch, images, trial, staging)
-        return self.record(batch, trial, clean, answers, images, cost)
+        answers = clean if attack == UNTOUCHED else self._score(batch, images, attack)
+        return self.record(batch, attack, clean, answers, images, cost)
 
     def record(
         self,
         batch: Batch,
-        trial: Trial,
+        attack: AttackAtRadius,
         clean: Sequence[Answer],
         answers: Sequence[Answer],
         images: Images,
         cost: Cost,
+        kind: Kind = "image",
     ) -> list[Result]:
-        """One result per sample, in order, of an attack that somebody has carried out.
+        """One result per sample, in order, of an attack that was carried out before.
 
         Args:
-            batch: The clean samples, with the prompts that were answered.
-            trial: Its name, norm and epsilon go into the rows.
-            clean: What the model answers to the samples before the attack.
-            answers: What it answered afterwards.
-            images: What it answered that to.
-            cost: Of the attack, for one sample.
+            batch: The clean samples, with the prompts that the model was given in the end.
+            attack: Gives the rows name, norm and epsilon.
+            clean: Scores of the samples before the attack.
+            answers: Scores after the attack.
+            images: The attacked images.
+            cost: Of the attack, per sample.
+            kind: What was attacked.
         """
-        rows = self._rows(batch, trial, clean, answers, images, cost)
+        rows = self._rows(batch, attack, clean, answers, images, cost, kind)
         predictions = (each.prediction for each in answers)
         return list(map(Result, rows, images, batch.masks, predictions))
 
-    def _score(
-        self, batch: Batch, images: Images, trial: Trial, staging: Staging | None
-    ) -> list[Answer]:
-        if staging is None:
-            return self.look(batch, images)
-        return self.look(staging.scored(batch, trial), images, staging.truth(batch))
+    def _score(self, batch: Batch, images: Images, attack: AttackAtRadius) -> list[Answer]:
+        if self.pipeline is None:
+            return self.predict(batch, images)
+        truth = self.pipeline.truth(batch)
+        return self.predict(self.pipeline.scored(batch, attack), images, truth)
 
-    def _attack(self, batch: Batch, trial: Trial, truth: Truth | None) -> tuple[Images, Cost]:
+    def _attack(
+        self, batch: Batch, attack: AttackAtRadius, truth: Truth | None
+    ) -> tuple[Images, Cost]:
         tally, std = Tally(), std_of(self.model)
         model = Metered(self._attacked_model(batch), batch.prompts, tally, batch.boxes)
-        trial = trial.with_surrogate(partial(MeteredSurrogate, tally=tally))
-        with tally, naming(trial, batch):
-            if trial == UNTOUCHED:
+        attack = attack.with_surrogate(partial(MeteredSurrogate, tally=tally))
+        with tally, naming(attack, batch):
+            if attack == UNTOUCHED:
                 with torch.no_grad():
                     model(batch.images)  # what a clean row costs
             # The strength is no part of the name: an image gets the same random numbers at
             # every epsilon, so that a curve over epsilon shows epsilon and not luck.
-            generators = [self._generator(key, trial) for key in batch.keys]
-            images = trial.run(
+            generators = [self._generator(key, attack) for key in batch.keys]
+            images = attack.run(
                 model,
                 batch.images,
                 batch.masks,
@@ -188,15 +191,15 @@ class Bench:
                 truth=truth,
                 **({"std": std} if std else {}),
             )
-        images = check(images, batch.images, trial, batch.keys, std)
+        images = check(images, batch.images, attack, batch.keys, std)
         return images, tally.per_image(len(images))
 
-    def _generator(self, key: str, trial: Trial) -> torch.Generator:
+    def _generator(self, key: str, attack: AttackAtRadius) -> torch.Generator:
         if self.protocol.seeding == "none":
             unseeded = torch.Generator()
             unseeded.seed()
             return unseeded
-        return generator(self.seed, key, trial.name)
+        return generator(self.seed, key, attack.name)
 
     def _attacked_model(self, batch: Batch) -> Segmenter:
         if self.precision == "fp32":
@@ -206,11 +209,12 @@ class Bench:
     def _rows(
         self,
         batch: Batch,
-        trial: Trial,
+        attack: AttackAtRadius,
         clean: Sequence[Answer],
         answers: Sequence[Answer],
         images: Images,
         cost: Cost,
+        kind: Kind,
     ) -> Iterator[Row]:
         before, after = (torch.tensor([a.dsc for a in them]) for them in (clean, answers))
         area = torch.tensor([int(a.area) for a in answers])
@@ -223,7 +227,7 @@ class Bench:
         pixels = height * width
         for i, case in enumerate(batch.cases):
             yield Row(
-                **self.identify(case, trial)._asdict(),
+                **self.identify(case, attack)._asdict(),
                 image_name=case.image_name,
                 structure=case.structure,
                 group=case.group,
@@ -242,7 +246,8 @@ class Bench:
                 psnr=lengths[i].psnr,
                 ssim=lengths[i].ssim,
                 **cost._asdict(),
-                minimal=trial.minimal,
+                minimal=attack.minimal,
+                kind=kind,
             )
 
     def _scores(self, after: Answer, before: Answer) -> dict[str, float]:
@@ -282,10 +287,10 @@ def _distortions(images: Images, clean: Images) -> list[_Distortion]:
 
 
 @contextmanager
-def naming(trial: Trial, batch: Batch) -> Iterator[None]:
-    """Add to any error which attack was at work on which images."""
+def naming(attack: AttackAtRadius, batch: Batch) -> Iterator[None]:
+    """Add to any error which attack was running on which images."""
     try:
         yield
     except Exception as error:
-        error.add_note(f"During {trial} on {', '.join(batch.keys)}.")
+        error.add_note(f"During {attack} on {', '.join(batch.keys)}.")
         raise

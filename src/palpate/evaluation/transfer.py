@@ -1,4 +1,4 @@
-"""What an attack made on one model does to another: the surrogate by victim matrix."""
+"""Transfer of attacks between models: the surrogate by victim matrix."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -31,16 +31,16 @@ def transfer_matrix(
     tau: float = 0.5,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Every model attacked by way of every model, itself included.
+    """Attack every model with perturbations computed on every model, itself included.
 
-    One evaluation a victim, in which each surrogate is an attack of its own, ``from NAME``: so
-    its rows are kept, checked and picked up again as always, and a model that is added later
-    costs its own rows and column only. On the diagonal the surrogate is the victim, which is the
-    white-box attack that all others have to be compared with.
+    There is one evaluation per victim, in which each surrogate is an attack named ``from NAME``, so
+    that rows are kept and resumed as always; a model that is added later costs only its own row and
+    column. On the diagonal the surrogate is the victim: the white-box attack, to which the others
+    are compared.
 
     Args:
         models: Surrogates and victims by name, all for the same prompts and on the same device.
-        data: Samples that all of them are pressed on.
+        data: Samples that all of them are evaluated on.
         attack: Takes ``surrogate=``, a model; :func:`palpate.attacks.transfer` with any options.
         epsilons: Radii of the ball in units of pixel value, unless the attack has one bound.
         out: Folder with one folder of rows per victim. None keeps nothing but the table.

@@ -1,4 +1,4 @@
-"""Fitting a universal perturbation to a model and a data set of palpate."""
+"""Fit a universal perturbation to a model and a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from palpate.attacks import UniversalPerturbation, fit_universal
 from palpate.attacks.universals import FitBatch
 from palpate.data import Samples
 from palpate.data.sample import Case, collate
-from palpate.evaluation.batches import list_cases, windows
+from palpate.evaluation.batches import BATCH_SIZE, list_cases, windows
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.results.describe import describe_model, hash_weights
 from palpate.evaluation.results.fingerprint import hash_data
@@ -22,7 +22,7 @@ def fit_universal_on(
     data: Samples,
     *,
     epsilon: float,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     limit: int | None = None,
     **settings: Any,
 ) -> UniversalPerturbation:
@@ -67,7 +67,7 @@ def fit_universal_on(
 
 @dataclass(frozen=True)
 class _Batches(Sequence[FitBatch]):
-    """Batches that are loaded when they are asked for."""
+    """Batches that are loaded on access."""
 
     data: Samples
     windows: tuple[tuple[int, ...], ...]

@@ -1,10 +1,10 @@
-"""From the attacks a recipe names to callables, tried out before anything long begins."""
+"""Attacks on images, from the entries of a recipe to functions that were tried out once."""
 
 import inspect
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +14,7 @@ from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning, UniversalPerturbat
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.errors import did_you_mean
 from palpate.models import PixelModel, load_model
+from palpate.pipeline.config import MEDIS
 from palpate.pipeline.universal import FIT, ToFit
 from palpate.types import Attack, Images, Logits, Loss
 from palpate.user_code import is_code, load_code, said
@@ -25,12 +26,12 @@ JOINT = "joint"  # an attack on image and text together
 
 
 def which(name: str, options: Mapping[str, Any]) -> str:
-    """The attack behind a name in the table."""
+    """The attack that an entry stands for: its option ``attack``, or else its name."""
     return str(options.get("attack", name))
 
 
 def named_alone(attack: str) -> tuple[str, dict[str, str]]:
-    """Name in the table and options of an attack that is named and no more.
+    """Name in the table and options of an attack that is given by its name alone.
 
     >>> named_alone("pgd"), named_alone("mine.py:press")
     (('pgd', {}), ('press', {'attack': 'mine.py:press'}))
@@ -43,6 +44,11 @@ def is_on_text(name: str, options: Mapping[str, Any]) -> bool:
     return which(name, options) in (*TEXT_ATTACKS, JOINT)
 
 
+def is_medis(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an entry of a recipe stands for the tables of MedIS."""
+    return which(name, options) == MEDIS
+
+
 def attacks_of(
     options: Options, epsilons: Sequence[float], forms: Forms = MappingProxyType({})
 ) -> dict[str, Attack | ToFit]:
@@ -50,7 +56,7 @@ def attacks_of(
 
     Args:
         options: Name to options, as in a recipe; ``attack`` names the attack itself where it
-            differs from that name. Attacks on the text are passed over.
+            differs from that name. Attacks on the text and the tables of MedIS are left out.
         epsilons: Radii they will be run at, in units of pixel value or of the protocol.
         forms: Attacks that a protocol runs in a form of its own, with the options it sets.
 
@@ -62,7 +68,7 @@ def attacks_of(
     attacks = {
         name: _configured(name, dict(given), forms, largest)
         for name, given in options.items()
-        if not is_on_text(name, given)
+        if not is_on_text(name, given) and not is_medis(name, given)
     }
     for name, attack in attacks.items():
         # The smallest too: a ball can be too small for a lattice of grey levels.
@@ -72,7 +78,7 @@ def attacks_of(
 
 
 def configured(name: str, options: Mapping[str, Any]) -> Attack:
-    """An attack inside another one, whose budget is bound.
+    """An attack that is an option of another one, which binds its radius.
 
     Raises:
         ValueError: If it cannot be configured, or must be fitted first.
@@ -87,7 +93,7 @@ def configured(name: str, options: Mapping[str, Any]) -> Attack:
 
 
 def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse what an attack cannot be told.
+    """Refuse options that an attack does not have.
 
     Raises:
         ValueError: If it has no such option.
@@ -101,7 +107,7 @@ def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -
 
 
 def rehearse(name: str, attack: Attack | ToFit, epsilon: float | None) -> None:
-    """Run an attack on a model of one line: a wrong option must not cost a training first.
+    """Run an attack once on a toy model, so that a wrong option is found before the training.
 
     Raises:
         ValueError: If it cannot be run so, or needs a radius and there is none.
@@ -114,7 +120,7 @@ def rehearse(name: str, attack: Attack | ToFit, epsilon: float | None) -> None:
         attack = _on_nothing_else(attack, masks)
         strength = _strength(attack, epsilon)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnbrokenWarning)  # not about the user's model
+            warnings.simplefilter("ignore", UnbrokenWarning)  # it is about the toy model
             answer = attack(_brightness, images, masks, **strength)
     except (ValueError, TypeError) as error:
         hint = _numbers_as_text(attack)
@@ -141,11 +147,11 @@ def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float
 
 
 def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
-    """The attack of that name, and what the protocol sets of its options."""
+    """The attack of that name, and the options that the protocol sets."""
     if is_code(attack):
         return load_code(attack, "an attack")[1], {}
     if attack not in ATTACKS:
-        names = (*ATTACKS, *TEXT_ATTACKS, JOINT)
+        names = (*ATTACKS, *TEXT_ATTACKS, JOINT, MEDIS)
         raise ValueError(
             f"There is no attack {attack!r}; expected one of {', '.join(names)}, or one of your "
             f"own as file.py:function.{did_you_mean(attack, names)} An attack under another name "
@@ -160,7 +166,7 @@ def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
 
 
 def _options_of(function: Attack, attack: str) -> list[str]:
-    """What an attack can be told: whatever it takes after model, images and masks."""
+    """The options of an attack: its arguments after model, images and masks."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 3 or any(p.kind is p.KEYWORD_ONLY for p in parameters[:3]):
         raise ValueError(
@@ -171,7 +177,7 @@ def _options_of(function: Attack, attack: str) -> list[str]:
 
 
 def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator[tuple[str, Any]]:
-    """What the plain values of a recipe stand for."""
+    """The options of an attack from the plain values of a recipe."""
     for option, value in options.items():
         if option == "loss":
             yield option, _loss(value)
@@ -198,18 +204,17 @@ def _loss(name: str) -> Loss:
     return LOSSES[name]
 
 
-@cache  # planned before training, and again before the attack
 def _surrogate(name_or_directory: str) -> PixelModel:
     return load_model(name_or_directory).requires_grad_(False)
 
 
 def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
-    """An attack inside another: its name, or its name among its options."""
+    """The options of an attack inside another, which may be given by its name alone."""
     return {"attack": inner} if isinstance(inner, str) else dict(inner)
 
 
 def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:
-    """Without another model, and with masks to choose from, neither of which is there yet."""
+    """The attack without its surrogate, and with toy masks where it needs a bank."""
     if not isinstance(attack, partial):
         return attack
     bound = {k: v for k, v in attack.keywords.items() if k != "surrogate"}
@@ -218,8 +223,8 @@ def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:
     return partial(attack.func, **bound)
 
 
-def wants_bank(attack: Attack | ToFit) -> bool:
-    """Whether an attack chooses its target from masks, and has been given none."""
+def wants_bank(attack: object) -> bool:
+    """Whether an attack chooses its target from masks and has none bound."""
     if not isinstance(attack, partial) or "bank" in attack.keywords:
         return False
     return attack.keywords.get("target") in ("random", "nearest")
@@ -231,7 +236,7 @@ def _brightness(images: Images, prompts: object = None) -> Logits:
 
 
 def _numbers_as_text(attack: Attack | ToFit) -> str:
-    """A hint where an option is a text that looks like a number, as YAML takes 1e-2 to be."""
+    """A hint if an option is a text that looks like a number: YAML reads 1e-2 as a text."""
     options = attack.keywords if isinstance(attack, partial) else {}
     texts = [value for value in options.values() if isinstance(value, str)]
     found = [text for text in texts if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text)]
@@ -239,7 +244,7 @@ def _numbers_as_text(attack: Attack | ToFit) -> str:
 
 
 def _strength(attack: Attack, epsilon: float | None) -> dict[str, float]:
-    """The radius for an attack that takes one, unless it has one of its own."""
+    """The radius for an attack that takes one and has none bound."""
     wanted = inspect.signature(attack).parameters.get("epsilon")
     if wanted is None or _is_bound(attack):
         return {}

@@ -1,7 +1,8 @@
 """The configuration of a run: dataclasses whose fields are the settings of a recipe."""
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -10,8 +11,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from palpate.atomic import write_text
-from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name
-from palpate.attacks.medis.success_rules import success_rules
+from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS
 from palpate.attacks.medis.targets import TARGETS
 from palpate.config_io import load_yaml
 from palpate.data import DATASETS, PAIRS, Augmentation
@@ -19,7 +19,8 @@ from palpate.data.sources.hugging_face import PREFIX as HF
 from palpate.data.sources.hugging_face import parse_name
 from palpate.data.splits import POOLS, PROTOCOLS, members
 from palpate.errors import did_you_mean, yaml_fault
-from palpate.evaluation.medis.evaluate import check_targets
+from palpate.evaluation import Medis
+from palpate.evaluation.batches import BATCH_SIZE
 from palpate.evaluation.medis.rows import UNTARGETED
 from palpate.models import Learns
 from palpate.models.clipseg.adapters import ADAPTERS
@@ -32,6 +33,7 @@ Recipe = TypeVar("Recipe")
 
 # Smallest values of settings of the evaluation, which would refuse them after hours of training.
 _LEAST = {"batch_size": 1, "workers": 0, "examples": 0, "sanity_samples": 0}
+MEDIS = "medis-tables"  # an attack of recipes: each loss of MedIS by itself towards each target
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -187,19 +189,20 @@ class MedisConfig:
     """Use only this many samples; null for all."""
 
     def __post_init__(self) -> None:
-        check_targets(self.targets)
-        losses_by_name(self.losses, faithful=self.faithful)
-        for targeted, success in ((False, self.success), (True, self.success_target)):
-            success_rules(
-                targeted=targeted,
-                epsilon=self.epsilon_255 / 255,
-                steps=self.steps,
-                criterion=self.criterion,
-                success=success,
-                faithful=self.faithful,
-            )
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"Expected limit >= 1, got {self.limit}.")
+        _ = self.resolved  # which checks everything
+
+    @property
+    def resolved(self) -> Medis:
+        """The same for :func:`palpate.evaluation.evaluate`."""
+        settings = asdict(self)
+        return Medis(epsilon=settings.pop("epsilon_255") / 255, **settings)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What differs from the defaults, as the options of an attack in a recipe."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        given = {name: value for name, (value, default) in values.items() if value != default}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ class EvaluateConfig:
     `attack` says which attack it is, if the name is another. On the command line give names only;
     the options are then those of the recipe, or the defaults."""
     medis: MedisConfig | None = None
-    """Also run the MedIS attack and make its tables; null for no MedIS."""
+    """Deprecated: write these options under `attacks`, as those of `medis-tables`."""
     epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     """Radii of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
     protocol: ProtocolName = "sound"
@@ -225,7 +228,7 @@ class EvaluateConfig:
     """Single choices in which the evaluation differs from the protocol, such as `storage: png`."""
     epsilon_normalised: tuple[float, ...] = (0.01, 0.03, 0.1, 0.5)
     """Radii for the protocol `paper`, in units of the normalised image."""
-    batch_size: int = 16
+    batch_size: int = BATCH_SIZE
     """Images attacked at a time; affects speed and memory only."""
     workers: int = 1
     """Threads that load the next images; 0 for none. Affects speed only."""
@@ -253,6 +256,24 @@ class EvaluateConfig:
             raise ValueError(f"Expected tau, a DSC, from 0 to below 1, got {self.tau:g}.")
         if not 0 <= self.tolerance < inf:
             raise ValueError(f"Expected tolerance >= 0 pixels, got {self.tolerance:g}.")
+        if self.medis is not None:
+            self._move_medis(self.medis)
+
+    def _move_medis(self, medis: MedisConfig) -> None:
+        """Put the older setting where MedIS stands today, so that nothing else has to know it."""
+        if MEDIS in self.attacks:
+            raise ValueError(
+                f"Expected MedIS once, got evaluate.medis and evaluate.attacks.{MEDIS}; drop the "
+                "first."
+            )
+        warnings.warn(
+            f"evaluate.medis is deprecated. Write its options as an attack: evaluate.attacks."
+            f"{MEDIS}: {medis.options}",
+            FutureWarning,
+            stacklevel=2,
+        )
+        object.__setattr__(self, "attacks", {**self.attacks, MEDIS: medis.options})
+        object.__setattr__(self, "medis", None)
 
     @property
     def choices(self) -> Choices:

@@ -103,7 +103,6 @@ def demo_config(
         evaluate=EvaluateConfig(
             attacks={"noise": {}, "fgsm": {}, "pgd": {"steps": effort.steps}},
             epsilon_255=(1.0, 2.0, 4.0, 8.0),
-            batch_size=12,
             sanity_samples=effort.sanity,
             examples=effort.examples,
         ),

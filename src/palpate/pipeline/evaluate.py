@@ -1,96 +1,63 @@
-"""Pressing on the model of a run: everything that makes rows, each kind in a folder of its own."""
+"""The evaluation stage of a run: attack its model, score it, and write the rows."""
 
-from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from palpate.attacks.text import Prompted
+from palpate.attacks.text import TextAttack
 from palpate.data import PromptedDataset
-from palpate.evaluation import ExampleStore, evaluate, evaluate_texts
-from palpate.evaluation.medis.evaluate import evaluate_medis, mask_bank
+from palpate.evaluation import SOUND, ExampleStore, Joint, Medis, evaluate
+from palpate.evaluation.medis.condition import mask_bank
 from palpate.models import PixelModel, load_model
 from palpate.pipeline.attack_config import wants_bank
 from palpate.pipeline.config import RunConfig
-from palpate.pipeline.plan import planned_attacks, planned_texts
+from palpate.pipeline.plan import Plan, texts_of
 from palpate.pipeline.stages import Splits, base_model, device
 from palpate.pipeline.universal import fit_all
 from palpate.progress import Progress
-from palpate.types import Attack
+
+OTHER_PROTOCOL = "sound"  # folder of rows that have no form under the protocol of the run
 
 
-def press(config: RunConfig, model: PixelModel, splits: Splits, progress: Progress) -> pd.DataFrame:
-    """Attack the model and score it; rows and examples go to the run folder."""
+def attack_and_score(
+    config: RunConfig, plan: Plan, model: PixelModel, splits: Splits, progress: Progress
+) -> None:
+    """Run all attacks of a run; rows go to ``rows/`` and examples to ``examples/``.
+
+    Under another protocol than the sound one, attacks on texts and MedIS are run by themselves
+    under the sound one; their rows go to ``sound/``, because rows of two protocols are not mixed.
+    """
     wanted, data, seed = config.evaluate, splits.attacked, config.seed
-    planned = planned_attacks(config)
-    attacks = fit_all(planned, model, splits.seen, config.folder / "universal", seed, progress)
-    return evaluate(
+    _refuse_texts(model, texts_of(plan.attacks))
+    fitted = fit_all(plan.attacks, model, splits.seen, config.folder / "universal", seed, progress)
+    attacks = {name: _with_bank(attack, data) for name, attack in fitted.items()}
+    protocol = wanted.choices.protocol
+    others: dict[str, Any] = {}
+    if not protocol.is_sound:
+        others = {n: a for n, a in attacks.items() if isinstance(a, TextAttack | Joint | Medis)}
+    run = partial(
+        evaluate,
         model,
         data,
-        {name: _with_bank(attack, data) for name, attack in attacks.items()},
-        epsilons=wanted.radii,
-        out=config.folder / "rows",
         seed=seed,
         batch_size=wanted.batch_size,
         workers=wanted.workers,
-        protocol=wanted.choices.protocol,
-        precision=wanted.precision,
         tolerance=wanted.tolerance,
         tau=wanted.tau,
+        progress=progress,
+    )
+    run(
+        {name: attack for name, attack in attacks.items() if name not in others},
+        epsilons=wanted.radii,
+        out=config.folder / "rows",
+        protocol=protocol,
+        precision=wanted.precision,
         metrics=wanted.metrics,
         examples=ExampleStore(config.folder / "examples", wanted.examples),
-        progress=progress,
     )
-
-
-def press_texts(
-    config: RunConfig, model: PixelModel, data: PromptedDataset, progress: Progress
-) -> None:
-    """Attack the prompts, if the recipe says so; rows go to ``texts/`` in the run folder."""
-    attacks, wanted = planned_texts(config), config.evaluate
-    if not attacks:
-        return
-    if not model.reads_any_text:
-        means = "no more than a class" if model.text_conditioned else "nothing"
-        raise ValueError(
-            f"Expected a model that is told what to look for, got {model.name!r}, to which a "
-            f"prompt means {means}. Take {', '.join(attacks)} out of the recipe; the other attacks "
-            "are done, and stay."
-        )
-    # One that is asked as a whole gets the image once for each text.
-    at_once = 32 if isinstance(model, Prompted) else wanted.batch_size
-    evaluate_texts(
-        model,
-        data,
-        attacks,
-        out=config.folder / "texts",
-        seed=config.seed,
-        tolerance=wanted.tolerance,
-        tau=wanted.tau,
-        workers=wanted.workers,
-        progress=progress,
-        at_once=at_once,
-    )
-
-
-def press_medis(
-    config: RunConfig, model: PixelModel, data: PromptedDataset, progress: Progress
-) -> None:
-    """Race the losses of MedIS, if the recipe says so; lines go to ``medis/``."""
-    wanted = config.evaluate.medis
-    if wanted is not None:
-        settings = asdict(wanted)
-        evaluate_medis(
-            model,
-            data,
-            epsilon=settings.pop("epsilon_255") / 255,
-            out=config.folder / "medis",
-            seed=config.seed,
-            batch_size=config.evaluate.batch_size,
-            workers=config.evaluate.workers,
-            progress=progress,
-            **settings,
-        )
+    if others:
+        run(others, out=config.folder / OTHER_PROTOCOL, protocol=SOUND, stage="other attacks")
 
 
 def score_baseline(
@@ -124,6 +91,15 @@ def score_baseline(
     )
 
 
-def _with_bank(attack: Attack, data: PromptedDataset) -> Attack:
-    """The attack, with the masks of the data to choose its target from if it needs some."""
+def _refuse_texts(model: PixelModel, names: list[str]) -> None:
+    if names and not model.reads_any_text:
+        means = "no more than a class" if model.text_conditioned else "nothing"
+        raise ValueError(
+            f"Expected a model that reads any text for the attacks {', '.join(names)}, got "
+            f"{model.name!r}, to which a prompt means {means}. Take them out of the recipe."
+        )
+
+
+def _with_bank(attack: Any, data: PromptedDataset) -> Any:
+    """The attack, with the masks of the data if it has to choose its target from masks."""
     return partial(attack, bank=mask_bank(data, data.cases)) if wants_bank(attack) else attack

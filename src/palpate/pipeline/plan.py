@@ -1,47 +1,62 @@
-"""What a run is going to do to its model, tried out before anything long begins."""
+"""What a run does to its model: resolved once, and tried out before anything long begins."""
 
-from palpate.evaluation.conditions import plan
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from palpate.attacks.text import TextAttack
+from palpate.evaluation import Joint, Medis
+from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.metrics import find_metrics
-from palpate.evaluation.text.conditions import AnyTextAttack
-from palpate.pipeline.attack_config import attacks_of
-from palpate.pipeline.config import RunConfig
+from palpate.evaluation.resolve import AnyAttack
+from palpate.pipeline.attack_config import attacks_of, check_options, is_medis
+from palpate.pipeline.config import MedisConfig, RunConfig, recipe_from
 from palpate.pipeline.text_attack_config import text_attacks_of
 from palpate.pipeline.universal import ToFit
-from palpate.types import Attack
 
 
-def check_plan(config: RunConfig) -> None:
-    """Try out all attacks and metrics of a run before anything long begins.
+@dataclass(frozen=True)
+class Plan:
+    """The attacks of a run, ready to be run.
 
-    Raises:
-        ValueError: If the recipe asks for what is not there.
-        FileNotFoundError: If a file that it names is not there.
+    Attributes:
+        attacks: By their names in the table, in the order of the recipe.
     """
-    planned_attacks(config)
-    planned_texts(config)
-    find_metrics(config.evaluate.metrics)
+
+    attacks: Mapping[str, AnyAttack | ToFit]
+
+    @property
+    def fits(self) -> bool:
+        """Whether a perturbation has to be fitted to the training split first."""
+        return any(isinstance(attack, ToFit) for attack in self.attacks.values())
 
 
-def planned_attacks(config: RunConfig) -> dict[str, Attack | ToFit]:
-    """The attacks of a run on the image, tried out on a model of one line.
+def make_plan(config: RunConfig) -> Plan:
+    """Resolve all attacks and metrics of a recipe, and try out those that are functions.
 
     Raises:
-        ValueError: If the recipe asks for what is not there.
+        ValueError: If there is no such attack, option, loss or metric, or one cannot be run.
+        FileNotFoundError: If a file that an option names is not there.
     """
     wanted = config.evaluate
-    attacks = attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
-    ready = {name: a for name, a in attacks.items() if not isinstance(a, ToFit)}
-    plan(ready, wanted.radii or None, wanted.tau)  # what evaluation refuses, before any training
-    return attacks
+    find_metrics(wanted.metrics)  # tries out those of the user
+    on_images = attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
+    ready = {name: a for name, a in on_images.items() if not isinstance(a, ToFit)}
+    at_radii(ready, wanted.radii or None, wanted.tau)  # refuses what evaluation would refuse
+    found: dict[str, AnyAttack | ToFit] = {**on_images, **text_attacks_of(wanted.attacks)}
+    found |= {n: _medis(n, given) for n, given in wanted.attacks.items() if is_medis(n, given)}
+    return Plan({name: found[name] for name in wanted.attacks})
 
 
-def planned_texts(config: RunConfig) -> dict[str, AnyTextAttack]:
-    """The attacks of a run on the text.
+def texts_of(attacks: Mapping[str, Any]) -> list[str]:
+    """Names of the attacks that change the prompt."""
+    return [name for name, a in attacks.items() if isinstance(a, TextAttack | Joint)]
 
-    Raises:
-        ValueError: If the recipe asks for what is not there.
-    """
-    return text_attacks_of(config.evaluate.attacks)
+
+def _medis(name: str, given: Mapping[str, Any]) -> Medis:
+    options = {key: value for key, value in given.items() if key != "attack"}
+    check_options(name, options, [field.name for field in fields(MedisConfig)])
+    return recipe_from(options, MedisConfig, f"Attack {name!r}").resolved
 
 
 def described(config: RunConfig, *, attacks: bool = True) -> str:

@@ -7,14 +7,15 @@ import pandas as pd
 
 from palpate.data import PromptedDataset
 from palpate.evaluation import read_examples, read_rows
-from palpate.evaluation.medis.rows import read_lines
+from palpate.evaluation.medis.rows import medis_lines, read_lines
+from palpate.evaluation.results.kinds import rows_of_texts
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
 from palpate.pipeline import stages
 from palpate.pipeline.attack_config import named_alone
 from palpate.pipeline.config import RunConfig, plain, read_config
-from palpate.pipeline.evaluate import press, press_medis, press_texts, score_baseline
-from palpate.pipeline.plan import check_plan
+from palpate.pipeline.evaluate import OTHER_PROTOCOL, attack_and_score, score_baseline
+from palpate.pipeline.plan import Plan, make_plan
 from palpate.pipeline.run_folder import (
     measured,
     note_evaluation,
@@ -41,22 +42,22 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used; found before the first long computation.
     """
-    check_plan(config)
-    splits = stages.load_splits(config)
+    plan = make_plan(config)
+    splits = stages.load_splits(config, plan)
     with open_folder(config) as folder:
         write_environment(folder)
         with measured("pretrain", folder):
             stages.base_model(config, progress)
         with measured("train", folder):
             model = stages.tune(config, splits, progress)
-        _evaluate(config, model, splits, folder, progress)
+        _evaluate(config, plan, model, splits, folder, progress)
         with measured("report", folder):
             return make_report(folder)
 
 
 def train_only(config: RunConfig, progress: Progress = silent) -> Path:
     """Train only, the first half of :func:`run`; returns the path of the checkpoint."""
-    splits = stages.load_splits(config)
+    splits = stages.load_splits(config, make_plan(config))
     with open_folder(config) as folder:
         write_environment(folder)
         with measured("pretrain", folder):
@@ -105,25 +106,25 @@ def evaluate_again(
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     other = replace(config, evaluate=wanted)
-    check_plan(other)
-    splits = stages.load_splits(other)
+    plan = make_plan(other)
+    splits = stages.load_splits(other, plan)
     with open_folder(config):
         model = stages.tune(config, splits, progress)
         note_evaluation(folder, attacks, epsilon_255)
-        _evaluate(other, model, splits, folder, progress)
+        _evaluate(other, plan, model, splits, folder, progress)
         return folder / "rows"
 
 
 def make_report(folder: Path) -> Path:
     """Write tables, figures and page of a run folder; needs neither model nor data."""
     config = config_of(folder)
-    card = folder / "sanity.json"
+    card, rows = folder / "sanity.json", read_rows(folder / "rows")
     return report(
-        read_rows(folder / "rows"),
+        rows,
         folder,
         baseline=_rows_in(folder / "baseline"),
-        texts=_rows_in(folder / "texts"),
-        medis=read_lines(folder / "medis"),
+        texts=_texts(rows, folder),
+        medis=_medis(rows, folder),
         examples=read_examples(folder / "examples"),
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
@@ -148,14 +149,17 @@ def config_of(folder: Path) -> RunConfig:
 
 
 def _evaluate(
-    config: RunConfig, model: PixelModel, splits: stages.Splits, folder: Path, progress: Progress
+    config: RunConfig,
+    plan: Plan,
+    model: PixelModel,
+    splits: stages.Splits,
+    folder: Path,
+    progress: Progress,
 ) -> None:
     data = splits.attacked
     with measured("evaluate", folder):
         score_baseline(config, data, progress)
-        press(config, model, splits, progress)
-        press_texts(config, model, data, progress)
-        press_medis(config, model, data, progress)
+        attack_and_score(config, plan, model, splits, progress)
     if config.evaluate.sanity_samples:
         with measured("sanity", folder):
             _examine(config, model, data, folder, progress)
@@ -175,6 +179,22 @@ def _examine(
         progress=progress,
     )
     save_card(card, folder / "sanity.json")
+
+
+def _texts(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Rows of attacks on texts; also those in ``texts/``, where older versions kept them."""
+    other = _rows_in(folder / OTHER_PROTOCOL)
+    new, old = rows_of_texts(rows if other is None else other), _rows_in(folder / "texts")
+    if old is None:
+        return new
+    return pd.concat([new, old[~old["attack"].isin(new["attack"])]], ignore_index=True)
+
+
+def _medis(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Rows of MedIS, or lines in ``medis/``, where older versions kept them."""
+    other = _rows_in(folder / OTHER_PROTOCOL)
+    rows = rows if other is None else other
+    return read_lines(folder / "medis") if medis_lines(rows).empty else rows
 
 
 def _rows_in(folder: Path) -> pd.DataFrame | None:

@@ -1,4 +1,4 @@
-"""The stages of a run, each of which picks up whatever an earlier call has left."""
+"""The stages of a run before the evaluation; each resumes what an earlier call has left."""
 
 import json
 import warnings
@@ -26,8 +26,7 @@ from palpate.models.clip.tokenizer import FILES as WORDS
 from palpate.models.files.weights import fingerprint, read_weights
 from palpate.models.request import AdapterName
 from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
-from palpate.pipeline.plan import planned_attacks
-from palpate.pipeline.universal import ToFit
+from palpate.pipeline.plan import Plan
 from palpate.progress import Progress
 from palpate.training import pretrain, train
 
@@ -47,20 +46,23 @@ class Splits:
     seen: PromptedDataset | None
 
 
-def load_splits(config: RunConfig) -> Splits:
-    """Find the data set of a run and check every file of it."""
-    wanted, seed = config.data, config.seed
-    attacked = _loader(wanted, wanted.test_name or wanted.name, seed)(
-        split=config.evaluate.split, limit=wanted.test_limit
-    )
-    load = _loader(wanted, wanted.name, seed)
-    fits = any(isinstance(attack, ToFit) for attack in planned_attacks(config).values())
+def load_splits(config: RunConfig, plan: Plan) -> Splits:
+    """Find the data set of a run and check every file of the splits that the run needs."""
+    wanted, attacked = config.data, load_attacked(config)
+    load = _loader(wanted, wanted.name, config.seed)
     teaches = config.model.trains
-    train = load(split="train", limit=wanted.train_limit) if fits or teaches else None
-    seen = train if fits else None
+    train = load(split="train", limit=wanted.train_limit) if plan.fits or teaches else None
+    seen = train if plan.fits else None
     if not teaches or train is None:
         return Splits(attacked, None, seen)
     return Splits(attacked, (train, load(split="val", limit=wanted.val_limit)), seen)
+
+
+def load_attacked(config: RunConfig) -> PromptedDataset:
+    """The samples that a run attacks."""
+    wanted = config.data
+    load = _loader(wanted, wanted.test_name or wanted.name, config.seed)
+    return load(split=config.evaluate.split, limit=wanted.test_limit)
 
 
 def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedDataset]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from palpate.evaluation import read_examples, read_rows
+from palpate.evaluation.results.kinds import rows_of_images
 from palpate.pipeline.compare import cards
 from palpate.pipeline.config import RunConfig, plain, read_values, recipe_from
 from palpate.pipeline.run import run
@@ -139,7 +140,10 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
     """
     first = next(iter(configs.values()))
     protocols = [config.evaluate.choices.protocol.name for config in configs.values()]
-    rows = {label: read_rows(config.folder / "rows") for label, config in configs.items()}
+    rows = {
+        label: rows_of_images(read_rows(config.folder / "rows"))
+        for label, config in configs.items()
+    }
     same = [label for label, name in zip(rows, protocols, strict=True) if name == protocols[0]]
     others = {label: some for label, some in rows.items() if label not in same}
     together = pd.concat([rows[label] for label in same], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Attacks on the prompt that a recipe names, alone or together with one on the image."""
+"""Attacks on the prompt, alone or with the image, from the entries of a recipe."""
 
 import inspect
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def text_attacks_of(options: Options) -> dict[str, AnyTextAttack]:
     """Configured attacks on the text, by their names in the table.
 
     Args:
-        options: Name to options, as in a recipe; attacks on the image are passed over. ``joint``
+        options: Name to options, as in a recipe; other attacks are left out. ``joint``
             takes ``image`` and ``text``, an attack each, by name or with options, the radius
             ``epsilon_255`` of the image's, and ``rounds``.
 

@@ -64,7 +64,7 @@ def transfer_runs(
             f"Expected two or more run folders of different names, got {', '.join(names) or '-'}."
         )
     configs = [config_of(run) for run in runs]
-    data = stages.load_splits(configs[0]).attacked
+    data = stages.load_attacked(configs[0])
     models = {
         name: model_of(config, run, progress)
         for name, config, run in zip(names, configs, runs, strict=True)

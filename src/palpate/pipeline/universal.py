@@ -1,4 +1,4 @@
-"""Universal perturbations that a recipe asks for, and that must be fitted to its model first."""
+"""Universal perturbations of a recipe, which are fitted to its model first."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from palpate.attacks import UniversalPerturbation, fit_universal
 from palpate.data import PromptedDataset
 from palpate.errors import did_you_mean
 from palpate.evaluation import fit_universal_on
+from palpate.evaluation.resolve import AnyAttack
 from palpate.progress import Progress
 from palpate.types import Attack, Images, Logits, Loss, Masks, Segmenter
 
@@ -24,7 +25,7 @@ _OWN = (*_OF_DATA, "epsilon_255")
 
 @dataclass(frozen=True)
 class ToFit:
-    """An attack that waits for its perturbation.
+    """An attack with a universal perturbation that is not fitted yet.
 
     Attributes:
         attack: :func:`palpate.attacks.universal` with its options.
@@ -72,7 +73,7 @@ class ToFit:
         return cls(attack, largest if steps is None else steps / 255, settings)
 
     def rehearsed(self, model: Callable[..., Logits], images: Images, masks: Masks) -> list[Attack]:
-        """The attacks, fitted by one step to one batch, to see whether that can be done."""
+        """The attacks after one epoch of fitting on one batch, to try out the options."""
         settings = {k: v for k, v in self.settings.items() if k not in _OF_DATA}
         settings["epochs"] = min(1, settings.get("epochs", 1))
         samples = [(images, masks, None)]
@@ -80,30 +81,30 @@ class ToFit:
         return list(self.with_control("", fitted).values())
 
     def with_control(self, name: str, fitted: UniversalPerturbation) -> dict[str, Attack]:
-        """The attack, and the same values in other places."""
+        """The attack, and its control: the same values at shuffled positions."""
         bound = partial(self.attack, perturbation=fitted)
         return {name: bound, name + SHUFFLED: partial(bound, shuffled=True)}
 
 
 def fit_all(
-    attacks: Mapping[str, Attack | ToFit],
+    attacks: Mapping[str, AnyAttack | ToFit],
     model: Segmenter,
     seen: PromptedDataset | None,
     folder: Path,
     seed: int,
     progress: Progress,
-) -> dict[str, Attack]:
-    """The attacks, with whatever must be fitted fitted to the model, and beside each its control.
+) -> dict[str, AnyAttack]:
+    """Fit universal perturbations to the model; each is followed by its control.
 
     Args:
         attacks: By name.
         model: In evaluation mode.
-        seen: The training split, which no perturbation is judged on; None if none is fitted.
-        folder: Where perturbations are kept, and fits go on after an interruption.
+        seen: The training split, to which they are fitted; None if there are none.
+        folder: Folder of the perturbations and of the state of interrupted fits.
         seed: Of the fits.
         progress: Told about every batch.
     """
-    ready: dict[str, Attack] = {}
+    ready: dict[str, AnyAttack] = {}
     for name, attack in attacks.items():
         if not isinstance(attack, ToFit):
             ready[name] = attack
@@ -124,9 +125,9 @@ def fit_all(
 
 
 def _about(name: str, progress: Progress) -> Progress:
-    """Progress that tells fits apart by what is fitted."""
+    """Progress whose stage contains the name of the perturbation."""
 
-    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+    def report_progress(stage: str, done: int, total: int, note: str = "") -> None:
         progress(f"{stage} {name}", done, total, note)
 
-    return tell
+    return report_progress

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from palpate.evaluation.results.examples import Example
+from palpate.evaluation.results.kinds import rows_of_images
 from palpate.evaluation.statistics.bootstrap import bootstrap_interval, paired_difference
 from palpate.evaluation.statistics.significance import holm, paired_test
 from palpate.reporting.numbers.checked_rows import (
@@ -65,6 +66,7 @@ def compare(
     """
     if len(runs) < 2:
         raise ValueError(f"Expected two or more runs to compare, got {', '.join(runs) or 'none'}.")
+    runs = {run: rows_of_images(rows) for run, rows in runs.items()}
     named = [_named(run, rows) for run, rows in runs.items()]
     pictures = [
         replace(each, row=replace(each.row, dataset=f"{each.row.dataset}, {run}"))

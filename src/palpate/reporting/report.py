@@ -1,12 +1,16 @@
 """The whole report of a run, from its rows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from palpate.evaluation.medis.rows import medis_lines
 from palpate.evaluation.results.examples import Example
+from palpate.evaluation.results.kinds import rows_of_images, rows_of_texts
 from palpate.evaluation.sanity import Check, sanity_card
 from palpate.reporting.figures.figures import charts_of, text_chart, write_charts, write_panels
 from palpate.reporting.figures.strips import Panel, Strip, strips
@@ -49,8 +53,10 @@ def report(
             from fine-tuning.
         variants: Rows of the same images under a protocol with one choice made otherwise, by that
             choice; adds a table of the effect of each choice.
-        texts: Rows of attacks on the prompt; adds their tables and a chart.
-        medis: Lines of MedIS; adds its tables.
+        texts: Rows of attacks on the prompt, where they are not among ``rows``; adds their tables
+            and a chart.
+        medis: Rows or lines of MedIS, where they are not among ``rows``, see
+            :func:`palpate.evaluation.medis_lines`; adds its tables.
         examples: Stored examples to show; without, the page has no pictures.
         sanity: The sanity card; without, what can be checked from the rows alone.
         config: Resolved configuration of the run, shown as it is.
@@ -67,19 +73,21 @@ def report(
         ValueError: If the rows cannot be reported; see
             :func:`palpate.reporting.numbers.checked_rows.checked`.
     """
-    everything = checked(rows)
+    texts = rows_of_texts(rows) if texts is None else texts
+    of_medis = _medis_tables(rows if medis is None else medis)
+    everything = checked(rows_of_images(rows))
     rows = of_fixed_radius(everything)
     frozen = None if baseline is None else checked(baseline)
-    others = {choice: checked(some) for choice, some in (variants or {}).items()}
+    others = {choice: checked(rows_of_images(some)) for choice, some in (variants or {}).items()}
     summary = summarise(everything)
     focus = choose_focus(summary.scores)
     card = sanity_card(everything) if sanity is None else list(sanity)
     panels = strips(examples or (), rows)
     charts = [] if focus is None else list(charts_of(rows, summary, focus))
-    worded = None if texts is None else checked(texts)
+    worded = None if texts.empty else checked(texts)
     if worded is not None:
         charts.append(text_chart(text_scores(worded)))
-    more = [*further, *(() if worded is None else text_tables(worded)), *_of_medis(medis)]
+    more = [*further, *(() if worded is None else text_tables(worded)), *of_medis]
     out = Path(out)
     write_charts(charts, out / "figures")
     write_panels(_without_control(panels), out / "figures")
@@ -118,8 +126,20 @@ def _runs(rows: pd.DataFrame) -> dict[str, str]:
     return dict(zip(rows["facet"], rows[RUN], strict=True)) if RUN in rows.columns else {}
 
 
-def _of_medis(lines: pd.DataFrame | None) -> Sequence[Table]:
-    return [] if lines is None or lines.empty else medis_tables(lines)
+def _medis_tables(rows: pd.DataFrame) -> Iterator[Table]:
+    """The tables of MedIS; a set for each entry of the recipe, where there are several."""
+    if "loss_name" not in rows.columns:  # lines, or rows from before there were any of MedIS
+        yield from medis_tables(rows) if "loss" in rows.columns and len(rows) else ()
+        return
+    rows = rows[rows["loss_name"] != ""]
+    for name, some in rows.groupby("attack", sort=False):
+        for table in medis_tables(medis_lines(some)):
+            if len(some) == len(rows):
+                yield table
+            else:
+                ending = re.sub(r"[^\w.-]+", "-", str(name))
+                title = f"{table.title} ({name})"
+                yield replace(table, name=f"{table.name}-{ending}", title=title)
 
 
 def _without_control(panels: dict[Panel, list[Strip]]) -> dict[Panel, list[Strip]]:

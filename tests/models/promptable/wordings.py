@@ -2,14 +2,14 @@
 
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.data import load_data
-from palpate.evaluation.text.evaluate import evaluate_texts
+from palpate.evaluation import evaluate
 
 
 def try_wordings(model):
     """The worst of several wordings is never better than the prompt itself, and is another one."""
     data = load_data("phantom-endoscopy", size=64, prompt="p1", limit=2)
     attacks = {name: TEXT_ATTACKS[name] for name in ("text-levels", "text-typos", "text-negation")}
-    rows = evaluate_texts(model, data, attacks)
+    rows = evaluate(model, data, attacks)
     pressed = rows[rows["attack"] != "clean"]
     assert set(pressed["attack"]) == set(attacks)
     assert (pressed["forwards"] > 1).all()

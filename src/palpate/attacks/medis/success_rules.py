@@ -8,13 +8,12 @@ reproduces them. They are, with the place of each in palpate:
 2. An attack can succeed without any effect. With a small lesion the background alone gives an mIoU
    of nearly one half, which reaches the threshold for a target; a black target is always reached,
    because its mIoU is doubled. See :meth:`Rules.credit`. The corrected form reports such images
-   separately, see :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
+   separately, see :class:`palpate.evaluation.Medis`.
 3. The gradient of the Dice losses is zero for a black target, and such images do not move.
 4. Probabilities are rescaled, per image, to the range from 0 to 1, so that a white or black target
    can never be matched. See :meth:`Rules.score`, and the losses.
 5. The random target is one mask for a whole data set, drawn anew for each loss; images that have
-   this mask themselves are left out. See
-   :func:`palpate.evaluation.medis.evaluate.evaluate_medis`.
+   this mask themselves are left out. See :class:`palpate.evaluation.Medis`.
 6. The exponential-logarithmic loss is inverted, a weighting cancels, and probabilities are used
    as logits. See :mod:`palpate.attacks.losses.notebook`.
 7. Runs continue after their success, up to another threshold. See :meth:`Rules.stops`.

@@ -11,8 +11,8 @@ from rich.table import Table
 from palpate.attacks import ATTACKS
 from palpate.data import load_data
 from palpate.evaluation import evaluate
-from palpate.evaluation.attack_check.checks import examine_attack
-from palpate.evaluation.conditions import plan
+from palpate.evaluation.attack_check.checks import check_attack as run_checks
+from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.statistics.curves import success_rate
 from palpate.models import load_model
 from palpate.pipeline.attack_config import attacks_of, named_alone
@@ -52,9 +52,9 @@ def check_attack(
             f"Expected an attack that can run at once, got {name}, which is fitted to a model "
             "first. Run it in a recipe."
         )
-    (trial,) = plan({label: attack}, [epsilon])[1:]
-    table = Table("check", "", "seen", title=str(trial), title_justify="left", box=SIMPLE_HEAD)
-    findings = examine_attack(trial)
+    (at_radius,) = at_radii({label: attack}, [epsilon])[1:]
+    table = Table("check", "", "seen", title=str(at_radius), title_justify="left", box=SIMPLE_HEAD)
+    findings = run_checks(at_radius)
     for finding in findings:
         table.add_row(finding.name, _coloured(finding.status), escape(finding.seen))
     console = Console()

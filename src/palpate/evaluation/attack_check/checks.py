@@ -1,8 +1,9 @@
-"""Is an attack fit to be believed? What ``palpate attacks check`` finds out.
+"""Checks of an attack against the contract that evaluation relies on: ``palpate attacks check``.
 
-An attack whose images depend on their neighbours in a batch, that draws numbers nobody can draw
-again, or that leaves gradients behind gives numbers that nobody can repeat. Everything is tried on
-a small network in double precision, where rounding decides nothing.
+An attack whose result for an image depends on the other images of the batch, that uses random
+numbers other than those of its generators, or that leaves gradients behind gives results that
+cannot be reproduced. The checks run on a small model in double precision, so that rounding does not
+matter.
 """
 
 import warnings
@@ -14,8 +15,8 @@ import torch
 
 from palpate.attacks import UnbrokenWarning
 from palpate.checks import CheckResult, Status
-from palpate.evaluation.attack_check.toy_model import COUNT, Exam, exam_of
-from palpate.evaluation.conditions import Trial
+from palpate.evaluation.attack_check.toy_model import COUNT, ToyProblem, toy_problem
+from palpate.evaluation.image_attacks import AttackAtRadius
 from palpate.overlap import count, dice
 from palpate.types import Images
 from palpate.user_code import said
@@ -24,48 +25,49 @@ _SAME = 1e-4  # of the change: what rounding in double precision may do
 _LEAST = 1e-9  # a change below it is none
 
 
-def examine_attack(trial: Trial) -> list[CheckResult]:
-    """Try an attack out; what cannot be carried out has failed.
+def check_attack(attack: AttackAtRadius) -> list[CheckResult]:
+    """Run all checks of an attack; a check that raises an error counts as failed.
 
     Args:
-        trial: The attack and its strength, as :func:`palpate.evaluation.conditions.plan` makes it.
+        attack: From :func:`palpate.evaluation.image_attacks.at_radii`.
     """
-    exam = exam_of(trial)
+    problem = toy_problem(attack)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnbrokenWarning)  # whether it breaks these is no matter
-        return [_carried_out(name, step, exam) for name, step in CHECKS.items()]
+        warnings.simplefilter("ignore", UnbrokenWarning)  # these images need not be broken
+        return [_carried_out(name, step, problem) for name, step in CHECKS.items()]
 
 
-def _answer(exam: Exam) -> tuple[Status, str]:
-    adversarial = exam.run()
-    lengths, trial = exam.lengths(adversarial), exam.trial
-    allowed = f" of {trial.epsilon:.4g}" if isfinite(trial.epsilon) else ""
+def _answer(problem: ToyProblem) -> tuple[Status, str]:
+    adversarial = problem.run()
+    lengths, attack = problem.lengths(adversarial), problem.attack
+    allowed = f" of {attack.epsilon:.4g}" if isfinite(attack.epsilon) else ""
     return "pass", (
-        f"Distances {lengths.min():.4g} to {lengths.max():.4g}{allowed} ({trial.norm}), values "
+        f"Distances {lengths.min():.4g} to {lengths.max():.4g}{allowed} ({attack.norm}), values "
         f"{adversarial.min():.3g} to {adversarial.max():.3g}."
     )
 
 
-def _harm(exam: Exam) -> tuple[Status, str]:
-    adversarial = exam.run()
-    if adversarial.equal(exam.images):
+def _harm(problem: ToyProblem) -> tuple[Status, str]:
+    adversarial = problem.run()
+    if adversarial.equal(problem.images):
         return "warn", "No image was changed."
-    rise = exam.loss(adversarial) - exam.loss(exam.images)
+    rise = problem.loss(adversarial) - problem.loss(problem.images)
     with torch.no_grad():
-        scores = dice(count(exam.net(adversarial) > 0, exam.masks))
-    control = exam.noise(exam.lengths(adversarial).max().item())
+        scores = dice(count(problem.net(adversarial) > 0, problem.masks))
+    control = problem.noise(problem.lengths(adversarial).max().item())
+    rise_by_noise = problem.loss(control) - problem.loss(problem.images)
     seen = (
         f"DSC from 1 to {scores.mean():.3g}; the loss rises by {rise.mean():.3g}, and by "
-        f"{(exam.loss(control) - exam.loss(exam.images)).mean():.3g} under noise of the same size."
+        f"{rise_by_noise.mean():.3g} under noise of the same size."
     )
-    stronger = (exam.loss(adversarial) > exam.loss(control)).all()
+    stronger = (problem.loss(adversarial) > problem.loss(control)).all()
     return "pass" if stronger else "warn", seen
 
 
-def _reproducible(exam: Exam) -> tuple[Status, str]:
-    first = exam.run()
+def _reproducible(problem: ToyProblem) -> tuple[Status, str]:
+    first = problem.run()
     torch.rand(1)  # whatever was drawn in between
-    gap = (exam.run() - first).abs().max().item()
+    gap = (problem.run() - first).abs().max().item()
     if gap == 0:
         return "pass", "The same generators give the same images."
     return "fail", (
@@ -74,30 +76,30 @@ def _reproducible(exam: Exam) -> tuple[Status, str]:
     )
 
 
-def _alone(exam: Exam) -> tuple[Status, str]:
-    together = exam.run()
-    alone = torch.cat([exam.run(rows=[row]) for row in range(COUNT)])
-    return _alike(exam, together, alone, "alone and in a batch")
+def _alone(problem: ToyProblem) -> tuple[Status, str]:
+    together = problem.run()
+    alone = torch.cat([problem.run(rows=[row]) for row in range(COUNT)])
+    return _alike(problem, together, alone, "alone and in a batch")
 
 
-def _neighbours(exam: Exam) -> tuple[Status, str]:
-    other = exam.images.clone()
+def _neighbours(problem: ToyProblem) -> tuple[Status, str]:
+    other = problem.images.clone()
     other[1:] = other[1:].flip(0)
-    return _alike(exam, exam.run()[:1], exam.run(other)[:1], "beside other images")
+    return _alike(problem, problem.run()[:1], problem.run(other)[:1], "beside other images")
 
 
-def _left_alone(exam: Exam) -> tuple[Status, str]:
-    net, clean, state = exam.net, exam.images.clone(), torch.get_rng_state()
+def _left_alone(problem: ToyProblem) -> tuple[Status, str]:
+    net, clean, state = problem.net, problem.images.clone(), torch.get_rng_state()
     weights = {name: value.clone() for name, value in net.state_dict().items()}
     net.layers[0].train()  # whatever the mode is, it is the caller's business
     try:
-        exam.run()
+        problem.run()
         changed = [
             *(name for name, value in net.state_dict().items() if not value.equal(weights[name])),
             *(f"gradient of {name}" for name, p in net.named_parameters() if p.grad is not None),
             *(f"{name} is frozen" for name, p in net.named_parameters() if not p.requires_grad),
             *["mode"] * ([layer.training for layer in net.layers] != [True, False, False]),
-            *["images"] * (not exam.images.equal(clean)),
+            *["images"] * (not problem.images.equal(clean)),
             *["torch's random numbers"] * (not torch.get_rng_state().equal(state)),
         ]
     finally:
@@ -107,30 +109,30 @@ def _left_alone(exam: Exam) -> tuple[Status, str]:
     return "pass", "Weights, gradients, mode, images and torch's random numbers are as they were."
 
 
-def _precision(exam: Exam) -> tuple[Status, str]:
+def _precision(problem: ToyProblem) -> tuple[Status, str]:
     try:
-        single = replace(exam, net=exam.net.float(), images=exam.images.float())
+        single = replace(problem, net=problem.net.float(), images=problem.images.float())
         kind = getattr(single.raw(range(COUNT)), "dtype", None)
     finally:
-        exam.net.double()
+        problem.net.double()
     return "pass" if kind == torch.float32 else "fail", f"Images of torch.float32 give {kind}."
 
 
-def _without_gradients(exam: Exam) -> tuple[Status, str]:
+def _without_gradients(problem: ToyProblem) -> tuple[Status, str]:
     with torch.no_grad():
-        gap = (exam.run() - exam.run()).abs().max().item()
-        inside = exam.run()
-    gap = max(gap, (inside - exam.run()).abs().max().item())
+        gap = (problem.run() - problem.run()).abs().max().item()
+        inside = problem.run()
+    gap = max(gap, (inside - problem.run()).abs().max().item())
     return "pass" if gap == 0 else "fail", f"Under torch.no_grad() images differ by {gap:.3g}."
 
 
-def _radius_zero(exam: Exam) -> tuple[Status, str]:
-    radius = replace(exam.trial, epsilon=0.0)
-    gap = (replace(exam, trial=radius).run() - exam.images).abs().max().item()
+def _radius_zero(problem: ToyProblem) -> tuple[Status, str]:
+    radius = replace(problem.attack, epsilon=0.0)
+    gap = (replace(problem, attack=radius).run() - problem.images).abs().max().item()
     return "pass" if gap == 0 else "fail", f"With epsilon 0 images move by {gap:.3g}."
 
 
-CHECKS: dict[str, Callable[[Exam], tuple[Status, str]]] = {
+CHECKS: dict[str, Callable[[ToyProblem], tuple[Status, str]]] = {
     "in the ball and the range": _answer,
     "does harm": _harm,
     "reproducible": _reproducible,
@@ -143,18 +145,20 @@ CHECKS: dict[str, Callable[[Exam], tuple[Status, str]]] = {
 }
 
 
-def _carried_out(name: str, step: Callable[[Exam], tuple[Status, str]], exam: Exam) -> CheckResult:
+def _carried_out(
+    name: str, step: Callable[[ToyProblem], tuple[Status, str]], problem: ToyProblem
+) -> CheckResult:
     try:
-        return CheckResult(name, *step(exam))
+        return CheckResult(name, *step(problem))
     except ValueError as error:
         return CheckResult(name, "fail", str(error))
     except Exception as error:  # an attack under test may raise anything
         return CheckResult(name, "fail", said(error))
 
 
-def _alike(exam: Exam, images: Images, others: Images, where: str) -> tuple[Status, str]:
-    """Of an attack whose largest change is the measure of what rounding may do."""
-    change = max((images - exam.images[: len(images)]).abs().max().item(), _LEAST)
+def _alike(problem: ToyProblem, images: Images, others: Images, where: str) -> tuple[Status, str]:
+    """Compare images with others, relative to the largest change that the attack made."""
+    change = max((images - problem.images[: len(images)]).abs().max().item(), _LEAST)
     share = (images - others).abs().max().item() / change
     seen = f"What an image gets {where} differs by {100 * share:.3g} % of the change."
     return "pass" if share <= _SAME else "fail", seen

@@ -1,4 +1,4 @@
-"""What an attack is tried out on, before anybody believes its numbers."""
+"""A small model and images on which attacks are checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from palpate.attacks import noise
 from palpate.attacks.losses import bce_dice
-from palpate.evaluation.conditions import Trial, check
+from palpate.evaluation.image_attacks import AttackAtRadius, check
 from palpate.geometry import norms
 from palpate.randomness import generator
 from palpate.types import Images, Masks, Norm, PerImage
@@ -17,8 +17,8 @@ _SIDE, COUNT = 16, 4
 _STD = (1.0, 1.0, 1.0)  # of a network that normalises nothing
 
 
-class PracticeNet(nn.Module):
-    """Smooth, with fixed weights, and every logit sees a neighbourhood; it is always right."""
+class ToyModel(nn.Module):
+    """Smooth network with fixed weights; each logit depends on a neighbourhood of pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,25 +34,25 @@ class PracticeNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Exam:
-    """An attack at one strength, and what it is tried on."""
+class ToyProblem:
+    """An attack at one radius, with the model and images that it is checked on."""
 
-    trial: Trial
-    net: PracticeNet
+    attack: AttackAtRadius
+    net: ToyModel
     images: Images
     masks: Masks
 
     def run(self, images: Images | None = None, *, rows: Sequence[int] = range(COUNT)) -> Images:
-        """What the attack makes of some rows of the images, checked as in an evaluation."""
+        """Attack some of the images, and check the result as an evaluation does."""
         given = (self.images if images is None else images)[list(rows)]
         names = [f"image {row}" for row in rows]
-        return check(self.raw(rows, given), given, self.trial, names, _STD)
+        return check(self.raw(rows, given), given, self.attack, names, _STD)
 
     def raw(self, rows: Sequence[int], images: Images | None = None) -> Images:
-        """The same unchecked, each image with random numbers of its own."""
+        """The same without the check; each image has its own random generator."""
         truth = self.masks[list(rows)]
         given = self.images[list(rows)] if images is None else images
-        return self.trial.run(
+        return self.attack.run(
             self.net,
             given,
             truth,
@@ -63,30 +63,30 @@ class Exam:
         )
 
     def lengths(self, images: Images) -> PerImage:
-        """How far each image is from the clean one, in the norm of the trial."""
+        """Distance of each image from the clean one, in the norm of the attack."""
         return norms(images - self.images, self.norm)
 
     @property
     def norm(self) -> Norm:
-        """Of the ball, or the nearest to it."""
-        return "l2" if self.trial.norm == "l2" else "linf"
+        """Norm of the ball; L-infinity for balls in normalised units."""
+        return "l2" if self.attack.norm == "l2" else "linf"
 
     def loss(self, images: Images) -> PerImage:
-        """BCE and Dice of the network's answers."""
+        """BCE plus Dice loss of the predictions."""
         with torch.no_grad():
             return bce_dice(self.net(images), self.masks)
 
     def noise(self, size: float) -> Images:
-        """Images with noise of that size instead."""
+        """Images with random noise of that size, as a control."""
         random = [generator(0, f"noise {row}") for row in range(COUNT)]
         return noise(
             self.net, self.images, self.masks, epsilon=size, norm=self.norm, generator=random
         )
 
 
-def exam_of(trial: Trial) -> Exam:
-    """The attack before images that the network segments as they are to be segmented."""
-    net = PracticeNet().double().eval()
+def toy_problem(attack: AttackAtRadius) -> ToyProblem:
+    """The attack on images whose masks are what the model predicts for them."""
+    net = ToyModel().double().eval()
     images = torch.rand(COUNT, 3, _SIDE, _SIDE, generator=generator(1)).double()
     with torch.no_grad():
-        return Exam(trial, net, images, net(images) > 0)
+        return ToyProblem(attack, net, images, net(images) > 0)

@@ -1,4 +1,4 @@
-"""From lines of MedIS to success rates: of each loss, and of the quickest for each image."""
+"""Success rates of MedIS: of each loss, and of the fusion of all losses."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,13 +8,13 @@ import pandas as pd
 from palpate.evaluation.medis.rows import UNTARGETED
 from palpate.evaluation.statistics.bootstrap import bootstrap_interval
 
-FUSED = "fusion"  # the loss of lines and rates that are of the quickest loss
+FUSED = "fusion"  # in place of the loss, in lines and rates of the loss that did best
 
 _IMAGE = ["dataset", "split", "key", "prompt_level", "prompt", "target", "seed", "protocol"]
 
 
 def fuse_lines(lines: pd.DataFrame) -> pd.DataFrame:
-    """One line for each image and target: that of the loss that did best on it.
+    """Parallel fusion: for each image and target, the line of the loss that did best.
 
     That is the loss that succeeded in the fewest steps, of equals that with the best score (the
     highest towards a target, the lowest without), of equals the first. Without a success it is
@@ -22,7 +22,7 @@ def fuse_lines(lines: pd.DataFrame) -> pd.DataFrame:
     image alone come last.
 
     Args:
-        lines: As :func:`palpate.evaluation.medis.evaluate.evaluate_medis` returns them.
+        lines: As :func:`palpate.evaluation.medis_lines` returns them.
 
     Returns:
         Lines with the same columns; passes and seconds are those of all losses together.
@@ -48,13 +48,11 @@ def fuse_lines(lines: pd.DataFrame) -> pd.DataFrame:
 def success_rates(lines: pd.DataFrame) -> pd.DataFrame:
     """Attack success rate and mean distortion of each loss and of their fusion.
 
-    Images that met the threshold before they were attacked are nobody's success, and images left
-    alone are no attempt: neither counts. The rate of the fusion is that of images on which any
-    loss succeeded, so no loss has a higher one.
+    Images that met the criterion before they were attacked and images that were skipped do not
+    count. The fusion succeeds on an image if any loss does, so that no loss has a higher rate.
 
-    Under the protocol of the notebooks all images count that were not left alone, those that met
-    the threshold too, and for the fusion those that the last loss did not leave alone, whatever
-    the others did.
+    Under the protocol of the notebooks, images that met the criterion before count as well; those
+    of the fusion are the images that the last loss did not skip.
 
     Args:
         lines: Of one protocol and seed.

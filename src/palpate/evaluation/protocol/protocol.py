@@ -1,9 +1,9 @@
-"""How a score under attack comes about: every choice between attack and score, by itself.
+"""Evaluation protocols: each choice between attack and score is a switch.
 
-The sound protocol scores the very image that the attack returned, in memory, with the prompt that
-was attacked. Published studies wrote images to files and read them again with a prompt drawn anew;
-each of these choices is a switch here, so that its effect can be measured alone. What the attack
-itself does otherwise (normalised epsilon, no clamp, fixed step) are options of
+The sound protocol scores the image that the attack returned, in memory, with the prompt that was
+attacked. Published studies wrote images to files and read them again with a newly drawn prompt;
+each of these choices is a switch, so that its effect can be measured by itself. Choices inside the
+attack (normalised epsilon, no clamp, fixed step) are options of
 :func:`palpate.attacks.published_pgd`.
 """
 
@@ -19,7 +19,7 @@ Truth: TypeAlias = Literal["binary", "soft"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """One choice a field; the defaults are the sound ones.
+    """The choices of an evaluation protocol; the defaults are the sound ones.
 
     Attributes:
         name: Column of every row; rows of different protocols are never put into one table.
@@ -57,8 +57,13 @@ class Protocol:
         if not 1 <= self.quality <= 95:
             raise ValueError(f"Expected a JPEG quality from 1 to 95, got {self.quality}.")
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether all choices are the sound ones, whatever the name."""
+        return replace(self, name=SOUND.name) == SOUND
+
     def switched(self, **changes: Any) -> "Protocol":
-        """The same with some choices made otherwise, which its name tells.
+        """A copy with some choices changed; the changes become part of its name.
 
         >>> PAPER.switched(storage="png").name
         'paper, storage=png'

@@ -1,8 +1,8 @@
 """Which image is attacked, with which prompt, and with which prompt it is scored.
 
-Under the sound protocol always the same one. The published pipeline goes through files and
-through a loader that draws prompts anew, so that the image that is scored may have been attacked
-for another structure, with another prompt.
+Under the sound protocol these are always the image and prompt of the sample. The published pipeline
+stores attacked images in files and loads them with newly drawn prompts, so that a scored image may
+have been attacked for another structure and with another prompt.
 """
 
 import secrets
@@ -16,21 +16,21 @@ from torch import Tensor
 
 from palpate.data import Samples
 from palpate.data.sample import Batch, Case, collate
-from palpate.evaluation.conditions import Trial
+from palpate.evaluation.image_attacks import AttackAtRadius
 from palpate.evaluation.protocol.protocol import Protocol
 from palpate.randomness import choose
 
 _DRAWS = 2**31
 
 
-class Staging:
-    """The batches that an attack and its score get to see.
+class PublishedPipeline:
+    """Gives the batches that are attacked and scored under a protocol.
 
     Args:
         data: The samples; must draw prompts anew (``with_epoch``) where the protocol does.
-        cases: What is known about all of them, in order.
-        protocol: Says what differs from the batch itself.
-        seed: Of the prompts that are drawn anew.
+        cases: Their cases, in order.
+        protocol: The protocol.
+        seed: Seed of the prompts that are drawn anew.
 
     Raises:
         ValueError: If the data cannot do what the protocol asks for.
@@ -47,15 +47,15 @@ class Staging:
                 f"prompts='redrawn', got {type(data).__name__}. Choose prompts='fixed'."
             )
 
-    def attacked(self, batch: Batch, trial: Trial) -> Batch:
-        """Who is attacked in place of each sample of a batch, with the prompts of the attack."""
+    def attacked(self, batch: Batch, attack: AttackAtRadius) -> Batch:
+        """The samples that are attacked in place of those of a batch, with their prompts."""
         if self.protocol.naming == "image":
             batch = self._authors(batch)
-        return self._redrawn(batch, trial, "attack")
+        return self._redrawn(batch, attack, "attack")
 
-    def scored(self, batch: Batch, trial: Trial) -> Batch:
+    def scored(self, batch: Batch, attack: AttackAtRadius) -> Batch:
         """The batch with the prompts it is scored with."""
-        return self._redrawn(batch, trial, "score")
+        return self._redrawn(batch, attack, "score")
 
     def truth(self, batch: Batch) -> Float[Tensor, "b 1 h w"] | None:
         """Masks with the grey values of their files, where the protocol keeps these."""
@@ -68,7 +68,7 @@ class Staging:
         return torch.stack([data.soft_mask(place) for place in places]).to(batch.images)
 
     def _authors(self, batch: Batch) -> Batch:
-        """The samples whose attacked image stays under the name of each image: the last ones."""
+        """The last sample of each image: its attack overwrites those of the others of the image."""
         places = [self.last[case.dataset, case.image_name] for case in batch.cases]
         own = [self.places[_identity(case)] for case in batch.cases]
         if places == own:
@@ -77,10 +77,10 @@ class Staging:
         images, masks = last.images.to(batch.images), last.masks.to(batch.masks.device)
         return replace(last, images=images, masks=masks)
 
-    def _redrawn(self, batch: Batch, trial: Trial, role: str) -> Batch:
+    def _redrawn(self, batch: Batch, attack: AttackAtRadius, role: str) -> Batch:
         if self.protocol.prompts == "fixed":
             return batch
-        drawn = self._draw(trial, role)
+        drawn = self._draw(attack, role)
         cases = (drawn[self.places[_identity(case)]] for case in batch.cases)
         prompts = (case.prompt for case in cases)
         return replace(
@@ -91,9 +91,9 @@ class Staging:
             ),
         )
 
-    def _draw(self, trial: Trial, role: str) -> Sequence[Case]:
-        """All cases with prompts drawn for one trial and role; the same ones when asked again."""
-        purpose = (trial.name, trial.epsilon, role)
+    def _draw(self, attack: AttackAtRadius, role: str) -> Sequence[Case]:
+        """All cases with prompts drawn for an attack and role; the same ones in every call."""
+        purpose = (attack.name, attack.epsilon, role)
         if purpose not in self._drawn:
             data: Any = self.data
             self._drawn[purpose] = data.with_epoch(self._number(*purpose)).cases

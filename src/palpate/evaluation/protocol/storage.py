@@ -1,4 +1,4 @@
-"""What is left of an image that was written to a file and read again."""
+"""Images after they are written to a file and read again."""
 
 from collections.abc import Sequence
 from io import BytesIO

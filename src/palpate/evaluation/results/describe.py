@@ -1,4 +1,4 @@
-"""Attacks, losses and models with all their settings, the same in every process."""
+"""Descriptions of attacks, losses and models with all their settings, for fingerprints."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def _callable(thing: object, *, without: tuple[str, ...] = (), depth: int) -> st
 
 
 def _held(function: Any) -> dict[str, object]:
-    """What a function closes over, or what an object that can be called holds."""
+    """The variables that a function closes over, or the attributes of a callable object."""
     if isinstance(function, FunctionType):
         if source_of(function) is None:
             function = inspect.unwrap(function)  # what checks palpate's own types is no setting
@@ -151,19 +151,19 @@ def _fields(thing: Any) -> dict[str, Any]:
 
 
 def _tells_by_fields(thing: Any) -> bool:
-    """Whether its text is made of its fields, in which that of a large tensor is cut short."""
+    """Whether its ``repr`` is generated from its fields, where large tensors are abbreviated."""
     told: bool = type(thing).__dataclass_params__.repr
     return told
 
 
 def _home(function: object) -> str:
-    """The module of a function; of palpate's own only the stage, so that files can be moved."""
+    """The module of a function; only the stage for functions of palpate, whose files may move."""
     module: str = getattr(function, "__module__", None) or type(function).__module__
     return ".".join(module.split(".")[:2]) if module.startswith("palpate.") else module
 
 
 def _code_of(part: object) -> Iterator[str]:
-    """Of the class of a part, of what that builds on, and of a function that it stands for."""
+    """Code of the class of a module, of its base classes, and of a function that it wraps."""
     function = getattr(part, "function", None)
     if isinstance(function, FunctionType | partial):
         yield describe(function)

@@ -87,7 +87,9 @@ class ExampleStore:
 
     def _path(self, identity: Identity) -> Path:
         name = f"{identity.key}-{identity.attack}-{identity.epsilon * 255:g}"
-        unique = blake2b(repr(tuple(identity)).encode(), digest_size=4).hexdigest()
+        # Not the columns of MedIS, which has no examples: files of older runs are named without.
+        values = tuple(identity)[: Identity._fields.index("target")]
+        unique = blake2b(repr(values).encode(), digest_size=4).hexdigest()
         return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:120]}-{unique}.npz"
 
 

@@ -19,21 +19,28 @@ from palpate.evaluation.metrics.metric import as_text, from_text
 CLEAN = "clean"  # name of the attack that does nothing, whose rows hold the clean scores
 
 Failure: TypeAlias = Literal["none", "vanished", "hallucinated", "shifted"]
+Kind: TypeAlias = Literal["image", "text", "joint", "medis"]
 
 
 class Identity(NamedTuple):
-    """What makes a row this row: two rows of one store never agree in all of these."""
+    """The columns that identify a row: no two rows of one store agree in all of them.
+
+    A ``prompt`` of None stands for any prompt. Rows of attacks on the text are looked up by it,
+    because nobody knows before the attack which prompt it will return.
+    """
 
     dataset: str
     split: str
     key: str
     prompt_level: str
-    prompt: str
+    prompt: str | None
     attack: str
     norm: str
     epsilon: float
     seed: int
     protocol: str
+    target: str = ""
+    loss_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,10 +90,27 @@ class Row:
     backwards: float
     seconds: float
 
-    # Whether the attack looked for the smallest perturbation: epsilon is then only the largest it
-    # was allowed, the length of what it returned is the result, and an image that it could not
-    # break is the clean one. Rows from before there were such attacks lack the column.
+    # Whether the attack searched for the smallest perturbation: epsilon is then only the largest
+    # that was allowed, the distance of the returned image is the result, and an image on which the
+    # attack failed is the clean one.
     minimal: bool = False
+
+    # Columns from here on are empty where they do not apply, and in older tables.
+    kind: Kind = "image"  # what was attacked; clean rows are of kind "image", too
+
+    # Of MedIS (kind "medis"): one row per loss and target. ``success`` is by its criterion there.
+    target: str = ""  # "untargeted", or one of palpate.attacks.medis.targets.TARGETS
+    loss_name: str = ""
+    loss_place: int | None = None  # of equally good losses, fusion prefers the lowest place
+    skipped: bool = False  # not attacked, because the target is the image's own mask
+    already: bool = False  # the clean image meets the criterion without an attack
+    flat: bool = False  # the gradient was zero at some step before the loss had succeeded
+    steps: int | None = None  # to the first success, otherwise to the best score
+    score: float | None = None  # of the criterion, after ``steps``
+    score_clean: float | None = None
+    target_area: float | None = None  # as a fraction of the image
+    miou_target: float | None = None
+    miou_truth: float | None = None
 
     @property
     def identity(self) -> Identity:
@@ -127,9 +151,12 @@ _METRIC = b"palpate.metric"  # of a column, in its metadata: how the metric is d
 _ARROW_TYPES = {
     str: pa.string(),
     Failure: pa.string(),
+    Kind: pa.string(),
     bool: pa.bool_(),
     int: pa.int64(),
+    int | None: pa.int64(),
     float: pa.float64(),
+    float | None: pa.float64(),
 }
 _OWN = {f.name: pa.field(f.name, _ARROW_TYPES[f.type]) for f in fields(Row) if f.name != _SCORES}
 _LATER = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
@@ -181,7 +208,8 @@ def completed(table: pa.Table) -> pa.Table:
         if name not in table.column_names:
             values = pa.array([default] * len(table), _OWN[name].type)
             table = table.append_column(_OWN[name], values)
-    return table
+    is_whole = set(_OWN) <= set(table.column_names)
+    return table.select(_in_order(table.column_names)) if is_whole else table
 
 
 def wrong_columns(schema: pa.Schema) -> list[str]:

@@ -1,9 +1,9 @@
-"""Rows on disk: written as they come, never half a file, never mixed.
+"""Rows on disk, in parts that are written as rows come in.
 
-A store is a folder of ``part-*.parquet`` files, each written once under another name and then
-renamed, beside one ``protocol.json`` that says what the rows were made of. A process may be
-killed at any moment: what it loses is the rows that were not flushed yet, and they are missing,
-not wrong. Several processes may write to one folder.
+A store is a folder of ``part-*.parquet`` files, each written whole or not at all, beside one
+``protocol.json`` that holds the fingerprint of the rows. A process may be killed at any moment: it
+loses the rows that were not flushed yet, and they are computed by the next call. Several processes
+may write to one folder.
 """
 
 import json
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from palpate.atomic import replacing
+from palpate.atomic import replacing, write_text
 from palpate.evaluation.metrics import Metrics, find_metrics
 from palpate.evaluation.results.fingerprint import Fingerprint, describe_differences, differences
 from palpate.evaluation.results.rows import (
@@ -80,20 +80,27 @@ class RowStore:
         _warn_of_other_releases(self.folder)
         self._held: list[Row] = []
         self._done = {i for table in _tables(self.folder) for i in identities(table)}
+        self._done_whatever_prompt = {i._replace(prompt=None) for i in self._done}
         self._flushed_at = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._done)
 
     def done(self, identity: Identity) -> bool:
-        """Whether this row was added, now or by an earlier process."""
-        return identity in self._done
+        """Whether this row was added, now or by an earlier process.
+
+        Args:
+            identity: With a prompt of None, a row with any prompt will do.
+        """
+        return identity in (self._done_whatever_prompt if identity.prompt is None else self._done)
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take rows that belong together: they reach the disk in one file or not at all."""
         new = [row for row in rows if row.identity not in self._done]
         self._held.extend(new)
-        self._done.update(row.identity for row in new)
+        for row in new:
+            self._done.add(row.identity)
+            self._done_whatever_prompt.add(row.identity._replace(prompt=None))
         waited = time.monotonic() - self._flushed_at
         if len(self._held) >= self.flush_rows or waited >= self.flush_seconds:
             self.flush()
@@ -144,7 +151,7 @@ def read_fingerprint(folder: Path | str) -> dict[str, str]:
         stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path} is damaged ({error}), so nobody knows what the rows beside it are made of. "
+            f"{path} is damaged ({error}), so what the rows beside it are made of is unknown. "
             "Restore the file, or evaluate into another folder."
         ) from error
     return stored
@@ -205,8 +212,7 @@ def _claimed(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
         )
     merged = stored | dict(fingerprint)
     if merged != stored:
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(merged, indent=2, sort_keys=True), encoding="utf-8")
+        write_text(path, json.dumps(merged, indent=2, sort_keys=True))
     return merged
 
 
@@ -220,7 +226,7 @@ def _set_damaged_parts_aside(folder: Path) -> None:
 
 
 def _warn_of_other_releases(folder: Path) -> None:
-    """Say that rows of another version of palpate are gone on with; older ones do not tell theirs.
+    """Warn if rows of this version are added to rows of another one, where these name theirs.
 
     A version alone is no reason to refuse them: most change no number.
     """

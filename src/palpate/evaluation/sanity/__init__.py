@@ -1,7 +1,7 @@
-"""The sanity card: can the robustness that was measured be believed?
+"""The sanity card: checks of whether measured robustness can be trusted.
 
-The checks are numbered; most look for attacks that fail for reasons of their own, since a failed
-attack is what a robust model looks like.
+The checks are numbered. Most of them look for attacks that fail for other reasons than robustness,
+because a failed attack and a robust model give the same numbers.
 """
 
 from palpate.evaluation.sanity.card import sanity_card

@@ -1,4 +1,4 @@
-"""The whole card: every check there is, also those that nobody carried out."""
+"""The whole sanity card: every check, including those that were not run."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _NOT_RUN: dict[int, tuple[str, str]] = {
         "A defence with random or non-differentiable stages needs an attack made for it.",
     ),
 }
-_MISSING = ("Neither rows nor a model were given for it.", "Nobody looked.")
+_MISSING = ("Neither rows nor a model were given for it.", "It was not run.")
 
 
 def sanity_card(

@@ -1,4 +1,4 @@
-"""One line of the sanity card, and the card as a file."""
+"""The checks of the sanity card, and the card as a file."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from palpate.atomic import replacing
+from palpate.atomic import write_text
 
 Status: TypeAlias = Literal["pass", "warn", "fail", "not_run"]
 
@@ -35,9 +35,9 @@ class Check:
     """The outcome of one check.
 
     Attributes:
-        number: As in :data:`NAMES`; several checks may look at the same point.
-        status: ``"fail"`` means that the robustness measured must not be believed as it stands,
-            ``"warn"`` that a reader must know, ``"not_run"`` that nobody looked.
+        number: As in :data:`NAMES`; several checks may have the same number.
+        status: ``"fail"`` means that the measured robustness cannot be trusted as it stands,
+            ``"warn"`` that readers must be told, ``"not_run"`` that the check was not run.
         measured: The evidence, in numbers.
         meaning: What follows from it, in a sentence for the reader of the report.
     """
@@ -84,8 +84,7 @@ def worst(statuses: Iterable[Status]) -> Status:
 def save_card(checks: Sequence[Check], path: Path | str) -> None:
     """Write a card as JSON."""
     lines = [asdict(check) | {"name": check.name} for check in checks]
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(json.dumps(lines, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_text(Path(path), json.dumps(lines, indent=2, ensure_ascii=False))
 
 
 def load_card(path: Path | str) -> list[Check]:

@@ -1,11 +1,11 @@
-"""Does the model own up to what gradients cannot cope with? Check 13 of the sanity card.
+"""Does the model declare random and non-differentiable stages? Check 13 of the sanity card.
 
 A model, a part of it or a wrapper around it declares such stages by attributes:
 
 - ``is_random = True``: the same image may get another answer; attacks have to average over it;
 - ``is_differentiable = False``: some stage has no gradient, or a substitute in its place.
 
-Who declares nothing leaves it to its parts; who declares something speaks for its parts too.
+A declaration of a module holds for its parts; without one, those of its parts hold.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _NOTICEABLE = 1e-3  # of logits; smaller differences come from kernels, not from
 
 def declares_its_stages(subject: Subject) -> Check:
     """Check 13: what looks random or has no gradient is declared to be so."""
-    is_random, is_differentiable = _declarations(subject.bench.model)
+    is_random, is_differentiable = _declarations(subject.scorer.model)
     gap, (dead, images) = subject.largest_gap, _without_gradient(subject)
     concealed = (gap > _NOTICEABLE and not is_random) or (
         dead > 0 and is_differentiable is not False
@@ -34,7 +34,7 @@ def declares_its_stages(subject: Subject) -> Check:
         13,
         status,
         f"Logits of the same images differ by up to {gap:.3g}, {dead} of {images} images have no "
-        f"gradient; declared: {declarations(subject.bench.model)}.",
+        f"gradient; declared: {declarations(subject.scorer.model)}.",
         good="Nothing random and nothing without gradient was found that is not declared. What is "
         "declared needs attacks made for it.",
         doubtful="The model is declared random, but always answered the same: look whether its "
@@ -46,13 +46,13 @@ def declares_its_stages(subject: Subject) -> Check:
 
 
 def declarations(model: object) -> str:
-    """What a model says of itself, in words."""
+    """The declarations of a model as a text."""
     is_random, is_differentiable = _declarations(model)
     return f"is_random {_said(is_random)}, is_differentiable {_said(is_differentiable)}"
 
 
 def declared(model: object, name: str, *, prevailing: bool) -> bool | None:
-    """What a model says of itself, or its parts say of it; None where nobody says anything.
+    """The declaration of a model or of its parts; None without any.
 
     Args:
         model: A module, a function or a wrapper that holds either as ``model`` or ``func``.

@@ -1,25 +1,31 @@
-"""What a model shows when it is examined: does a gradient attack on it mean anything?"""
+"""Checks of the sanity card on a model: would a gradient attack on it find anything?"""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from palpate.atomic import write_text
 from palpate.data import Samples
-from palpate.evaluation.batches import list_cases, load, windows
+from palpate.evaluation.batches import BATCH_SIZE, list_cases, load, windows
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
 from palpate.evaluation.protocol.protocol import Protocol
 from palpate.evaluation.results.describe import describe_model, hash_weights
 from palpate.evaluation.sanity import declared, gradients, outcomes, rivals
 from palpate.evaluation.sanity.check import NAMES, Check, conclude
-from palpate.evaluation.sanity.kept import ABANDONED, keep, kept
 from palpate.evaluation.sanity.subject import Subject
-from palpate.evaluation.scoring import Bench, Precision
+from palpate.evaluation.scoring import Precision, Scorer
 from palpate.progress import Progress, silent
 from palpate.types import Segmenter
 from palpate.version import release
 
+_ABANDONED = (
+    "The check could not be carried out. An attack that cannot run does no damage, and that is "
+    "no robustness."
+)
 _CHECKS: dict[int, Callable[[Subject], Check]] = {
     1: outcomes.leaves_alone_at_zero,
     4: outcomes.breaks_without_bound,
@@ -41,7 +47,7 @@ def card_from_model(
     epsilon: float = 8 / 255,
     steps: int = 20,
     seed: int = 0,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     precision: Precision = "fp32",
     out: Path | str | None = None,
     progress: Progress = silent,
@@ -64,40 +70,40 @@ def card_from_model(
             reads it there; a model that is no module shows no weights and is examined each time.
         progress: Told before each check which one it is.
     """
-    bench = Bench(
+    scorer = Scorer(
         model, threshold_of(model), seed, Protocol("sanity"), precision, tolerance=2.0, tau=0.5
     )
     cases = list_cases(samples)
     taken = _spread(len(cases), count)
-    made_of = bench.made_of(samples, [cases[i] for i in taken], {}) | {
+    made_of = scorer.made_of(samples, [cases[i] for i in taken]) | {
         "settings": f"epsilon {epsilon!r}, steps {steps}, seed {seed}",
         "declared": declared.declarations(model),
         "palpate": release(),
     }
-    if out is not None and (earlier := kept(made_of, Path(out))):
+    if out is not None and (earlier := _kept(made_of, Path(out))):
         return earlier
-    checks = _examine(bench, samples, taken, (epsilon, steps), batch_size, progress)
+    checks = _examine(scorer, samples, taken, (epsilon, steps), batch_size, progress)
     if out is not None and isinstance(model, nn.Module):
-        keep(checks, made_of, Path(out))
+        _keep(checks, made_of, Path(out))
     return checks
 
 
 def _examine(
-    bench: Bench,
+    scorer: Scorer,
     samples: Samples,
     taken: Sequence[int],
     strength: tuple[float, int],
     batch_size: int,
     progress: Progress,
 ) -> list[Check]:
-    """All checks of the model of the bench, in batches that memory suffices for."""
-    model, before = bench.model, _state_of(bench.model)
+    """All checks of the model, in batches that fit into memory."""
+    model, before = scorer.model, _state_of(scorer.model)
     cases, checks = list_cases(samples), None
     with frozen(model):
         while checks is None:
             parts = [[taken[i] for i in window] for window in windows(len(taken), batch_size)]
             batches = tuple(load(samples, cases, parts, device_of(model)))
-            checks = _all_checks(Subject(bench, batches, *strength), progress)
+            checks = _all_checks(Subject(scorer, batches, *strength), progress)
             batch_size = max(1, batch_size // 2)
         checks.append(_left_alone(model, before))
     return sorted(checks, key=lambda check: check.number)
@@ -136,7 +142,7 @@ def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subjec
             number,
             "fail",
             f"{type(error).__name__}: {error}",
-            ABANDONED,
+            _ABANDONED,
         )
 
 
@@ -161,3 +167,26 @@ def _left_alone(model: Segmenter, before: tuple[str, ...]) -> Check:
 def _state_of(model: Segmenter) -> tuple[str, ...]:
     """Of weights, and of buffers whether they are saved or not."""
     return hash_weights(model), describe_model(model).get("model.buffers", "")
+
+
+def _keep(checks: Sequence[Check], made_of: Mapping[str, str], path: Path) -> None:
+    """Write the checks with everything that they depend on.
+
+    Nothing is written if a check raised an error, whose cause may be the machine.
+    """
+    if any(check.meaning == _ABANDONED for check in checks):
+        return
+    values = {"made_of": dict(made_of), "checks": [asdict(check) for check in checks]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def _kept(made_of: Mapping[str, str], path: Path) -> list[Check] | None:
+    """The checks in the file; None if they depend on something else, or the file is damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["made_of"] != dict(made_of):
+            return None
+        return [Check(**line) for line in values["checks"]]
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None

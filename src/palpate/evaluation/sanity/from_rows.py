@@ -1,4 +1,4 @@
-"""What rows alone tell about the soundness of the attacks that made them."""
+"""Checks of the sanity card that need only rows."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
+from palpate.evaluation.results.kinds import rows_of_images
 from palpate.evaluation.results.rows import CLEAN
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
@@ -26,8 +27,9 @@ def card_from_rows(rows: pd.DataFrame) -> list[Check]:
     ``pgd-100`` is a ``pgd``; for 7 and 8 see :func:`palpate.evaluation.sanity.rivals.rivals_in`.
 
     Args:
-        rows: As returned by :func:`palpate.evaluation.evaluate`.
+        rows: As returned by :func:`palpate.evaluation.evaluate`; only attacks on images count.
     """
+    rows = rows_of_images(rows)
     attacked = rows[rows["attack"] != CLEAN]
     if attacked.empty:
         why = "There is no row of an attack.", "Evaluate with at least one attack."

@@ -1,4 +1,4 @@
-"""Does an attack do what it must do on any model? Checks 1, 4, 14 and 15 of the sanity card."""
+"""Properties that attacks have on any model: checks 1, 4, 14 and 15 of the sanity card."""
 
 import torch
 
@@ -8,7 +8,7 @@ from palpate.evaluation.sanity.subject import Subject, mean_dsc
 
 
 def leaves_alone_at_zero(subject: Subject) -> Check:
-    """Check 1: an attack without a budget gives back the very image and the very answer."""
+    """Check 1: an attack at epsilon 0 returns the same image and the same prediction."""
     results = subject.pgd(epsilon=0.0, steps=2)
     clean = torch.cat([batch.images.flatten() for batch in subject.batches])
     moved = int((torch.cat([result.image.flatten() for result in results]) != clean).sum())
@@ -29,7 +29,7 @@ def leaves_alone_at_zero(subject: Subject) -> Check:
 
 
 def breaks_without_bound(subject: Subject) -> Check:
-    """Check 4: with all of [0, 1] at its disposal, an attack leaves nothing of the answer."""
+    """Check 4: an attack at epsilon 1 destroys the segmentation."""
     score = mean_dsc(subject.pgd(epsilon=1.0, steps=subject.steps))
     return conclude(
         4,
@@ -49,7 +49,7 @@ def survives_storage(subject: Subject) -> Check:
     shifts: list[float] = []
     for batch in subject.batches:
         part = [next(images) for _ in batch.cases]
-        again = subject.bench.look(batch, torch.stack([as_png(r.image) for r in part]))
+        again = subject.scorer.predict(batch, torch.stack([as_png(r.image) for r in part]))
         shifts += [abs(a.dsc - r.row.dsc) for a, r in zip(again, part, strict=True)]
     mean = sum(shifts) / len(shifts)
     return conclude(
@@ -64,7 +64,7 @@ def survives_storage(subject: Subject) -> Check:
 
 
 def answers_alike(subject: Subject) -> Check:
-    """Check 15: an image gets the same logits whenever it is seen, and whatever beside it."""
+    """Check 15: an image gets the same logits in every forward pass and in every batch."""
     gap, company = subject.largest_gap, subject.gap_of_company
     again = grade(gap, warn_above=0.0, fail_above=1e-3)
     beside = grade(company, warn_above=1e-3, fail_above=1e-2)

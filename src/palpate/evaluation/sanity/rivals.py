@@ -1,4 +1,4 @@
-"""Attacks that know less of the model and must not do more: checks 7 and 8 of the sanity card."""
+"""Black-box and transferred attacks must not beat white-box ones: checks 7 and 8 of the card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

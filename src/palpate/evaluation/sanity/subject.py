@@ -1,4 +1,4 @@
-"""A few samples under a model, pressed again and again by the checks of the sanity card."""
+"""The model and samples of the sanity card, with the attacks that its checks share."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from torch import Tensor
 from palpate.attacks import LOSSES, ZeroGradientWarning, pgd, square
 from palpate.data.sample import Batch
 from palpate.evaluation.batches import select
-from palpate.evaluation.conditions import Trial
+from palpate.evaluation.image_attacks import AttackAtRadius
 from palpate.evaluation.image_scores import Answer
-from palpate.evaluation.scoring import Bench, Result
+from palpate.evaluation.scoring import Result, Scorer
 from palpate.prompting import Bound
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
-_LOOKS = 4  # a model that draws among few answers may well give the same one twice
+_PASSES = 4  # a random model with few possible outputs may give the same one twice
 _QUERIES_PER_STEP = 5  # a pass forward and back costs about three queries
 
 
 @dataclass
 class LossCurve:
-    """A loss that remembers its values: the mean over images, step by step.
+    """A loss that records its values: the mean over images at each step.
 
-    Expects attacks that look at every image of a batch at every step.
+    Works with attacks that compute the loss of every image of a batch at every step.
     """
 
     loss: Loss = LOSSES["bce_dice"]
@@ -47,37 +47,37 @@ class LossCurve:
 
 @dataclass(frozen=True)
 class Subject:
-    """The model under examination and the samples to examine it on."""
+    """The model that is checked, and the samples to check it on."""
 
-    bench: Bench
+    scorer: Scorer
     batches: tuple[Batch, ...]  # each of one size
     epsilon: float
     steps: int
 
     @cached_property
     def clean(self) -> list[list[Answer]]:
-        """What the model answers to the batches untouched."""
-        return [self.bench.look(batch, batch.images) for batch in self.batches]
+        """Scores of the clean batches."""
+        return [self.scorer.predict(batch, batch.images) for batch in self.batches]
 
     @cached_property
     def attacked(self) -> tuple[list[Result], list[float]]:
-        """The attack that most checks look at, and its loss before each step and after all."""
+        """Results of the PGD attack that most checks use, and its loss at every step."""
         curve = LossCurve()
         return self.pgd(epsilon=self.epsilon, steps=self.steps, loss=curve), curve.means()
 
     @cached_property
     def largest_gap(self) -> float:
-        """How far logits of the same images lie apart between several looks."""
+        """Largest difference between logits of the same images in several forward passes."""
         with torch.no_grad():
-            looks = [
-                torch.stack([self.logits(batch, batch.images) for _ in range(_LOOKS)])
+            passes = [
+                torch.stack([self.logits(batch, batch.images) for _ in range(_PASSES)])
                 for batch in self.batches
             ]
-        return torch.stack([(look - look[0]).abs().max() for look in looks]).max().item()
+        return torch.stack([(each - each[0]).abs().max() for each in passes]).max().item()
 
     @cached_property
     def gap_of_company(self) -> float:
-        """How far logits of an image alone lie from those in its batch, to the largest logit."""
+        """Largest difference between logits of an image alone and in a batch, as a share."""
         shares = []
         with torch.no_grad():
             for batch in self.batches:
@@ -90,7 +90,7 @@ class Subject:
     def pgd(
         self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]
     ) -> list[Result]:
-        """Attack every batch. Zero gradients have a check of their own and do not warn here."""
+        """Attack every batch, without warnings of zero gradients, which another check finds."""
         results: list[Result] = []
         for batch, clean in zip(self.batches, self.clean, strict=True):
             if isinstance(loss, LossCurve):
@@ -98,19 +98,20 @@ class Subject:
             attack: Any = partial(pgd, steps=steps, loss=loss)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ZeroGradientWarning)
-                results += self.bench.press(batch, clean, Trial("pgd", attack, "linf", epsilon))
+                at_radius = AttackAtRadius("pgd", attack, "linf", epsilon)
+                results += self.scorer.attack(batch, clean, at_radius)
         return results
 
     def square(self) -> list[Result]:
-        """Attack every batch without gradients, at about the price of the attack above."""
+        """Attack every batch without gradients, at about the cost of :meth:`pgd`."""
         attack: Any = partial(square, queries=_QUERIES_PER_STEP * self.steps)
-        trial = Trial("square", attack, "linf", self.epsilon)
+        at_radius = AttackAtRadius("square", attack, "linf", self.epsilon)
         pairs = zip(self.batches, self.clean, strict=True)
-        return [result for pair in pairs for result in self.bench.press(*pair, trial)]
+        return [result for pair in pairs for result in self.scorer.attack(*pair, at_radius)]
 
     def logits(self, batch: Batch, images: Images) -> Logits:
-        """What the model says about images in place of those of a batch, unscored."""
-        return Bound(self.bench.model, batch.prompts, batch.boxes)(images).float()
+        """Logits of images in place of those of a batch."""
+        return Bound(self.scorer.model, batch.prompts, batch.boxes)(images).float()
 
 
 def mean_dsc(results: Sequence[Result]) -> float:

@@ -14,7 +14,7 @@ def prompt_sensitivity(rows: pd.DataFrame, *, worst: str = WORST, best: str = BE
     """Best and worst DSC of each sample over the texts that mean the same, and their difference.
 
     Args:
-        rows: Of :func:`palpate.evaluation.evaluate_texts`.
+        rows: With attacks on texts, of :func:`palpate.evaluation.evaluate`.
         worst: Attack that picks the worst of a set of texts.
         best: Attack that picks the best of the same set.
 

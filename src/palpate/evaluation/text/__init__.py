@@ -1,1 +1,1 @@
-"""Evaluation of attacks on the prompt."""
+"""Attacks on the text as conditions of an evaluation."""

@@ -1,18 +1,31 @@
-"""Attacks on the text, alone or with the image, run on one sample and checked afterwards."""
+"""Attacks on the text of a prompted model, alone or together with its image, as conditions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palpate.attacks.text import Prompted, PromptSource, TextAttack, View, attack_text, joint
-from palpate.data.sample import Batch
-from palpate.evaluation.conditions import Trial, check, no_attack, plan
+from palpate.attacks.text import (
+    Prompted,
+    PromptSource,
+    TextAttack,
+    View,
+    Whole,
+    attack_text,
+    joint,
+)
+from palpate.data.sample import Batch, Case
+from palpate.evaluation.batches import select
+from palpate.evaluation.conditions import Condition
+from palpate.evaluation.cost import Cost, Tally, metered_text_model
+from palpate.evaluation.image_attacks import AttackAtRadius, at_radii, check, no_attack
+from palpate.evaluation.image_scores import Answer, answer
 from palpate.evaluation.results.describe import describe
-from palpate.evaluation.results.rows import CLEAN
+from palpate.evaluation.results.rows import Identity, Kind
+from palpate.evaluation.scoring import Result, Scorer, naming
 from palpate.randomness import generator
 from palpate.text.lexicon import hash_lexicon
 from palpate.types import Attack, Images
@@ -20,14 +33,14 @@ from palpate.types import Attack, Images
 
 @dataclass(frozen=True)
 class Joint:
-    """Image and text attacked in turns, see :func:`palpate.attacks.text.joint`.
+    """An attack on image and text in turns, see :func:`palpate.attacks.text.joint`.
 
     Attributes:
-        image: Its epsilon bound: ``partial(pgd, epsilon=8 / 255)``.
-        text: Chooses the worst of its texts.
-        rounds: How often both take their turn.
-        image_name: Name of the rows of the image attack alone; it gets their random numbers, so
-            that no row of both together is weaker than that row.
+        image: Attack on the image with its epsilon bound: ``partial(pgd, epsilon=8 / 255)``.
+        text: Attack on the text that picks the worst of its texts.
+        rounds: How often both are run.
+        image_name: Name of the rows of the image attack alone. Both use the same random numbers,
+            so that no row of the joint attack is weaker than that row.
     """
 
     image: Attack
@@ -40,7 +53,7 @@ AnyTextAttack: TypeAlias = TextAttack | Joint
 
 
 class Attacked(NamedTuple):
-    """What an attack made of a sample."""
+    """What an attack returned for one sample."""
 
     images: Images  # one
     prompt: str
@@ -48,90 +61,160 @@ class Attacked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TextTrial:
-    """An attack under its name in the table; ``row`` has the norm and epsilon of its rows."""
+class TextCondition(Condition):
+    """An attack on the text, or on image and text together.
 
+    In its rows ``prompt`` is the attacked text, ``prompt_level`` the level of the original, and
+    ``dsc_clean`` the score under the original. ``norm`` is ``"text"`` and ``epsilon`` 0, except
+    for attacks on the text's embedding, whose prompt stays the original one, and joint attacks,
+    which have norm and radius of the attack on the image. ``forwards`` counts decoded texts and
+    ``backwards`` gradients through the decoder. A text to which the attack does not apply has no
+    row.
+
+    Attributes:
+        scorer: The model and its settings.
+        row: Name, norm and radius of the rows.
+        attack: The attack.
+        model: The scorer's model, able to encode image and text apart.
+        sources: For each sample, the texts that the attack may use.
+        described_sources: The same as a text for the fingerprint.
+        texts_at_once: Texts decoded together, at most.
+    """
+
+    scorer: Scorer
+    row: AttackAtRadius
     attack: AnyTextAttack
-    row: Trial
+    model: Prompted
+    sources: Mapping[Case, PromptSource]
+    described_sources: str
+    texts_at_once: int
 
-    def applies(self, source: PromptSource, seed: int, key: str) -> bool:
-        """Whether there is anything to try, as far as can be said without the model."""
+    def __str__(self) -> str:
+        return self.row.name
+
+    def describe(self) -> Mapping[str, str]:
+        """The attack with all its settings, its words and the texts of the data."""
+        attack = describe_text_attack(self.attack)
+        return {f"attack.{self.row.name}": f"{attack} with {self.described_sources}"}
+
+    def identities(self, case: Case) -> Sequence[Identity]:
+        """One row per sample, whatever its prompt will be."""
+        return [self.scorer.identify(case, self.row)._replace(prompt=None)]
+
+    def applies(self, case: Case) -> bool:
+        """Whether there are candidate texts; attacks that need the model may still find none."""
         attack = self.attack.text if isinstance(self.attack, Joint) else self.attack
-        return attack.needs_model or len(attack.propose(None, source, _of_text(seed, key))) > 0
+        source = self.sources[case]
+        if attack.needs_model:
+            return True
+        return len(attack.propose(None, source, self._generator(case.key))) > 0
 
-    def run(
-        self,
-        model: Prompted,
-        sample: Batch,
-        source: PromptSource,
-        *,
-        threshold: float,
-        at_once: int,
-        seed: int,
-    ) -> Attacked | None:
+    def at_once(self, batch_size: int) -> int:
+        """One sample: candidates of a sample are decoded together, and samples do not mix."""
+        del batch_size
+        return 1
+
+    def run(self, batch: Batch, clean: Sequence[Answer]) -> list[Result]:
+        """Attack the samples one by one."""
+        samples = (select(batch, [place]) for place in range(len(batch.cases)))
+        each = (self._run(sample, [before]) for sample, before in zip(samples, clean, strict=True))
+        return [result for results in each for result in results]
+
+    def _run(self, sample: Batch, clean: Sequence[Answer]) -> list[Result]:
+        tally = Tally()
+        with tally, naming(self.row, sample):
+            attacked = self._attack(metered_text_model(self._model_for(sample), tally), sample)
+        if attacked is None:
+            return []
+        return self._record(sample, clean, attacked, tally.per_image(1))
+
+    def _model_for(self, sample: Batch) -> Prompted:
+        if isinstance(self.model, Whole):  # called as a whole, with the box of the sample
+            return Whole(self.model.model, sample.boxes)
+        return self.model
+
+    def _attack(self, model: Prompted, sample: Batch) -> Attacked | None:
         """Attack one sample; None where the attack does not apply to its text.
 
         Raises:
-            ValueError: If the result is not within the norm and epsilon of the trial.
+            ValueError: If the result is not within norm and radius.
         """
         images, masks, (key,) = sample.images.clone(), sample.masks.clone(), sample.keys
-        if isinstance(self.attack, Joint):
+        (case,), threshold = sample.cases, self.scorer.threshold
+        source, attack = self.sources[case], self.attack
+        if isinstance(attack, Joint):
             pair = joint(
                 model, images, masks, source,
-                image_attack=self.attack.image, text_attack=self.attack.text,
-                rounds=self.attack.rounds, threshold=threshold, generator=_of_text(seed, key),
-                image_generator=generator(seed, key, self.attack.image_name or self.row.name),
+                image_attack=attack.image, text_attack=attack.text, rounds=attack.rounds,
+                threshold=threshold, generator=self._generator(key),
+                image_generator=generator(
+                    self.scorer.seed, key, attack.image_name or self.row.name
+                ),
             )  # fmt: skip
             if pair is None:
                 return None
-            pressed = check(pair.images, sample.images, self.row, sample.keys)
-            return Attacked(pressed, pair.prompt, None)
-        view = View(model, images, masks, threshold=threshold, at_once=at_once)
-        finding = attack_text(self.attack, view, source, generator=_of_text(seed, key))
+            attacked = check(pair.images, sample.images, self.row, sample.keys)
+            return Attacked(attacked, pair.prompt, None)
+        view = View(model, images, masks, threshold=threshold, at_once=self.texts_at_once)
+        finding = attack_text(attack, view, source, generator=self._generator(key))
         if finding is None:
             return None
         if finding.condition is not None:
             _check_condition(model.read([source.prompt]), finding.condition, self.row)
         return Attacked(sample.images, finding.prompt, finding.condition)
 
-    def describe(self) -> str:
-        """The attack with all its settings and words, for a fingerprint."""
-        if isinstance(self.attack, Joint):
-            image, text = describe(self.attack.image), _describe(self.attack.text)
-            return f"joint({image}, {text}, rounds={self.attack.rounds})"
-        return _describe(self.attack)
+    def _record(
+        self, sample: Batch, clean: Sequence[Answer], attacked: Attacked, cost: Cost
+    ) -> list[Result]:
+        (case,) = sample.cases
+        changed = replace(sample, cases=(replace(case, prompt=attacked.prompt),))
+        kind: Kind = "joint" if isinstance(self.attack, Joint) else "text"
+        answers = self._answers(changed, attacked)
+        return self.scorer.record(changed, self.row, clean, answers, attacked.images, cost, kind)
+
+    def _answers(self, sample: Batch, attacked: Attacked) -> list[Answer]:
+        condition = attacked.condition
+        if condition is None:
+            # The ordinary forward pass, so that a row does not depend on what the attack measured.
+            return self.scorer.predict(sample, attacked.images)
+        return answer(
+            lambda images: self.model.decode(self.model.encode(images), condition),
+            attacked.images,
+            sample.masks,
+            metrics=self.scorer.metrics,
+            threshold=self.scorer.threshold,
+            tolerance=self.scorer.tolerance,
+            keys=sample.keys,
+        )
+
+    def _generator(self, key: str) -> torch.Generator:
+        # Without the attack's name, so that an attack draws the same texts alone and jointly.
+        return generator(self.scorer.seed, key, "text")
 
 
-def plan_texts(attacks: Mapping[str, AnyTextAttack]) -> list[TextTrial]:
-    """One trial per attack, in the order given.
+def row_of(name: str, attack: AnyTextAttack) -> AttackAtRadius:
+    """Name, norm and radius of the rows of an attack on the text.
 
     Raises:
-        ValueError: If a name is taken, or the image attack of a joint one has no strength.
+        ValueError: If the image attack of a joint one has no radius.
     """
-    if CLEAN in attacks:
-        raise ValueError(f"Expected attacks with names of their own, got one named {CLEAN!r}.")
-    trials = []
-    for name, attack in attacks.items():
-        if isinstance(attack, Joint):
-            (_, row) = plan({name: attack.image}, None)
-        else:
-            row = Trial(name, no_attack, attack.norm, attack.epsilon)
-        trials.append(TextTrial(attack, row))
-    return trials
+    if isinstance(attack, Joint):
+        (_, row) = at_radii({name: attack.image}, None)
+        return row
+    return AttackAtRadius(name, no_attack, attack.norm, attack.epsilon)
 
 
-def _of_text(seed: int, key: str) -> torch.Generator:
-    # Without a name, so that an attack draws the same texts alone and together with the image.
-    return generator(seed, key, "text")
-
-
-def _describe(attack: TextAttack) -> str:
-    # Whether candidates come from the lexicon cannot be seen from outside.
+def describe_text_attack(attack: AnyTextAttack) -> str:
+    """An attack on the text with all its settings and the hash of the lexicon."""
+    if isinstance(attack, Joint):
+        text = describe_text_attack(attack.text)
+        return f"joint({describe(attack.image)}, {text}, rounds={attack.rounds})"
+    # The lexicon always counts: whether candidates come from it cannot be seen from outside.
     return f"{attack.pick} of {describe(attack.candidates)}, lexicon {hash_lexicon()}"
 
 
 def _check_condition(
-    origin: Float[Tensor, "1 d"], condition: Float[Tensor, "1 d"], row: Trial
+    origin: Float[Tensor, "1 d"], condition: Float[Tensor, "1 d"], row: AttackAtRadius
 ) -> None:
     length = origin.norm()
     if row.norm == "cosine":

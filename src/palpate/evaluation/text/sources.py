@@ -1,4 +1,4 @@
-"""What there is to say about each sample of a data set."""
+"""The texts that an attack on the prompt may use for each sample of a data set."""
 
 import json
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from palpate.data.sample import Case
 
 
 def text_sources(data: Samples, cases: Sequence[Case]) -> list[PromptSource]:
-    """The texts that attacks may start from or take, for each sample in order.
+    """The texts that attacks may start from or use, for each sample in order.
 
-    A data set says with ``texts`` which texts go with each sample. Of one without, only the prompts
-    are known, and nothing of other things in the same image.
+    A data set gives all texts of its samples with ``texts``. Without, only the prompts are known,
+    and no texts of other structures in the same image.
 
     Args:
         data: Samples.
-        cases: What is known about every one of them.
+        cases: Their cases.
     """
     pool = tuple(dict.fromkeys(case.prompt for case in cases))
     texts = getattr(data, "texts", None)
@@ -42,7 +42,7 @@ def text_sources(data: Samples, cases: Sequence[Case]) -> list[PromptSource]:
 def hash_sources(sources: Sequence[PromptSource]) -> str:
     """Hash of all texts about the samples' own images.
 
-    The texts of others are what samples are asked with, and those are in the hash of the data.
+    Texts borrowed from other samples are prompts, which are in the hash of the data.
     """
     digest = blake2b(digest_size=8)
     for source in sources:

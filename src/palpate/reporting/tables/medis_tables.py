@@ -25,7 +25,7 @@ def medis_tables(lines: pd.DataFrame) -> list[Table]:
     levels.
 
     Args:
-        lines: As :func:`palpate.evaluation.medis.evaluate.evaluate_medis` returns them, of one
+        lines: As :func:`palpate.evaluation.medis_lines` returns them, of one
             protocol and seed.
 
     Returns:

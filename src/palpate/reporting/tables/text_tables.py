@@ -21,7 +21,7 @@ def text_tables(rows: pd.DataFrame) -> Iterator[Table]:
     """The tables of attacks on the prompt.
 
     Args:
-        rows: Of :func:`palpate.evaluation.evaluate_texts`, checked.
+        rows: Clean rows and those of attacks on texts, checked.
     """
     if (rows["attack"] == "clean").all():
         return

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from palpate.attacks import apgd, ddn, noise, pgd, square
-from palpate.evaluation.attack_check.checks import CHECKS, examine_attack
-from palpate.evaluation.conditions import plan
+from palpate.evaluation.attack_check.checks import CHECKS, check_attack
+from palpate.evaluation.image_attacks import at_radii
 
 EPSILON = 8 / 255
 
 
 def examined(attack):
-    (trial,) = plan({"mine": attack}, [EPSILON])[1:]
-    return {finding.name: finding for finding in examine_attack(trial)}
+    (at_radius,) = at_radii({"mine": attack}, [EPSILON])[1:]
+    return {finding.name: finding for finding in check_attack(at_radius)}
 
 
 @pytest.mark.parametrize(

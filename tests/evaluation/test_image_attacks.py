@@ -5,14 +5,14 @@ import torch
 
 from palpate.attacks import fgsm, noise, pgd
 from palpate.data.sample import collate
-from palpate.evaluation.conditions import UNTOUCHED, Trial, check, plan
+from palpate.evaluation.image_attacks import UNTOUCHED, AttackAtRadius, at_radii, check
 
 from .blobs import blobs
 
 BATCH = collate(blobs(3))
 IMAGES, MASKS, KEYS = BATCH.images, BATCH.masks, BATCH.keys
-LINF = Trial("press", noise, "linf", 8 / 255)
-L2 = Trial("press", noise, "l2", 1.0)
+LINF = AttackAtRadius("mine", noise, "linf", 8 / 255)
+L2 = AttackAtRadius("mine", noise, "l2", 1.0)
 
 
 def moved(index: int, by: float) -> torch.Tensor:
@@ -22,16 +22,16 @@ def moved(index: int, by: float) -> torch.Tensor:
 
 
 def test_attacks_are_crossed_with_epsilons_after_the_clean_images():
-    trials = plan({"fgsm": fgsm, "pgd": partial(pgd, norm="l2")}, [0.1, 0.2])
-    assert trials[0] == UNTOUCHED
-    assert [str(trial) for trial in trials] == [
+    crossed = at_radii({"fgsm": fgsm, "pgd": partial(pgd, norm="l2")}, [0.1, 0.2])
+    assert crossed[0] == UNTOUCHED
+    assert [str(each) for each in crossed] == [
         "clean", "fgsm linf 25.5/255", "fgsm linf 51/255", "pgd l2 0.1", "pgd l2 0.2",
     ]  # fmt: skip
 
 
 def test_a_bound_epsilon_is_kept():
-    trials = plan({"pgd": partial(pgd, epsilon=0.3), "fgsm": fgsm}, [0.1])
-    assert [(t.name, t.epsilon) for t in trials[1:]] == [("pgd", 0.3), ("fgsm", 0.1)]
+    crossed = at_radii({"pgd": partial(pgd, epsilon=0.3), "fgsm": fgsm}, [0.1])
+    assert [(t.name, t.epsilon) for t in crossed[1:]] == [("pgd", 0.3), ("fgsm", 0.1)]
 
 
 @pytest.mark.parametrize(
@@ -44,16 +44,16 @@ def test_a_bound_epsilon_is_kept():
         ({"pgd": pgd}, [float("nan")], "got nan"),
         ({"pgd": pgd}, [0.1, 0.1], "every epsilon once"),
         ({"pgd": partial(pgd, norm="l1")}, [0.1], "norm 'l1'; expected 'linf', 'l2'"),
-        ({"clean": pgd}, [0.1], "one named 'clean'"),
+        ({"clean": pgd}, [0.1], "other names than 'clean'"),
     ],
 )
-def test_senseless_plans_are_refused(attacks, epsilons, message):
+def test_senseless_radii_and_names_are_refused(attacks, epsilons, message):
     with pytest.raises(ValueError, match=message):
-        plan(attacks, epsilons)
+        at_radii(attacks, epsilons)
 
 
 def test_an_l2_radius_may_exceed_one():
-    assert plan({"pgd": partial(pgd, norm="l2")}, [3.0])[1].epsilon == 3.0
+    assert at_radii({"pgd": partial(pgd, norm="l2")}, [3.0])[1].epsilon == 3.0
 
 
 def test_an_attack_gets_what_it_names_and_nothing_else():
@@ -67,23 +67,23 @@ def test_an_attack_gets_what_it_names_and_nothing_else():
         return images
 
     given = {"generators": [torch.Generator()], "threshold": 0.7}
-    Trial("nosy", nosy, "linf", 0.1).run(abs, IMAGES, MASKS, **given)
+    AttackAtRadius("nosy", nosy, "linf", 0.1).run(abs, IMAGES, MASKS, **given)
     assert seen == {"epsilon": 0.1, "generator": given["generators"], "threshold": 0.7}
-    Trial("modest", modest, "linf", 0.1).run(abs, IMAGES, MASKS, **given)
+    AttackAtRadius("modest", modest, "linf", 0.1).run(abs, IMAGES, MASKS, **given)
 
 
-@pytest.mark.parametrize("trial", [LINF, L2])
-def test_what_real_attacks_return_is_accepted(trial):
+@pytest.mark.parametrize("attack", [LINF, L2])
+def test_what_real_attacks_return_is_accepted(attack):
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)).round()
     masks = images[:, :1] > 0
-    adversarial = noise(abs, images, masks, epsilon=trial.epsilon, norm=trial.norm)
-    assert torch.equal(check(adversarial, images, trial, KEYS), adversarial)
+    adversarial = noise(abs, images, masks, epsilon=attack.epsilon, norm=attack.norm)
+    assert torch.equal(check(adversarial, images, attack, KEYS), adversarial)
 
 
 @pytest.mark.parametrize(
-    ("adversarial", "trial", "message"),
+    ("adversarial", "attack", "message"),
     [
-        (moved(1, 9 / 255), LINF, r"'press' .*0\.0313.*'k1': its distance is 0\.0352.*0\.0039"),
+        (moved(1, 9 / 255), LINF, r"'mine' .*0\.0313.*'k1': its distance is 0\.0352.*0\.0039"),
         (moved(2, 1.01 - IMAGES[2, 0, 3, 3].item()), L2, r"'k2': pixel values .* 1\.01\] instead"),
         (IMAGES - 0.07, L2, r"'k0': its distance is 2\.4.* more than epsilon"),
         (moved(1, float("nan")), LINF, "'k1': 1 pixel values are not finite"),
@@ -91,9 +91,9 @@ def test_what_real_attacks_return_is_accepted(trial):
         (None, LINF, "got NoneType"),
     ],
 )  # fmt: skip
-def test_broken_promises_are_named(adversarial, trial, message):
+def test_broken_promises_are_named(adversarial, attack, message):
     with pytest.raises(ValueError, match=message):
-        check(adversarial, IMAGES, trial, KEYS)
+        check(adversarial, IMAGES, attack, KEYS)
 
 
 @pytest.mark.parametrize("excess", [1e-4, 1e-3])
@@ -106,10 +106,10 @@ def test_slight_excess_is_seen(excess):
 @pytest.mark.parametrize(
     ("norm", "epsilon", "said"),
     [
-        ("linf", 8 / 255, "press linf 8/255"),
-        ("l2", 0.5, "press l2 0.5"),
-        ("normalised", 0.03, "press normalised 0.03"),
+        ("linf", 8 / 255, "mine linf 8/255"),
+        ("l2", 0.5, "mine l2 0.5"),
+        ("normalised", 0.03, "mine normalised 0.03"),
     ],
 )
 def test_only_radii_in_linf_are_told_in_steps_of_an_8_bit_image(norm, epsilon, said):
-    assert str(Trial("press", noise, norm, epsilon)) == said
+    assert str(AttackAtRadius("mine", noise, norm, epsilon)) == said
