@@ -9,6 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from palpate.reporting.figures import drawing
+
 from ..models import tiny
 
 SOURCES = str(Path(__file__).parents[2] / "src")
@@ -24,6 +26,20 @@ def shell(*arguments):
         check=False,
         env=os.environ | {"PYTHONPATH": SOURCES},
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def png_figures():
+    """Figures as small PNGs: the tests of figures look at the other formats, which take seconds."""
+
+    def save(figure, folder, name, formats=()):
+        return whole(figure, folder, name, formats=("png",))
+
+    whole = drawing.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "save", save)
+        patch.setitem(drawing._STYLE, "savefig.dpi", 50)
+        yield
 
 
 @pytest.fixture(scope="session")
