@@ -55,6 +55,21 @@ def without_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="module")
+def png_figures():
+    """Figures are small PNGs; the tests of figures look at the other formats."""
+    from palpate.reporting.figures import drawing
+
+    def save(figure, folder, name, formats=()):
+        return whole(figure, folder, name, formats=("png",))
+
+    whole = drawing.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "save", save)
+        patch.setitem(drawing._STYLE, "savefig.dpi", 50)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_root():
     """The real images and weights; an empty variable, as make exports it, names none."""

@@ -9,8 +9,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from palpate.reporting.figures import drawing
-
 from ..models import tiny
 
 SOURCES = str(Path(__file__).parents[2] / "src")
@@ -29,17 +27,8 @@ def shell(*arguments):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def png_figures():
-    """Figures as small PNGs: the tests of figures look at the other formats, which take seconds."""
-
-    def save(figure, folder, name, formats=()):
-        return whole(figure, folder, name, formats=("png",))
-
-    whole = drawing.save
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "save", save)
-        patch.setitem(drawing._STYLE, "savefig.dpi", 50)
-        yield
+def quick_figures(png_figures):
+    """All reports of these tests have small figures."""
 
 
 @pytest.fixture(scope="session")

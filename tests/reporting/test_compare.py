@@ -39,7 +39,7 @@ def test_differences_are_paired_by_image_whatever_the_prompt(runs):
     assert (numbers["p_holm"] >= numbers["p"]).all()
 
 
-def test_the_page_shows_every_run_as_data_of_its_own(runs, tmp_path):
+def test_the_page_shows_every_run_as_data_of_its_own(runs, tmp_path, png_figures):
     page = compare(runs, tmp_path).read_text()
     assert "kvasir, plain" in page
     assert "kvasir, tuned" in page

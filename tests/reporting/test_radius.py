@@ -71,7 +71,7 @@ def test_without_such_rows_there_is_no_radius(rows, tmp_path):
     assert "radius" not in write(rows, tmp_path)
 
 
-def test_the_page_speaks_of_radii_where_there_is_nothing_else(kvasir, tmp_path):
+def test_the_page_speaks_of_radii_where_there_is_nothing_else(kvasir, tmp_path, png_figures):
     rows = pd.concat([kvasir[kvasir["attack"] == "clean"], sought(kvasir)])
     text = report(rows, tmp_path).read_text()
     assert "Bisection breaks half of 20 images of kvasir within a radius of 10/255" in text
