@@ -77,7 +77,7 @@ def values(data_root, clipseg):
             "attacks": {"noise": {}, "fgsm": {}, "pgd": {"steps": 3}},
             "epsilon_255": [2, 8],
             "batch_size": 2,
-            "examples": 2,
+            "examples": 1,
         },
     }
 
