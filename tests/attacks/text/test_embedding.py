@@ -74,8 +74,7 @@ def test_steps_restarts_and_radius_never_help_the_model(region, view, source, ra
     few, more = (view.harm(attack(steps=n, step_size=0.1)).dsc for n in (2, 8))
     assert more <= few
     alone = view.harm(attack()).dsc
-    # Three ways go in one batch, whose last digits are others than those of one way alone.
-    assert view.harm(attack(restarts=3)).dsc <= alone + 0.01
+    assert view.harm(attack(restarts=3)).dsc <= alone
 
 
 def test_the_worst_point_on_the_way_is_kept(view, source, random):
