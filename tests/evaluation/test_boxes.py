@@ -9,10 +9,8 @@ from palpate import evaluate, wrap
 from palpate.attacks import bpda, eot, pgd, transfer
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.data import boxes_of
-from palpate.evaluation.medis.evaluate import evaluate_medis
+from palpate.evaluation import Joint, Medis
 from palpate.evaluation.sanity import sanity_card
-from palpate.evaluation.text.conditions import Joint
-from palpate.evaluation.text.evaluate import evaluate_texts
 from palpate.evaluation.universal import fit_universal_on
 from palpate.prompting import wants_boxes
 
@@ -65,8 +63,8 @@ def call_in_every_way(model, surrogate):
     evaluate(bpda(torch.round, model), DATA, attacks(surrogate), precision="bf16")
     text = TEXT_ATTACKS["text-typos"]
     both = Joint(partial(pgd, epsilon=0.1, steps=1), text)
-    evaluate_texts(model, DATA, {"text": text, "both": both})
-    evaluate_medis(model, DATA, targets=["untargeted"], losses=["bce"], steps=1)
+    medis = Medis(targets=["untargeted"], losses=["bce"], steps=1)
+    evaluate(model, DATA, {"text": text, "both": both, "medis": medis})
     fit_universal_on(model, DATA, epsilon=0.1, batch_size=2, epochs=1)
     sanity_card(None, model, DATA, epsilon=0.1, steps=2)
 
