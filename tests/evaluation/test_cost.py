@@ -44,7 +44,7 @@ def test_images_that_finish_early_are_not_charged_for_those_that_do_not():
 
 
 def test_a_batch_with_the_wrong_number_of_prompts_is_refused():
-    with pytest.raises(ValueError, match="Expected 1 images, one a prompt: 2"):
+    with pytest.raises(ValueError, match="Expected 1 images, one per prompt, got 2"):
         Metered(BlobFinder(), (BRIGHT,), Tally())(IMAGES)
 
 

@@ -99,13 +99,15 @@ def test_the_budget_of_the_search_grows_with_the_steps():
     assert forward_only(6) - forward_only(4) == 2 * 5 * 2
 
 
-def table(rival: str, behind: int, *, epsilon: float = EPSILONS[1], **changes) -> pd.DataFrame:
-    """PGD at DSC 0.4, and a rival that does better on so many of 20 images."""
+def table(
+    rival: str, behind: int, *, epsilon: float = EPSILONS[1], dsc: float = 0.2, **changes
+) -> pd.DataFrame:
+    """PGD at DSC 0.4, and a rival at ``dsc`` on ``behind`` of 20 images, at 0.7 on the others."""
     rows = [row(key, "clean", 0.0, 0.92) for key in KEYS]
     rows += [row(key, "pgd", EPSILONS[1], SOUND["pgd"][1]) for key in KEYS]
     # Made as a row of "noise" for its passes: no rival passes backwards through the model.
     rows += [
-        replace(row(key, "noise", epsilon, 0.2 if i < behind else 0.7), attack=rival, **changes)
+        replace(row(key, "noise", epsilon, dsc if i < behind else 0.7), attack=rival, **changes)
         for i, key in enumerate(KEYS)
     ]
     return as_frame(rows)
