@@ -5,19 +5,26 @@ BIN := $(VENV)/bin
 # The real images that some tests and recipes want; what needs them says so where they are missing.
 export PALPATE_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: demo test lint types install test-slow results tiny tiny-results clean
+.PHONY: demo test fast lint types install test-slow results tiny tiny-results clean
 
 demo: $(VENV)/.installed  ## fine-tune, attack and report in minutes; prints the page
 	$(BIN)/palpate demo
 
 # A process for each core, and one thread in each: threads of several processes wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+# Whatever the environment says, compiled files are kept: compiling is half of a start.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 \
+  $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-test: $(VENV)/.tested lint types  ## everything that CI runs
+# mypy has one process, so the tests start beside it. They end later and so have the last word.
+test: $(VENV)/.tested  ## everything that CI runs
+	$(MAKE) --no-print-directory -j2 types lint fast
+
+fast: $(VENV)/.tested  ## the tests that take no minutes
 	$(PYTEST) -m "not slow"
 
-test-slow: $(VENV)/.tested  ## the suites that take minutes
-	$(PYTEST) -m slow
+# Random examples, and more of them; shapes and types of every function checked at every call.
+test-slow: $(VENV)/.tested  ## every test there is; an hour on 2 cores
+	PALPATE_EXAMPLES=random $(PYTEST) --jaxtyping-packages=palpate,beartype.beartype
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

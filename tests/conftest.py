@@ -4,9 +4,16 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 torch.set_num_threads(1)  # tensors this small only wait for each other
+
+# The same examples at every `make test`; new and more of them at `make test-slow`. Neither has a
+# deadline: a test does not fail because a machine is slow.
+settings.register_profile("fast", derandomize=True, database=None, max_examples=25, deadline=None)
+settings.register_profile("random", max_examples=200, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("PALPATE_EXAMPLES", "fast"))
 
 
 class PixelClassifier(nn.Module):
@@ -46,6 +53,21 @@ def without_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def png_figures():
+    """Figures are small PNGs; the tests of figures look at the other formats."""
+    from palpate.reporting.figures import drawing
+
+    def save(figure, folder, name, formats=()):
+        return whole(figure, folder, name, formats=("png",))
+
+    whole = drawing.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "save", save)
+        patch.setitem(drawing._STYLE, "savefig.dpi", 50)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,17 @@ def call(*command, **environment):
 
 
 def test_the_embedded_model_loads_offline_from_the_wheel(wheel, empty, tmp_path):
-    call(sys.executable, "-m", "pip", "--python", empty, "install", "--no-deps", wheel)
+    call(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        empty,
+        "install",
+        "--no-deps",
+        "--no-compile",
+        wheel,
+    )
     # No network, no hub, no cache to fall back on.
     told = call(empty, "-I", "-c", _LOAD, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
     where, shape = told.strip().split(" ", 1)

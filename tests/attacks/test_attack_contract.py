@@ -228,11 +228,21 @@ CASES = {
 }
 # That an image was not broken is said elsewhere; here only what comes back counts.
 pytestmark = pytest.mark.filterwarnings("ignore::palpate.attacks.UnbrokenWarning")
-every_attack = pytest.mark.parametrize(("attack", "epsilon", "norm"), CASES.values(), ids=CASES)
 optimising = {name: case for name, case in CASES.items() if "noise" not in name}
-every_optimising_attack = pytest.mark.parametrize(
-    ("attack", "epsilon", "norm"), optimising.values(), ids=optimising
-)
+# The first case of each attack, and those in which images of a batch part ways.
+FIRST = set({case[0].func: name for name, case in reversed(CASES.items())}.values())
+BATCHED = FIRST | {name for name in CASES if name.endswith(("-l2", "-stops", "-restarts"))}
+
+
+def cases(chosen, quick=frozenset(CASES)):
+    """Runs a test for the chosen cases; those that are not among the quick ones are slow."""
+    return pytest.mark.parametrize(
+        ("attack", "epsilon", "norm"),
+        [
+            pytest.param(*case, id=name, marks=[] if name in quick else [pytest.mark.slow])
+            for name, case in chosen.items()
+        ],
+    )
 
 
 def generators(count):
@@ -250,8 +260,10 @@ def harm(attack, logits, masks):
     return -value if attack.keywords.get("targeted") else value
 
 
-@every_attack
-@pytest.mark.parametrize("seed", range(3))
+@cases(CASES)
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_stays_in_the_ball_and_in_the_pixel_range(attack, epsilon, norm, seed, net, masks):
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     images[:2] = images[:2].round()  # corners of the pixel range
@@ -264,7 +276,7 @@ def test_stays_in_the_ball_and_in_the_pixel_range(attack, epsilon, norm, seed, n
     assert adversarial.max() <= 1
 
 
-@every_optimising_attack
+@cases(optimising)
 def test_harms_every_image(attack, epsilon, norm, net, images, masks):
     adversarial = attack(net, images, masks, generator=generators(4))
     before, after = (harm(attack, net(x), masks) for x in (images, adversarial))
@@ -273,7 +285,7 @@ def test_harms_every_image(attack, epsilon, norm, net, images, masks):
     assert (after > before)[moved].all()
 
 
-@every_attack
+@cases(CASES, BATCHED)
 def test_an_image_gets_the_same_result_alone_and_in_a_batch(
     attack, epsilon, norm, net, images, masks
 ):
@@ -288,7 +300,7 @@ def test_an_image_gets_the_same_result_alone_and_in_a_batch(
     assert_close(together / epsilon, (torch.cat(alone) - images) / epsilon, rtol=0, atol=1e-4)
 
 
-@every_attack
+@cases(CASES, FIRST)
 def test_no_image_sees_its_neighbours(attack, epsilon, norm, net, images, masks):
     net, images = net.double(), images.double()
     other = images.clone()
@@ -297,14 +309,14 @@ def test_no_image_sees_its_neighbours(attack, epsilon, norm, net, images, masks)
     assert_close((first - images)[0] / epsilon, (second - other)[0] / epsilon, rtol=0, atol=1e-4)
 
 
-@every_attack
+@cases(CASES, FIRST)
 def test_is_reproducible(attack, epsilon, norm, net, images, masks):
     for randomness in (generators, lambda _: generator(0, "batch")):
         runs = [attack(net, images, masks, generator=randomness(4)) for _ in range(2)]
         assert torch.equal(*runs)
 
 
-@every_attack
+@cases(CASES, FIRST)
 def test_without_a_generator_uses_the_global_one(attack, epsilon, norm, net, images, masks):
     runs = []
     for _ in range(2):
@@ -313,7 +325,7 @@ def test_without_a_generator_uses_the_global_one(attack, epsilon, norm, net, ima
     assert torch.equal(*runs)
 
 
-@every_attack
+@cases(CASES, FIRST)
 def test_leaves_no_trace(attack, epsilon, norm, net, images, masks):
     clean, weights = images.clone(), {k: v.clone() for k, v in net.state_dict().items()}
     net.layers[0].train()  # whatever the mode is, it is the caller's business
@@ -330,7 +342,7 @@ def test_leaves_no_trace(attack, epsilon, norm, net, images, masks):
     assert [m.training for m in net.modules()] == [False, False, True, False, False]
 
 
-@every_attack
+@cases(CASES, FIRST)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_keeps_type_and_shape(attack, epsilon, norm, dtype, net, images, masks):
     adversarial = attack(net.to(dtype), images.to(dtype), masks, generator=generators(4))
@@ -338,7 +350,7 @@ def test_keeps_type_and_shape(attack, epsilon, norm, dtype, net, images, masks):
     assert adversarial.shape == images.shape
 
 
-@every_attack
+@cases(CASES, FIRST)
 def test_epsilon_zero_gives_the_images_back(attack, epsilon, norm, net, images, masks):
     zero = {"max_epsilon" if is_smallest(attack) else "epsilon": 0.0}
     adversarial = attack(net, images, masks, **zero, generator=generators(4))
@@ -346,7 +358,7 @@ def test_epsilon_zero_gives_the_images_back(attack, epsilon, norm, net, images, 
     assert adversarial.data_ptr() != images.data_ptr()
 
 
-@every_optimising_attack
+@cases(optimising, FIRST)
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_works_where_gradients_are_off(attack, epsilon, norm, context, net, images, masks):
     expected = attack(net, images, masks, generator=generators(4))
@@ -354,7 +366,7 @@ def test_works_where_gradients_are_off(attack, epsilon, norm, context, net, imag
         assert torch.equal(attack(net, images + 0, masks, generator=generators(4)), expected)
 
 
-@every_attack
+@cases(CASES, FIRST)
 @pytest.mark.filterwarnings("ignore::palpate.attacks.ZeroGradientWarning")
 def test_copes_with_empty_and_full_masks_and_images_that_are_not_square(attack, epsilon, norm, net):
     images = torch.rand(3, 3, 6, 9, generator=torch.Generator().manual_seed(0))
@@ -376,7 +388,7 @@ FOLLOWING = {
 }
 
 
-@pytest.mark.parametrize(("attack", "epsilon", "norm"), FOLLOWING.values(), ids=FOLLOWING)
+@cases(FOLLOWING, FIRST)
 def test_a_model_without_gradient_is_reported_and_breaks_nothing(
     attack, epsilon, norm, images, masks
 ):
@@ -388,16 +400,15 @@ def test_a_model_without_gradient_is_reported_and_breaks_nothing(
 
 
 # Diverse input fills up what it turns back with logits of 0, at its very edges.
-COUNTED = [
-    name
-    for name, (attack, *_) in CASES.items()
-    if "threshold" in signature(attack).parameters and "diversity" not in attack.keywords
-]
+COUNTED = {
+    name: case
+    for name, case in CASES.items()
+    if "threshold" in signature(case[0]).parameters and "diversity" not in case[0].keywords
+}
 
 
-@pytest.mark.parametrize("name", COUNTED)
-def test_a_threshold_is_a_shift_of_the_logits(name, net, images, masks):
-    attack, *_ = CASES[name]
+@cases(COUNTED, FIRST)
+def test_a_threshold_is_a_shift_of_the_logits(attack, epsilon, norm, net, images, masks):
     net, images = net.double(), images.double()
     there = attack(net, images, masks, threshold=-0.7, generator=generators(4))
     shifted = attack(lambda x: net(x) + 0.7, images, masks, generator=generators(4))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -97,7 +97,6 @@ def test_exponential_log_of_two_pixels():
     assert exponential_log(logits, masks).item() == pytest.approx(expected)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12))
 def test_lovasz_hinge_of_decided_pixels_is_the_jaccard_loss(pairs):
     """Errors of exactly 0 and 1: there the hinge meets what it extends."""

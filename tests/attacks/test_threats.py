@@ -73,6 +73,35 @@ ATTACKS = {
 SEARCHES = {"square": square, "simba": simba, "spsa": partial(spsa, samples=8)}
 
 
+def meetings(attacks, others, names, every):
+    """Pairs of an attack and something else; only one in so many is not slow.
+
+    Each attack and each of the others is in quick pairs, for they follow each other diagonally.
+    """
+    return pytest.mark.parametrize(
+        names,
+        [
+            pytest.param(
+                attack,
+                *other,
+                id="-".join(map(str, (name, *other))),
+                marks=[pytest.mark.slow] if (row + column) % every else [],
+            )
+            for row, (name, attack) in enumerate(attacks.items())
+            for column, other in enumerate(others)
+        ],
+    )
+
+
+pairs = meetings(ATTACKS, [(within,) for within in WITHINS], ("attack", "within"), every=4)
+searched = meetings(
+    SEARCHES,
+    [(n, w) for n in ("linf", "l2") for w in ("lattice", "tied", "inside", ["tied", "lattice"])],
+    ("attack", "norm", "within"),
+    every=3,
+)
+
+
 class Blend(nn.Module):
     """Every logit sees every pixel, each channel differently."""
 
@@ -128,15 +157,14 @@ def assert_obeys(constraint, delta, masks):
 
 # Losses that leave wrong pixels alone may have nothing left to climb in a narrow strip.
 @pytest.mark.filterwarnings("ignore::palpate.attacks.ZeroGradientWarning")
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     seed=st.integers(0, 2**20),
     extreme=st.booleans(),
     norm=st.sampled_from(("linf", "l2")),
     greys=st.sampled_from((1, 8, 300)),
 )
-@pytest.mark.parametrize("within", WITHINS, ids=str)
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pairs
 def test_obeys_the_threat_model_the_ball_and_the_pixel_range(
     attack, within, seed, extreme, norm, greys
 ):
@@ -212,9 +240,7 @@ def test_medis_as_published_knows_no_threat_model(images, masks):
             medis(Blend(), stored, masks, faithful=True, within=within)
 
 
-@pytest.mark.parametrize("within", ["lattice", "tied", "inside", ["tied", "lattice"]], ids=str)
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("attack", SEARCHES.values(), ids=SEARCHES)
+@searched
 def test_searches_do_harm_within_a_threat_model(attack, norm, within, net):
     images, masks = scene(1, extreme=False)
     masks = (net(images) > 0) ^ (torch.rand(masks.shape, generator=generator(2)) < 0.1)
@@ -264,9 +290,12 @@ def test_a_pattern_is_there_before_black_and_white_cut_it(within):
         assert_obeys(constraint, delta, masks)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("nothing", ["anywhere", [], {}, {"tied": False}, Threat()])
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@meetings(
+    ATTACKS,
+    [(n, w) for n in ("linf", "l2") for w in ("anywhere", [], {}, {"tied": False}, Threat())],
+    ("attack", "norm", "nothing"),
+    every=4,
+)
 def test_the_whole_image_is_no_threat_model(attack, nothing, norm, net, images, masks):
     press = partial(attack, net, images, masks, epsilon=EPSILON, norm=norm)
     plain = press(generator=generator(0))
@@ -295,8 +324,7 @@ def test_a_smaller_threat_harms_but_less_than_the_whole_image(within, norm, net)
     assert (after < most + 1e-4).all()  # the lattice may hold the very corner of the cube
 
 
-@pytest.mark.parametrize("within", WITHINS, ids=str)
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pairs
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_an_image_is_confined_alone_as_in_a_batch(attack, within, norm):
     images, masks = scene(5, extreme=False)
@@ -309,7 +337,6 @@ def test_an_image_is_confined_alone_as_in_a_batch(attack, within, norm):
 
 
 @given(seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
 @pytest.mark.parametrize("within", WITHINS, ids=str)
 def test_what_is_nearest_is_an_orthogonal_projection(within, seed):
     random = torch.Generator().manual_seed(seed)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -29,7 +29,6 @@ def as_picture(mask):
     return mask.float().expand(3, -1, -1).contiguous()
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_mask_moves_with_the_image(seed):
     mask = disc(radius=20)
@@ -39,7 +38,6 @@ def test_the_mask_moves_with_the_image(seed):
     assert moved.any()
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
 def test_stays_an_image_and_a_mask(seed):
     image, mask, prompt = augment(picture(), disc(20, 30, 6), "polyp", STRONG, generator(seed))

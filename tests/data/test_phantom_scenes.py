@@ -1,11 +1,7 @@
 """Are masks where the pictures show something, and are texts true of them?"""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,32 +184,3 @@ def test_no_threshold_of_brightness_finds_the_mask(name):
             cuts = np.linspace(0.05, 0.95, 19)
             best.append(max(max(overlap(gray > c, mask), overlap(gray < c, mask)) for c in cuts))
     assert np.mean(best) < 0.75
-
-
-SOURCES = str(Path(__file__).parents[2] / "src")
-SPEED = """
-from itertools import islice
-from time import process_time
-from palpate.data.phantoms import PHANTOMS, phantom_entries
-
-look = next(iter(PHANTOMS[{name!r}].appearances))
-entries = list(islice(phantom_entries({name!r}, "train", 0, look), 20))
-entries[0].read(224)  # fills the tables of splines
-start = process_time()
-for entry in entries:
-    entry.read(224)
-print(len(entries) / (process_time() - start))
-"""
-
-
-@pytest.mark.parametrize("name", PHANTOMS)
-def test_draws_many_images_a_second(name):
-    # In a process of its own: run-time type checking makes it ten times slower.
-    done = subprocess.run(
-        [sys.executable, "-c", SPEED.format(name=name)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1"},  # on one core
-    )
-    assert float(done.stdout) > 25  # 70 to 180 on a quiet core

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -98,7 +98,6 @@ masks_of_any_size = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)  # the first example imports MONAI
 @given(masks_of_any_size)
 def test_is_symmetric_bounded_and_perfect_on_itself(pair):
     a, b = pair
@@ -109,7 +108,6 @@ def test_is_symmetric_bounded_and_perfect_on_itself(pair):
     assert [score.item() for score in boundary_scores(a, a)] == [0, 1]
 
 
-@settings(max_examples=30, deadline=None)
 @given(masks_of_any_size, st.floats(0.1, 10))
 def test_scales_with_the_spacing(pair, scale):
     plain = boundary_scores(*pair, tolerance=1.0, spacing=(1.0, 2.0))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -92,7 +92,6 @@ def test_permutation_is_never_certain():
 
 @every_test
 @given(st.lists(st.tuples(scores, scores), min_size=1, max_size=10))
-@settings(max_examples=25, deadline=None)
 def test_swapping_the_sides_turns_the_effect_round(test, values):
     before, after = zip(*values, strict=True)
     there, back = (paired_test(*order, test=test) for order in ((before, after), (after, before)))
@@ -167,7 +166,6 @@ def test_holm_on_an_example_worked_by_hand():
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(probabilities, st.floats(0.001, 0.999))
 def test_holm_rejects_what_the_step_down_procedure_rejects(p, level):
     rejected = set()
@@ -178,7 +176,6 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p, level):
     assert {i for i, adjusted in enumerate(holm(p)) if adjusted <= level} == rejected
 
 
-@settings(deadline=None)
 @given(probabilities)
 def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p):
     raw, adjusted = np.array(p), holm(p)

@@ -166,7 +166,7 @@ def test_fused_lines_take_the_fewest_steps_of_each_image(lines):
 
 
 def test_published_rates_are_those_of_a_plain_count():
-    lines = evaluate_medis(BlobFinder(), faint(6), losses=MEDIS_LOSSES, faithful=True)
+    lines = evaluate_medis(BlobFinder(), faint(3), losses=MEDIS_LOSSES, faithful=True)
     rates = success_rates(lines).set_index(["target", "loss"])
     for target, some in lines.groupby("target"):
         fused = {}

@@ -2,7 +2,7 @@ import inspect
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -36,7 +36,6 @@ def random_masks(seed, shape=(6, 1, 9, 14), share=0.4):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < share
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_counts_are_set_sizes(pairs):
     counts = count(*pair(pairs))
@@ -46,14 +45,12 @@ def test_counts_are_set_sizes(pairs):
     assert counts.mask_area.item() == sum(truth for _, truth in pairs)
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_dice_and_iou_determine_each_other(pairs):
     counts = count(*pair(pairs))
     assert_close(dice(counts), 2 * iou(counts) / (1 + iou(counts)))
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_overlap_is_symmetric_and_bounded(pairs):
     a, b = pair(pairs)
@@ -63,7 +60,6 @@ def test_overlap_is_symmetric_and_bounded(pairs):
         assert metric(count(a, a)).item() == 1
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_dice_agrees_with_set_arithmetic(pairs):
     a = {i for i, (x, _) in enumerate(pairs) if x}
@@ -72,7 +68,6 @@ def test_dice_agrees_with_set_arithmetic(pairs):
     assert dice(count(*pair(pairs))).item() == pytest.approx(expected)
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_dice_is_the_harmonic_mean_of_precision_and_recall(pairs):
     counts = count(*pair(pairs))
@@ -80,14 +75,12 @@ def test_dice_is_the_harmonic_mean_of_precision_and_recall(pairs):
     assert dice(counts).item() == pytest.approx(2 * p * r / (p + r) if p + r else 0.0)
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_precision_and_recall_swap_with_prediction_and_truth(pairs):
     a, b = pair(pairs)
     assert_close(precision(count(a, b)), recall(count(b, a)), rtol=0, atol=0)
 
 
-@settings(deadline=None)
 @given(pixels)
 def test_miou_averages_the_classes_that_are_there(pairs):
     a, b = pair(pairs)
@@ -165,7 +158,6 @@ def test_miou_equals_torchmetrics_where_both_classes_are_there():
     assert_close(miou(count(predictions, masks)), expected)
 
 
-@settings(deadline=None)
 @given(st.floats(-5, 5, width=32), st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=9))
 def test_binarise_is_strict(threshold, values):
     logits = torch.tensor([*values, threshold]).view(1, 1, 1, -1)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from palpate.evaluation.outcome import failure_mode, success
@@ -65,7 +65,6 @@ def test_images_are_judged_one_by_one():
     assert failure_mode(dice(counts), counts.area, counts.mask_area) == list(expected)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40),
     st.floats(0, 63 / 64, width=32),  # as scores are; 1 / 3 has another neighbour in double
@@ -79,7 +78,6 @@ def test_a_mode_is_named_exactly_where_the_score_is_lost(pairs, tau):
 scores = st.floats(0, 1, width=32)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(scores, scores), min_size=1, max_size=9), st.floats(0, 0.75, width=32))
 def test_success_is_crossing_tau_downwards(pairs, tau):
     clean, after = (torch.tensor(values) for values in zip(*pairs, strict=True))

@@ -3,7 +3,7 @@ from math import isnan
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -27,7 +27,6 @@ def skewed(n, seed=0):
     return np.random.default_rng(seed).beta(4, 1.2, size=n)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(scores, st.integers(0, 4)), min_size=1, max_size=20),
     st.sampled_from(METHODS),
@@ -151,7 +150,6 @@ def test_covers_the_true_mean_about_as_often_as_it_says(method, grouped):
 
 
 @given(st.lists(st.tuples(scores, scores), min_size=1, max_size=8))
-@settings(max_examples=20, deadline=None)
 def test_a_paired_difference_is_the_interval_of_the_differences(pairs):
     before, after = zip(*pairs, strict=True)
     difference = paired_difference(before, after, resamples=200)

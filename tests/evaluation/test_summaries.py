@@ -2,7 +2,7 @@ from math import isnan
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from palpate.evaluation.statistics.curves import (
@@ -15,7 +15,6 @@ from palpate.evaluation.statistics.curves import (
 EPSILONS = np.array([0, 1, 2, 4, 8]) / 255
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_area_under_a_flat_curve_is_its_height(height):
     assert area_under_curve(EPSILONS, [height] * 5) == pytest.approx(height)
@@ -32,7 +31,6 @@ def test_area_of_many_curves_averages_to_the_area_of_their_mean():
     assert areas.mean() == pytest.approx(float(area_under_curve(EPSILONS, curves.mean(0))))
 
 
-@settings(deadline=None)
 @given(st.floats(0.1, 1), st.floats(0.02, 0.9))
 def test_half_of_a_line_is_found_between_the_measured_radii(clean, crossing):
     curve = clean * (1 - 0.5 * EPSILONS / (crossing * EPSILONS[-1]))
@@ -84,7 +82,6 @@ def test_half_is_of_one_curve():
         epsilon_at_half([0, 1], [[0.5, 0.4], [0.3, 0.2]])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=30))
 def test_half_of_the_images_break_within_the_median_radius(images):
     lengths, broken = zip(*images, strict=True)

@@ -26,6 +26,11 @@ def shell(*arguments):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_figures(png_figures):
+    """All reports of these tests have small figures."""
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
     """A folder with the data set `folder`: bright discs on a dark ground."""
@@ -72,7 +77,7 @@ def values(data_root, clipseg):
             "attacks": {"noise": {}, "fgsm": {}, "pgd": {"steps": 3}},
             "epsilon_255": [2, 8],
             "batch_size": 2,
-            "examples": 2,
+            "examples": 1,
         },
     }
 

@@ -49,7 +49,7 @@ def test_unknown_command_lists_the_known_ones(capsys):
 
 
 def test_a_run_from_the_shell(recipe, tmp_path):
-    path = recipe(evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2])
+    path = recipe(evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2], evaluate__examples=0)
     arguments = ["run", "--config", str(path), "--evaluate.epsilon-255", "4"]
     done = shell(*arguments)
     assert done.returncode == 0, done.stderr

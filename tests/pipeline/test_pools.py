@@ -80,7 +80,9 @@ def test_pranets_protocol_from_its_archives_to_a_table_by_test_set(values, tmp_p
     recipe["data"] |= {"root": str(tmp_path / "data"), "size": 32, "cache": str(tmp_path / "cache")}
     recipe["model"] |= {"name": values["model"]["name"], "width": 4}
     recipe["train"]["settings"] |= {"epochs": 2}
-    recipe["evaluate"] |= {"attacks": {"fgsm": {}}, "epsilon_255": [2], "sanity_samples": 0}
+    recipe["evaluate"] |= {
+        "attacks": {"fgsm": {}}, "epsilon_255": [2], "sanity_samples": 0, "examples": 0,
+    }  # fmt: skip
     config = config_from(recipe | {"out": str(tmp_path / "run")})
     splits = load_splits(config)
     assert [sorted(set(sets(data))) for data in splits.taught] == [

@@ -109,7 +109,13 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("stage", "done"), [("training", 1), ("training", 3), ("baseline", 2), ("attacks", 16)]
+    ("stage", "done"),
+    [
+        pytest.param("training", 1, marks=pytest.mark.slow),
+        ("training", 3),
+        pytest.param("baseline", 2, marks=pytest.mark.slow),
+        ("attacks", 16),
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_rows(stage, done, finished, recipe):
     config = read_config(recipe())

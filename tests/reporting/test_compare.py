@@ -14,7 +14,7 @@ KVASIR = {"kvasir": (("polyp",), 30, 0.86)}
 @pytest.fixture(scope="module")
 def runs():
     """A run, and one that is five points better on every attacked image but ten images short."""
-    first = make_rows(KVASIR)
+    first = make_rows(KVASIR, steps=(4, 8))
     second = first.copy()
     attacked = second["attack"] != "clean"
     second.loc[attacked, "dsc"] = np.minimum(second.loc[attacked, "dsc"] + 0.05, 1.0)
@@ -39,7 +39,7 @@ def test_differences_are_paired_by_image_whatever_the_prompt(runs):
     assert (numbers["p_holm"] >= numbers["p"]).all()
 
 
-def test_the_page_shows_every_run_as_data_of_its_own(runs, tmp_path):
+def test_the_page_shows_every_run_as_data_of_its_own(runs, tmp_path, png_figures):
     page = compare(runs, tmp_path).read_text()
     assert "kvasir, plain" in page
     assert "kvasir, tuned" in page

@@ -66,12 +66,12 @@ def test_no_other_table_sees_these_rows(kvasir, both, tmp_path):
     assert "bisection" not in set(fixed["attack"])
 
 
-def test_without_such_rows_there_is_no_radius(rows, tmp_path):
-    assert summarise(checked(rows)).radii.empty
-    assert "radius" not in write(rows, tmp_path)
+def test_without_such_rows_there_is_no_radius(kvasir, tmp_path):
+    assert summarise(checked(kvasir)).radii.empty
+    assert "radius" not in write(kvasir, tmp_path)
 
 
-def test_the_page_speaks_of_radii_where_there_is_nothing_else(kvasir, tmp_path):
+def test_the_page_speaks_of_radii_where_there_is_nothing_else(kvasir, tmp_path, png_figures):
     rows = pd.concat([kvasir[kvasir["attack"] == "clean"], sought(kvasir)])
     text = report(rows, tmp_path).read_text()
     assert "Bisection makes half of the predictions for 20 images of kvasir fail within" in text

@@ -61,7 +61,7 @@ def start(rank, port, arguments):
 def test_two_processes_train_one_model_and_then_another(model_folder, data_root, tmp_path):
     port = free_port()
     processes = [start(rank, port, (model_folder, data_root, tmp_path)) for rank in (0, 1)]
-    said = [process.communicate(timeout=300)[1] for process in processes]
+    said = [process.communicate(timeout=1800)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     base = load_file(model_folder / "model.safetensors")
     for name in ("one", "two"):

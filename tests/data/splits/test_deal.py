@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from palpate.data.splits import Item, deal, fold, splits_of_fold
@@ -35,7 +35,6 @@ def lesions(count, seed=0):
 
 
 @given(some_items(), st.integers(0, 5), st.sampled_from(DIVISIONS))
-@settings(deadline=None)
 def test_no_group_is_torn_and_no_item_lost(items, seed, fractions):
     split_of = deal(items, seed=seed, fractions=fractions)
     assert set(split_of) == {item.name for item in items}
@@ -47,7 +46,6 @@ def test_no_group_is_torn_and_no_item_lost(items, seed, fractions):
 
 
 @given(some_items(), st.integers(0, 5), st.sampled_from(DIVISIONS))
-@settings(deadline=None, max_examples=100)
 def test_fractions_are_met_within_one_group(items, seed, fractions):
     largest = max(Counter(item.group for item in items).values())
     assume(min(fractions.values()) * len(items) >= largest)
@@ -57,7 +55,6 @@ def test_fractions_are_met_within_one_group(items, seed, fractions):
 
 
 @given(some_items(), st.integers(0, 5))
-@settings(deadline=None)
 def test_the_order_of_the_items_changes_nothing(items, seed):
     shuffled = random.Random(seed).sample(items, len(items))
     assert deal(items, seed=seed) == deal(shuffled, seed=seed)
@@ -106,7 +103,6 @@ def test_every_split_has_its_part_of_each_kind():
 
 
 @given(some_items(), st.integers(3, 5), st.integers(0, 3))
-@settings(deadline=None, max_examples=100)
 def test_folds_are_of_one_size_within_one_group(items, folds, seed):
     largest = max(Counter(item.group for item in items).values())
     assume(len(items) / folds >= largest)

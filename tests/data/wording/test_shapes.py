@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, QhullError
 
@@ -55,7 +55,6 @@ def test_a_dent_makes_the_outline_irregular():
     assert shape_words(cropped(region)) == ("round", "irregular")
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 40), st.floats(0.01, 0.9))
 def test_the_hull_is_that_of_scipy(seed, height, width, share):
     region = np.random.default_rng(seed).random((height, width)) < share
