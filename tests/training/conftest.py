@@ -21,9 +21,9 @@ PROMPTS = {
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     """A tiny CLIPSeg with its tokenizer; nobody may change it."""
+    from palpate.atomic import write_text
     from palpate.models.clip.config import ClipSegConfig, TextConfig, VisionConfig
     from palpate.models.clipseg.clipseg import CLIPSeg
-    from palpate.atomic import write_text
     from palpate.models.files.weights import write_weights
 
     folder = tmp_path_factory.mktemp("model")
