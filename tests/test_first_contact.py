@@ -113,6 +113,8 @@ def test_the_list_of_attacks_says_what_the_attacks_say():
                 assert given == (f"{default:.4g}" if isinstance(default, float) else str(default))
         assert set(shown) - {""} <= {parameter.name for parameter in parameters}
         assert listed[name].about == first_paragraph(attack)
+    # It passes its options on to pgd, and sets the loss itself.
+    assert listed["segpgd"].detail == listed["pgd"].detail.replace(" loss,", "")
 
 
 def test_an_attack_that_a_plugin_adds_is_listed():

@@ -20,7 +20,7 @@ from palpate.attacks import ATTACKS
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.cli import main
 from palpate.data import DATASETS
-from palpate.models.embedded import EMBEDDED
+from palpate.models.files.weights import EMBEDDED
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -506,9 +506,7 @@ def test_a_start_that_is_not_broken_is_no_start(net, images, masks):
 def test_bad_starts_and_too_few_queries_are_told_apart(images, masks):
     starts = torch.zeros_like(images)
     starts[2] = images[2]
-    said = (
-        r"4 of 4 images .*: \[0, 1, 2, 3\]\. The starts of \[2\] were .* queries the others might"
-    )
+    said = r"4 of 4 images .*: \[0, 1, 2, 3\]\. The starts of \[2\] were .* might break the others"
     with pytest.warns(UnbrokenWarning, match=said):
         hopskipjump(
             lambda points: points.mean(1, keepdim=True) - 0.1,

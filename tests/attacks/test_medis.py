@@ -241,7 +241,10 @@ def test_warns_where_no_loss_had_a_direction(net, images, masks):
         ({"losses": ["bec"]}, "no loss 'bec'; expected one of bce, dice"),
         ({"losses": ["bce", bce]}, "different names, got bce, bce"),
         ({"criterion": "iou"}, "'miou' or 'dice', got 'iou'"),
-        ({"criterion": "dice", "faithful": True}, "go by 'miou', got 'dice'"),
+        (
+            {"criterion": "dice", "faithful": True},
+            "criterion 'miou' with faithful=True.*got 'dice'",
+        ),
         ({"success": 1.5}, r"in \[0, 1\], got 1.5"),
         ({"targeted": True, "target": "white"}, "got both"),
         ({"losses": [lambda z, _: z.mean()]}, r"loss of shape \(4,\), one value per image, got"),

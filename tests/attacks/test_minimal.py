@@ -403,7 +403,9 @@ def test_pdpgd_walks_as_published(norm, published, monkeypatch):
         points.append(x.detach().clone())
         return 4 * ((x - 0.5) * weights).sum(1, keepdim=True) * (1 + 0.1 * place) + place.cos()
 
-    monkeypatch.setattr(Goal, "cheapest", lambda _, short, *__: torch.ones_like(short).bool())
+    monkeypatch.setattr(
+        Goal, "cheapest_pixels", lambda _, short, *__: torch.ones_like(short).bool()
+    )
     grey = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64)
     masks = place.cos() > 0
     with pytest.warns(UnbrokenWarning):

@@ -21,6 +21,7 @@ from palpate.attacks.losses import (
     jensen_shannon,
     tsallis,
 )
+from palpate.evaluation.results.describe import describe
 from palpate.randomness import generator
 from palpate.types import ScheduledLoss
 
@@ -327,6 +328,9 @@ def test_a_pgd_with_its_own_loss_is_a_function_like_any_other(attack, model, ima
     assert attack.__name__ in ("segpgd", "cospgd")
     assert pickle.loads(pickle.dumps(attack)) is attack
     assert inspect.getdoc(attack).startswith(("SegPGD (Gu", "CosPGD (Agnihotri"))
+    # Stored rows are found by this description: a loss in it would have all of them done again.
+    assert describe(attack).startswith(f"palpate.attacks.{attack.__name__}(early_stop=False, keep=")
+    assert "loss" not in describe(attack)
     with pytest.raises(TypeError, match="unexpected keyword argument 'loss'"):
         attack(model, images, masks, epsilon=0.1, loss=pgd)
     with pytest.raises(TypeError, match="required argument: 'epsilon'"):

@@ -76,7 +76,7 @@ def test_overlaps_are_the_miou_of_the_evaluation_to_three_decimals(rows):
 
 @pytest.mark.parametrize("target", ["random", "nearest"])
 def test_rejects_a_bank_that_does_not_fit(target, masks, without_shape_checks):
-    with pytest.raises(ValueError, match=f"{target}.* bank of masks, got none; bind one"):
+    with pytest.raises(ValueError, match=f"bank of masks .* {target!r} from, got none; bind one"):
         target_masks(target, masks)
     for bank in (masks[..., :4], masks[:, 0], masks.float()):
         with pytest.raises(ValueError, match=r"bank of bool masks of shape \(n, 1, 8, 8\)"):

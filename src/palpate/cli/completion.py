@@ -70,7 +70,7 @@ def _options_of(definition: Definition, prefix: str = "") -> Iterator[str]:
         if kind is None or parameter.name.startswith("_") or _is_positional(kind):
             continue
         option = parameter.name.replace("_", "-")
-        nested = _dataclass(definition.module, kind)
+        nested = _dataclass(parameter.module, kind)
         if nested is None:
             yield f"--{prefix}{option}"
         else:

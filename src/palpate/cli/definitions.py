@@ -30,8 +30,12 @@ class Definition(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A parameter of a function or a field of a dataclass; None stands for what it lacks."""
+    """A parameter of a function or a field of a dataclass; None stands for what it lacks.
 
+    Names in its annotation and default are looked up in its module.
+    """
+
+    module: str
     name: str
     annotation: ast.expr | None
     default: ast.expr | None
@@ -86,11 +90,15 @@ def entries(module: str, name: str) -> dict[str, Definition]:
 
 
 def parameters(function: Definition) -> list[Parameter]:
-    """Parameters of a function in order, or fields of a dataclass."""
+    """Parameters of a function in order, or fields of a dataclass.
+
+    A function that passes its ``**options`` on to another one also has the parameters of that one,
+    but for those that it sets itself.
+    """
     node = function.node
     if isinstance(node, ast.ClassDef):
         return [
-            Parameter(field.target.id, field.annotation, field.value)
+            Parameter(function.module, field.target.id, field.annotation, field.value)
             for field in node.body
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         ]
@@ -102,7 +110,20 @@ def parameters(function: Definition) -> list[Parameter]:
         *zip(positional, [*missing, *node.args.defaults], strict=True),
         *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
     ]
-    return [Parameter(each.arg, each.annotation, default) for each, default in pairs]
+    module, options = function.module, node.args.kwarg
+    own = [Parameter(module, each.arg, each.annotation, default) for each, default in pairs]
+    return own + (_passed_on(module, node, options.arg) if options else [])
+
+
+def _passed_on(module: str, function: ast.FunctionDef, options: str) -> list[Parameter]:
+    """Parameters of the function to which a function passes its ``**options``."""
+    for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        if isinstance(call.func, ast.Name) and given.get(None) == options:
+            called = find(module, call.func.id)
+            rest = parameters(called)[len(call.args) :] if called else []
+            return [parameter for parameter in rest if parameter.name not in given]
+    return []
 
 
 def constant(value: Definition) -> bool | int | float | str | None:

@@ -101,9 +101,9 @@ def test_one_box_per_image_is_needed(model, images, boxes):
         model(images, PROMPTS, boxes)
 
 
-def test_a_box_that_is_none_is_refused(model, images):
+def test_a_box_in_pixels_is_refused(model, images, unchecked):
     with pytest.raises(ValueError, match=r"Expected a box of left, top.*got \(10, 20, 50, 60\)"):
-        model(images, PROMPTS, [(10, 20, 50, 60), BOXES[0]])  # pixels in place of shares
+        model(images, PROMPTS, [(10, 20, 50, 60), BOXES[0]])
 
 
 def test_the_deprecated_prompt_still_brings_its_box(model, images):

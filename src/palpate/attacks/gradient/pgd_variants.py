@@ -1,50 +1,45 @@
 """SegPGD and CosPGD: projected gradient descent on a cross-entropy that weights pixels."""
 
 import inspect
+from functools import wraps
 from typing import Any
 
 from palpate.attacks.gradient.pgd import pgd
 from palpate.attacks.losses import CosPGD, SegPGD
-from palpate.types import Attack, Images, LogitsFn, Loss, Masks
+from palpate.types import Attack, Images, LogitsFn, Masks
 
 _PGD = inspect.signature(pgd)
 # All arguments of PGD but the loss, which is what makes a variant.
 _SIGNATURE = _PGD.replace(parameters=[p for p in _PGD.parameters.values() if p.name != "loss"])
 
 
-def _pgd_with(loss: Loss, name: str, doc: str) -> Attack:
-    """PGD with a fixed loss, as a function of its own: name, signature and docstring included.
+def _with_options_of_pgd(variant: Attack) -> Attack:
+    """Give a variant the signature of PGD without the loss, and refuse other arguments."""
 
-    Recipes, the table of attacks and the fingerprints of rows read all three, so a ``partial``
-    would not do.
-    """
+    @wraps(variant)
+    def checked(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
+        _SIGNATURE.bind(model, images, masks, **options)
+        return variant(model, images, masks, **options)
 
-    def attack(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
-        _SIGNATURE.bind(model, images, masks, **options)  # refuses a loss, and misspelt options
-        return pgd(model, images, masks, loss=loss, **options)
-
-    attack.__name__ = attack.__qualname__ = name
-    attack.__doc__ = doc
-    attack.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
-    return attack
+    checked.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+    return checked
 
 
-segpgd = _pgd_with(
-    SegPGD(),
-    "segpgd",
+@_with_options_of_pgd
+def segpgd(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
     """SegPGD (Gu et al., 2022, https://arxiv.org/abs/2207.12391).
 
     :func:`palpate.attacks.pgd` with the loss :class:`palpate.attacks.losses.SegPGD`. Arguments,
     return value, errors and warnings are those of :func:`~palpate.attacks.pgd`.
-    """,
-)
+    """
+    return pgd(model, images, masks, loss=SegPGD(), **options)
 
-cospgd = _pgd_with(
-    CosPGD(),
-    "cospgd",
+
+@_with_options_of_pgd
+def cospgd(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
     """CosPGD (Agnihotri et al., 2024, https://arxiv.org/abs/2302.02213).
 
     :func:`palpate.attacks.pgd` with the loss :class:`palpate.attacks.losses.CosPGD`. Arguments,
     return value, errors and warnings are those of :func:`~palpate.attacks.pgd`.
-    """,
-)
+    """
+    return pgd(model, images, masks, loss=CosPGD(), **options)

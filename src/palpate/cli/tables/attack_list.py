@@ -127,7 +127,7 @@ def _options(function: Definition) -> Iterator[str]:
         if parameter.name in _NOT_OPTIONS:
             continue
         default = parameter.default
-        value = constant(Definition(function.module, default)) if default is not None else None
+        value = constant(Definition(parameter.module, default)) if default is not None else None
         shown = f"{value:.4g}" if isinstance(value, float) else value
         yield parameter.name if value is None else f"{parameter.name}={shown}"
 
