@@ -11,6 +11,7 @@ from palpate.data.prepare import prepare
 from palpate.evaluation import read_rows
 from palpate.pipeline.config import config_from
 from palpate.pipeline.run import run
+from palpate.pipeline.plan import make_plan
 from palpate.pipeline.stages import load_splits
 
 from ..data.prepare import official
@@ -36,14 +37,15 @@ def sets(data):
 
 def test_train_on_two_and_attack_a_third(root):
     config = recipe(name="kvasir+busi", test_name="isic", root=root, size=32)
-    splits = load_splits(config)
+    splits = load_splits(config, make_plan(config))
     assert sets(splits.attacked) == ["isic"]
     assert [sets(data) for data in splits.taught] == [["kvasir", "busi"]] * 2
     assert [len(data) for data in splits.taught] == [16, 8]
 
 
 def test_what_is_trained_on_is_attacked_by_default(root):
-    splits = load_splits(recipe(name="kvasir+busi", root=root, size=32))
+    config = recipe(name="kvasir+busi", root=root, size=32)
+    splits = load_splits(config, make_plan(config))
     assert sets(splits.attacked) == ["kvasir", "busi"]
 
 
@@ -57,7 +59,7 @@ def test_another_division(root):
             "data": {"name": "busi", "annotations": "mine", "root": root},
         }
     )
-    assert len(load_splits(config).attacked) == 4
+    assert len(load_splits(config, make_plan(config)).attacked) == 4
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_pranets_protocol_from_its_archives_to_a_table_by_test_set(values, tmp_p
         "attacks": {"fgsm": {}}, "epsilon_255": [2], "sanity_samples": 0, "examples": 0,
     }  # fmt: skip
     config = config_from(recipe | {"out": str(tmp_path / "run")})
-    splits = load_splits(config)
+    splits = load_splits(config, make_plan(config))
     assert [sorted(set(sets(data))) for data in splits.taught] == [
         ["CVC-ClinicDB", "Kvasir"], ["CVC-ClinicDB"],
     ]  # fmt: skip

@@ -148,7 +148,7 @@ def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
         by_choice = lines.set_index("choice")["dsc"]
         assert by_choice[""] == pytest.approx(one)
         assert by_choice["float"] == pytest.approx(two - one)
-    assert "What each choice of the protocol is worth" in page.read_text()
+    assert "Effect of each choice of the protocol" in page.read_text()
 
 
 def test_data_sets_of_one_protocol_become_one_report(sweep, tmp_path):
