@@ -176,7 +176,7 @@ class _Through(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, stand_in: Tensor, real: Tensor) -> Tensor:
         del ctx, stand_in
-        return real.clone()  # autograd would treat the unchanged input itself as a view of it
+        return real.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -135,6 +135,6 @@ class GaussianNoise:
     deviation: float
 
     def __call__(self, images: Images, generators: list[torch.Generator]) -> Images:
-        # Drawn on the generators' device, so that a seed gives the same noise on any device.
+        # Drawn on the CPU, so that a seed gives the same noise on every device.
         draws = [torch.randn(images.shape[1:], generator=each) for each in generators]
         return images + self.deviation * torch.stack(draws).to(images)
