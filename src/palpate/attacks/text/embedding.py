@@ -1,4 +1,4 @@
-"""PGD on the condition of the decoder, which no text needs to produce."""
+"""PGD on the condition of the decoder, whether or not any text has this condition."""
 
 import math
 import warnings

@@ -59,7 +59,7 @@ def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) 
 
 
 def _flipped(model: Spelled, view: View, prompt: str, top: int) -> list[str]:
-    """Texts made by replacing one token of the prompt, by decreasing estimated loss."""
+    """Texts made by replacing one token of the prompt, largest estimated loss first."""
     with torch.inference_mode(False), torch.enable_grad():
         tokens = model.tokens([prompt])
         at = model.token_vectors.detach()[tokens].clone().requires_grad_()
