@@ -8,19 +8,19 @@ from palpate.attacks.losses import CosPGD, SegPGD
 from palpate.types import Attack, Images, LogitsFn, Loss, Masks
 
 _PGD = inspect.signature(pgd)
-# All arguments of PGD but the loss, which is what makes a variant.
+# The arguments of PGD without the loss, which each variant fixes.
 _SIGNATURE = _PGD.replace(parameters=[p for p in _PGD.parameters.values() if p.name != "loss"])
 
 
 def _pgd_with(loss: Loss, name: str, doc: str) -> Attack:
-    """PGD with a fixed loss, as a function of its own: name, signature and docstring included.
+    """Make a function that runs PGD with a fixed loss, with its own name, signature and docstring.
 
-    Recipes, the table of attacks and the fingerprints of rows read all three, so a ``partial``
-    would not do.
+    Recipes, the table of attacks and the fingerprints of rows read these, so a ``partial``, which
+    has none of its own, is not enough.
     """
 
     def attack(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
-        _SIGNATURE.bind(model, images, masks, **options)  # refuses a loss, and misspelt options
+        _SIGNATURE.bind(model, images, masks, **options)  # refuses ``loss`` and unknown options
         return pgd(model, images, masks, loss=loss, **options)
 
     attack.__name__ = attack.__qualname__ = name
