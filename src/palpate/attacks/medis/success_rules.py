@@ -12,8 +12,8 @@ reproduces them. The defects, and where palpate implements them:
 3. The gradient of the Dice losses is zero for a black target, so such images do not change.
 4. Probabilities are rescaled, per image, to the range from 0 to 1, so that a white or black target
    can never be matched. See :meth:`Rules.score`, and the losses.
-5. The random target is one mask for a whole data set, drawn anew for each loss; images whose own
-   mask this is are left out. See :class:`palpate.evaluation.Medis`.
+5. The random target is one mask for a whole data set, drawn anew for each loss; images that already
+   have this mask are left out. See :class:`palpate.evaluation.Medis`.
 6. The exponential-logarithmic loss is inverted, a weighting cancels, and probabilities are used
    as logits. See :mod:`palpate.attacks.losses.notebook`.
 7. Runs continue after a success until a second threshold is reached. See :meth:`Rules.stops`.
