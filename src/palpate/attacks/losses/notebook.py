@@ -1,16 +1,16 @@
-"""The losses of MedIS as its published notebooks compute them, errors included.
+"""The losses of MedIS as computed in its published notebooks, including their errors.
 
-They are for reproducing the study, not for strong attacks. All use the map that the notebooks work
-on: probabilities, rescaled per image to the range from 0 to 1. Several then treat these
-probabilities as logits. PraNet has four such maps; the losses use their mean, except the structure
-loss, which is summed over them. A model with one logit per pixel has one map. Where the value of a
-notebook is infinite, it is a large number here, with a gradient of zero.
+They are for reproducing the study, not for strong attacks. All of them use the maps of the
+notebooks: probabilities, rescaled per image to the range from 0 to 1. Several losses then treat
+these probabilities as logits. PraNet has four such maps; the losses use their mean, except the
+structure loss, which is summed over them. A model with one logit per pixel has one map. Where the
+value in a notebook is infinite, it is a large number here, with a gradient of zero.
 
-With one map, the pixel that is rescaled to exactly 0 or 1 may be on the wrong side. The derivative
-of the cross-entropy is 1e12 there, and cancels in the rescaling except for rounding errors. Around
-that pixel, the signs of a notebook's step are therefore those of rounding errors, which differ
-between machines. For losses that contain a cross-entropy, steps agree with those of the notebooks
-except at the pixels around it.
+With one map, a pixel that is rescaled to exactly 0 or 1 may be on the wrong side. The derivative of
+the cross-entropy is 1e12 there and cancels in the rescaling except for rounding errors. In the
+notebooks, the signs of a step near this pixel are therefore determined by rounding errors, which
+differ between machines. For losses that contain a cross-entropy, steps agree with those of the
+notebooks except at pixels near it.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The training loss of the published study of CLIPSeg, which uses probabilities as logits."""
+"""The loss of the published study of CLIPSeg, which uses probabilities as logits."""
 
 from torch import Tensor
 from torch.nn import functional as F
