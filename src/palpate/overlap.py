@@ -112,6 +112,7 @@ def miou(counts: Counts, dtype: torch.dtype = torch.float32) -> PerImage:
     correct = torch.stack([counts.tp, counts.tn])
     union = correct + counts.fp + counts.fn
     present = (union > 0).sum(0)
+    # An absent class has 0 correct pixels; the lower bound makes its term 0 instead of NaN.
     return (correct.to(dtype) / union.clamp_min(1)).sum(0) / present
 
 
@@ -132,5 +133,6 @@ def ratio(
     part: Tensor, whole: Tensor, counts: Counts, dtype: torch.dtype = torch.float32
 ) -> PerImage:
     """``part / whole``; where ``whole`` is 0, it is 1 if mask and prediction are empty, else 0."""
+    # Where ``whole`` is 0 the quotient is replaced; the lower bound only avoids a division by 0.
     both_empty = counts.tp + counts.fp + counts.fn == 0
     return torch.where(whole > 0, part.to(dtype) / whole.clamp_min(1), both_empty.to(dtype))

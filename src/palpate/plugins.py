@@ -137,6 +137,7 @@ def _loaded() -> tuple[tuple[str, object], ...]:
     """Import the plugins, once; return those that can be imported, with their package names."""
     found = []
     points = importlib.metadata.entry_points(group=GROUP)
+    # Sorted by name, so that the order of plugins is the same on every machine.
     for point in sorted(points, key=lambda point: point.name):
         package = point.dist.name if point.dist is not None else point.name
         try:

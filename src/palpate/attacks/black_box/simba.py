@@ -81,6 +81,7 @@ def simba(
     check_queries(queries, 2, keep, early_stop)
     _check_basis(basis, frequencies)
     if step_size is None:
+        # n orthogonal steps of length s reach a distance of s * sqrt(n).
         reach = epsilon if norm == "l2" else epsilon * sqrt(images[0].numel())
         step_size = reach / sqrt(queries / 2)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
@@ -129,7 +130,7 @@ def _walk(
                 (answer,) = yield candidate
                 if answer > best:
                     point, best = candidate, answer
-                    break
+                    break  # the opposite sign would undo this step
     return point
 
 

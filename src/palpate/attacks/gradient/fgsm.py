@@ -66,6 +66,7 @@ def fgsm(
     problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
     point = evaluate_point(problem, images, differentiable=True, after="before the step")
     gradient = pixel_gradient(problem, point, after="before the step")
+    # Projected first: the gradient of pixels that may not change does not move an image.
     warn_if_flat(is_stuck(problem, point, threat.project(gradient, masks)))
     return take_step(
         images,

@@ -109,7 +109,7 @@ def pgd(
         if random_start:
             start = threat.random_start(images, masks, epsilon, norm, generator)
         adversarial = start[problem.rows]
-        for step in range(steps + 1):
+        for step in range(steps + 1):  # the additional pass scores the last iterate
             if len(problem.rows) == 0:
                 break
             after = f"after {step} of {steps} steps of restart {restart + 1}"
@@ -124,6 +124,7 @@ def pgd(
             if step > 0 and (keep != "last" or step == steps):
                 best.update(problem.rows, adversarial, rank(scores, keep, targeted), point.harm)
             finished = is_worst(scores, problem.masks, targeted=targeted)
+            # Finished images leave the batch, so that later passes cost less.
             going = ~finished if early_stop and step > 0 else torch.ones_like(finished)
             if step < steps and going.any():
                 gradient = pixel_gradient(problem, point, after=after)

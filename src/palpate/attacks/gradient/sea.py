@@ -158,7 +158,7 @@ def _run(
             threat=threat,
             threshold=threshold,
             keep="dice",
-            early_stop=early_stop and factor == 1,
+            early_stop=early_stop and factor == 1,  # success in a larger ball does not count
             start_counts=phase > 0,  # the start of the first phase is random
             during=f"phase {phase + 1} with {_name(problem.loss)}",
         )

@@ -113,6 +113,7 @@ def transfer(
 
     called, rows = _with_prompts_of_victim(surrogate, model), torch.arange(len(images))
     if surrogate is not None:
+        # The loss is computed on logits of the surrogate, so the surrogate's threshold applies.
         threshold = float(getattr(surrogate, "threshold_logit", 0.0))
     problem = Problem(called, images, masks, loss, targeted, rows, threshold)
     generators = generators_per_image(generator, len(images)) if diversity > 0 else None
@@ -131,6 +132,7 @@ def transfer(
                 varied, adversarial, differentiable=True, after=after, progress=step / steps
             )
             gradient += pixel_gradient(varied, point, after=after) / scales
+        # Checked before momentum, which would hide a gradient of zero.
         flat |= is_flat(threat.project(gradient, masks))
         gradient = blurred(gradient, kernel)
         if momentum > 0:

@@ -81,7 +81,8 @@ def _weighted(weight: Callable[[Tensor], Tensor], targeted: bool) -> Loss:
 
     def loss(logits: Logits, masks: Masks) -> PerImage:
         right = margins(logits, masks)
-        weights = weight(right.detach())
+        weights = weight(right.detach())  # constant for the gradient
+        # softplus of the negative margin is the cross-entropy, without overflow.
         return mean((1 - weights if targeted else weights) * F.softplus(-right))
 
     return loss

@@ -110,6 +110,7 @@ class _AsmaRule:
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
         target = masks if self.goal.targeted else ~masks
         shown = logits > self.goal.threshold
+        # The first step has the size least_step, whatever the IoU.
         growth = iou(count(shown, target)).to(logits) * (not self.is_first)
         self.stride, self.is_first = self.step_size * growth + self.least_step, False
         sign = torch.where(target, 1.0, -1.0).to(logits)

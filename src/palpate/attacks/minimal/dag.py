@@ -96,6 +96,7 @@ class _DagRule:
         gradient: Images,
         reached: Bool[Tensor, " b"],  # noqa: ARG002 - part of the protocol of update rules
     ) -> Images:
+        # The lower bound avoids a division by 0: an image without a gradient does not move.
         size = norms(gradient, self.norm).clamp_min(torch.finfo(gradient.dtype).tiny)
         delta = adversarial - images + gradient * per_image(self.step_size / size)
         return project_to_valid(images, delta, self.max_epsilon, self.norm)

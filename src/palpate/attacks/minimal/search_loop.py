@@ -111,6 +111,7 @@ def search(
             )
             reached = goal.is_reached(point.logits, problem.masks)
             shortest.update(problem.rows, seen, reached)
+            # A clean image that is a success already is finished under every rule.
             going = ~reached if rule.stops or step == 0 else torch.ones_like(reached)
             if step == steps or not going.any():
                 break

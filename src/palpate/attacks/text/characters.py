@@ -59,6 +59,7 @@ def _slipped(prompt: str, slips: Sequence[Slip], edits: int, generator: torch.Ge
         if not edits:
             break
         slip = choose_one(slips, generator)
+        # A swap changes two letters, neither of which may have been changed before.
         touched = {place, place + 1} if slip == "swap" else {place}
         new = None if touched & hit else _SLIPS[slip](letters[place : place + 2], generator)
         if new is not None:

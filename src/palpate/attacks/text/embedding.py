@@ -133,6 +133,8 @@ def _cap(origin: Condition, cosine: float) -> Region:
     axis, sine = origin / length, math.sqrt(1 - cosine * cosine)
 
     def nearest(points: Conditions) -> Conditions:
+        # Inside the cone of the cap, the nearest point is the rescaled point itself; outside the
+        # cone it lies on the rim of the cap.
         along = (points * axis).sum(1, keepdim=True)
         across = points - along * axis
         aside = across / across.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -90,6 +90,7 @@ def _gains(
     """First-order change of the loss for every replacement; minus infinity where not allowed."""
     table = model.token_vectors.detach()
     gains = gradient @ table.T - (gradient * table[tokens]).sum(1, keepdim=True)
+    # Special tokens are neither inserted nor replaced, and no token is replaced by itself.
     special = torch.tensor(sorted(model.special_tokens), dtype=torch.long, device=tokens.device)
     gains[:, special] = -torch.inf
     gains[torch.isin(tokens, special)] = -torch.inf

@@ -91,10 +91,11 @@ def joint(
         return None
     worst_text = tried[0].prompt
     tried += try_texts(attack_image(source.prompt), source.prompt)
-    for _ in range(rounds):
+    for _ in range(rounds):  # each image is attacked anew from the clean one
         pairs = try_texts(attack_image(worst_text), worst_text)
         worst_text = pairs[0].prompt
         tried += pairs
+    # The lowest DSC; of equal ones the highest loss.
     return max(tried, key=lambda pair: (-pair.dsc, pair.loss))
 
 

@@ -148,6 +148,7 @@ class View:
         masks = self.masks.expand(len(logits), -1, -1, -1)
         dsc = dice(count(binarise(logits.detach(), self.threshold), masks)).to(logits)
         loss = self._losses(masks, logits)
+        # The check calls the loss again, so it is made once and not for every batch.
         if len(logits) > 1 and not self._checked:
             refuse_coupled_loss(partial(self._losses, masks.clone()), logits)
             self._checked = True

@@ -37,6 +37,7 @@ class LowFrequency:
 
     def project(self, delta: Images, masks: Masks) -> Images:
         del masks
+        # The transform is separable: one matrix for columns, one for rows. Both are symmetric.
         down, across = (_low_pass(side, self._kept(side)).to(delta) for side in delta.shape[2:])
         return down @ delta @ across
 
@@ -67,6 +68,7 @@ class Periodic:
         del masks
         down, across = (_mean_of_copies(side, self.size).to(delta) for side in delta.shape[2:])
         tile = down @ delta @ across.T
+        # Indexing modulo the size repeats the tile over the image.
         rows, columns = (torch.arange(side, device=delta.device) for side in delta.shape[2:])
         return tile[..., rows % self.size, :][..., columns % self.size]
 

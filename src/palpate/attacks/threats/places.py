@@ -54,5 +54,6 @@ class Border:
     def project(self, delta: Images, masks: Masks) -> Images:
         del masks
         strip = delta.clone()
+        # The slice is empty in an image narrower than two strips.
         strip[..., self.width : -self.width, self.width : -self.width] = 0.0
         return strip

@@ -73,6 +73,8 @@ def _named(name: object, value: object) -> Sequence[object]:
     known = (ANYWHERE, *CONSTRAINTS, LATTICE)
     if name not in known:
         raise ValueError(f"There is no threat model {name!r}; expected some of {', '.join(known)}.")
+    # A constraint with a parameter needs a number. The others take true or false, as in a recipe's
+    # ``tied: false``, which leaves the constraint out.
     make = CONSTRAINTS.get(str(name))
     if make is not None and signature(make).parameters:
         if isinstance(value, bool):

@@ -54,6 +54,7 @@ class UniversalPerturbation:
         resized = F.interpolate(
             self.delta[None], (height, width), mode="bilinear", align_corners=False
         )
+        # The lower bound avoids a division by 0 for a perturbation of zeros.
         longer = norms(self.delta[None], self.norm) / norms(resized, self.norm).clamp_min(1e-12)
         return resized[0] * longer
 
