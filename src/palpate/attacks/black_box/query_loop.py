@@ -26,7 +26,7 @@ _AT_ONCE = 16  # points per forward pass if fewer images than that are attacked
 
 
 class Answer(NamedTuple):
-    """The model's answer for one point. Answers compare by harm: the greater is more harmful."""
+    """The model's answer for one point; of two answers, the greater is the more harmful."""
 
     rank: float  # minus the Dice score (targeted: the score); 0 if ranked by the loss alone
     harm: float  # compares answers of equal rank
