@@ -15,8 +15,8 @@ _SIGNATURE = _PGD.replace(parameters=[p for p in _PGD.parameters.values() if p.n
 def _pgd_with(loss: Loss, name: str, doc: str) -> Attack:
     """Make a function that runs PGD with a fixed loss, with its own name, signature and docstring.
 
-    Recipes, the table of attacks and the fingerprints of rows read these, so a ``partial``, which
-    has none of its own, is not enough.
+    Recipes, the table of attacks and the fingerprints of rows read them. A ``partial`` of PGD has
+    no name, and its docstring is not that of the variant.
     """
 
     def attack(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
