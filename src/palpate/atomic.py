@@ -1,4 +1,4 @@
-"""Files that are whole or absent, however the process that writes them ends."""
+"""Atomic file writes: a file is written completely or not at all, even if the process is killed."""
 
 import glob
 import os
@@ -11,28 +11,28 @@ from uuid import uuid4
 
 _SUFFIX = ".unfinished"
 _HOST = socket.gethostname()
-# Ends every temporary name of this machine; others may write to a shared disk, too.
+# Suffix of the temporary names of this machine. On a shared disk, the files of other machines must
+# be left alone, because their processes cannot be checked from here.
 _OWNER = re.compile(rf"\.{re.escape(_HOST)}-(\d+)-[0-9a-f]{{8}}{re.escape(_SUFFIX)}$")
 
 
 @contextmanager
 def replacing(path: Path, *, tidy: bool = True) -> Iterator[Path]:
-    """Yield a temporary path to write to; on success it becomes ``path`` in one step.
+    """Yield a temporary path to write to, and rename it to ``path`` on success.
 
-    The temporary file lies in the folder of ``path``, so that the final rename is atomic, and is
-    flushed to the disk first. If the body raises, ``path`` keeps its old content and the temporary
-    file is removed. One that a killed process left behind is removed by the next write to the same
-    path.
+    The temporary file is in the folder of ``path``, so that the rename is atomic, and is flushed to
+    the disk before it. If the body raises, ``path`` keeps its old content and the temporary file is
+    removed. The next write to the same path removes temporary files of killed processes.
 
     Args:
         path: File to create or replace. Its folder must exist.
-        tidy: Whether to look for such leftovers first. That lists the whole folder (0.1 s with
-            20,000 files), so a writer of thousands of files passes False and calls
-            :func:`remove_leftovers` once.
+        tidy: Whether to remove temporary files of killed processes first. This lists the whole
+            folder (0.1 s with 20,000 files), so a writer of thousands of files should pass False
+            and call :func:`remove_leftovers` once.
 
     Yields:
         A path that does not exist yet. The body must create the file with ``open`` or a library
-        that does, so that its permissions are those that the umask gives.
+        that does, so that its permissions follow the umask.
     """
     if tidy:
         _remove(path.parent.glob(f".{glob.escape(path.name)}.*{_SUFFIX}"))
@@ -47,23 +47,23 @@ def replacing(path: Path, *, tidy: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all, with newlines as they are."""
+    """Write a UTF-8 text file atomically, without converting newlines."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files, at any depth, of processes on this machine that are gone."""
+    """Remove temporary files of finished processes of this machine, also in subfolders."""
     _remove(folder.rglob(f".*{_SUFFIX}"))
 
 
 def _flush(path: Path) -> None:
-    # Without this a power failure may keep the new name and lose the content.
+    # Without fsync, the rename may survive a power failure while the content is lost.
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -77,7 +77,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 def _is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(process, 0)  # signal 0 only checks whether the process exists
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -1,4 +1,4 @@
-"""The result of one check of a model or an attack, as `palpate models check` prints it."""
+"""The result of one check of a model or an attack, as printed by `palpate models check`."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -11,9 +11,9 @@ class CheckResult:
     """The outcome of one check.
 
     Attributes:
-        name: Of the check.
-        status: ``"fail"`` where results of attacks would be wrong, ``"warn"`` where they may be.
-        seen: One sentence with the numbers that were measured.
+        name: Name of the check.
+        status: ``"fail"`` if results of attacks would be wrong, ``"warn"`` if they may be wrong.
+        seen: One sentence with the measured numbers.
     """
 
     name: str

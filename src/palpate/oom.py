@@ -1,7 +1,7 @@
-"""Work that goes on in smaller portions where the accelerator's memory does not suffice.
+"""Running work on a batch in smaller portions if the accelerator runs out of memory.
 
-What is computed must not depend on the portion it is computed in, so that running out of memory
-costs time and changes nothing but rounding.
+The result for an item must not depend on the portion that it is computed in. Then running out of
+memory costs time and changes results only by rounding.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,19 +13,27 @@ T = TypeVar("T")
 
 
 class Portions:
-    """Runs work on a batch in portions that fit, and remembers what did not fit."""
+    """Runs work on a batch in portions that fit into memory, and remembers the size that fits.
+
+    Args:
+        largest: Size of the first portion, at least 1; None for the whole batch. It is halved
+            whenever memory runs out.
+    """
 
     def __init__(self, largest: int | None = None) -> None:
-        self.largest = largest  # None: as many as there are
+        self.largest = largest
 
     def run(self, work: Callable[[list[int]], Iterable[T]], positions: Sequence[int]) -> list[T]:
-        """Results of ``work`` on all positions, in order.
+        """Run ``work`` on all positions and return the results in order.
 
-        ``work`` may be called again with fewer positions after it failed, so it must leave
-        nothing behind when it fails.
+        Args:
+            work: Function from a list of positions to one result for each. If it runs out of
+                memory it is called again with fewer positions, so it must have no side effects
+                when it fails.
+            positions: Positions in the batch.
 
         Raises:
-            torch.cuda.OutOfMemoryError: If not even one image fits.
+            torch.cuda.OutOfMemoryError: If even a single item does not fit.
         """
         results: list[T] = []
         waiting = list(positions)
@@ -46,7 +54,7 @@ class Portions:
             if len(portion) == 1:
                 error.add_note("Not even one fits. Use smaller images or precision='bf16'.")
                 raise
-        # Only here, outside the handler, are the tensors of the failed attempt unreachable.
+        # Outside the handler, because inside it the traceback keeps the failed tensors alive.
         torch.cuda.empty_cache()
         self.largest = len(portion) // 2
         return None

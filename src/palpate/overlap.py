@@ -1,10 +1,10 @@
 """Overlap of a predicted and a true mask, computed from the pixel counts of each image.
 
-Training chooses the best checkpoint by these numbers, attacks the best iterate, and evaluation
-reports them, so all use the one definition given here. Every function returns one value per image.
+Training selects the best checkpoint by these scores, attacks select the best iterate, and
+evaluation reports them, so all use these definitions. Every function returns one value per image.
 
-Rule for empty masks: an empty prediction of an empty mask is correct and scores 1. Where only one
-of the two is empty, a score whose denominator is 0 is 0.
+Empty masks: if prediction and mask are both empty, the score is 1. If only one of them is empty, a
+score with a denominator of 0 is 0.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from palpate.types import Logits, Masks, PerImage
 
 
 class Counts(NamedTuple):
-    """Pixels of each image by prediction and truth."""
+    """Numbers of true and false positives and negatives in each image, in pixels."""
 
     tp: Int64[Tensor, " b"]
     fp: Int64[Tensor, " b"]
@@ -26,12 +26,12 @@ class Counts(NamedTuple):
 
     @property
     def area(self) -> Int64[Tensor, " b"]:
-        """Pixels predicted as foreground."""
+        """Number of pixels predicted as foreground."""
         return self.tp + self.fp
 
     @property
     def mask_area(self) -> Int64[Tensor, " b"]:
-        """Pixels that are foreground in truth."""
+        """Number of foreground pixels of the mask."""
         return self.tp + self.fn
 
 
@@ -39,8 +39,8 @@ def count(predictions: Masks, masks: Masks) -> Counts:
     """Count true and false positives and negatives of each image.
 
     Args:
-        predictions: Predicted masks.
-        masks: Ground truth.
+        predictions: Predicted masks ``(b, 1, h, w)``, bool.
+        masks: Ground truth of the same shape and type.
 
     Raises:
         ValueError: If either is not boolean, or their shapes differ.
@@ -62,8 +62,8 @@ def binarise(logits: Logits, threshold: float = 0.0) -> Masks:
         threshold: Logit above which a pixel is foreground; 0 is a probability of one half.
 
     Raises:
-        FloatingPointError: If a logit is NaN. It would compare as background, so a broken model
-            would look like one that found nothing.
+        FloatingPointError: If a logit is NaN. It would compare as background, so the output of a
+            broken model would look like an empty prediction.
 
     >>> binarise(torch.tensor([[[[-1.0, 0.0, 1.0]]]]))
     tensor([[[[False, False,  True]]]])
@@ -79,7 +79,8 @@ def dice(counts: Counts, dtype: torch.dtype = torch.float32) -> PerImage:
 
     Args:
         counts: From :func:`count`.
-        dtype: Type of the result. In float64 a score of exactly 0.45, say, is not below 0.45.
+        dtype: Type of the result. Use float64 to compare scores with a threshold: rounded to
+            float32, a score of 0.45 is less than 0.45.
 
     >>> empty = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
     >>> dice(count(empty, empty)), dice(count(~empty, empty))
@@ -96,9 +97,9 @@ def iou(counts: Counts) -> PerImage:
 def miou(counts: Counts, dtype: torch.dtype = torch.float32) -> PerImage:
     """Mean IoU of foreground and background, in [0, 1].
 
-    A class that neither prediction nor mask contains is left out of the mean; one that only one
-    of them contains counts as 0. With small objects the IoU of the background is close to 1, so a
-    model that finds nothing still scores about one half.
+    A class that neither prediction nor mask contains is left out of the mean; a class that only
+    one of them contains counts as 0. With small objects the IoU of the background is close to 1,
+    so an empty prediction still scores about one half.
 
     Args:
         counts: From :func:`count`.
@@ -111,13 +112,14 @@ def miou(counts: Counts, dtype: torch.dtype = torch.float32) -> PerImage:
     correct = torch.stack([counts.tp, counts.tn])
     union = correct + counts.fp + counts.fn
     present = (union > 0).sum(0)
+    # An absent class has 0 correct pixels; the lower bound makes its term 0 instead of NaN.
     return (correct.to(dtype) / union.clamp_min(1)).sum(0) / present
 
 
 def require_pairs(predictions: Tensor, masks: Tensor) -> None:
     """Raise ``ValueError`` unless both are boolean and of one shape.
 
-    Torch would broadcast other shapes, and take the bits of integers, without an error.
+    PyTorch would broadcast other shapes and apply bitwise operators to integers without an error.
     """
     if predictions.shape != masks.shape:
         shapes = f"{tuple(predictions.shape)} and {tuple(masks.shape)}"
@@ -130,6 +132,7 @@ def require_pairs(predictions: Tensor, masks: Tensor) -> None:
 def ratio(
     part: Tensor, whole: Tensor, counts: Counts, dtype: torch.dtype = torch.float32
 ) -> PerImage:
-    """``part / whole``; where ``whole`` is 0, 1 if mask and prediction are empty, else 0."""
+    """``part / whole``; where ``whole`` is 0, it is 1 if mask and prediction are empty, else 0."""
+    # Where ``whole`` is 0 the quotient is replaced; the lower bound only avoids a division by 0.
     both_empty = counts.tp + counts.fp + counts.fn == 0
     return torch.where(whole > 0, part.to(dtype) / whole.clamp_min(1), both_empty.to(dtype))

@@ -1,7 +1,7 @@
-"""Attacks, losses, metrics, models and data sets that installed packages add to palpate.
+"""Plugins: attacks, losses, metrics, models and data sets from installed packages.
 
-A package registers itself by an entry point of the group ``palpate.plugins``, whose name is free
-and whose value is a module or object with any of these dictionaries, by name::
+A package registers a plugin by an entry point of the group ``palpate.plugins``. The entry point may
+have any name. Its value is a module or object with any of these dictionaries::
 
     # pyproject.toml
     [project.entry-points."palpate.plugins"]
@@ -14,9 +14,10 @@ and whose value is a module or object with any of these dictionaries, by name::
     FAMILIES = {"my-net": Family(...)}    # as palpate.models.FAMILIES
     DATASETS = {"my-set": DatasetSpec(...)}  # as palpate.data.DATASETS
 
-These names then work wherever palpate's own names do. Plugins are imported once, when the names are
-listed or one is looked up that palpate does not have. A plugin that cannot be imported is left out
-with a warning that names its package; a name that palpate or another plugin has is refused.
+These names then work wherever palpate's own names do. Plugins are imported once: when names are
+listed, or when a name is looked up that palpate does not have. A plugin that cannot be imported is
+skipped with a warning that names its package. A name that palpate or another plugin already has is
+an error.
 """
 
 import importlib.metadata
@@ -32,22 +33,23 @@ Thing = TypeVar("Thing")
 
 
 class PluginWarning(UserWarning):
-    """An installed plugin cannot be used, and is left out."""
+    """An installed plugin cannot be imported and is skipped."""
 
 
 class Registry(dict[str, Thing]):
-    """A dictionary of what palpate has of one kind by name, which plugins add to.
+    """A dictionary of palpate's entries of one kind, extended by those of plugins.
 
-    Plugins are imported as late as possible: they import palpate themselves, which must be complete
-    by then. A name that palpate has is found without them.
+    Plugins are imported as late as possible, because they import palpate, which must be fully
+    imported by then. Looking up one of palpate's own names does not import them.
 
     Args:
         kind: Name of the dictionary in plugins, one of :data:`KINDS`.
-        own: What palpate itself has.
-        convert: From name and object of a plugin to what the registry holds; None: as it is.
+        own: Entries of palpate itself.
+        convert: Maps the name and object from a plugin to the entry of the registry; None keeps
+            the object.
 
     Attributes:
-        own: What palpate itself has, without plugins.
+        own: Entries of palpate itself, without plugins.
     """
 
     def __init__(
@@ -90,10 +92,10 @@ class Registry(dict[str, Thing]):
         return super(Registry, self._complete()).items()
 
     def _complete(self) -> "Registry[Thing]":
-        """Itself, with what plugins add.
+        """Add the entries of plugins, once, and return the registry itself.
 
         Raises:
-            ValueError: If a plugin uses a name that is taken.
+            ValueError: If a plugin uses a name that is already taken.
         """
         if self._is_complete:
             return self
@@ -101,7 +103,7 @@ class Registry(dict[str, Thing]):
         try:
             self.update(self._added())
         except ValueError:
-            self._is_complete = False  # so that the next use is refused as well
+            self._is_complete = False  # so that the next use raises the error again
             raise
         return self
 
@@ -132,14 +134,15 @@ def _registered(plugin: object, kind: str, package: str) -> Iterator[tuple[str, 
 
 @cache
 def _loaded() -> tuple[tuple[str, object], ...]:
-    """The plugins that can be imported, each with the name of its package; imported once."""
+    """Import the plugins, once; return those that can be imported, with their package names."""
     found = []
     points = importlib.metadata.entry_points(group=GROUP)
+    # Sorted by name, so that the order of plugins is the same on every machine.
     for point in sorted(points, key=lambda point: point.name):
         package = point.dist.name if point.dist is not None else point.name
         try:
             found.append((package, point.load()))
-        except Exception as error:  # code of somebody else may raise anything
+        except Exception as error:  # third-party code may raise anything
             warnings.warn(
                 f"The palpate plugin {point.name!r} of package {package} is left out, because "
                 f"{point.value} cannot be imported: {type(error).__name__}: {error}",

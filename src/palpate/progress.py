@@ -1,20 +1,20 @@
-"""How long-running functions report their progress; the library itself prints nothing."""
+"""Progress reports of long-running functions; the library itself prints nothing."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """A function that is called now and then while a stage runs."""
+    """A function that is called repeatedly while a stage runs."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Report the state of a stage.
 
         Args:
             stage: Name of the stage.
-            done: Units finished, such as batches or epochs.
-            total: Units in all.
-            note: Further text, such as the current loss.
+            done: Number of finished units, such as batches or epochs.
+            total: Number of all units.
+            note: Additional text, such as the current loss.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""How a model is called: with a prompt for each image, and with a box if it asks for one.
+"""Calling a model with prompts, and with boxes if it declares that it wants them.
 
-Every call of a model that has prompts goes through :class:`Bound` or :func:`box_options`, so that
-one place decides which models are given the box of the true mask.
+Every call with prompts goes through :class:`Bound` or :func:`box_options`, so that a single place
+decides which models are given the box of the true mask.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from palpate.types import Box, Images
 def wants_boxes(model: object) -> bool:
     """Whether a model declares ``wants_boxes = True``.
 
-    Looks through what only passes calls on: ``functools.partial``, and PyTorch's
+    Looks inside wrappers that pass calls on: ``functools.partial``, and PyTorch's
     ``DistributedDataParallel``, which keeps the model in ``module``.
 
     >>> class Sam:
@@ -33,7 +33,7 @@ def wants_boxes(model: object) -> bool:
 
 
 def box_options(model: object, boxes: Sequence[Box] | None) -> dict[str, Any]:
-    """The keyword argument ``boxes`` for a model that wants boxes; nothing for any other.
+    """Keyword arguments for a call: ``boxes`` if the model wants boxes, otherwise none.
 
     Args:
         model: The model that will be called.
@@ -61,10 +61,10 @@ class Bound:
         return self.model(images, prompts=self.prompts, **box_options(self.model, self.boxes))
 
     def for_images(self, rows: Sequence[int]) -> "Bound":
-        """The same model bound to some images of the batch.
+        """Select the prompts and boxes of some images of the batch.
 
         Args:
-            rows: Positions in the batch.
+            rows: Positions of the images in the batch.
         """
         return replace(
             self,

@@ -1,7 +1,8 @@
-"""Random numbers that depend on names, never on the order of work.
+"""Random numbers that depend on a seed and a purpose, not on the order of work.
 
-Everything random in palpate draws from a generator made of a seed and of what it is for, such as
-``generator(seed, key, attack)``. Batch size, sharding and resuming then change nothing.
+Each random draw in palpate uses a generator made from a seed and its purpose, such as
+``generator(seed, key, attack)``. Results therefore do not depend on batch size, sharding or
+resuming.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,11 @@ import torch
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator that the same seed and purpose always seed alike.
+    """A CPU generator whose state depends only on the seed and the purpose.
+
+    Args:
+        seed: Seed of the run.
+        purpose: Names and numbers that identify the use, such as sample and attack.
 
     >>> a, b = generator(0, "image-1", "pgd"), generator(0, "image-1", "pgd")
     >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
@@ -22,16 +27,16 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 
 def seed_for(seed: int, *purpose: str | int) -> int:
-    """The seed, from 0 to 2 ** 63 - 1, that ``generator`` gives to a purpose."""
+    """The seed of :func:`generator` for a purpose, from 0 to 2 ** 63 - 1."""
     digest = blake2b(repr((seed, *purpose)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return int.from_bytes(digest, "big") >> 1  # 63 bits, to fit a signed 64-bit integer
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's own generators start at ``seed``; outside, it is as if nothing was drawn.
+    """Context in which torch's global generators start at ``seed``; their state is restored after.
 
-    For what takes no generator: the first weights of a layer, dropout.
+    For code that accepts no generator, such as weight initialisation and dropout.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -39,7 +44,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def choose(count: int, seed: int, *purpose: str | int) -> int:
-    """One of ``0 .. count - 1``, uniformly.
+    """A uniform random integer from 0 to ``count - 1``.
 
     >>> choose(1, 0, "only one")
     0

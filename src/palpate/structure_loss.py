@@ -1,6 +1,6 @@
-"""Cross-entropy and IoU that count more near the edge: what PraNet learns by, and MedIS attacks.
+"""Structure loss: cross-entropy and IoU with larger weights near the edge of the mask.
 
-Training minimises it, attacks maximise it: one definition for both.
+PraNet is trained with it and MedIS attacks with it, so training and attacks share this definition.
 """
 
 from torch import Tensor
@@ -10,12 +10,19 @@ from palpate.types import Logits, Masks, PerImage
 
 
 def structure_loss(logits: Logits, masks: Masks | Logits) -> PerImage:
-    """Cross-entropy and one minus soft IoU, both weighted by :func:`edge_weights`.
+    """Cross-entropy plus one minus soft IoU, both weighted by :func:`edge_weights`.
 
-    The loss PraNet is trained with (Fan et al., 2020, https://arxiv.org/abs/2006.11392, after
-    Wei et al., 2020, https://arxiv.org/abs/1911.11445). One is added to both sides of the
-    fraction, in pixels. The public code of PraNet means to weight the cross-entropy, too, but asks
-    PyTorch for its mean by a misspelt argument, so that the weights cancel there.
+    The training loss of PraNet (Fan et al., 2020, https://arxiv.org/abs/2006.11392, after Wei et
+    al., 2020, https://arxiv.org/abs/1911.11445). One pixel is added to numerator and denominator of
+    the IoU. The public code of PraNet intends to weight the cross-entropy, but a wrong ``reduce``
+    argument makes PyTorch average it first, so that the weights cancel.
+
+    Args:
+        logits: Logits ``(b, 1, h, w)``; above 0 means foreground.
+        masks: Masks of the same shape, bool or values in [0, 1].
+
+    Returns:
+        Values of shape ``(b,)``, at least 0.
     """
     truth, weights = masks.to(logits), edge_weights(masks, logits)
     pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
@@ -24,16 +31,30 @@ def structure_loss(logits: Logits, masks: Masks | Logits) -> PerImage:
 
 
 def edge_weights(masks: Masks | Logits, like: Logits) -> Logits:
-    """1 far from the edge of a mask, up to 6 where a window of 31 pixels is of two minds."""
+    """Weights of the pixels: 1 where the window around a pixel has one class, up to 6 at edges.
+
+    The weight grows with the difference between a pixel of the mask and the mean of the mask over
+    the 31 x 31 pixels around it. Outside the image the mask counts as background.
+
+    Args:
+        masks: Masks ``(b, 1, h, w)``, bool or values in [0, 1].
+        like: Tensor of the wanted device and type.
+    """
     truth = masks.to(like)
-    # The mean of a square is the mean over rows of means over columns, for a fifteenth of the work.
+    # The window mean is separable: two passes of 31 pixels replace one of 31 x 31.
     columns = F.avg_pool2d(truth, kernel_size=(31, 1), stride=1, padding=(15, 0))
     around = F.avg_pool2d(columns, kernel_size=(1, 31), stride=1, padding=(0, 15))
     return 1 + 5 * (around - truth).abs()
 
 
 def weighted_iou_loss(found: Logits, truth: Logits, weights: Logits) -> PerImage:
-    """One minus the soft IoU of ``found``, values in [0, 1], under weights."""
+    """One minus the weighted soft IoU, with one pixel added to numerator and denominator.
+
+    Args:
+        found: Predicted probabilities ``(b, 1, h, w)``, in [0, 1].
+        truth: Ground truth as float, of the same shape.
+        weights: Weights of the pixels, of the same shape.
+    """
     shared: Tensor = (found * truth * weights).flatten(1).sum(1)
     total = ((found + truth) * weights).flatten(1).sum(1)
     return 1 - (shared + 1) / (total - shared + 1)

@@ -1,4 +1,4 @@
-"""Types of tensors and functions that all modules share.
+"""Shared types of tensors, models, losses and attacks.
 
 Axes: ``b`` batch, ``c`` image channels, ``h`` and ``w`` pixels.
 """
@@ -15,8 +15,8 @@ Maps: TypeAlias = Float[Tensor, "b maps h w"]  # logits of side maps, the final 
 Masks: TypeAlias = Bool[Tensor, "b 1 h w"]
 PerImage: TypeAlias = Float[Tensor, " b"]
 
-# Left, top, right and bottom edge as shares of the image's width and height, 0 to 1: a box stays
-# the same when the image is resized.
+# Left, top, right and bottom edge as fractions of the image's width and height, 0 to 1, so that
+# resizing the image does not change the box.
 Box: TypeAlias = tuple[float, float, float, float]
 
 Norm: TypeAlias = Literal["l2", "linf"]
@@ -29,17 +29,16 @@ Attack: TypeAlias = Callable[..., Tensor]  # (LogitsFn, Images, Masks, ...) -> I
 class ScheduledLoss(Protocol):
     """A loss with separate values for the gradient and for comparing points.
 
-    For losses that change during the attack, that fall when a pixel changes its class, or that
+    For losses that change during the attack, that decrease when a pixel changes its class, or that
     differ between targeted and untargeted attacks. Attacks follow the gradient of :meth:`at`.
-    Called like any other loss, it gives a value that does not depend on the step, so that points
-    of different steps can be compared. An attack that does not know :meth:`at` maximises that
-    value.
+    Calling the loss directly gives a value that does not depend on the step, so that points of
+    different steps can be compared. Attacks that do not support schedules maximise this value.
     """
 
     def __call__(self, logits: Tensor, masks: Tensor) -> Tensor: ...
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """The loss to maximise, or with a target to minimise, at one step of the attack.
+        """The loss to maximise (targeted: minimise) at one step of the attack.
 
         Args:
             progress: Fraction of the steps that are done: 0 before the first, 1 after the last.
@@ -48,8 +47,8 @@ class ScheduledLoss(Protocol):
         ...
 
 
-# One generator for the whole batch, or one per image: then an image gets the same random
-# numbers whatever batch it is in.
+# One generator for the whole batch; one per image, which makes the random numbers of an image
+# independent of its batch; or None for torch's global generator.
 Randomness: TypeAlias = Generator | Sequence[Generator] | None
 
 
@@ -57,12 +56,15 @@ Randomness: TypeAlias = Generator | Sequence[Generator] | None
 class Segmenter(Protocol):
     """A vision-language segmentation model.
 
-    It may declare more by attributes. ``threshold_logit``: a pixel is foreground where its logit
-    exceeds this; 0 by default. ``wants_boxes = True``: it is also called with ``boxes=[...]``, one
-    :data:`Box` of the true mask per image; no other model is given boxes. ``is_random = True``: the
-    same image may get another answer. ``is_differentiable = False``: some stage has no gradient, or
-    a substitute for one. The sanity card fails a model that is random or not differentiable and
-    does not declare it.
+    It may declare properties by attributes:
+
+    - ``threshold_logit``: a pixel is foreground if its logit exceeds this value; 0 by default.
+    - ``wants_boxes = True``: the model is also called with ``boxes=[...]``, one :data:`Box` of the
+      true mask per image. Other models are not given boxes.
+    - ``is_random = True``: calls with the same image may give different logits.
+    - ``is_differentiable = False``: some stage has no gradient or a surrogate gradient.
+
+    The sanity card fails a model that is random or not differentiable without declaring it.
     """
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Logits: ...

@@ -1,1 +1,1 @@
-"""Words shared by prompts and text attacks: the lexicon, and positions in the image."""
+"""Vocabulary shared by prompts and text attacks: the lexicon, and positions in the image."""

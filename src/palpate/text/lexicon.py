@@ -1,6 +1,6 @@
-"""Synonyms and mutually exclusive words (antonyms), and how to find them in a text.
+"""The lexicon of synonyms and mutually exclusive words, and functions to find them in a text.
 
-Shared by the data stage, which writes them into prompts, and text attacks, which exchange them.
+Used to write prompts for data sets and, in text attacks, to replace words.
 """
 
 import re
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-Concept: TypeAlias = tuple[str, ...]  # synonyms; the first is the usual word
-Family: TypeAlias = tuple[Concept, ...]  # concepts that exclude each other
+Concept: TypeAlias = tuple[str, ...]  # synonyms; the first is the preferred word
+Family: TypeAlias = tuple[Concept, ...]  # mutually exclusive concepts
 
 
 class Lexicon(NamedTuple):
     """Content of ``lexicon.yaml``, in lower case.
 
     Attributes:
-        attributes: Families by attribute (size, colour, ...), in which their concepts differ.
-        synonyms: Groups of words that may be exchanged for each other.
+        attributes: Families by the attribute in which their concepts differ (size, colour, ...).
+        synonyms: Groups of words that may replace each other.
     """
 
     attributes: Mapping[str, tuple[Family, ...]]
@@ -31,7 +31,7 @@ class Lexicon(NamedTuple):
 
 @cache
 def lexicon() -> Lexicon:
-    """The lexicon that comes with palpate."""
+    """The lexicon included in palpate; read once."""
     text = files("palpate.text").joinpath("lexicon.yaml").read_text(encoding="utf-8")
     given: dict[str, Any] = yaml.safe_load(text)
     attributes = {
@@ -42,15 +42,16 @@ def lexicon() -> Lexicon:
 
 
 def hash_lexicon() -> str:
-    """Hash of the lexicon, which identifies the version that texts were made with."""
+    """Hash of the lexicon, to record which version a text was made with."""
     return blake2b(repr(lexicon()).encode(), digest_size=8).hexdigest()
 
 
 @cache
 def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Regular expression for any of the words or phrases, as a whole, longest first.
+    """Regular expression that matches any of the words or phrases as a whole, longest first.
 
-    A hyphen joins words: "two" is not found in "two-chamber", but "oval" is in "oval-shaped".
+    A hyphenated word counts as one word, except before "shaped": "two" does not match in
+    "two-chamber", but "oval" matches in "oval-shaped".
 
     >>> pattern(("two", "oval")).findall("two oval-shaped things in two-chamber view")
     ['two', 'oval']
@@ -63,7 +64,7 @@ def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def put(text: str, start: int, end: int, words: str) -> str:
-    """``text`` with ``text[start:end]`` replaced by ``words``, keeping its capitalisation.
+    """Replace ``text[start:end]`` by ``words``, keeping the capital of its first letter.
 
     >>> put("Left ventricle", 0, 4, "right")
     'Right ventricle'
@@ -103,7 +104,7 @@ def rephrasings(text: str) -> list[str]:
 
 
 def without_repeats(texts: Sequence[str], original: str) -> list[str]:
-    """Texts in their order without repetitions and without the original."""
+    """Remove repeated texts and the original, keeping the order."""
     return [text for text in dict.fromkeys(texts) if text != original]
 
 

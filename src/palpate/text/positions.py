@@ -1,4 +1,4 @@
-"""Words for positions in the image (top left, ...): finding and mirroring them."""
+"""Words for positions in the image, such as "top left": finding and mirroring them."""
 
 import re
 from typing import NamedTuple
@@ -31,25 +31,25 @@ class PlaceWords(NamedTuple):
 
     start: int
     end: int
-    places: tuple[str, ...]  # of "center", "left", "top left", ...; as many as the text lists
+    places: tuple[str, ...]  # each one of PLACES; several if the text lists several
 
 
 def place_at(x: float, y: float) -> str:
-    """Name of the ninth of the image that contains a point, or is nearest to it.
+    """Name of the cell of a 3 x 3 grid over the image that contains a point, or is nearest to it.
 
     >>> place_at(0.1, 0.2), place_at(0.5, 0.5), place_at(0.9, 1.0)
     ('top left', 'center', 'bottom right')
 
     Args:
-        x: Distance from the left, as a fraction of the width.
-        y: Distance from the top, as a fraction of the height.
+        x: Distance from the left edge, as a fraction of the width.
+        y: Distance from the top edge, as a fraction of the height.
     """
     column, row = (min(max(int(3 * value), 0), 2) for value in (x, y))
     return PLACES[3 * row + column]
 
 
 def find_places(prompt: str) -> list[PlaceWords]:
-    """Words for positions in the image; those in anatomical names are skipped.
+    """Find words for positions in the image, but not those in anatomical names.
 
     >>> find_places("polyp, located in upper-left, centre of the image")
     [PlaceWords(start=18, end=36, places=('top left', 'center'))]
@@ -63,7 +63,7 @@ def find_places(prompt: str) -> list[PlaceWords]:
 
 
 def mirror_words(prompt: str, *, horizontal: bool, vertical: bool) -> str:
-    """The prompt for the mirrored image.
+    """Rewrite a prompt for the mirrored image.
 
     Only words for positions in the image are exchanged, not those in anatomical names.
 
@@ -73,7 +73,7 @@ def mirror_words(prompt: str, *, horizontal: bool, vertical: bool) -> str:
     'Left ventricular cavity of the heart.'
 
     Args:
-        prompt: Any text.
+        prompt: Prompt for the original image.
         horizontal: Whether left and right were exchanged.
         vertical: Whether top and bottom were exchanged.
     """

@@ -1,1 +1,1 @@
-"""Attacks that use forward passes only: scores or decisions, no gradient."""
+"""Black-box attacks, which use forward passes only: scores or decisions, no gradient."""

@@ -1,4 +1,4 @@
-"""HopSkipJump: a decision-based attack, which learns only whether an image is a success."""
+"""HopSkipJump: a decision-based attack, which only observes whether an image is a success."""
 
 import warnings
 from collections.abc import Generator as Routine
@@ -21,9 +21,10 @@ from palpate.attacks.minimal.shortest import UnbrokenWarning
 from palpate.geometry import norms, perturb, project, steepest
 from palpate.types import Images, LogitsFn, Masks, Norm, Randomness
 
-_PRECISION = 0.01  # share of the distance: precision of the boundary, and radius of the queries
+# As a fraction of the distance: precision of the boundary, and radius of the queries.
+_PRECISION = 0.01
 _FIRST_PROBE = 0.1  # radius of the queries around the first point, in units of pixel value
-_MOST_SAMPLES = 10_000
+_MOST_SAMPLES = 10_000  # largest number of queries around one point
 _AT_ONCE = 32  # queries of one image that are in memory at once
 
 
@@ -48,14 +49,14 @@ def hopskipjump(
     r"""HopSkipJump (Chen et al., 2020, https://arxiv.org/abs/1904.02144).
 
     Each query gives one bit: whether the Dice score is at most ``tau``. Flat losses and saturated
-    logits therefore do not affect it. Starting from an image that is a success (*broken*), it
-    follows the boundary of the broken images towards the clean image: bisect the line to the clean
-    image, estimate the normal of the boundary from random queries around the point found, jump
-    along the normal, repeat.
+    logits therefore do not affect the attack. Starting from an image that is a success (*broken*),
+    it follows the boundary of the set of broken images towards the clean image: bisect the line to
+    the clean image, estimate the normal of the boundary from random queries around this point,
+    jump along the normal, repeat.
 
-    For :math:`d` values the paper bisects to :math:`d^{-3/2}` of the distance and queries at
-    :math:`d^{-1}` of it. Here these are :math:`0.01 / \sqrt{d}` and :math:`0.01`, because single
-    precision cannot resolve the values of the paper at usual image sizes.
+    For :math:`d` values per image the paper bisects to :math:`d^{-3/2}` of the distance and queries
+    at a radius of :math:`d^{-1}` of it. Here these are :math:`0.01 / \sqrt{d}` and :math:`0.01`,
+    because single precision cannot resolve the values of the paper at usual image sizes.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. No gradient
@@ -73,7 +74,7 @@ def hopskipjump(
             it is broken. Targeted attacks need starts: images for which the model predicts the
             target. If a start is not broken, the clean image is returned after two queries, and a
             warning is given.
-        norm: Norm in which the distance to the clean image is made small.
+        norm: Norm of the distance to the clean image, which is minimised.
         levels: Number of values a pixel may take, 256 for 8-bit images. Every query is rounded to
             them, and so is the result if the clean image is on these levels. None does not round.
         targeted: Search for agreement with ``masks`` instead of disagreement.
@@ -132,7 +133,7 @@ def hopskipjump(
 
 @dataclass
 class _ImageSearch:
-    """The search for one image."""
+    """The search for one image: its settings and the nearest broken image so far."""
 
     image: Images
     tau: float
@@ -151,7 +152,7 @@ class _ImageSearch:
         self.nearest = self.image
 
     def run(self, start: Images | None) -> Walk[Images]:
-        """The walk along the boundary; returns the nearest broken image seen."""
+        """Walk along the boundary; return the nearest broken image."""
         with suppress(NoQueriesLeftError):
             if (yield from self._is_broken(self.image)):
                 return self.image
@@ -164,6 +165,7 @@ class _ImageSearch:
         return self.nearest
 
     def _ask(self, points: Images) -> Routine[Images, list[Answer], Bool[Tensor, " k"]]:
+        """Query points; return which are broken. There are fewer at the end of the budget."""
         points = self._stored(points)
         answers = yield points
         points = points[: len(answers)]
@@ -179,9 +181,10 @@ class _ImageSearch:
         return broken
 
     def _stored(self, points: Images) -> Images:
-        """Round with a fixed random offset per value.
+        """Round to the levels, with a fixed random offset for each value.
 
-        Without it, all values that a bisection clips would be rounded at the same point.
+        Without offsets, all values that a bisection clips to the same height would switch to the
+        next level at once.
         """
         if self.levels is None:
             return points
@@ -194,6 +197,7 @@ class _ImageSearch:
         return bool((yield from self._ask(point))[0])
 
     def _first(self, start: Images | None) -> Walk[Images]:
+        """The first broken point: the given start, or uniform noise."""
         if start is not None:
             if not (yield from self._is_broken(start)):
                 self.bad_start = True
@@ -205,7 +209,7 @@ class _ImageSearch:
                 return noise
 
     def _bisect(self, point: Images) -> Walk[Images]:
-        """The nearest broken point between a broken one and the clean image."""
+        """Bisect between a broken point and the clean image; return the nearest broken point."""
         towards = point - self.image
         low, high = 0.0, self._distance(point)
         tolerance = high * _PRECISION / sqrt(point.numel())
@@ -219,9 +223,9 @@ class _ImageSearch:
         return point
 
     def _normal(self, point: Images, step: int) -> Walk[Images]:
-        """Estimate of the boundary normal, pointing to the broken images, from random queries."""
+        """Estimate the normal of the boundary, pointing to broken images, by random queries."""
         length = _FIRST_PROBE if step == 1 else _PRECISION * norms(point - self.image, "l2").item()
-        if self.levels is not None:  # about one level per value; less would be rounded to 0
+        if self.levels is not None:  # about one level per value; less would be rounded away
             length = max(length, sqrt(point.numel()) / (self.levels - 1))
         left = min(int(self.samples * sqrt(step)), _MOST_SAMPLES)
         along_broken, along_all = torch.zeros_like(point), torch.zeros_like(point)
@@ -234,11 +238,13 @@ class _ImageSearch:
             along_broken += offsets[answers.to(offsets.device)].sum(0, keepdim=True)
             along_all += offsets.sum(0, keepdim=True)
             broken, asked, left = broken + int(answers.sum()), asked + len(answers), left - _AT_ONCE
-        if broken in (0, asked):  # all queries on one side: there is no mean to subtract
+        if broken in (0, asked):  # all queries on one side: subtracting the mean would leave 0
             return along_all if broken else -along_all
+        # The baseline of the paper: subtracting the mean answer lowers the variance.
         return along_broken - along_all * broken / asked
 
     def _jump(self, point: Images, normal: Images, step: int) -> Walk[Images]:
+        """Step along the normal, and halve the step until the point is broken."""
         length = self._distance(point) / sqrt(step)
         while True:
             moved = point + length * steepest(normal, self.norm)

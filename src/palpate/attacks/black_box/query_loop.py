@@ -1,7 +1,7 @@
 """The query loop of black-box attacks: images are attacked separately but share forward passes.
 
-Such an attack describes what happens to one image as a generator, a *walk*. It yields points,
-receives an answer for each of them, and returns its result. A walk knows only its own image, so no
+An attack on one image is written as a Python generator, a *walk*. It yields points, receives an
+answer for each of them, and returns its result. A walk has access to its own image only, so no
 image can affect another; the points of all walks are evaluated together.
 """
 
@@ -26,10 +26,10 @@ _AT_ONCE = 16  # points per forward pass if fewer images than that are attacked
 
 
 class Answer(NamedTuple):
-    """The model's answer for one point; the greater of two answers is the more harmful."""
+    """The model's answer for one point; of two answers, the greater is the more harmful."""
 
-    rank: float  # minus the Dice score (targeted: plus); 0 where only the loss counts
-    harm: float  # decides between equal ranks
+    rank: float  # minus the Dice score (targeted: the score); 0 if ranked by the loss alone
+    harm: float  # compares answers of equal rank
     is_worst: bool  # whether the Dice score is the worst possible
 
 
@@ -37,13 +37,13 @@ Walk: TypeAlias = Generator[Images, list[Answer], T]
 
 
 class NoQueriesLeftError(Exception):
-    """Thrown into a walk that has used up its queries; the walk must then return."""
+    """Raised inside a walk that has used all its queries; the walk must then return."""
 
 
 def one_by_one(
     images: Images, masks: Masks, generator: Randomness
 ) -> Iterator[tuple[Images, Masks, torch.Generator]]:
-    """Each image with its mask, both with a batch axis of 1, and its own generator."""
+    """Yield each image with its mask, both with a batch axis of 1, and its own generator."""
     generators = generators_per_image(generator, len(images))
     for row, random in enumerate(generators):
         yield images[row : row + 1], masks[row : row + 1], random
@@ -57,18 +57,18 @@ def run_walks(
     threshold: float,
     by_loss: bool = False,
 ) -> list[T]:
-    """Answer all walks until each has ended.
+    """Run all walks to their end, evaluating their points together.
 
     Args:
         problem: The images under attack.
         walks: One per image. A walk may yield several points of its image at once. At the end of
-            its budget it receives fewer answers than it asked for.
-        queries: Number of points that each walk may ask for.
+            its budget it receives fewer answers than it yielded points.
+        queries: Number of points that each walk may query.
         threshold: Logits above it are foreground.
         by_loss: Rank points by their loss alone.
 
     Returns:
-        What the walks return, in order.
+        The results of the walks, in order.
 
     Raises:
         ValueError: If logits or losses have the wrong shape.
@@ -80,6 +80,7 @@ def run_walks(
     ends: dict[int, T] = {}
 
     def advance(row: int, answers: list[Answer] | None) -> None:
+        """Resume one walk until it yields its next points or returns."""
         try:
             points = next(walks[row]) if answers is None else walks[row].send(answers)
             if left[row] <= 0:
@@ -112,7 +113,8 @@ class _Answerer:
         self.at_once = images * max(1, _AT_ONCE // images)
 
     def __call__(self, asked: Mapping[int, Images], after: str) -> dict[int, list[Answer]]:
-        """Answers to the points of each row."""
+        """Evaluate the points of each row and return their answers."""
+        # First points of all images come first, then the second ones, so that images alternate.
         order = sorted((turn, row) for row, points in asked.items() for turn in range(len(points)))
         answers: dict[int, list[Answer]] = {row: [] for row in asked}
         done = 0
@@ -131,7 +133,7 @@ class _Answerer:
         except torch.cuda.OutOfMemoryError:
             if len(rows) == 1:
                 raise
-        # Outside the handler nothing refers to the tensors of the failed attempt any more.
+        # Outside the handler, because inside it the traceback keeps the failed tensors alive.
         torch.cuda.empty_cache()
         self.at_once = len(rows) // 2
         return []
@@ -150,7 +152,7 @@ class _Answerer:
 
 
 def _repeated(problem: Problem, rows: list[int]) -> Problem:
-    """The problem for the images ``rows``, some of which may occur several times."""
+    """The problem for the images ``rows``, which may contain an image several times."""
     images = len(problem.images)
     if rows == list(range(images)):
         return problem

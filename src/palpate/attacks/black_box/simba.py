@@ -41,10 +41,10 @@ def simba(
 ) -> Images:
     """Simple black-box attack (SimBA, Guo et al., 2019, https://arxiv.org/abs/1905.07121).
 
-    Goes through the vectors of an orthonormal basis in random order. Each is added, and if that
-    does no harm subtracted; the change is kept if it lowers the Dice score or, at an equal score,
+    Tries the vectors of an orthonormal basis in random order. Each vector is added and, if that
+    does no harm, subtracted. A change is kept if it lowers the Dice score or, at an equal score,
     raises the loss. The paper bounds only the number of vectors; here every candidate is projected
-    on the ball. The published code subtracts first.
+    on the ball. The published code subtracts first and then adds.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. No gradient
@@ -55,16 +55,16 @@ def simba(
         queries: Forward passes per image, exactly; the first evaluates the clean image.
         basis: ``"dct"``: cosine waves over the image, in one channel each; ``"pixel"``: single
             values.
-        frequencies: Share of the frequencies along each side that ``"dct"`` uses, starting from
+        frequencies: Fraction of the frequencies along each side that ``"dct"`` uses, starting from
             the lowest; in (0, 1].
-        step_size: L2 length of a vector, in units of pixel value. By default, half as many
-            orthogonal steps as there are queries reach the farthest point of the ball.
+        step_size: L2 length of a vector, in units of pixel value. By default such that
+            ``queries / 2`` orthogonal steps reach the farthest point of the ball.
         norm: Norm of the ball, over all channels and pixels of an image.
-        loss: Loss that decides between equal Dice scores, one value per image.
+        loss: Loss that compares points of equal Dice score, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
-        within: Where and how the perturbation may differ from the image, see
+        within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`. Each vector is projected on it and
-            rescaled to its length; on the 8-bit lattice only the largest values of it change.
+            rescaled to its length; on the 8-bit lattice only its largest values change.
         generator: See :func:`palpate.attacks.square`.
         threshold: See :func:`palpate.attacks.square`.
         keep: See :func:`palpate.attacks.square`.
@@ -81,6 +81,7 @@ def simba(
     check_queries(queries, 2, keep, early_stop)
     _check_basis(basis, frequencies)
     if step_size is None:
+        # n orthogonal steps of length s reach a distance of s * sqrt(n).
         reach = epsilon if norm == "l2" else epsilon * sqrt(images[0].numel())
         step_size = reach / sqrt(queries / 2)
     check_schedule(1, 1, step_size if epsilon > 0 else None)
@@ -129,7 +130,7 @@ def _walk(
                 (answer,) = yield candidate
                 if answer > best:
                     point, best = candidate, answer
-                    break
+                    break  # the opposite sign would undo this step
     return point
 
 
@@ -141,7 +142,7 @@ def _steps(
     for vector in vectors:
         step = step_size * vector if threat.is_bare else threat.step(vector, mask, step_size, "l2")
         # There are at most as many vectors as values. If all of them are reduced to zero, one is
-        # yielded nevertheless, so that the walk ends instead of looping for ever.
+        # yielded anyway, so that the walk uses its queries and ends instead of looping forever.
         skipped = 0 if (step != 0).any() else skipped + 1
         if skipped == 0 or skipped > vector.numel() or step_size == 0:
             yield step

@@ -69,8 +69,8 @@ def spsa(
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
-        queries: Forward passes per image, exactly. Those that do not suffice for a whole step are
-            used for a last step with fewer samples.
+        queries: Forward passes per image, exactly. If the remaining ones are too few for a whole
+            step, they are used for a last step with fewer samples.
         samples: Queries per estimate; even. The noise of the estimate decreases with the square
             root of this number.
         directions: Distribution of the directions :math:`u`.
@@ -81,14 +81,14 @@ def spsa(
         norm: Norm of the ball, over all channels and pixels of an image.
         loss: Quantity to maximise, one value per image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
-        within: Where and how the perturbation may differ from the image, see
+        within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`. The queries of an estimate obey its
-            places and patterns, but may lie between the points of the 8-bit lattice.
+            constraints, but need not lie on the 8-bit lattice.
         generator: See :func:`palpate.attacks.square`.
         threshold: See :func:`palpate.attacks.square`.
-        keep: Which iterate is returned for an image: ``"dice"`` that of the lowest Dice score with
-            ``masks`` (highest, if targeted), and of equal scores that of the highest loss;
-            ``"loss"`` that of the highest loss.
+        keep: Which iterate is returned for an image. ``"dice"``: the one with the lowest Dice
+            score (targeted: highest); of equal scores, that with the highest loss (targeted:
+            lowest). ``"loss"``: the one with the highest loss (targeted: lowest).
         early_stop: See :func:`palpate.attacks.square`.
 
     Returns:
@@ -99,7 +99,7 @@ def spsa(
         FloatingPointError: If a loss is not finite.
 
     Warns:
-        ZeroGradientWarning: If some estimate was zero: the loss changed along no direction.
+        ZeroGradientWarning: If some estimate was zero, because the loss changed in no direction.
     """
     threat = check_inputs(images, masks, epsilon, norm, within)
     check_queries(queries, 3, keep, early_stop)
@@ -183,7 +183,7 @@ def _estimate(
     probe: float,
     random: Generator,
 ) -> Walk[Images]:
-    """Estimate of the gradient at a point, up to a positive factor."""
+    """Estimate the gradient at a point, up to a positive factor."""
     estimate = torch.zeros_like(point)
     for first in range(0, pairs, _PAIRS_AT_ONCE):
         some = min(_PAIRS_AT_ONCE, pairs - first)

@@ -22,7 +22,7 @@ from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 KeepPoint: TypeAlias = Literal["dice", "loss"]
 
-# When squares halve in area, as shares of the budget (the paper's table for 10 000 queries).
+# Fractions of the budget at which squares halve in area (the paper's table for 10 000 queries).
 _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
@@ -46,15 +46,15 @@ def square(
 ) -> Images:
     """Square Attack (Andriushchenko et al., 2020, https://arxiv.org/abs/1912.00049).
 
-    A random search by forward passes alone. If it does more harm than a gradient attack, the
-    gradient of the model is masked. Each query changes a random square; the change is kept if it
-    does harm. ``linf`` starts from vertical stripes of plus or minus epsilon, and squares get one
-    colour of the same values; ``l2`` starts from a grid of bumps and moves length from one square
-    to another. Squares reach every border of the image, which those of the published code do not.
+    A random search that uses forward passes only. If it does more harm than a gradient attack, the
+    model masks its gradient. Each query changes a random square; the change is kept if it does
+    harm. ``linf`` starts from vertical stripes of plus or minus epsilon, and each square gets one
+    colour whose channels are plus or minus epsilon. ``l2`` starts from a grid of bumps and moves
+    length from one square to another. Unlike in the published code, squares can reach every border
+    of the image.
 
     The objective of the paper is the margin of one class. Here a change is kept if it lowers the
-    Dice score of the image or, if the score stays equal because no pixel changes its class, if it
-    raises the loss.
+    Dice score of the image or, at an equal score, raises the loss.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound. No gradient
@@ -63,18 +63,20 @@ def square(
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the ball, in units of pixel value (``8 / 255``, not ``8``).
         queries: Forward passes per image, exactly; the first evaluates the starting point.
-        share: Share of the image that the first squares cover, in (0, 1]; it is halved nine times.
+        share: Fraction of the image that the first squares cover, in (0, 1]; it is halved nine
+            times.
         norm: Norm of the ball, over all channels and pixels of an image.
-        loss: Loss that decides between equal Dice scores, one value per image.
+        loss: Loss that compares points of equal Dice score, one value per image.
         targeted: Search towards ``masks`` instead of away from them.
-        within: Where and how the perturbation may differ from the image, see
+        within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`. Each candidate is projected on it and
-            rescaled to the full radius; a query whose square lies outside has no effect.
+            rescaled to the full radius. A query has no effect if its square contains no pixel that
+            may change.
         generator: On the CPU; one for the batch, or one per image, so that an image gets the same
             random numbers in every batch. ``None`` uses torch's global generator.
         threshold: Logits above it are foreground. It is subtracted from the logits before the
             loss is computed.
-        keep: ``"dice"`` accepts by Dice score, then loss; ``"loss"`` by the loss alone.
+        keep: ``"dice"`` accepts changes by Dice score, then loss; ``"loss"`` by the loss alone.
         early_stop: Stop attacking an image once its Dice score is 0 (targeted: 1). If ``model``
             holds data per image, it must be a ``partial`` with ``prompts`` or
             :class:`~palpate.attacks.Selectable`.
@@ -111,7 +113,7 @@ def square(
 
 
 def share_at(progress: float, first: float) -> float:
-    """Share of the image that a square covers after ``progress``, a share of the budget.
+    """Fraction of the image that a square covers after a fraction ``progress`` of the budget.
 
     >>> share_at(0.0, 0.8), share_at(0.01, 0.8), share_at(0.9, 0.512)
     (0.8, 0.2, 0.001)
@@ -121,10 +123,10 @@ def share_at(progress: float, first: float) -> float:
 
 @dataclass(frozen=True)
 class _Painter:
-    """How a search starts, and how it makes the next candidate."""
+    """The functions that make the first perturbation and the next candidates, for one norm."""
 
-    start: Callable[[Images, float, Generator], Images]  # gives the first perturbation
-    repaint: Callable[[Images, Images, float, float, Generator], Images]  # gives the next
+    start: Callable[[Images, float, Generator], Images]  # makes the first perturbation
+    repaint: Callable[[Images, Images, float, float, Generator], Images]  # makes the next one
 
 
 def _walk(
@@ -170,7 +172,7 @@ def _repaint(
     colour = epsilon * random_direction(image[:, :, :1, :1], "linf", random)
     changed = delta.clone()
     window = changed[:, :, top : top + side, left : left + side]
-    # Painting the colour that is there already would spend a query on a known point.
+    # Painting the colour that the square already has would waste a query on a known point.
     window.copy_(-colour if (window == colour).all() else colour)
     return changed
 

@@ -1,4 +1,4 @@
-"""The L2 form of Square Attack: bumps, and length that is moved between squares."""
+"""The L2 form of Square Attack: bumps, whose length is moved from one square to another."""
 
 from math import sqrt
 
@@ -29,10 +29,10 @@ def start(image: Images, epsilon: float, random: Generator) -> Images:
 def move(image: Images, delta: Images, share: float, epsilon: float, random: Generator) -> Images:
     """The next candidate: move the length of one square to another, as a bump.
 
-    The bump is added to the content of the square. Its length is, per channel, that of both
-    squares together plus the part of epsilon that clipping to the pixel range has left unused.
+    The bump is added to the normalised content of the square. Per channel, the result has the L2
+    length of both squares together, plus the part of epsilon that clipping left unused.
     """
-    delta = perturb(image, delta) - image  # the part that clipping to the pixel range leaves
+    delta = perturb(image, delta) - image  # what remains of it after clipping to [0, 1]
     side = _odd_side(share, *image.shape[2:])
     window, other = (_window(delta, side, random) for _ in range(2))
     either = torch.zeros_like(delta, dtype=torch.bool)

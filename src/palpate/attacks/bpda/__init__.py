@@ -1,1 +1,1 @@
-"""Attacks through stages that have no useful gradient or are random (BPDA and EOT)."""
+"""Gradients through preprocessing that is not differentiable (BPDA) or random (EOT)."""

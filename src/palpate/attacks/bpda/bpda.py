@@ -1,4 +1,4 @@
-"""Gradients for models that have none of use: a rounded, compressed or random stage in front."""
+"""BPDA and EOT: gradients through a rounding, compressing or random stage before a model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
@@ -19,31 +19,37 @@ RandomStage: TypeAlias = Callable[[Images, list[Generator]], Images]
 def bpda(
     stage: Callable[[Images], Images], model: Callable[..., Logits], surrogate: StandIn = "identity"
 ) -> "Staged":
-    """A model behind a stage, attackable through it (Athalye et al., 2018).
+    """Put a preprocessing stage before a model and give it a surrogate gradient.
 
-    Backward pass differentiable approximation, https://arxiv.org/abs/1802.00420: forwards the
-    stage itself, to the last bit, backwards the gradient of a surrogate for it.
+    Backward pass differentiable approximation (BPDA, Athalye et al., 2018,
+    https://arxiv.org/abs/1802.00420): the forward pass uses the stage itself, bit for bit; the
+    backward pass uses the gradient of a surrogate.
 
-    The result is called like ``model``, with prompts if it takes any; so it can be attacked
-    with prompts bound, and evaluated in place of the model: its answers are those of the real
-    stage.
+    The result is called like ``model``, including its prompts, and can be attacked and evaluated
+    in its place. Its logits are those of the model behind the real stage.
 
     Args:
-        stage: Maps images to images of the same size; nothing has to be differentiable.
-        model: What sees its output.
-        surrogate: Nearly the stage, with a useful gradient: ``"identity"``, ``"smooth"`` for the
-            stage's own (:class:`palpate.attacks.bpda.stages.Stage`), or a function of images.
+        stage: Maps images to images of the same size. It need not be differentiable.
+        model: Maps the output of the stage to logits.
+        surrogate: Differentiable approximation of the stage: ``"identity"``, ``"smooth"`` for the
+            method ``smooth`` of the stage (:class:`palpate.attacks.bpda.stages.Stage`), or a
+            function that maps images to images.
+
+    Returns:
+        A module that applies the stage and then the model.
 
     Raises:
-        ValueError: If the surrogate is unknown, or the stage has no smooth one.
+        ValueError: If the surrogate is unknown, or is ``"smooth"`` and the stage has no such
+            method.
     """
     return Staged(stage, model, _stand_in(stage, surrogate))
 
 
 class Staged(nn.Module):
-    """What :func:`bpda` makes."""
+    """A model behind a preprocessing stage; made by :func:`bpda`."""
 
-    is_differentiable = False  # but for the surrogate; the sanity card wants to know
+    # Its gradient is that of the surrogate, not of the stage; the sanity checks read this.
+    is_differentiable = False
 
     def __init__(
         self,
@@ -55,7 +61,7 @@ class Staged(nn.Module):
         self.stage, self.model, self.stand_in = stage, model, stand_in
         self.threshold_logit = float(getattr(model, "threshold_logit", 0.0))
         self.wants_boxes = wants_boxes(model)
-        # So that whoever hashes the weights tells one stage in front of them from another.
+        # A buffer, so that a hash of the weights differs between stages.
         named = torch.tensor(list(text_of(stage).encode()), dtype=torch.uint8)
         self.register_buffer("stage_name", named)
 
@@ -80,26 +86,28 @@ def eot(
     generator: Randomness = None,
     images: int | None = None,
 ) -> LogitsFn:
-    """The mean logits of a random model over several draws (Athalye et al., 2018).
+    """Average the logits of a random model over several draws.
 
-    Expectation over transformation, https://arxiv.org/abs/1707.07397, for any attack. Draws are
-    new at every call. The gradient is that of the loss of the mean logits; for a loss linear in
-    the logits, as :func:`~palpate.attacks.losses.margin`, that is the mean of the gradients of
-    all draws, and for the others it attacks what the draws agree in.
+    Expectation over transformation (EOT, Athalye et al., 2018, https://arxiv.org/abs/1707.07397),
+    for any attack. Every call draws anew. The gradient is that of the loss of the mean logits. For
+    a loss that is linear in the logits, such as :func:`~palpate.attacks.losses.margin`, this equals
+    the mean gradient over the draws; for other losses it does not.
 
     Args:
         model: Maps images to logits, prompts bound.
-        samples: Draws per call.
-        stage: What is random in front of the model: called with images and one generator per
-            image. None: the model itself is random, and its random numbers are its own business;
-            they then depend on the batch.
-        generator: One per image, and then an image gets the same random numbers whatever batch it
-            is in; or one, from which they are seeded.
-        images: How many images the model will be called with, where ``generator`` is no sequence;
-            needed with a stage.
+        samples: Draws per call, at least 1.
+        stage: Random preprocessing, called with images and one generator per image. None if the
+            model itself is random; it then draws its own random numbers, which may depend on the
+            batch.
+        generator: One generator per image, which makes the random numbers of an image independent
+            of its batch; or one generator, from which those are seeded.
+        images: Number of images per call. Needed with a stage if ``generator`` is not a sequence.
+
+    Returns:
+        A function that maps images to their mean logits.
 
     Raises:
-        ValueError: If there is nothing to average, or nobody says how many images there are.
+        ValueError: If ``samples`` is below 1, or the number of images is unknown.
     """
     if samples < 1:
         raise ValueError(f"Expected samples >= 1, got {samples}.")
@@ -112,7 +120,7 @@ def eot(
 
 
 class _Mean:
-    """A random model's mean over draws, bound to one batch."""
+    """Mean logits of a random model over draws, for one batch."""
 
     is_random = True
 
@@ -126,27 +134,28 @@ class _Mean:
     ) -> None:
         self.model, self.samples, self.stage = model, samples, stage
         self.generators = generators or []
-        self._count = count  # of the images it is bound to; 0 while nobody has said
+        self._count = count  # number of images in the batch; 0 if not yet known
 
     @property
     def prompts(self) -> Sequence[str] | None:
-        """Those bound to the model, see :func:`palpate.attacks.core.selection.prompts_of`."""
+        """Prompts bound to the model, see :func:`palpate.attacks.core.selection.prompts_of`."""
         return prompts_of(self.model)
 
     @property
     def boxes(self) -> Sequence[Box] | None:
-        """Those bound to the model."""
+        """Boxes bound to the model."""
         return boxes_of(self.model)
 
     def __call__(self, images: Images) -> Logits:
         self._count = len(images)
+        # A running sum keeps one set of logits in memory, not one per draw.
         logits = self._draw(images)
         for _ in range(self.samples - 1):
             logits = logits + self._draw(images)
         return logits / self.samples
 
     def for_images(self, rows: Sequence[int]) -> "_Mean":
-        # Before its first call the prompts tell how many images there are.
+        # Before the first call, the number of images is that of the prompts.
         model = restrict(self.model, rows, self._count or len(self.prompts or ()))
         chosen = [self.generators[row] for row in rows] if self.stage else []
         return _Mean(model, self.samples, self.stage, chosen, len(rows))
@@ -162,7 +171,7 @@ class _Mean:
 
 
 class _Through(torch.autograd.Function):
-    """The value of one tensor with the gradient of another."""
+    """Returns the value of ``real`` and passes the gradient on to ``stand_in``."""
 
     @staticmethod
     def forward(ctx: Any, stand_in: Tensor, real: Tensor) -> Tensor:

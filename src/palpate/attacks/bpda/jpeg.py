@@ -1,4 +1,4 @@
-"""JPEG with a gradient: colour, subsampling, cosine transform and soft quantisation."""
+"""Differentiable JPEG: colour conversion, subsampling, cosine transform, soft quantisation."""
 
 from functools import lru_cache
 from math import pi
@@ -21,6 +21,7 @@ _CHROMINANCE = """
 47 66 99 99 99 99 99 99   99 99 99 99 99 99 99 99   99 99 99 99 99 99 99 99
 99 99 99 99 99 99 99 99   99 99 99 99 99 99 99 99
 """
+# RGB to luminance and two chrominance channels, as in the JFIF standard.
 _TO_YCC = torch.tensor(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
     dtype=torch.float64,
@@ -30,16 +31,20 @@ _MIDDLE = 128.0
 
 
 def smooth_jpeg(images: Images, quality: int) -> Images:
-    """What JPEG makes of images, differentiable (Shin and Song, 2017).
+    """Compress images with a differentiable approximation of JPEG (Shin and Song, 2017).
 
-    Rounding a coefficient ``x`` to ``r`` becomes ``r + (x - r) ** 3``. Colour is halved along
-    both sides, as Pillow does; rounding to 8 bits on the way in and out is left out.
+    Rounding a coefficient ``x`` to ``r`` is replaced by ``r + (x - r) ** 3``. The chrominance
+    channels have half the resolution, as in Pillow. Input and output are not rounded to 8 bits.
 
     Args:
-        images: Of three channels, in [0, 1].
-        quality: 1 to 95, as Pillow counts.
+        images: RGB images ``(b, 3, h, w)`` in [0, 1].
+        quality: JPEG quality, 1 to 95, as defined by Pillow.
+
+    Returns:
+        Decompressed images of the same shape, in [0, 1].
     """
     height, width = images.shape[2:]
+    # Chrominance has half the resolution, so only multiples of 16 pixels give it whole blocks.
     beyond = (0, -width % (2 * _BLOCK), 0, -height % (2 * _BLOCK))
     levels = F.pad(images * 255, beyond, mode="replicate")
     colours = torch.einsum("dc,bchw->bdhw", _TO_YCC.to(images), levels)
@@ -54,7 +59,7 @@ def smooth_jpeg(images: Images, quality: int) -> Images:
 
 
 def _quantised(pixels: Tensor, table: Float[Tensor, "8 8"]) -> Tensor:
-    """Every block of 8 by 8 pixels through the cosine transform, softly rounded, and back."""
+    """Transform each 8 x 8 block by the DCT, round the coefficients softly, transform back."""
     cosines, steps = _cosines().to(pixels), table.to(pixels)
     batch, channels, height, width = pixels.shape
     shape = (batch, channels, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
@@ -67,7 +72,7 @@ def _quantised(pixels: Tensor, table: Float[Tensor, "8 8"]) -> Tensor:
 
 
 def _table(text: str, quality: int) -> Float[Tensor, "8 8"]:
-    """A quantisation table at a quality, by the rule of the Independent JPEG Group."""
+    """Scale a quantisation table to a quality, by the rule of the Independent JPEG Group."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     base = torch.tensor([int(word) for word in text.split()], dtype=torch.float64)
     return ((base * scale + 50) / 100).floor().clamp(1, 255).view(_BLOCK, _BLOCK)
@@ -75,7 +80,7 @@ def _table(text: str, quality: int) -> Float[Tensor, "8 8"]:
 
 @lru_cache(maxsize=1)
 def _cosines() -> Float[Tensor, "8 8"]:
-    """The orthonormal cosine transform of eight values."""
+    """Matrix of the orthonormal DCT-II of eight values, one frequency per row."""
     frequency, place = torch.arange(_BLOCK).double()[:, None], torch.arange(_BLOCK).double()
     cosines = torch.cos(frequency * (place + 0.5) * pi / _BLOCK)
     lengths: Tensor = cosines.norm(dim=1, keepdim=True)

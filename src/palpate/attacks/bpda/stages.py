@@ -1,7 +1,7 @@
-"""Stages before a model that gradients cannot pass, and smooth stand-ins for them.
+"""Preprocessing stages without a useful gradient, and their differentiable approximations.
 
-A stage maps images to images of the same size. ``stage.smooth`` does nearly the same with a
-useful gradient; :func:`palpate.attacks.bpda` puts the two together.
+A stage maps images to images of the same size, and ``stage.smooth`` approximates it with a useful
+gradient. :func:`palpate.attacks.bpda` uses the stage forwards and the approximation backwards.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ from palpate.attacks.bpda.jpeg import smooth_jpeg
 from palpate.types import Images
 
 _GREYS = 255
-_SOFTNESS = 0.75  # how far a soft step goes from a slope (0) to a step (1, flat in between)
+# Shape of the soft steps: 0 is a straight line; at 1 the slope in the middle of a step is 0.
+_SOFTNESS = 0.75
 
 
 @runtime_checkable
 class Stage(Protocol):
-    """What happens to images before a model sees them."""
+    """A preprocessing stage: applied to images before the model."""
 
     def __call__(self, images: Images) -> Images: ...
 
@@ -36,6 +37,9 @@ class BitDepth:
     """Rounds every value to ``2 ** bits`` levels (Xu et al., 2018).
 
     https://arxiv.org/abs/1704.01155
+
+    Attributes:
+        bits: Bits per value, 1 to 8.
     """
 
     bits: int
@@ -48,7 +52,7 @@ class BitDepth:
         return (images * self._top).round() / self._top
 
     def smooth(self, images: Images) -> Images:
-        """Soft steps, steepest where rounding jumps and flat nowhere."""
+        """Round softly: steepest where rounding jumps, with a positive slope everywhere."""
         levels = images * self._top
         return (levels - _SOFTNESS * torch.sin(2 * pi * levels) / (2 * pi)) / self._top
 
@@ -59,10 +63,10 @@ class BitDepth:
 
 @dataclass(frozen=True)
 class Median:
-    """The median of every ``size`` by ``size`` neighbourhood, each channel by itself.
+    """Median filter over ``size`` by ``size`` pixels, for each channel separately.
 
     Attributes:
-        size: Odd, in pixels; beyond the border the image is mirrored.
+        size: Side of the window in pixels, odd. At the border the image is reflected.
     """
 
     size: int = 3
@@ -75,7 +79,7 @@ class Median:
         return self._neighbours(images).median(-1).values
 
     def smooth(self, images: Images) -> Images:
-        """The mean of the same neighbourhood, which spreads a gradient over all of it."""
+        """Mean filter over the same window, whose gradient reaches every pixel of it."""
         return self._neighbours(images).mean(-1)
 
     def _neighbours(self, images: Images) -> Tensor:
@@ -85,10 +89,10 @@ class Median:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Stores every image as JPEG, as Pillow does by default, and reads it again.
+    """Compresses and decompresses every image as JPEG, with Pillow's default settings.
 
     Attributes:
-        quality: 1 to 95, as Pillow counts.
+        quality: JPEG quality, 1 to 95, as defined by Pillow.
     """
 
     quality: int = 75
@@ -98,7 +102,11 @@ class Jpeg:
             raise ValueError(f"Expected a JPEG quality from 1 to 95, got {self.quality}.")
 
     def __call__(self, images: Images) -> Images:
-        """Raises ``ValueError`` unless images have three channels."""
+        """Compress images.
+
+        Raises:
+            ValueError: If images do not have three channels.
+        """
         if images.shape[1] != 3:
             raise ValueError(f"Expected images with 3 channels for JPEG, got {images.shape[1]}.")
         bytes_ = (images.detach() * _GREYS).round().clamp(0, _GREYS).byte()
@@ -107,10 +115,7 @@ class Jpeg:
         return torch.from_numpy(np.stack(stored)).permute(0, 3, 1, 2).to(images) / _GREYS
 
     def smooth(self, images: Images) -> Images:
-        """The same transform with soft rounding.
-
-        See :func:`~palpate.attacks.bpda.jpeg.smooth_jpeg`.
-        """
+        """Compress with soft rounding, see :func:`~palpate.attacks.bpda.jpeg.smooth_jpeg`."""
         return smooth_jpeg(images, self.quality)
 
     def _again(self, picture: Image.Image) -> Image.Image:
@@ -121,14 +126,15 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Adds normal noise, anew whenever it is asked: a random stage, for :func:`eot`.
+    """Adds Gaussian noise, drawn anew at every call; a random stage for :func:`eot`.
 
     Attributes:
-        deviation: In units of pixel value.
+        deviation: Standard deviation, in units of pixel value.
     """
 
     deviation: float
 
     def __call__(self, images: Images, generators: list[torch.Generator]) -> Images:
+        # Drawn on the CPU, so that a seed gives the same noise on every device.
         draws = [torch.randn(images.shape[1:], generator=each) for each in generators]
         return images + self.deviation * torch.stack(draws).to(images)

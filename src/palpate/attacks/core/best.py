@@ -26,10 +26,11 @@ class Best:
         Args:
             rows: Position of each candidate's image in the batch, on the CPU.
             candidates: One iterate for each of ``rows``.
-            rank: What candidates are compared by first, see :func:`rank`.
-            harm: What decides between equal ranks.
+            rank: Primary criterion, higher is better, see :func:`rank`.
+            harm: Secondary criterion, used where ranks are equal; higher is better.
         """
         harm = harm.detach()
+        # Strict comparisons: of equally good iterates the first is kept.
         higher, equal = rank > self._rank[rows], rank == self._rank[rows]
         better = higher | (equal & (harm > self._harm[rows]))
         chosen = rows[better.cpu()]

@@ -15,11 +15,18 @@ _IMAGE_TYPES = (torch.float32, torch.float64)
 def check_inputs(
     images: Tensor, masks: Tensor, epsilon: float, norm: Norm, within: Within
 ) -> Threat:
-    """Check what every attack within a ball is given, and return its threat model.
+    """Check the arguments that all attacks within a ball share, and return the threat model.
+
+    Args:
+        images: Clean images ``(b, c, h, w)`` in [0, 1].
+        masks: Boolean masks ``(b, 1, h, w)``.
+        epsilon: Radius of the ball, in units of pixel value.
+        norm: Norm of the ball.
+        within: Threat model as a plain value.
 
     Raises:
-        ValueError: If images, masks, epsilon, norm or threat model are not valid, alone or
-            together.
+        ValueError: If an argument is not valid, or the threat model does not fit the images or
+            the radius.
     """
     check_images(images, masks)
     check_ball(epsilon, norm, images)
@@ -65,6 +72,7 @@ def check_ball(epsilon: float, norm: str, images: Tensor) -> None:
             f"Expected epsilon <= 1, got {epsilon}: pixels lie in [0, 1]; "
             f"for {epsilon:g} grey levels of 255 pass {epsilon:g} / 255."
         )
+    # A larger ball contains every image, so a larger epsilon is likely in grey levels.
     longest = math.sqrt(images[0].numel())
     if epsilon > longest:
         raise ValueError(

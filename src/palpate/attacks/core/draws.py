@@ -14,6 +14,11 @@ T = TypeVar("T")
 def generators_per_image(generator: Randomness, count: int) -> list[Generator]:
     """One generator for each image: the given ones, or new ones seeded from the given one.
 
+    Args:
+        generator: One generator per image; or one generator, or None for torch's global one, from
+            which the seeds are drawn.
+        count: Number of images.
+
     Raises:
         ValueError: If the number of generators is not the number of images.
     """

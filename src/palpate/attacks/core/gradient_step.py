@@ -23,12 +23,12 @@ class EvaluatedPoint(NamedTuple):
     """The images at one point of an attack, with the model's logits and the loss there.
 
     Attributes:
-        images: The point itself; requires a gradient if it was asked for.
+        images: The point; requires a gradient if it was evaluated with ``differentiable=True``.
         logits: Logits of the model, detached, in the type of the images.
-        harm: The loss, negated for a targeted attack: higher is better for the attacker, so that
-            points can be compared by it.
-        objective: What the gradient is taken of. It is ``harm``, except for a scheduled loss, which
-            has one value to ascend and another to compare points by.
+        harm: The loss, negated for a targeted attack, so that higher is better for the attacker.
+            Used to compare points.
+        objective: The value whose gradient is taken. It equals ``harm``, except for a scheduled
+            loss, which has separate values for the gradient and for comparing points.
     """
 
     images: Images
@@ -52,10 +52,10 @@ def evaluate_point(
     Args:
         problem: The images under attack.
         adversarial: The points, one for each image of ``problem``.
-        differentiable: Whether :func:`pixel_gradient` will be called; costs memory.
-        after: Position in the attack, for error messages: "after 3 steps".
+        differentiable: Whether :func:`pixel_gradient` will be called; keeps the graph in memory.
+        after: Position in the attack, for error messages, such as "after 3 steps".
         maps: Whether the model may return several maps of logits, which the loss must then expect.
-        progress: Share of the steps that are done, in [0, 1], for scheduled losses.
+        progress: Fraction of the steps that are done, in [0, 1], for scheduled losses.
         first: Whether to check that no image's loss depends on another image. By default this is
             checked where a gradient attack begins, at ``progress`` 0.
 
@@ -132,9 +132,9 @@ def take_step(
 
 
 def is_stuck(problem: Problem, point: EvaluatedPoint, gradient: Images) -> Bool[Tensor, " b"]:
-    """Which images have a zero gradient although some pixel is not yet as the attacker wants it.
+    """Which images have a zero gradient although some pixel lacks the class the attacker wants.
 
-    Where every pixel already is, a zero gradient is expected: many losses ignore such pixels.
+    If all pixels have that class, a zero gradient is expected: many losses ignore such pixels.
     """
     wanted = problem.masks if problem.targeted else ~problem.masks
     unfinished = ((point.logits > problem.threshold) != wanted).flatten(1).any(1)
@@ -171,11 +171,11 @@ def _as_logits(logits: object, images: Tensor, maps: bool) -> Tensor:
             f"Expected a model that returns logits of shape {expected}, one channel and the size "
             f"of its images, got {tuple(logits.shape)}; reshape and resize inside the model."
         )
-    return logits.to(images.dtype)  # a sum in bfloat16 would keep two digits only
+    return logits.to(images.dtype)  # a sum over pixels in bfloat16 keeps only two digits
 
 
 def _harm(problem: Problem, loss: Loss, logits: Maps) -> PerImage:
-    # Losses take a logit of 0 as the decision boundary, and some weight pixels by their side of it.
+    # Losses assume that a logit of 0 is the decision boundary, so the threshold is moved there.
     shifted = logits - problem.threshold if problem.threshold else logits
     values = as_one_per_image(loss(shifted, problem.masks), len(problem.images))
     values = values.to(problem.images.dtype)
@@ -186,6 +186,7 @@ def _refuse_coupled(problem: Problem, objective: PerImage, harm: PerImage, logit
     refuse_coupled(objective, logits)
     if harm is objective and objective.requires_grad:
         return
+    # The value that points are compared by has no graph, so it is checked by itself.
     with torch.inference_mode(False):
         # A clone, because a tensor made in inference mode cannot take part in a gradient.
         problem = replace(problem, masks=problem.masks.clone())
@@ -197,7 +198,7 @@ def _refuse_not_finite(
 ) -> None:
     if fine.all():
         return
-    # Going on would return a clean image, which would look like robustness.
+    # Continuing would return the clean image, which would look like robustness.
     names, values = problem.rows[~fine.cpu()].tolist(), harm.detach()[~fine].tolist()
     raise FloatingPointError(
         f"Expected a finite {what}, got loss {values} for images {names} of the batch {after}; "

@@ -1,4 +1,4 @@
-"""Rounding to the values that an image file can store, for attacks that have no lattice mode."""
+"""Rounding to equally spaced pixel values, for attacks without the lattice threat model."""
 
 import torch
 
@@ -6,7 +6,7 @@ from palpate.geometry import norms
 from palpate.types import Images, Norm
 
 _SLACK = 1e-4  # in levels: in floating point 8 / 255 * 255 may be less than 8
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # relative tolerance of the radius
 
 
 def check_levels(levels: int | None) -> None:
@@ -23,21 +23,22 @@ def rounded(images: Images, levels: int | None) -> Images:
 def shortened(
     images: Images, adversarial: Images, epsilon: float, norm: Norm, levels: int | None
 ) -> Images:
-    """Perturbed images rounded towards the clean ones, so that they remain in the ball.
+    """Round perturbed images towards the clean ones, so that they remain in the ball.
 
-    If a clean image is not on the levels itself, there may be no such image in a small ball; then
-    the clean image is returned.
+    If the values of a clean image are not on the levels, a small ball may contain no image on the
+    levels; then the clean image is returned.
 
     Args:
         images: Clean images.
         adversarial: Perturbed images in the ball and in [0, 1].
         epsilon: Radius of the ball, in units of pixel value.
         norm: Norm of the ball.
-        levels: Number of values; None does not round.
+        levels: Number of values a pixel may take; None does not round.
     """
     if levels is None:
         return adversarial
     steps = (adversarial - images) * (levels - 1)
+    # Rounding down the size of a step cannot increase the norm.
     whole = steps.sign() * (steps.abs() + _SLACK).floor()
     stored = rounded(images + whole / (levels - 1), levels)
     inside = norms(stored - images, norm) <= epsilon * (1 + _ROUNDING)

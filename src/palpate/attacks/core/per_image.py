@@ -15,11 +15,11 @@ def as_one_per_image(values: object, images: int) -> PerImage:
     """Return the values of a loss if there is one per image.
 
     Args:
-        values: What the loss returned.
+        values: Return value of the loss.
         images: Number of images.
 
     Raises:
-        ValueError: If the shape is another. One number for all images would be broadcast silently.
+        ValueError: If the shape is not ``(images,)``. A scalar would be broadcast silently.
     """
     shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
     if not isinstance(values, Tensor) or shape != (images,):
@@ -31,10 +31,17 @@ def as_one_per_image(values: object, images: int) -> PerImage:
 
 
 def refuse_coupled_loss(loss: Callable[[Maps], PerImage], logits: Maps) -> None:
-    """:func:`refuse_coupled` for values without a gradient: calls the loss once more.
+    """Check like :func:`refuse_coupled` where loss values have no graph, by one more call.
 
-    A loss that autograd cannot differentiate is not checked, because attacks by forward passes
-    alone can use it.
+    A loss that autograd cannot differentiate is not checked and not refused, because black-box
+    attacks can use it.
+
+    Args:
+        loss: Maps logits to one value per image.
+        logits: Logits to evaluate the loss at.
+
+    Raises:
+        ValueError: If the value of an image changes with the logits of another.
     """
     if len(logits) == 1:
         return
@@ -56,7 +63,7 @@ def refuse_coupled(values: PerImage, logits: Maps) -> None:
     backward passes through the loss; the model is not called.
 
     Args:
-        values: Values of the loss, one per image.
+        values: Values of the loss, one per image, with their autograd graph.
         logits: Logits that they were computed from.
 
     Raises:
@@ -82,10 +89,10 @@ def _reaches_beyond(values: PerImage, logits: Maps, rows: Bool[Tensor, " b"]) ->
 
 
 def _groups(logits: Maps) -> Iterator[Bool[Tensor, " b"]]:
-    """Groups of images such that for any two images, some group has the first and not the second.
+    """Groups of images such that for any ordered pair, some group has only the first image.
 
-    Each image is in half of the groups, and no two images are in the same ones. By Sperner's
-    theorem (1928) few groups suffice for that: 6 for 16 images and 9 for 96.
+    Each image is in half of the groups (rounded down), and no two images are in the same set of
+    groups. By Sperner's theorem (1928) few groups suffice: 6 for 16 images and 9 for 96.
     """
     images = len(logits)
     groups = next(n for n in count(2) if comb(n, n // 2) >= images)

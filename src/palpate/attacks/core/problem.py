@@ -1,4 +1,4 @@
-"""The images under attack, and what remains of them while images finish."""
+"""The images under attack with their model, masks and loss, reduced as images finish."""
 
 from dataclasses import dataclass, replace
 
@@ -12,13 +12,13 @@ from palpate.types import Images, LogitsFn, Loss, Masks
 
 @dataclass(frozen=True)
 class Problem:
-    """The images still under attack, with everything that belongs to each of them.
+    """The images still under attack, with their model, masks, loss and positions.
 
     Attributes:
         model: Maps ``images`` to logits, prompts bound.
         images: Clean images.
         masks: Ground truth; with ``targeted``, the masks that the attacker wants to see.
-        loss: Maximised by the attack, minimised with ``targeted``; one value per image.
+        loss: Loss that the attack maximises (targeted: minimises); one value per image.
         targeted: Whether the attack is targeted.
         rows: Positions of the images in the caller's batch, on the CPU.
         threshold: Logits above it are foreground. It is subtracted before the loss is computed.
@@ -51,7 +51,8 @@ class Problem:
         if wanted.all():
             return self
         places = wanted.nonzero().flatten()
-        # A model cannot be bound to no images at all, and will not be called for them.
+        # With no image left, the model stays as it is: it cannot be bound to an empty batch and
+        # is not called any more.
         some = len(places) > 0
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""Binding a model to some of the images of a batch, for attacks that go on with those."""
+"""Restricting a bound model to some images of a batch, for attacks that continue with those."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,21 +9,26 @@ from palpate.types import Box, LogitsFn
 
 @runtime_checkable
 class Selectable(Protocol):
-    """A model bound to one batch that can be bound to some of its images.
+    """A model bound to a batch that can be restricted to some of its images.
 
-    For wrappers that hold data per image. ``partial(model, prompts=[...])`` needs no such method,
-    see :func:`restrict`.
+    Implement it in wrappers that hold data per image. ``partial(model, prompts=[...])`` does not
+    need it, see :func:`restrict`.
     """
 
     def for_images(self, rows: Sequence[int]) -> LogitsFn: ...
 
 
 def restrict(model: LogitsFn, rows: Sequence[int], count: int) -> LogitsFn:
-    """The model for images ``rows`` of the ``count`` images that ``model`` is bound to.
+    """Restrict a model that is bound to a batch to some images of the batch.
 
     Prompts and boxes bound by ``partial(model, prompts=[one per image])`` are selected with the
     images. Any other callable is assumed to hold no data per image, unless it is
     :class:`Selectable`.
+
+    Args:
+        model: Model bound to the batch.
+        rows: Positions of the images in the batch.
+        count: Number of images in the batch.
 
     >>> model = partial(len, prompts=["polyp", "mole", "ventricle"])
     >>> restrict(model, [0, 2], 3).keywords
@@ -59,7 +64,7 @@ def prompts_of(model: LogitsFn) -> Sequence[str] | None:
 
 
 def boxes_of(model: LogitsFn) -> Sequence[Box] | None:
-    """The boxes bound to a model, one per image; None where it carries none."""
+    """The boxes bound to a model, one per image; None if there are none."""
     if isinstance(model, partial):
         bound = model.keywords.get("boxes")
         return bound if bound is not None else boxes_of(model.func)

@@ -1,1 +1,1 @@
-"""Attacks within a fixed epsilon that follow the gradient, and their random-noise control."""
+"""Gradient attacks within a ball of fixed radius, and random noise as their control."""

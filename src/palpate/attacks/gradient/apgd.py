@@ -35,10 +35,10 @@ def apgd(
 ) -> Images:
     r"""APGD (Croce & Hein, 2020, https://arxiv.org/abs/2003.01690).
 
-    Steps with momentum,
+    Takes steps with momentum,
 
     .. math:: u = \Pi(x_k + \eta \, \mathrm{steepest}(\nabla L)), \quad
-              x_{k+1} = \Pi(x_k + \tfrac34 (u - x_k) + \tfrac14 (x_k - x_{k-1})),
+              x_{k+1} = \Pi(x_k + \tfrac34 (u - x_k) + \tfrac14 (x_k - x_{k-1})).
 
     The first step has length :math:`\eta = 2 \epsilon`. At checkpoints, whose distance decreases,
     :math:`\eta` is halved and the attack returns to the point of highest loss if fewer than three
@@ -49,9 +49,9 @@ def apgd(
     checkpoints down, also halves at exactly three quarters, and never applies the second criterion
     at the first checkpoint.
 
-    The schedule depends on the loss; the point that is returned is the one of the lowest Dice
-    score. A restart costs N + 1 forward and N backward passes, as for PGD. The starting point is
-    never returned.
+    The step size adapts to the loss, but the returned point is the one with the lowest Dice score,
+    see ``keep``. A restart of N steps costs N + 1 forward and N backward passes, as for PGD. The
+    starting point is never returned.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, see :func:`palpate.attacks.pgd`.
@@ -67,15 +67,15 @@ def apgd(
             :class:`~palpate.types.ScheduledLoss` gives the gradient by its schedule; points are
             compared by its plain value, also at checkpoints.
         targeted: Descend towards ``masks`` instead of ascending away from them.
-        within: Where and how the perturbation may differ from the image, see
+        within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's global
             generator.
         threshold: Logits above it are foreground. It is subtracted from the logits before the
             loss is computed.
-        keep: ``"dice"`` returns the point of the lowest Dice score (highest, if targeted), and of
-            equal scores that of the highest loss; ``"loss"`` that of the highest loss (lowest, if
-            targeted).
+        keep: ``"dice"`` returns the point with the lowest Dice score (targeted: highest); of equal
+            scores, that with the highest loss. ``"loss"`` returns the point with the highest loss
+            (targeted: lowest).
         early_stop: Stop attacking an image once its Dice score is 0 (targeted: 1), see
             :func:`palpate.attacks.pgd`.
 

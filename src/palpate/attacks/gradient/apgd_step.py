@@ -13,8 +13,8 @@ from palpate.attacks.threats import Threat
 from palpate.overlap import count, dice
 from palpate.types import Images, Masks, Norm, PerImage
 
-_MOMENTUM = 0.75  # share of a move that is the new step
-_ENOUGH = 0.75  # share of the steps that must raise the loss
+_MOMENTUM = 0.75  # weight of the new step in a move; the last move has the remaining weight
+_ENOUGH = 0.75  # fraction of the steps that must raise the loss to keep the step size
 
 
 def ascend(
@@ -41,16 +41,16 @@ def ascend(
         epsilon: Radius of the ball; the first step is twice as long.
         steps: Number of updates; costs as many backward passes and one forward pass more.
         norm: Norm of the ball.
-        threat: Where and how the perturbation may differ from the image.
+        threat: Threat model of the perturbation.
         threshold: Logits above it are foreground.
-        keep: ``"dice"`` or ``"loss"``: what points are compared by.
+        keep: Criterion by which points are compared: ``"dice"`` or ``"loss"``.
         early_stop: Stop attacking images whose Dice score is the worst possible.
         start_counts: Whether the start is recorded in ``best`` too.
         during: Name of the run, for error messages.
 
     Returns:
-        The problem for the images that are not finished, and which images of the caller's batch
-        had a zero gradient at some step.
+        The problem restricted to the unfinished images, and a flag for each image of the caller's
+        batch: whether its gradient was zero at some step.
     """
     flat = torch.zeros(len(best.adversarial), dtype=torch.bool)
     checkpoints = place_checkpoints(steps)
@@ -82,19 +82,19 @@ def ascend(
         if step in checkpoints:
             state.revise(checkpoints[step])
         problem, state = problem.select(going), state.select(going)
-        share = 1.0 if step == 0 else _MOMENTUM
+        share = 1.0 if step == 0 else _MOMENTUM  # the first step has no move before it
         here = state.move(problem.images, problem.masks, epsilon, norm, threat, share)
     return problem, flat
 
 
 def place_checkpoints(steps: int) -> dict[int, int]:
-    """The checkpoints: the steps after which the step size is reconsidered.
+    """The checkpoints: the steps after which the step size may be halved.
 
-    The first is at 22 % of the steps. The distance from each to the next is 3 % of the steps less
-    than the one before, but at least 6 % (Croce & Hein, 2020, section 3.2).
+    The first is at 22 % of the steps. Each interval is shorter than the one before by 3 % of the
+    steps, but at least 6 % long (Croce & Hein, 2020, section 3.2).
 
     Returns:
-        For each checkpoint the number of steps since the one before.
+        For each checkpoint, the number of steps since the previous one.
 
     >>> list(place_checkpoints(100))
     [22, 41, 57, 70, 80, 87, 93, 99]
@@ -176,7 +176,7 @@ class _State:
         threat: Threat,
         share: float,
     ) -> Images:
-        """The next point: ``share`` of a gradient step plus ``1 - share`` of the last move."""
+        """The next point: a gradient step times ``share`` plus the last move times the rest."""
         step = self.size.view(-1, 1, 1, 1) * threat.direction(self.gradient, masks, norm)
         stepped = threat.settle(images, self.here - images + step, masks, epsilon, norm)
         moved = share * (stepped - self.here) + (1 - share) * (self.here - self.before)

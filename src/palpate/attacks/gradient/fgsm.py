@@ -44,7 +44,7 @@ def fgsm(
         norm: Norm of the ball, over all channels and pixels of an image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
-        within: Where and how the perturbation may differ from the image: a threat model by name
+        within: Threat model: which pixels the perturbation may change and how, by name
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
             :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``.
         generator: Ignored; the attack is deterministic.
@@ -66,6 +66,7 @@ def fgsm(
     problem = Problem.of_batch(model, images, masks, loss, targeted=targeted, threshold=threshold)
     point = evaluate_point(problem, images, differentiable=True, after="before the step")
     gradient = pixel_gradient(problem, point, after="before the step")
+    # Projected first: the gradient of pixels that may not change does not move an image.
     warn_if_flat(is_stuck(problem, point, threat.project(gradient, masks)))
     return take_step(
         images,

@@ -1,4 +1,4 @@
-"""Transformations that improve the transfer of attacks: shrunk inputs and blurred gradients."""
+"""Input diversity and translation invariance for transfer: shrunk inputs, blurred gradients."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from palpate.types import Images, Logits, LogitsFn
 
-Places: TypeAlias = Float[Tensor, "b 3"]  # size, left and top, as shares of the image
+Places: TypeAlias = Float[Tensor, "b 3"]  # size, left and top, as fractions of the image
 
 
 def draw_places(generators: Sequence[Generator], probability: float, smallest: float) -> Places:
@@ -20,7 +20,7 @@ def draw_places(generators: Sequence[Generator], probability: float, smallest: f
         generators: One per image. Four numbers are drawn from each, whether or not the image is
             shrunk, so that later draws do not depend on it.
         probability: Probability that an image is shrunk.
-        smallest: Smallest size, as a share of the original.
+        smallest: Smallest size, as a fraction of the original.
     """
     chance, size, left, top = torch.stack([torch.rand(4, generator=g) for g in generators]).T
     sizes = torch.where(chance < probability, smallest + (1 - smallest) * size, 1.0)
@@ -61,6 +61,7 @@ def blurred(gradient: Images, size: int) -> Images:
     """
     if size == 1:
         return gradient
+    # A Gaussian is separable, so two one-dimensional convolutions replace one in two dimensions.
     line = torch.exp(-torch.linspace(-3, 3, size, dtype=torch.float64).square() / 2)
     line = (line / line.sum()).to(gradient)
     channels = gradient.shape[1]
@@ -78,5 +79,5 @@ def _warped(pixels: Tensor, scale: Tensor, across: Tensor, down: Tensor) -> Tens
 
 
 def _where(places: Places, moved: Tensor, same: Tensor) -> Tensor:
-    # Interpolation at size 1 would still round, so unshrunk images are taken as they are.
+    # Interpolation at size 1 would still cause rounding errors, so these images are not resampled.
     return torch.where((places[:, 0] < 1).to(same.device).view(-1, 1, 1, 1), moved, same)

@@ -1,4 +1,4 @@
-"""Random perturbations: the control that every attack is compared with."""
+"""Random perturbations, the control that attacks are compared with."""
 
 from typing import Literal, TypeAlias
 
@@ -25,8 +25,8 @@ def noise(
 ) -> Images:
     """Random noise within the same ball: a control, not an attack.
 
-    One draw per image, independent of the model. The harm that an attack does beyond this is due
-    to the direction of its perturbation, not to its size.
+    One draw per image, independent of the model. If an attack of the same radius does more harm,
+    the difference is due to the direction of its perturbation, not to its size.
 
     Args:
         model: Not called.
@@ -37,7 +37,7 @@ def noise(
         spread: ``"extreme"`` uses the whole radius, as attacks do: ``linf`` adds epsilon with a
             random sign to every value, ``l2`` moves by epsilon in a random direction.
             ``"uniform"`` draws uniformly from the ball, as the random start of PGD does.
-        within: Where and how the perturbation may differ from the image: a threat model by name
+        within: Threat model: which pixels the perturbation may change and how, by name
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
             :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``.
         generator: On the CPU; one for the batch or one per image.

@@ -46,12 +46,12 @@ def pgd(
 ) -> Images:
     r"""Projected gradient descent (Madry et al., 2018, https://arxiv.org/abs/1706.06083).
 
-    Steps along the steepest direction of the loss and projects on the ball after every step,
+    Takes steps in the steepest direction of the loss and projects on the ball after every step,
 
     .. math:: \delta \leftarrow \Pi_\epsilon(\delta + \alpha \, \mathrm{steepest}(\nabla_\delta L)).
 
-    N steps are N updates. Each iterate is scored by the forward pass of the step that leaves it,
-    the last one by an additional pass: N + 1 forward and N backward passes per restart. The
+    N steps are N updates. Each iterate is scored in the forward pass of the step that starts from
+    it, the last one in an additional pass: N + 1 forward and N backward passes per restart. The
     starting point is never returned, so one step without a random start is FGSM.
 
     Args:
@@ -67,17 +67,17 @@ def pgd(
         norm: Norm of the ball, over all channels and pixels of an image.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`.
         targeted: Descend towards ``masks`` instead of ascending away from them.
-        within: Where and how the perturbation may differ from the image: a threat model by name
+        within: Threat model: which pixels the perturbation may change and how, by name
             (``"tied"``, ``{"border": 16}``, ``["inside", "lattice"]``), see
             :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``.
         generator: On the CPU; one for the batch, or one per image, so that an image gets the same
             random numbers in every batch. ``None`` uses torch's global generator.
         threshold: Logits above it are foreground. It is subtracted from the logits before the
             loss is computed.
-        keep: Which iterate is returned for an image. ``"dice"``: that of the lowest Dice score with
-            ``masks`` (highest, if targeted), and of equal scores that of the highest loss (lowest,
-            if targeted); ``"loss"``: that of the highest loss (lowest, if targeted); ``"last"``:
-            the last iterate of the restart that ended best.
+        keep: Which iterate is returned for an image. ``"dice"``: the one with the lowest Dice
+            score (targeted: highest); of equal scores, that with the highest loss (targeted:
+            lowest). ``"loss"``: the one with the highest loss (targeted: lowest). ``"last"``: the
+            last iterate of the restart whose last iterate has the highest loss (targeted: lowest).
         early_stop: Stop attacking an image once its Dice score is 0 (targeted: 1). This saves
             passes and changes no score, but returns the first such iterate instead of the one of
             highest loss. If ``model`` holds data per image, it must be a ``partial`` with
@@ -109,7 +109,7 @@ def pgd(
         if random_start:
             start = threat.random_start(images, masks, epsilon, norm, generator)
         adversarial = start[problem.rows]
-        for step in range(steps + 1):
+        for step in range(steps + 1):  # the additional pass scores the last iterate
             if len(problem.rows) == 0:
                 break
             after = f"after {step} of {steps} steps of restart {restart + 1}"
@@ -124,6 +124,7 @@ def pgd(
             if step > 0 and (keep != "last" or step == steps):
                 best.update(problem.rows, adversarial, rank(scores, keep, targeted), point.harm)
             finished = is_worst(scores, problem.masks, targeted=targeted)
+            # Finished images leave the batch, so that later passes cost less.
             going = ~finished if early_stop and step > 0 else torch.ones_like(finished)
             if step < steps and going.any():
                 gradient = pixel_gradient(problem, point, after=after)
@@ -147,11 +148,11 @@ def pgd(
 def default_step_size(epsilon: float, steps: int, norm: Norm) -> float:
     """Default step length for a radius and a number of steps, in the units of ``epsilon``.
 
-    It is ``2.5 * epsilon / steps``, so that the steps together are a quarter longer than the
-    diameter of the ball. For ``linf`` it is at least one grey level, 1/255, because shorter steps
-    make differences that no 8-bit image file can store; and at most ``epsilon``, because a longer
-    step from the centre is clipped. In ``l2`` a length says nothing about single pixels, so there
-    are no such bounds.
+    It is ``2.5 * epsilon / steps``, so that the total length of the steps exceeds the diameter of
+    the ball by a quarter. For ``linf`` it is at least one grey level, 1/255, because smaller
+    differences cannot be stored in 8-bit images, and at most ``epsilon``, because a longer step
+    from the centre is clipped. For ``l2`` there are no such bounds, because the length of a step
+    does not determine the change of single pixels.
 
     Args:
         epsilon: Radius of the ball, in units of pixel value.

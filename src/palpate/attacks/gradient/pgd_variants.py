@@ -9,7 +9,7 @@ from palpate.attacks.losses import CosPGD, SegPGD
 from palpate.types import Attack, Images, LogitsFn, Masks
 
 _PGD = inspect.signature(pgd)
-# All arguments of PGD but the loss, which is what makes a variant.
+# The arguments of PGD without the loss, which each variant fixes.
 _SIGNATURE = _PGD.replace(parameters=[p for p in _PGD.parameters.values() if p.name != "loss"])
 
 
@@ -18,7 +18,7 @@ def _with_options_of_pgd(variant: Attack) -> Attack:
 
     @wraps(variant)
     def checked(model: LogitsFn, images: Images, masks: Masks, **options: Any) -> Images:
-        _SIGNATURE.bind(model, images, masks, **options)
+        _SIGNATURE.bind(model, images, masks, **options)  # refuses ``loss`` and unknown options
         return variant(model, images, masks, **options)
 
     checked.__signature__ = _SIGNATURE  # type: ignore[attr-defined]

@@ -50,16 +50,17 @@ def sea(
     One run of APGD for each loss; each image gets the worst result of all runs. A run has three
     phases: 30 % of the steps in a ball of twice the radius, 30 % in one of 1.5 times the radius,
     and the rest in the ball itself. The first phase starts from a random point of its ball, the
-    others from the worst point of the phase before, projected on the new ball.
+    others from the worst point of the previous phase, projected on the new ball.
 
-    It differs from the paper where models with one logit per pixel or small lesions require it.
-    The worst point is the one of the lowest Dice score; equal scores are decided within a run by
-    its loss, between runs by the number of wrong pixels. (The paper uses pixel accuracy, which
-    hardly changes for a lesion of 1 % of the image.) The masked margin replaces the masked
-    spherical loss, see :class:`~palpate.attacks.losses.MaskedMargin`. The authors' repository now
-    has three losses, with a masked cross-entropy weighted by class in place of the balanced and
-    the spherical one, and uses plain cross-entropy in the schedule of all. Here the schedule of
-    the weighted cross-entropies uses the plain one, and that of the other losses those losses.
+    This implementation differs from the paper where models with one logit per pixel or small
+    lesions require it. The worst point is the one with the lowest Dice score; equal scores are
+    compared by the loss within a run, and by the number of wrong pixels between runs. (The paper
+    uses pixel accuracy, which hardly changes for a lesion of 1 % of the image.) The masked margin
+    replaces the masked spherical loss, see :class:`~palpate.attacks.losses.MaskedMargin`. The
+    authors' repository now has three losses, with a masked cross-entropy weighted by class in place
+    of the balanced and the spherical one, and adapts the step size of all of them by the plain
+    cross-entropy. Here the weighted cross-entropies use the plain one for this, and the other
+    losses their own values.
 
     A run of N steps costs N + 4 forward and N backward passes (N + 2 and N if N is 3 or less,
     because the first two phases then have no step). There are as many runs as losses.
@@ -74,7 +75,7 @@ def sea(
         losses: Losses to maximise, one run each.
         norm: Norm of the ball, over all channels and pixels of an image.
         targeted: Descend towards ``masks`` instead of ascending away from them.
-        within: Where and how the perturbation may differ from the image, see
+        within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image. ``None`` uses torch's global
             generator.
@@ -134,11 +135,11 @@ def _run(
     threshold: float,
     early_stop: bool,
 ) -> tuple[Images, Problem, Bool[Tensor, " n"]]:
-    """One run of three phases with the loss of ``problem``.
+    """Run the three phases with the loss of ``problem``.
 
     Returns:
-        The worst point of each image, the problem for the images that are not finished, and which
-        images had a zero gradient at some step.
+        The worst point of each image, the problem restricted to the unfinished images, and a flag
+        for each image: whether its gradient was zero at some step.
     """
     left, flat = problem, torch.zeros(len(images), dtype=torch.bool)
     for phase, (factor, length) in enumerate(zip(_RADII, _lengths(steps), strict=True)):
@@ -157,8 +158,8 @@ def _run(
             threat=threat,
             threshold=threshold,
             keep="dice",
-            early_stop=early_stop and factor == 1,
-            start_counts=phase > 0,
+            early_stop=early_stop and factor == 1,  # success in a larger ball does not count
+            start_counts=phase > 0,  # the start of the first phase is random
             during=f"phase {phase + 1} with {_name(problem.loss)}",
         )
         point, flat = best.adversarial, flat | flat_now
@@ -173,8 +174,8 @@ def _lengths(steps: int) -> tuple[int, int, int]:
 def _compare(worst: Best, problem: Problem, found: Images, threshold: float) -> None:
     """Record the results of a run in ``worst``, comparing across losses.
 
-    Values of different losses cannot be compared, so equal Dice scores are decided by the share of
-    wrong pixels.
+    Values of different losses cannot be compared, so points of equal Dice score are compared by the
+    fraction of wrong pixels.
     """
     point = evaluate_point(problem, found, differentiable=False, after="at the end of a run")
     predictions = point.logits > threshold

@@ -49,7 +49,7 @@ def transfer(
     generator: Randomness = None,
     threshold: float = 0.0,
 ) -> Images:
-    r"""PGD with four classical methods that improve the transfer of attacks to other models.
+    r"""PGD with four methods that improve the transfer of attacks to other models.
 
     - *MI*, momentum (Dong et al., 2018, https://arxiv.org/abs/1710.06081):
       :math:`m \leftarrow \mu m + g / \lVert g \rVert_1`, and the step follows :math:`m`.
@@ -64,8 +64,8 @@ def transfer(
     With ``momentum=0``, ``diversity=0``, ``kernel=1`` and ``scales=1`` this is
     ``pgd(random_start=False, keep="last")`` at the same step size. It starts from the clean
     image and returns the last iterate, because the worst iterate for the surrogate need not be the
-    worst for the victim. The victim is never called; the passes that a row counts are those of the
-    surrogate.
+    worst for the victim. The victim is never called; the passes reported in a result row are those
+    of the surrogate.
 
     Args:
         model: The victim. It is not called; if it has prompts bound (``partial(model,
@@ -84,11 +84,11 @@ def transfer(
         momentum: :math:`\mu`; 0 for none, 1 as published.
         diversity: Probability of a shrunk input, per image, step and scale, in [0, 1]; published
             values are 0.5 to 0.7.
-        smallest: Smallest side of the shrunk image, as a share of the original, in (0, 1).
+        smallest: Smallest side of the shrunk image, as a fraction of the original, in (0, 1).
         kernel: Side of the Gaussian in pixels, odd; 1 for none. The published value is 15; 5 to 7
             suit images whose fine texture matters.
         scales: Number of scaled images to average over; 1 for none, 5 as published.
-        within: Where and how the perturbation may differ from the image, see
+        within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`.
         generator: On the CPU; one for the batch, or one per image.
         threshold: Logits of the victim above it are foreground. It is subtracted from the logits
@@ -113,6 +113,7 @@ def transfer(
 
     called, rows = _with_prompts_of_victim(surrogate, model), torch.arange(len(images))
     if surrogate is not None:
+        # The loss is computed on logits of the surrogate, so the surrogate's threshold applies.
         threshold = float(getattr(surrogate, "threshold_logit", 0.0))
     problem = Problem(called, images, masks, loss, targeted, rows, threshold)
     generators = generators_per_image(generator, len(images)) if diversity > 0 else None
@@ -131,6 +132,7 @@ def transfer(
                 varied, adversarial, differentiable=True, after=after, progress=step / steps
             )
             gradient += pixel_gradient(varied, point, after=after) / scales
+        # Checked before momentum, which would hide a gradient of zero.
         flat |= is_flat(threat.project(gradient, masks))
         gradient = blurred(gradient, kernel)
         if momentum > 0:

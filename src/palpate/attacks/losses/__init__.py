@@ -1,13 +1,13 @@
 """The losses that attacks on segmentation models maximise: one value per image.
 
-Each loss reduces over the pixels of one image only; a mean over the batch would let one image
-change the step of another. All take logits, not probabilities, and have finite values and gradients
-for all logits that a model can produce. The model's threshold is subtracted before, so that a pixel
-is foreground if its logit is above 0.
+Each loss reduces over the pixels of one image only; with a mean over the batch, one image would
+affect the step of another. All losses take logits, not probabilities, and have finite values and
+gradients for all logits that a model can produce. Attacks subtract the model's threshold first, so
+that a pixel is foreground if its logit is above 0.
 
 A user's loss is a function from logits ``(b, 1, h, w)`` and bool masks of the same shape to values
 ``(b,)``; larger values mean a larger distance from the masks. A loss that changes during the
-attack, or that depends on whether the attack is targeted, is a
+attack, or that depends on whether the attack is targeted, must implement
 :class:`palpate.types.ScheduledLoss`.
 """
 

@@ -1,4 +1,4 @@
-"""Parts of most losses: the margin of each pixel, and the mean over each image."""
+"""Functions shared by most losses: the margin of each pixel, and the mean over each image."""
 
 from torch import Tensor
 

@@ -8,8 +8,8 @@ from palpate.types import Logits, Masks, PerImage
 def bce(logits: Logits, masks: Masks) -> PerImage:
     """Binary cross-entropy, mean over the pixels of each image.
 
-    It keeps pushing pixels that are already wrong, and all pixels have the same weight: a lesion
-    of 1 % of the image has 1 % of the weight.
+    Pixels that are already wrong keep a large gradient. All pixels have the same weight, so a
+    lesion that covers 1 % of the image has 1 % of the weight.
 
     Args:
         logits: Logits of shape ``(b, 1, h, w)``; above 0 means foreground.
@@ -25,13 +25,16 @@ def bce(logits: Logits, masks: Masks) -> PerImage:
 def dice(logits: Logits, masks: Masks) -> PerImage:
     """One minus the Dice score of the predicted probabilities, per image, in [0, 1].
 
-    One pixel is added to numerator and denominator, so that an image without a lesion has a
-    gradient too. The gradient vanishes where probabilities saturate: used alone, this loss can
-    make a confident model look robust.
+    One pixel is added to numerator and denominator, so that images without a lesion also have a
+    gradient. The gradient vanishes where probabilities saturate, so with this loss alone a
+    confident model can seem robust.
 
     Args:
         logits: Logits of shape ``(b, 1, h, w)``; above 0 means foreground.
         masks: Bool masks of the same shape.
+
+    Returns:
+        Values of shape ``(b,)``.
     """
     return 1 - soft_dice(logits, masks)
 
@@ -48,25 +51,34 @@ def bce_dice(logits: Logits, masks: Masks) -> PerImage:
     Args:
         logits: Logits of shape ``(b, 1, h, w)``; above 0 means foreground.
         masks: Bool masks of the same shape.
+
+    Returns:
+        Values of shape ``(b,)``, at least 0.
     """
     return bce(logits, masks) + dice(logits, masks)
 
 
 def margin(logits: Logits, masks: Masks) -> PerImage:
-    """Logit with the sign of the wrong class, mean over the pixels of each image.
+    """Mean logit of the wrong class: negated on the foreground, unchanged on the background.
 
-    It is linear in the logits, so it does not depend on saturation of the sigmoid. If an attack
-    works only with this loss, the model masks its gradient.
+    It is linear in the logits, so saturation of the sigmoid does not affect it. If an attack works
+    only with this loss, the model masks its gradient.
 
     Args:
         logits: Logits of shape ``(b, 1, h, w)``; above 0 means foreground.
         masks: Bool masks of the same shape.
+
+    Returns:
+        Values of shape ``(b,)``, in the units of the logits.
     """
     return (logits * (1 - 2 * masks.to(logits))).flatten(1).mean(1)
 
 
 def soft_dice(logits: Logits, masks: Masks) -> PerImage:
-    """Dice score of the predicted probabilities, with one pixel added above and below: never 0."""
+    """Dice score of the predicted probabilities, in (0, 1].
+
+    One pixel is added to numerator and denominator, so that it is never 0.
+    """
     probabilities, truth = logits.sigmoid().flatten(1), masks.to(logits).flatten(1)
     overlap = (probabilities * truth).sum(1)
     return (2 * overlap + 1) / (probabilities.sum(1) + truth.sum(1) + 1)

@@ -1,16 +1,16 @@
-"""The losses of MedIS as its published notebooks compute them, errors included.
+"""The losses of MedIS as computed in its published notebooks, including their errors.
 
-They are for reproducing the study, not for strong attacks. All use the map that the notebooks work
-on: probabilities, rescaled per image to the range from 0 to 1. Several then treat these
-probabilities as logits. PraNet has four such maps; the losses use their mean, except the structure
-loss, which is summed over them. A model with one logit per pixel has one map. Where the value of a
-notebook is infinite, it is a large number here, with a gradient of zero.
+They are for reproducing the study, not for strong attacks. All of them use the maps of the
+notebooks: probabilities, rescaled per image to the range from 0 to 1. Several losses then treat
+these probabilities as logits. PraNet has four such maps; the losses use their mean, except the
+structure loss, which is summed over them. A model with one logit per pixel has one map. Where the
+value in a notebook is infinite, it is a large number here, with a gradient of zero.
 
-With one map, the pixel that is rescaled to exactly 0 or 1 may be on the wrong side. The derivative
-of the cross-entropy is 1e12 there, and cancels in the rescaling except for rounding errors. Around
-that pixel, the signs of a notebook's step are therefore those of rounding errors, which differ
-between machines. For losses that contain a cross-entropy, steps agree with those of the notebooks
-except at the pixels around it.
+With one map, a pixel that is rescaled to exactly 0 or 1 may be on the wrong side. The derivative of
+the cross-entropy is 1e12 there and cancels in the rescaling except for rounding errors. In the
+notebooks, the signs of a step near this pixel are therefore determined by rounding errors, which
+differ between machines. For losses that contain a cross-entropy, steps agree with those of the
+notebooks except at pixels near it.
 """
 
 import torch
@@ -23,7 +23,7 @@ from palpate.attacks.losses.medis import MIX
 from palpate.structure_loss import edge_weights, weighted_iou_loss
 from palpate.types import Logits, Maps, Masks, PerImage
 
-_TINY = 1e-7
+_TINY = 1e-7  # replaces 0 in logarithms and denominators, where the notebooks get infinities
 
 
 def notebook_structure(logits: Maps, masks: Masks) -> PerImage:
@@ -46,30 +46,30 @@ def notebook_bce_dice(logits: Maps, masks: Masks) -> PerImage:
 
 
 def notebook_exponential_log(logits: Maps, masks: Masks) -> PerImage:
-    """Exponential-logarithmic loss of the losses instead of the scores.
+    """Exponential-logarithmic loss, computed from losses where the paper uses scores.
 
-    While the cross-entropy is below 1, the value decreases as the prediction gets worse, so that
-    ascending it moves the prediction towards the ground truth.
+    While the cross-entropy is below 1, the value decreases as the prediction gets worse, so an
+    attack that ascends it moves the prediction towards the ground truth.
     """
     return _exponential_log(_mean_map(_rescaled(logits)), masks)
 
 
 def notebook_lovasz_hinge(logits: Maps, masks: Masks) -> PerImage:
-    """Lovász hinge of probabilities used as logits: no pixel ever has a margin above 1.
+    """Lovász hinge of probabilities used as logits, so that no margin exceeds 1.
 
-    The notebook passes the map without a batch axis, so that each row counts as an image.
+    The notebook passes the map without a batch axis, so each row of pixels counts as an image.
     """
     return _lovasz_hinge(_mean_map(_rescaled(logits)), masks)
 
 
 def notebook_mix(logits: Maps, masks: Masks) -> PerImage:
-    """The weighted sum of the other five.
+    """Weighted sum of the other five losses.
 
-    For nearly correct predictions the exponential-logarithmic part outweighs the others and
-    inverts the sum.
+    For nearly correct predictions the exponential-logarithmic part dominates, so that the sum
+    decreases as the prediction gets worse.
     """
     maps = _rescaled(logits)
-    found = _mean_map(maps)  # computed once, as in the notebooks, which add up gradients here
+    found = _mean_map(maps)  # once, so that gradients are added in the order of the notebooks
     parts = {
         "structure": _structure(maps, masks),
         "log_cosh_dice": _log_cosh_dice(found, masks),
@@ -112,7 +112,7 @@ def _lovasz_hinge(found: Logits, masks: Masks) -> PerImage:
 
 
 def _rescaled(logits: Maps) -> Maps:
-    """Probabilities, shifted and scaled so that each map has the minimum 0 and the maximum 1."""
+    """Probabilities, shifted and scaled so that each map has a minimum of 0 and a maximum of 1."""
     found = logits.sigmoid()
     above = found - found.amin(dim=(2, 3), keepdim=True)
     span = found.amax(dim=(2, 3), keepdim=True) - found.amin(dim=(2, 3), keepdim=True)

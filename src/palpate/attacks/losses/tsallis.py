@@ -29,7 +29,7 @@ def tsallis(logits: Logits, masks: Masks, *, exponent: float) -> PerImage:
     _check(exponent)
     log_q = F.logsigmoid(margins(logits, masks))
     rest = 1 - exponent
-    # Near 1 the two powers are almost equal; expm1 keeps the digits that their difference loses.
+    # For exponents near 1, q ** rest is close to 1; expm1 avoids the cancellation.
     return mean(-log_q if rest == 0 else -torch.expm1(rest * log_q) / rest)
 
 
@@ -38,12 +38,12 @@ class Tsallis:
     """Tsallis cross-entropy with a scheduled exponent (Matyasko et al., 2026).
 
     TsallisPGD, https://arxiv.org/abs/2605.03405: the exponent changes linearly from -2, where only
-    confidently correct pixels have weight, to 1, where all have. Called as a loss it gives the
+    confidently correct pixels have weight, to 1, the cross-entropy. Called directly, it gives the
     plain cross-entropy, because values with different exponents cannot be compared.
 
     A targeted attack moves away from the complement of the target, which is equivalent in the
-    binary case. Descending this loss towards the target would give no weight to the pixels that
-    are farthest from it.
+    binary case. Descending this loss towards the target would give the smallest weight to the
+    pixels that are farthest from it.
 
     Attributes:
         first: Exponent of the first step, at most 1.

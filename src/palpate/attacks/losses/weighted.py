@@ -1,9 +1,9 @@
-"""Cross-entropies that weight each pixel by how well it is still classified.
+"""Cross-entropies that weight each pixel by its current prediction.
 
-The plain cross-entropy mostly pushes pixels that are already wrong. The losses here give every
-pixel a weight, through which no gradient flows. A pixel that becomes wrong loses weight, so the
-value can fall although the attack succeeds, and points cannot be compared by it. Called as a loss,
-each class here therefore gives the plain cross-entropy.
+The gradient of the plain cross-entropy is largest for pixels that are already wrong. The losses
+here give each pixel a weight, through which no gradient flows. A pixel that becomes wrong loses
+weight, so the value can decrease although the attack succeeds, and points cannot be compared by it.
+Called directly, each class therefore gives the plain cross-entropy.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from palpate.types import Logits, Loss, Masks, PerImage
 class MaskedBCE:
     """Cross-entropy of the pixels that are still correct (Croce et al., 2024).
 
-    https://arxiv.org/abs/2306.12941. In a targeted attack: of the pixels that do not yet have the
-    class of the target.
+    https://arxiv.org/abs/2306.12941. In a targeted attack, the cross-entropy of the pixels that do
+    not yet have the class of the target.
     """
 
     def __call__(self, logits: Logits, masks: Masks) -> PerImage:
@@ -77,11 +77,12 @@ class CosPGD:
 
 
 def _weighted(weight: Callable[[Tensor], Tensor], targeted: bool) -> Loss:
-    """Cross-entropy with a weight computed from the margins; if targeted, with one minus it."""
+    """Cross-entropy with weights computed from the margins; if targeted, one minus the weights."""
 
     def loss(logits: Logits, masks: Masks) -> PerImage:
         right = margins(logits, masks)
-        weights = weight(right.detach())
+        weights = weight(right.detach())  # constant for the gradient
+        # softplus of the negative margin is the cross-entropy, without overflow.
         return mean((1 - weights if targeted else weights) * F.softplus(-right))
 
     return loss

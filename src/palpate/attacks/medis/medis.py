@@ -1,4 +1,4 @@
-"""MedIS: attack with several losses separately, and keep for each image the quickest success."""
+"""MedIS: attack with several losses separately, and keep the quickest success of each image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +25,7 @@ MEDIS_LOSSES = (
 """The six losses, in the order of the published tables."""
 
 RADIUS = 10 / 255
+"""Default epsilon: ten steps of one grey level."""
 
 
 @torch.no_grad()
@@ -50,13 +51,13 @@ def medis(
 ) -> Images:
     """MedIS (Shukla, Gupta & Gupta, 2023, https://doi.org/10.1007/s11042-023-15575-8).
 
-    From the clean image, each loss takes steps of one grey level along the sign of its gradient.
-    Each image gets the result of the loss that succeeded in the fewest steps; of several, the one
-    with the best score; if none succeeded, the result that came nearest. The number of steps is
-    the size of the perturbation in grey levels, so the attack looks for the smallest perturbation
-    that suffices.
+    For each loss, the attack starts from the clean image and takes steps of one grey level along
+    the sign of the gradient. Each image gets the result of the loss that succeeded in the fewest
+    steps; of several such losses, the one with the best score. If none succeeded, it gets the
+    result with the best score. The number of steps is the size of the perturbation in grey levels,
+    so the attack searches for the smallest perturbation that suffices.
 
-    A step costs one forward and one backward pass per loss, and the last point a forward pass. An
+    A step costs one forward and one backward pass per loss, and the last point one forward pass. An
     image is finished when the first loss has succeeded on it.
 
     Args:
@@ -66,12 +67,12 @@ def medis(
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth; with ``targeted``, the masks the attacker wants to see instead.
         epsilon: Radius of the L-infinity ball, in units of pixel value. It bounds the perturbation
-            however many steps there are.
+            whatever the number of steps.
         steps: Maximum number of updates.
         step_size: Length of one step, in the units of ``epsilon``; by default 1/255.
         losses: Names, see :data:`palpate.attacks.LOSSES`, or functions; one run each.
-        targeted: ``masks`` are what the attacker wants to see.
-        target: What the attacker wants to see if ``masks`` are the ground truth, see
+        targeted: Whether ``masks`` are the target masks instead of the ground truth.
+        target: Target mask for an attack in which ``masks`` are the ground truth, see
             :func:`palpate.attacks.medis.targets.target_masks`. Images whose ground truth equals
             the target are not attacked.
         bank: Masks that a random or nearest target is chosen from.
@@ -80,12 +81,12 @@ def medis(
             by default 0.45 (DSC: 0.5). Without one, it succeeds if the score with the ground truth
             is at most this, by default 0.5.
         copies: Losses per batch, see :func:`palpate.attacks.medis.parallel_losses.run_losses`.
-        faithful: Reproduce the published notebooks, defects included, see
-            :mod:`palpate.attacks.medis.success_rules`. An image on which the clean image already
-            counts as a success is returned unchanged.
-        within: Where and how the perturbation may differ from the image, see
-            :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``. Not with
-            ``faithful``: the notebooks have no threat models.
+        faithful: Reproduce the published notebooks, including their defects, see
+            :mod:`palpate.attacks.medis.success_rules`. A clean image that already counts as a
+            success is returned unchanged.
+        within: Threat model: which pixels the perturbation may change and how, see
+            :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``. Refused with
+            ``faithful``, because the notebooks have no threat models.
         generator: Draws random targets; on the CPU, one for the batch or one per image.
         threshold: Logits above it are foreground.
 
@@ -147,7 +148,7 @@ def losses_by_name(losses: Sequence[str | Loss], *, faithful: bool = False) -> d
 
     Args:
         losses: Names, see :data:`palpate.attacks.LOSSES`, or functions.
-        faithful: Use the losses as the notebooks compute them for the six names of MedIS.
+        faithful: Under the six names of MedIS, use the losses as the notebooks compute them.
 
     Raises:
         ValueError: If there is no loss, an unknown loss, or two losses of the same name.
@@ -179,7 +180,7 @@ def _references(
     count: int,
     faithful: bool,
 ) -> list[Masks]:
-    """The target masks of each loss: the same for all, except by defect 5 of the notebooks."""
+    """The target masks of each loss: the same for all losses, except under defect 5."""
     if faithful and isinstance(target, str) and target == "random":
         return [target_masks(target, masks, bank=bank, generator=generator) for _ in range(count)]
     return [target_masks(target, masks, bank=bank, generator=generator)] * count

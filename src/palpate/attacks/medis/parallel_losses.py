@@ -1,4 +1,4 @@
-"""Attack copies of the same images with several losses at once, and find the best per image."""
+"""Attack copies of the same images with several losses at once; choose the best loss per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,19 +26,20 @@ _ANYWHERE = Threat()
 
 @dataclass(frozen=True)
 class Run:
-    """The result of one loss on a batch. All but the images is on the CPU.
+    """The result of one loss on a batch. All tensors except ``images`` are on the CPU.
 
     Attributes:
         loss: Name of the loss.
-        images: For each image the point of the first success; without a success, the first point
-            of the best score.
+        images: For each image, the point of the first success; without a success, the first point
+            with the best score.
         success: Whether there was a success.
         steps: Steps taken up to ``images``, as :meth:`Rules.number` counts them.
         credit: Score that success is judged by, at ``images``; NaN where ``skipped``.
         skipped: Images that were not attacked, see :func:`run_losses`.
-        flat: Whether the gradient was zero at some point although some pixel was not yet as wanted.
+        flat: Whether the gradient was zero at some point although some pixel lacked the class the
+            attacker wants.
         scores: Score at each point; NaN at points that were not evaluated.
-        values: Value of the loss at each point, likewise.
+        values: Value of the loss at each point; NaN at points that were not evaluated.
     """
 
     loss: str
@@ -67,23 +68,23 @@ def run_losses(
 ) -> list[Run]:
     """Attack each image with each loss separately, several losses per forward pass.
 
-    A batch holds one copy of all images for each loss. The copies are independent attacks, so the
-    number of losses in a batch changes nothing but rounding.
+    A batch contains one copy of all images for each loss. The copies are attacked independently, so
+    the number of losses in a batch changes results only by rounding.
 
     Args:
         model: Maps images to logits; if it holds prompts, see
             :func:`palpate.attacks.core.selection.restrict`.
         images: Clean images in [0, 1].
         references: For each loss, the masks that scores and loss are computed with: the ground
-            truth, or what the attacker wants to see.
-        losses: Losses by name. The order decides between equally good ones.
-        rules: How to step, and what counts as success.
-        skipped: For each loss, the images not to attack.
+            truth, or the target masks.
+        losses: Losses by name. Of equally good ones, the first is preferred.
+        rules: Steps of the attack and criterion of success.
+        skipped: For each loss, which images are not attacked.
         copies: Losses per batch; None for all. Halved automatically if an accelerator runs out of
             memory.
         until_first: Stop attacking an image once one loss has succeeded on it. The loss that
             :func:`fewest_steps` chooses is the same; the runs of the others may be incomplete.
-        threat: Where and how a perturbation may differ from its image.
+        threat: Threat model of the perturbation.
         masks: Masks that the threat model refers to; by default those of the first loss.
 
     Returns:
@@ -109,7 +110,7 @@ def run_losses(
         group = _LossGroup(model, images, chosen, rules, quickest, threat, masks)
         done = _run_if_it_fits(group, references[some], skipped[some])
         if done is None:
-            at_once = len(chosen) // 2
+            at_once = len(chosen) // 2  # out of memory: repeat with half the losses
             continue
         runs += done
         for run in done:
@@ -118,11 +119,11 @@ def run_losses(
 
 
 def fewest_steps(runs: Sequence[Run], rules: Rules) -> list[int]:
-    """Parallel fusion: for each image, the index of the run that did best on it.
+    """Parallel fusion: for each image, the index of the best run.
 
-    The best run is the one that succeeded in the fewest steps; of those the one with the best
-    score; of those the first. If none succeeded, it is the one with the best score, and of those
-    the one with the fewest steps. Runs that skipped an image come last.
+    The best run is the one that succeeded in the fewest steps; ties are resolved by the best score,
+    then by order. If none succeeded, it is the one with the best score; ties are resolved by the
+    fewest steps, then by order. Runs that skipped an image come last.
     """
     ranks = [rules.rank(run.credit).tolist() for run in runs]
 
@@ -174,7 +175,8 @@ class _LossGroup:
             going = ~rules.stops(score) if rules.counts(index) else torch.ones_like(score) > 0
             if fewest is not None:
                 step = rules.number(index)
-                # All copies are at the same step, so none of them can have been quicker.
+                # All copies in the batch are at the same step, so this success is not later than
+                # any other of them.
                 fewest[problem.rows[record.success[copies_left]]] = step
                 going &= step < fewest[problem.rows]
             if index < rules.points - 1 and going.any():
@@ -188,7 +190,10 @@ class _LossGroup:
         return record.by_loss(list(self.losses), count)
 
     def _problem(self, references: Sequence[Masks]) -> Problem:
-        """All images once for each loss; ``rows`` are positions in the batch, not the copies."""
+        """The problem with one copy of all images per loss.
+
+        Its ``rows`` are positions in the caller's batch, so copies of an image have the same row.
+        """
         copies, count = len(self.losses), len(self.images)
         places, owners = torch.arange(count).repeat(copies), torch.arange(copies)
         owners = owners.repeat_interleave(count)
@@ -204,7 +209,7 @@ class _LossGroup:
 
 
 class _Record:
-    """What has been found for every copy of every image."""
+    """The result so far for each copy of each image."""
 
     def __init__(self, images: Images, skipped: Bool[Tensor, " n"], rules: Rules) -> None:
         count = len(images)
@@ -228,7 +233,7 @@ class _Record:
             return
         credit = rules.credit(score)
         won, rank, best = rules.succeeds(credit), rules.rank(credit), rules.rank(self.credit[rows])
-        # Written this way round, the first point that counts replaces a score of NaN.
+        # ``~(rank <= best)`` is true where best is NaN, as it is before the first point.
         better = ~self.success[rows] & (won | ~(rank <= best))
         chosen = rows[better]
         device = self.images.device
@@ -256,7 +261,7 @@ class _Record:
 
 
 def _select(problem: Problem, wanted: Bool[Tensor, " b"]) -> Problem:
-    """The problem for the ``wanted`` copies, with the loss for each of them."""
+    """The problem restricted to the ``wanted`` copies, each with its own loss."""
     assert isinstance(problem.loss, LossPerImage)
     loss = problem.loss.select(wanted)
     return replace(problem.select(wanted.to(problem.images.device)), loss=loss)
@@ -265,20 +270,20 @@ def _select(problem: Problem, wanted: Bool[Tensor, " b"]) -> Problem:
 def _run_if_it_fits(
     group: _LossGroup, references: Sequence[Masks], skipped: Bool[Tensor, "losses b"]
 ) -> list[Run] | None:
-    """The runs; None if they did not fit into memory, but fewer losses might."""
+    """Run a group of losses; return None if it did not fit into memory but a smaller group may."""
     try:
         return group.run(references, skipped)
     except torch.cuda.OutOfMemoryError:
         if len(group.losses) == 1:
             raise
-    # Outside the handler nothing refers to the tensors of the failed attempt any more.
+    # Outside the handler, because inside it the traceback keeps the failed tensors alive.
     torch.cuda.empty_cache()
     return None
 
 
 @dataclass(frozen=True)
 class LossPerImage:
-    """A loss for a batch in which every image has a loss of its own.
+    """A loss that applies a different loss to each image of a batch.
 
     Attributes:
         losses: The losses.
@@ -299,18 +304,18 @@ class LossPerImage:
         return values
 
     def at(self, progress: float, *, targeted: bool = False) -> Loss:
-        """The same with scheduled losses at one moment of the attack."""
+        """The loss to maximise at one step of the attack; scheduled losses are fixed at it."""
         losses = tuple(_at(loss, progress, targeted) for loss in self.losses)
         changed = any(now is not loss for now, loss in zip(losses, self.losses, strict=True))
         return LossPerImage(losses, self.owners) if changed else self
 
     def select(self, wanted: Bool[Tensor, " b"]) -> "LossPerImage":
-        """The same for the ``wanted`` images."""
+        """The loss for the ``wanted`` images only."""
         return LossPerImage(self.losses, self.owners[wanted.cpu()])
 
 
 def name_of(loss: Loss) -> str:
-    """The name of a loss in tables."""
+    """The name of a loss, as used in tables."""
     return getattr(loss, "__name__", type(loss).__name__)
 
 

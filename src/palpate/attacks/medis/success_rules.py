@@ -1,22 +1,22 @@
-"""Success, stopping and steps of a MedIS run: in the corrected form, and as published.
+"""Success criteria, stopping and steps of a MedIS run, corrected or as published.
 
 The notebooks of MedIS (Shukla et al., 2023) have defects that change results. ``faithful=True``
-reproduces them. They are, with the place of each in palpate:
+reproduces them. The defects, and where palpate implements them:
 
 1. A point is scored before it is updated, but counted under the number of the update that follows:
    "step 1" is the clean image, and the last update is never scored. See :meth:`Rules.number`.
-2. An attack can succeed without any effect. With a small lesion the background alone gives an mIoU
-   of nearly one half, which reaches the threshold for a target; a black target is always reached,
-   because its mIoU is doubled. See :meth:`Rules.credit`. The corrected form reports such images
-   separately, see :class:`palpate.evaluation.Medis`.
-3. The gradient of the Dice losses is zero for a black target, and such images do not move.
+2. An attack can succeed without any effect. With a small lesion, the background alone gives an mIoU
+   of nearly one half, which reaches the success threshold for a target. A black target is always
+   reached, because its mIoU is doubled. See :meth:`Rules.credit`. The corrected form reports such
+   images separately, see :class:`palpate.evaluation.Medis`.
+3. The gradient of the Dice losses is zero for a black target, so such images do not change.
 4. Probabilities are rescaled, per image, to the range from 0 to 1, so that a white or black target
    can never be matched. See :meth:`Rules.score`, and the losses.
-5. The random target is one mask for a whole data set, drawn anew for each loss; images that have
-   this mask themselves are left out. See :class:`palpate.evaluation.Medis`.
+5. The random target is one mask for a whole data set, drawn anew for each loss; images that already
+   have this mask are left out. See :class:`palpate.evaluation.Medis`.
 6. The exponential-logarithmic loss is inverted, a weighting cancels, and probabilities are used
    as logits. See :mod:`palpate.attacks.losses.notebook`.
-7. Runs continue after their success, up to another threshold. See :meth:`Rules.stops`.
+7. Runs continue after a success until a second threshold is reached. See :meth:`Rules.stops`.
 """
 
 from collections.abc import Callable
@@ -38,28 +38,28 @@ Scores: TypeAlias = Float64[Tensor, " b"]
 
 NOTEBOOK_STEP = 0.003922  # 1/255 rounded to four digits, as in the notebooks
 
-_DECIMALS = 3  # to which the notebooks round an mIoU before any comparison
-_STOP = {False: 0.2, True: 0.95}  # score at which a run of the notebooks ends, by targeted
+_DECIMALS = 3  # the notebooks round the mIoU to three decimals before any comparison
+_STOP = {False: 0.2, True: 0.95}  # score at which a run of the notebooks ends, by ``targeted``
 
 
 @dataclass(frozen=True)
 class Rules:
     """The steps of a MedIS run and the criteria of its success; made by :func:`success_rules`.
 
-    A score is the agreement of a prediction with the masks: with the target if there is one, which
-    the attacker wants high, else with the ground truth, which the attacker wants low. Scores are
-    float64, so that the same images meet a threshold on every device.
+    A score is the agreement of a prediction with the target masks, which the attacker wants to
+    increase, or without a target with the ground truth, which the attacker wants to decrease.
+    Scores are float64, so that the same images meet a threshold on every device.
 
     Attributes:
-        targeted: Whether the masks are what the attacker wants to see.
+        targeted: Whether the masks are target masks.
         epsilon: Radius of the L-infinity ball, in units of pixel value.
         steps: Maximum number of updates.
         step_size: Length of one step, in units of pixel value.
         criterion: Measure of agreement: mean IoU of both classes, or DSC.
-        success: A run has succeeded at this score or above (without a target: or below).
-        stop: A run also ends at this score or above (without a target: or below).
+        success: A run has succeeded at this score or above (without a target: at or below it).
+        stop: A run ends at this score or above (without a target: at or below it).
         threshold: Logits above it are foreground.
-        faithful: Whether the published notebooks are reproduced, defects included.
+        faithful: Whether to reproduce the published notebooks, including their defects.
         doubled: Whether the target is white or black, for which the notebooks double the mIoU.
     """
 
@@ -87,7 +87,7 @@ class Rules:
         return point > 0 or self.faithful
 
     def number(self, point: int) -> int:
-        """Number of steps that is reported for this point (defect 1)."""
+        """Number of steps reported for this point (defect 1)."""
         return point + 1 if self.faithful else point
 
     def score(self, logits: Maps, masks: Masks) -> Scores:
@@ -99,16 +99,17 @@ class Rules:
     def credit(self, score: Scores) -> Scores:
         """The score that success is judged by: doubled by defect 2 for a white or black target.
 
-        A class that only the prediction contains counts as 0 in the mean of two, so doubling
-        restores the IoU of the other class. If neither contains it, the mean is that IoU already;
-        the notebooks do not double exactly the value 1.
+        A white or black target contains one class. If the prediction contains both, the other class
+        has an IoU of 0 in the mean, so doubling restores the IoU of the class of the target. If the
+        prediction contains only that class, the mean is 1 without doubling; for this case the
+        notebooks do not double the value 1.
         """
         if not self.doubled:
             return score
         return torch.where(score == 1, score, 2 * score)
 
     def succeeds(self, credit: Scores) -> Bool[Tensor, " b"]:
-        """Whether the attack has succeeded."""
+        """Whether the attack has succeeded, for each image."""
         return credit >= self.success if self.targeted else credit <= self.success
 
     def stops(self, score: Scores) -> Bool[Tensor, " b"]:
@@ -116,16 +117,22 @@ class Rules:
         return score >= self.stop if self.targeted else score <= self.stop
 
     def rank(self, credit: Scores) -> Scores:
-        """The credit with the sign that makes higher values better for the attacker."""
+        """The credit, negated without a target, so that higher is better for the attacker."""
         return credit if self.targeted else -credit
 
     def move(
         self, images: Images, here: Images, gradient: Images, masks: Masks, threat: Threat
     ) -> Images:
-        """One step along the sign of the gradient, projected on the ball and on [0, 1].
+        """Take one step along the sign of the gradient, projected on the ball and on [0, 1].
 
-        The notebooks do not project on the ball; with their step size and number of steps it is
-        never left. ``masks`` are those that the threat model refers to.
+        The notebooks do not project on the ball, because their steps cannot leave it.
+
+        Args:
+            images: Clean images.
+            here: Current points.
+            gradient: Gradient of the objective at these points.
+            masks: Masks that the threat model refers to.
+            threat: Threat model of the perturbation.
         """
         if not threat.is_bare:
             length, epsilon = self.step_size, self.epsilon
@@ -150,7 +157,7 @@ def success_rules(
     faithful: bool = False,
     doubled: bool = False,
 ) -> Rules:
-    """Rules with the defaults of MedIS for whatever is not given; see :class:`Rules`.
+    """Make the rules of a run, with the defaults of MedIS; for the arguments see :class:`Rules`.
 
     Raises:
         ValueError: If a number is out of range, the criterion is unknown or not that of the
@@ -204,7 +211,7 @@ def _notebook_miou(logits: Maps, masks: Masks) -> Scores:
     found = logits.sigmoid()
     low, high = found.amin((2, 3), keepdim=True), found.amax((2, 3), keepdim=True)
     stretched = ((found - low) / (high - low + 1e-8)).mean(1, keepdim=True)
-    # In the notebooks one half is rounded to even, that is to 0, and so is background.
+    # The notebooks round 0.5 to the even number 0, so exactly 0.5 is background.
     return miou(count(stretched > 0.5, masks), torch.float64).round(decimals=_DECIMALS)
 
 

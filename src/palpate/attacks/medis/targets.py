@@ -1,4 +1,4 @@
-"""Target masks of MedIS: what the attacker wants the model to predict, one per image."""
+"""Target masks of MedIS: the prediction that the attacker wants, one per image."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -17,7 +17,7 @@ TARGETS: tuple[TargetName, ...] = ("random", "nearest", "white", "black")
 
 Bank: TypeAlias = Bool[Tensor, "n 1 y x"]
 
-_DECIMALS = 3  # to which the notebooks round the mIoU when they look for the nearest mask
+_DECIMALS = 3  # the notebooks round the mIoU to three decimals to find the nearest mask
 _PORTION = 64  # masks converted to double precision at once, to bound memory
 
 
@@ -28,12 +28,12 @@ def target_masks(
     bank: Bank | None = None,
     generator: Randomness = None,
 ) -> Masks:
-    """The target mask of each image.
+    """Choose the target mask of each image.
 
     Args:
         target: ``"white"`` (all foreground), ``"black"`` (all background), ``"random"`` (a random
             other mask of the bank), ``"nearest"`` (the other mask of the bank with the highest
-            mean IoU), or masks: one for all images, or one for each.
+            mean IoU), or bool masks: one for all images, or one for each.
         masks: Ground truth. Masks of the bank that equal an image's own mask are never chosen.
         bank: Masks to choose from, of the size of the images.
         generator: Draws the random mask; on the CPU, one for the batch or one per image.
@@ -64,6 +64,11 @@ def target_masks(
 def check_bank(bank: Bank | None, masks: Masks, target: str) -> Bank:
     """Return the bank if targets for these images can be chosen from it.
 
+    Args:
+        bank: Masks to choose from, or None.
+        masks: Masks of the images, for their size.
+        target: Name of the target, for the error message.
+
     Raises:
         ValueError: If there is no bank, or its masks have the wrong type or size.
     """
@@ -83,9 +88,13 @@ def check_bank(bank: Bank | None, masks: Masks, target: str) -> Bank:
 
 
 def overlaps(masks: Masks, bank: Bank) -> Float64[Tensor, "b n"]:
-    """Mean IoU of each mask with each mask of the bank, to three decimals.
+    """Mean IoU of each mask with each mask of the bank, rounded to three decimals.
 
-    The rounding is that of the notebooks of MedIS: masks that differ by less are equally near.
+    The notebooks of MedIS round as well, so masks whose scores differ by less are equally near.
+
+    Args:
+        masks: Masks ``(b, 1, h, w)``.
+        bank: Masks ``(n, 1, h, w)``.
     """
     bank = bank.to(masks.device)
     parts = (bank[first : first + _PORTION] for first in range(0, len(bank), _PORTION))

@@ -12,10 +12,10 @@ from palpate.attacks.minimal.shortest import largest_radius
 from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
 
 _STEPS = {"linf": 0.001, "l2": 0.005}  # default step size by norm
-_LAST_STEP = 0.1  # last step size as a share of the first
+_LAST_STEP = 0.1  # last step size as a fraction of the first
 _MULTIPLIER, _PENALTY = 1.0, 0.01  # initial values
 _CHECK = 10  # steps between two checks of whether a constraint has improved
-_IMPROVED = 0.95  # at most this share of the former value counts as improved
+_IMPROVED = 0.95  # a constraint has improved if it fell to this fraction of its earlier value
 _RAISE = 2.0  # factor of the penalty parameter where a constraint has not improved
 _MEMORY = 0.8  # decay of the running means of multipliers and squared gradient
 _LEAST_SCALE, _SCALE_CHANGE = 0.1, 0.02  # bound and relative change of the constraints' scale
@@ -42,16 +42,16 @@ def alma_prox(
     Minimises :math:`\|\delta\| + \sum_p P(w c_p, \rho_p, \mu_p)` by alternating a gradient step on
     the penalties in the metric of RMSprop and the proximal operator of the norm in the same
     metric. Each pixel has a multiplier :math:`\mu_p`, the running mean of the derivative of its
-    penalty, and a penalty parameter :math:`\rho_p`, which doubles where a constraint neither held
+    penalty, and a penalty parameter :math:`\rho_p`, which doubles if the constraint neither held
     nor improved in ten steps. The scale :math:`w` of all constraints of an image decreases by 2 %
     per step while the goal is reached, down to 0.1, and increases while it is not, up to 1.
 
-    Binary form: the difference-of-logits ratio needs three classes. In its place :math:`c_p` is
-    the logit with the sign that must become negative, divided by the root mean square of the
-    image's logits. Only the cheapest pixels that suffice for ``tau`` are constraints, chosen anew
-    at every step; the paper drops the hardest hundredth instead. The gradient of a violated
-    constraint is the derivative of its penalty; in the authors' code the first term of that
-    derivative is :math:`\mu c` instead of :math:`\mu`, so the steps there differ.
+    Binary form: the difference-of-logits ratio of the paper needs three classes. Here :math:`c_p`
+    is the logit, with the sign that makes it negative on success, divided by the root mean square
+    of the image's logits. Only the cheapest pixels that suffice for ``tau`` are constraints; they
+    are selected anew at every step. The paper drops the hardest 1 % of the pixels instead. The
+    gradient of a violated constraint is the derivative of its penalty; in the authors' code the
+    first term of this derivative is :math:`\mu c` instead of :math:`\mu`, so its steps differ.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -63,7 +63,7 @@ def alma_prox(
         steps: Number of updates.
         step_size: Step size in units of pixel value; decays towards a tenth after the first
             success. None is 0.001 as published, or 0.005 in L2, where single pixels change more.
-        norm: Norm of the perturbation that is made small; L-infinity in the paper.
+        norm: Norm of the perturbation to minimise; L-infinity in the paper.
         levels: Number of values a pixel may take, 256 for 8-bit images. The model sees every point
             rounded to them, and a rounded point is returned. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
@@ -92,6 +92,8 @@ def alma_prox(
 
 
 class _AlmaProxRule:
+    """The loss and update of ALMA-prox, with its state for each pixel and image."""
+
     stops = False
 
     def __init__(
@@ -120,7 +122,7 @@ class _AlmaProxRule:
         constraints = short * per_image(self.scale)
         self._update(constraints.detach(), chosen)
         value, _ = _penalty(constraints, self.penalties, self.multipliers)
-        return -(value * chosen).flatten(1).sum(1)
+        return -(value * chosen).flatten(1).sum(1)  # the search ascends; penalties are minimised
 
     def move(
         self,
@@ -141,11 +143,12 @@ class _AlmaProxRule:
         """Decrease the scale of the constraints while the goal is reached, else increase it."""
         change = torch.where(reached, 1 + _SCALE_CHANGE, 1 - _SCALE_CHANGE)
         self.scale = (self.scale / change).clamp(_LEAST_SCALE, 1.0)
-        # Without a success the step size decays from the middle of the run, to refine the result.
+        # The step size decays from the first success, or else from the middle of the run.
         first = reached & (self.step < self.found_at)
         self.found_at = torch.where(first, float(self.step), self.found_at)
 
     def _update(self, constraints: Logits, chosen: Masks) -> None:
+        """Update the penalty parameters and multipliers from the constraints at this point."""
         self.held = self.held | (constraints <= 0)
         if self.step == 0:
             self.before = constraints
@@ -161,14 +164,14 @@ class _AlmaProxRule:
         self.multipliers = mixed.clamp(1e-12, 1.0)
 
     def _stride(self) -> PerImage:
-        """The step size: constant until the first success, then inverse to the steps since."""
+        """The step size: constant until the first success, then decreasing hyperbolically."""
         left = (self.steps - self.found_at).clamp_min(1) * _LAST_STEP / (1 - _LAST_STEP)
         since = (self.step - self.found_at).clamp_min(0)
         return self.step_size * left / (since + left)
 
 
 def _penalty(constraint: Logits, penalty: Logits, multiplier: Logits) -> tuple[Logits, Logits]:
-    """The penalty-Lagrangian of the paper and its derivative, which at 0 is the multiplier."""
+    """The penalty-Lagrangian of the paper and its derivative, which equals the multiplier at 0."""
     over, under = constraint.clamp_min(0), constraint.clamp_max(0)
     bend = 1 - penalty.clamp_min(1) * under
     value = torch.where(

@@ -38,16 +38,16 @@ def asma(
 
     .. math:: \sum_{p : prediction_p \ne target_p} \pm z_p - \|\delta\|_2^2
 
-    to the perturbation. Only pixels that differ from the target are pushed. The step size grows
-    with the IoU of prediction and target; that of the first step is :math:`\tau_0`. An image is
-    finished when its Dice score with the target reaches ``tau``; the published attack always runs
-    all of its steps.
+    to the perturbation. Only pixels whose prediction differs from the target contribute. The step
+    size grows with the IoU of prediction and target; that of the first step is :math:`\tau_0`. An
+    image is finished when its Dice score with the target reaches ``tau``; the published attack
+    always runs all of its steps.
 
-    The published step multiplies the gradient as it is, so that it depends on the image size and on
-    the scale of the logits; by default the gradient is divided by its L2 norm here. The IoU is that
-    of the foreground of each image, as in the authors' code; a common later implementation averages
-    over classes and over all images. It is computed on the image that is returned, in [0, 1], where
-    the authors compute it before clipping.
+    The published step uses the gradient without normalisation, so it depends on the image size and
+    on the scale of the logits. Here the gradient is divided by its L2 norm by default. The IoU is
+    that of the foreground of each image, as in the authors' code; a common later implementation
+    averages over classes and over all images. It is computed on the image clipped to [0, 1], which
+    is returned; the authors compute it before clipping.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -95,6 +95,8 @@ def asma(
 
 
 class _AsmaRule:
+    """The loss and update of ASMA."""
+
     stops = True
     norm: Norm = "l2"
     stride: PerImage
@@ -108,6 +110,7 @@ class _AsmaRule:
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
         target = masks if self.goal.targeted else ~masks
         shown = logits > self.goal.threshold
+        # The first step has the size least_step, whatever the IoU.
         growth = iou(count(shown, target)).to(logits) * (not self.is_first)
         self.stride, self.is_first = self.step_size * growth + self.least_step, False
         sign = torch.where(target, 1.0, -1.0).to(logits)
@@ -121,7 +124,7 @@ class _AsmaRule:
         reached: Bool[Tensor, " b"],  # noqa: ARG002 - part of the protocol of update rules
     ) -> Images:
         delta = adversarial - images
-        ascent = gradient - 2 * delta
+        ascent = gradient - 2 * delta  # the second term is the gradient of the squared norm
         ascent = steepest(ascent, "l2") if self.normalise else ascent
         return project_to_valid(
             images, delta + per_image(self.stride) * ascent, self.max_epsilon, "l2"

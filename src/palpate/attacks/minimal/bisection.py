@@ -30,11 +30,11 @@ from palpate.types import (
     Randomness,
 )
 
-_STRIDE = 4.0  # factor between two radii while only successes are known
+_STRIDE = 4.0  # factor between two radii while no failure is known
 _LEAST = 2.0**-24  # smallest radius: single precision cannot add less to a pixel value
 _ROUNDING = 1e-6  # relative tolerance of a length
-_STORED = 2e-5  # the same for images on the 8-bit lattice
-_TRICKLE = 1e-6  # weight of the mean margin: gives PGD a gradient where the goal is reached
+_STORED = 2e-5  # additional relative tolerance for images on the 8-bit lattice
+_TRICKLE = 1e-6  # weight of the mean shortfall, so that PGD has a gradient beyond the goal
 _STOPPING_PGD = partial(pgd, random_start=False, early_stop=True)
 
 
@@ -56,14 +56,14 @@ def bisection(
 ) -> Images:
     """Find the smallest radius at which an attack succeeds, for each image, by bisection.
 
-    Each image has an interval of radii. A radius at which ``inner`` succeeds becomes its upper
-    end, one at which it fails its lower end; a success that is shorter than the radius counts with
-    its own length. The first radius is a quarter of the largest; it is divided by four until
-    ``inner`` fails; then the geometric mean of both ends is tried. An image is finished when the
-    upper end is at most ``1 + precision`` times the lower end, so the result is at most that much
-    longer than a radius at which ``inner`` failed. If nothing succeeded, the largest radius is
-    tried last. From 1 to a radius near 1/255 this takes about ten runs of ``inner``, each with one
-    additional forward pass that scores the result.
+    Each image has an interval of radii. If ``inner`` succeeds at a radius, the length of its
+    perturbation becomes the upper end; if it fails, the radius becomes the lower end. The first
+    radius is a quarter of the largest one and is divided by four until ``inner`` fails; from then
+    on, the geometric mean of both ends is tried. An image is finished when the upper end is at most
+    ``1 + precision`` times the lower end, so the result is at most that much longer than a radius
+    at which ``inner`` failed. If nothing succeeded, the largest radius is tried last. From 1 to a
+    radius near 1/255 this takes about ten runs of ``inner``, each with one additional forward pass
+    that scores the result.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``. If it holds data per image, it must
@@ -75,14 +75,15 @@ def bisection(
             least this), in [0, 1].
         max_epsilon: Largest radius, in units of pixel value; None for the largest that pixels in
             [0, 1] allow.
-        precision: Width of the final interval, as a share of its lower end.
-        inner: Any attack with an argument ``epsilon``, e.g. ``partial(pgd, within="lattice")``, for
-            which no radius is below one grey level. ``norm``, ``targeted``, ``generator`` and
-            ``threshold`` are passed to it if it has such arguments. By default PGD with 40 steps
-            from the clean image and early stopping.
-        loss: Loss that ``inner`` maximises, if it has an argument ``loss``. By default that is its
-            own loss in L-infinity, where pushing all pixels costs no more than pushing some; in L2
-            it is minus the sum of squares by which the cheapest pixels that suffice fall short.
+        precision: Width of the final interval, as a fraction of its lower end.
+        inner: Any attack with an argument ``epsilon``. ``norm``, ``targeted``, ``generator`` and
+            ``threshold`` are passed to it if it has such arguments. With
+            ``partial(pgd, within="lattice")``, no radius below one grey level is tried. By default
+            PGD with 40 steps from the clean image and early stopping.
+        loss: Loss that ``inner`` maximises, if it has an argument ``loss``. In L-infinity the
+            default is the attack's own loss, because changing all pixels costs no more than
+            changing some. In L2 it is minus the sum of the squared shortfalls of the cheapest
+            pixels that suffice, see :mod:`palpate.attacks.minimal.dice_goal`.
         norm: Norm of the radius.
         targeted: Approach ``masks`` instead of leaving them.
         generator: On the CPU, for ``inner``; one for the batch or one per image.
@@ -119,6 +120,7 @@ def bisection(
     ends = _Ends(len(images), largest, max(least, _LEAST), precision, _ROUNDING + slack)
     while len(problem.rows):
         radii = ends.next()[problem.rows]
+        # An attack takes one epsilon per call, so images are grouped by radius.
         for radius in sorted(set(radii.tolist())):
             some = problem.select(radii == radius)
             adversarial = run(some, radius)
@@ -145,6 +147,7 @@ class _Ends:
         self.precision, self.rounding = precision, rounding
 
     def next(self) -> Tensor:
+        """The radius to try next, for each image."""
         inside = torch.where(self.low > 0, (self.low * self.high).sqrt(), self.high / _STRIDE)
         inside = inside.clamp_min(self.least).minimum(self.high)
         return torch.where(self._narrow & ~self.broke, self.high, inside)
@@ -159,6 +162,7 @@ class _Ends:
 
     @property
     def finished(self) -> Tensor:
+        """Which images need no further radius."""
         return self._narrow & (self.broke | (self.low >= self.largest))
 
     @property
@@ -168,7 +172,7 @@ class _Ends:
 
 
 class _Inner:
-    """The inner attack at one radius, called with the arguments that its signature has."""
+    """The inner attack, called at one radius with the arguments that it accepts."""
 
     def __init__(
         self,
@@ -209,7 +213,7 @@ class _Inner:
 
 
 def _threat_of(inner: Attack) -> Threat:
-    """The threat model of an attack: bound to it, or its default."""
+    """The threat model of an attack: the one bound by ``partial``, or its default."""
     within = signature(inner).parameters.get("within")
     if within is None or within.default is Parameter.empty:
         return Threat()
@@ -217,6 +221,8 @@ def _threat_of(inner: Attack) -> Threat:
 
 
 def _aimed_at(goal: Goal) -> Loss:
+    """The default L2 loss: minus the squared shortfalls of the cheapest pixels."""
+
     def loss(logits: Logits, masks: Masks) -> PerImage:
         rest = goal.shortfall(logits, masks).flatten(1).mean(1)
         harm = goal.negative_shortfall(logits, masks, "l2") - _TRICKLE * rest

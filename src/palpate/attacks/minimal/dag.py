@@ -1,4 +1,4 @@
-"""Dense adversary generation (DAG): pushes all pixels that are still correct in small steps."""
+"""Dense adversary generation (DAG): small steps on all pixels that are still correct."""
 
 import torch
 from jaxtyping import Bool
@@ -36,9 +36,9 @@ def dag(
     value of a step is ``step_size``, and the others keep their proportion to it. The result is
     clipped to [0, 1] after each step; some implementations keep the unclipped sum.
 
-    With one logit per pixel, the adversarial class of the paper is the other class. The attack
-    pushes every pixel, although some would suffice for a Dice score, so its perturbations are an
-    upper bound of the smallest one and not a tight one.
+    With one logit per pixel, the adversarial class of the paper is the other class. The attack aims
+    at every pixel, although changing some would suffice for a Dice score, so its perturbations are
+    not a tight upper bound of the smallest one.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -78,6 +78,8 @@ def dag(
 
 
 class _DagRule:
+    """The loss and update of DAG."""
+
     stops = True
 
     def __init__(self, goal: Goal, step_size: float, norm: Norm, max_epsilon: float) -> None:
@@ -94,6 +96,7 @@ class _DagRule:
         gradient: Images,
         reached: Bool[Tensor, " b"],  # noqa: ARG002 - part of the protocol of update rules
     ) -> Images:
+        # The lower bound avoids a division by 0: an image without a gradient does not move.
         size = norms(gradient, self.norm).clamp_min(torch.finfo(gradient.dtype).tiny)
         delta = adversarial - images + gradient * per_image(self.step_size / size)
         return project_to_valid(images, delta, self.max_epsilon, self.norm)

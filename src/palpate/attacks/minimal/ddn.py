@@ -1,4 +1,4 @@
-"""Decoupled direction and norm (DDN): success alone controls the length of the perturbation."""
+"""Decoupled direction and norm (DDN): an L2 attack that adapts the norm by success."""
 
 import math
 from typing import Literal
@@ -39,11 +39,12 @@ def ddn(
     perturbation is rescaled to the length :math:`\epsilon`, which shrinks by 5 % if the goal is
     reached and grows by 5 % if it is not.
 
-    The published attack is on classifiers. Here the goal is a Dice score, for which some pixels
-    suffice. By default the loss is the sum of squares by which the cheapest pixels that suffice
-    fall short of the goal; they are chosen anew at every step. Step sizes are relative to the
-    current length, which is the same as published while that is 1. An absolute step would be far
-    too long for a model that breaks at a tenth of it: only the last gradient would count.
+    The published attack is on classifiers. Here the goal is a Dice score, which is reached by
+    changing some of the pixels. By default the loss is minus the sum of the squared shortfalls of
+    the cheapest pixels that suffice; they are selected anew at every step. Step sizes are relative
+    to the current length, which equals the published form at a length of 1. For a model that breaks
+    at a tenth of this length, an absolute step would be too long: each step would replace the
+    perturbation by the last gradient.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -57,7 +58,7 @@ def ddn(
         step_size: First step size as a multiple of the length; decays along a cosine to a
             hundredth of that.
         start_epsilon: Initial length of the perturbation, in units of pixel value.
-        change: Share by which the length grows or shrinks at each step, in (0, 1).
+        change: Fraction by which the length grows or shrinks at each step, in (0, 1).
         levels: Number of values a pixel may take, 256 for 8-bit images. Every iterate is rounded
             to them, as in the published attack, and success is judged on the rounded image. None
             does not round.
@@ -88,6 +89,8 @@ def ddn(
 
 
 class _DdnRule:
+    """The loss and update of DDN, with the current length for each image."""
+
     stops = False
     norm: Norm = "l2"
 
@@ -118,6 +121,7 @@ class _DdnRule:
     def move(
         self, images: Images, adversarial: Images, gradient: Images, reached: Bool[Tensor, " b"]
     ) -> Images:
+        # Cosine decay of the step size from 1 to 0.01.
         turn = (1 + math.cos(math.pi * self.step / self.steps)) / 2
         stride = self.step_size * (0.01 + 0.99 * turn) * self.length
         self.step += 1

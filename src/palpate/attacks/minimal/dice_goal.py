@@ -18,16 +18,17 @@ from torch import Tensor
 from palpate.overlap import count, dice
 from palpate.types import Logits, Masks, Norm, PerImage
 
-_ROOM = 0.02  # beyond the threshold, in the unit of the shortfall; guards against rounding
+# Margin beyond the threshold, in the unit of the shortfall, so that rounding undoes no success.
+_ROOM = 0.02
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The Dice score that an attack wants: at most ``tau``, or with ``targeted`` at least ``tau``.
+    """The goal of an attack: a Dice score of at most ``tau`` (targeted: at least ``tau``).
 
     Attributes:
-        tau: Dice score that counts as success.
-        targeted: Whether the masks are what the attacker wants to see.
+        tau: Dice score that counts as success, in [0, 1).
+        targeted: Whether the masks are the target of the attacker; ``tau`` is then in (0, 1].
         threshold: Logits above it are foreground.
 
     Raises:
@@ -53,10 +54,11 @@ class Goal:
         return scores >= self.tau if self.targeted else scores <= self.tau
 
     def shortfall(self, logits: Logits, masks: Masks) -> Logits:
-        """Distance of each logit from the side of the threshold that the attacker wants.
+        """Distance of each logit from the threshold, positive on the side to be left.
 
-        It is negative for pixels on that side already. The unit is the root mean square of the
-        image's logits, so that scaling all logits changes nothing; no gradient flows through it.
+        It is negative for pixels that already have the class the attacker wants. The unit is the
+        root mean square of the image's logits, so that the scale of the logits does not matter; no
+        gradient flows through the unit.
         """
         lifted = logits - self.threshold
         wanted = masks if self.targeted else ~masks
@@ -67,9 +69,9 @@ class Goal:
     def cheapest_pixels(self, shortfall: Logits, masks: Masks, norm: Norm) -> Masks:
         """The pixels that reach the goal at the lowest cost, taking the shortfall as the cost.
 
-        In L-infinity, a perturbation that changes one pixel changes all of smaller shortfall too,
-        so pixels are taken in the order of the shortfall. In L2 squares add up, so the order is
-        that of the squared shortfall per worth.
+        In L-infinity, a perturbation that changes one pixel also changes all pixels with a smaller
+        shortfall, so pixels are taken in the order of the shortfall. In L2 the squared costs add
+        up, so the order is that of the squared shortfall per worth.
 
         Args:
             shortfall: From :meth:`shortfall`.
@@ -77,14 +79,14 @@ class Goal:
             norm: Norm of the perturbation.
 
         Returns:
-            Masks of the chosen pixels. None of them can be left out.
+            Masks of the selected pixels. Each of them is needed to reach the goal.
         """
         worth, quota = self._worth(masks)
         price = shortfall.detach().flatten(1).double()
         if norm == "l2":
             price = price / worth.sqrt().clamp_min(1e-6)
-        # Among equal prices the pixels worth most come first: in any other order the quota may be
-        # met with a pixel to spare. A stable sort by price keeps the order that worth has made.
+        # Among equal prices, pixels of larger worth come first; otherwise more pixels than
+        # necessary may be selected. The stable sort by price keeps this order.
         by_worth = worth.argsort(dim=1, descending=True, stable=True)
         order = by_worth.gather(1, price.gather(1, by_worth).argsort(dim=1, stable=True))
         sorted_worth = worth.gather(1, order)
@@ -96,15 +98,15 @@ class Goal:
     def negative_shortfall(self, logits: Logits, masks: Masks, norm: Norm) -> PerImage:
         """Minus the sum of squared shortfalls of the cheapest pixels: the loss to maximise.
 
-        For a linear model and ``norm="l2"``, its gradient points to the nearest success. It is
-        constant where the goal is reached with a small margin.
+        For a linear model and ``norm="l2"``, its gradient points to the nearest success. It is 0
+        where the goal is reached with a small margin.
         """
         short = self.shortfall(logits, masks)
         chosen = self.cheapest_pixels(short, masks, norm)
         return -((short + _ROOM).relu().square() * chosen).flatten(1).sum(1)
 
     def _worth(self, masks: Masks) -> tuple[Float64[Tensor, "b p"], Float64[Tensor, " b"]]:
-        """The contribution of each pixel to the goal, and the sum that is needed."""
+        """The contribution of each pixel to the goal, and the sum that reaches it (the quota)."""
         inside = masks.flatten(1)
         worth = self.tau + (2 - 2 * self.tau) * inside.double()
         area = inside.sum(1).double()

@@ -15,7 +15,7 @@ from palpate.attacks.minimal.shortest import largest_radius
 from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage, Randomness
 
 _FIRST, _SECOND = 0.9, 0.999  # decay of Adam's moments
-_LAST_STEP = 0.01  # last step size as a share of the first; decays exponentially
+_LAST_STEP = 0.01  # last step size as a fraction of the first; decays exponentially
 _DUAL_STEP, _LAST_DUAL_STEP = 0.1, 0.01  # step size of the multipliers, first and last
 _DUAL_MEMORY = 0.9  # decay of the running mean of the multipliers
 _LEAST_RATIO = math.log(1e-12)  # keeps the softmax of the multipliers away from 0
@@ -49,13 +49,14 @@ def pdpgd(
     There is one multiplier per pixel, as in the segmentation form of Rony et al. (2023,
     https://arxiv.org/abs/2206.07179).
 
-    Binary form: :math:`c_p` is the logit with the sign that must become negative, divided by the
-    root mean square of the image's logits. Only the cheapest pixels that suffice for ``tau`` are
-    constraints, chosen anew at every step; at first their total weight equals that of the norm.
+    Binary form: :math:`c_p` is the logit, with the sign that makes it negative on success, divided
+    by the root mean square of the image's logits. Only the cheapest pixels that suffice for ``tau``
+    are constraints; they are selected anew at every step. At the start their total weight equals
+    that of the norm.
 
-    The proximal operator is solved exactly, under the bounds of the pixel range. The published
-    code clips to that range first and takes five steps towards the operator: its perturbations
-    were 1 to 18 % longer on small networks, and equally long when the steps were continued.
+    The proximal operator is solved exactly, under the bounds of the pixel range. The published code
+    clips to this range first and approximates the operator by five iterations. On small networks
+    its perturbations were 1 to 18 % longer, and equally long with more iterations.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
@@ -67,7 +68,7 @@ def pdpgd(
         steps: Number of updates.
         step_size: Step size of Adam at the first step, in units of pixel value; decays to a
             hundredth of that.
-        norm: Norm of the perturbation that is made small.
+        norm: Norm of the perturbation to minimise.
         levels: Number of values a pixel may take, 256 for 8-bit images. The model sees every point
             rounded to them, and a rounded point is returned. None does not round.
         targeted: Approach ``masks`` instead of leaving them.
@@ -95,6 +96,8 @@ def pdpgd(
 
 
 class _PdpgdRule:
+    """The loss and update of PDPGD, with its multipliers and the moments of Adam."""
+
     stops = False
     held: Tensor  # sum of the multipliers of each image
     violated: Tensor  # +1 where a constraint is violated, -1 where it holds, 0 at other pixels
@@ -124,7 +127,7 @@ class _PdpgdRule:
         if self.multipliers is None:
             self.multipliers = fresh
         self.multipliers = _DUAL_MEMORY * self.multipliers + (1 - _DUAL_MEMORY) * fresh
-        counted = self.multipliers * chosen  # other pixels keep theirs, which decay
+        counted = self.multipliers * chosen  # those of other pixels decay, but do not count
         self.held = counted.flatten(1).sum(1)
         self.violated = short.detach().sign() * chosen
         return -(F.softplus(short) * counted.to(short)).flatten(1).sum(1)
@@ -157,6 +160,9 @@ class _PdpgdRule:
 
 
 def _softmax_with_one(ratios: Tensor) -> Tensor:
-    """Softmax over the pixels of each image and an additional 0, whose entry is dropped."""
+    """Softmax over the pixels of each image and one additional entry, 0, for the norm.
+
+    The additional entry is dropped, so the multipliers of an image sum to less than 1.
+    """
     with_norm = torch.cat([torch.zeros_like(ratios.flatten(1)[:, :1]), ratios.flatten(1)], 1)
     return with_norm.softmax(1)[:, 1:].view_as(ratios)

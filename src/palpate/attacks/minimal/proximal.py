@@ -1,7 +1,7 @@
 r"""The proximal operators of the L2 and L-infinity norms in a diagonal metric.
 
 :math:`\mathrm{prox}(v) = \arg\min_\delta \, \lambda \|\delta\| + \tfrac12 \sum_i H_i
-(\delta_i - v_i)^2`. Both have one unknown per image, which is found by bisection.
+(\delta_i - v_i)^2`. Each reduces to an equation with one unknown per image, solved by bisection.
 """
 
 import torch
@@ -21,7 +21,7 @@ def proximal_operator(
         delta: Perturbation ``v`` that the operator is applied to.
         weight: Weight of the norm for each image, positive.
         metric: The diagonal ``H``, positive.
-        norm: L-infinity clips all values at one height; L2 scales them.
+        norm: For L-infinity, the operator clips all values at one height; for L2 it scales them.
         low: Lower bounds, at most 0.
         high: Upper bounds, at least 0. They are exact for L-infinity; for L2 the result is clipped
             to them.

@@ -1,4 +1,4 @@
-"""The loop shared by all gradient attacks that look for the smallest perturbation."""
+"""The loop shared by all gradient attacks that search for the smallest perturbation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,15 +25,15 @@ from palpate.types import Images, Logits, LogitsFn, Masks, Norm, PerImage
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """What distinguishes one minimal-norm attack from another: its loss and its update.
+    """The loss and the update of a minimal-norm attack.
 
     A rule may keep tensors as attributes. Each must have one entry per image of the batch:
     :func:`search` drops the entries of images that are finished.
 
     Attributes:
         stops: Whether an image is finished at its first success.
-        goal: When an image counts as broken.
-        norm: Norm of the perturbation that is made small.
+        goal: The Dice score that counts as success.
+        norm: Norm of the perturbation to minimise.
         max_epsilon: Largest perturbation that is accepted, in that norm.
     """
 
@@ -43,7 +43,7 @@ class UpdateRule(Protocol):
     max_epsilon: float
 
     def loss(self, logits: Logits, masks: Masks) -> PerImage:
-        """The value to ascend, at the point that the model was just evaluated at."""
+        """The value to ascend, one per image, from the logits at the current point."""
         ...
 
     def move(
@@ -72,14 +72,14 @@ def search(
     """Update the images by ``rule`` and return the shortest successful perturbation seen.
 
     ``steps`` updates cost ``steps + 1`` forward and ``steps`` backward passes. The first pass
-    evaluates the clean images; those that meet the goal there are returned unchanged. Each point
-    is scored by the forward pass of the step that leaves it.
+    evaluates the clean images; those that already meet the goal are returned unchanged. Each point
+    is scored in the forward pass of the step that starts from it.
 
     Args:
         model: Maps images to logits of shape ``(b, 1, h, w)``, prompts bound.
         images: Clean images in [0, 1], float32 or float64.
         masks: Ground truth, or the target of a targeted attack.
-        rule: The attack.
+        rule: Loss and update of the attack.
         steps: Maximum number of updates.
         levels: Number of values a pixel may take. The model sees every point rounded to them, and
             a rounded point is returned. The updates themselves continue from the unrounded point,
@@ -111,11 +111,12 @@ def search(
             )
             reached = goal.is_reached(point.logits, problem.masks)
             shortest.update(problem.rows, seen, reached)
+            # A clean image that is a success already is finished under every rule.
             going = ~reached if rule.stops or step == 0 else torch.ones_like(reached)
             if step == steps or not going.any():
                 break
             gradient = pixel_gradient(problem, point, after=after)
-            # Beyond the goal a zero gradient is expected: the loss has nothing left to push.
+            # Where the goal is reached, a zero gradient is expected, so it is no cause to warn.
             flat[problem.rows] |= (is_flat(gradient) & ~reached).cpu()
             adversarial = rule.move(problem.images, adversarial, gradient, reached)[going]
             problem = problem.select(going)
@@ -127,12 +128,12 @@ def search(
 
 
 def project_to_valid(images: Images, delta: Images, max_epsilon: float, norm: Norm) -> Images:
-    """``images + delta``, projected on the ball and on the pixel range [0, 1]."""
+    """Project ``delta`` on the ball, add it to ``images`` and clip to [0, 1]."""
     return perturb(images, project(delta, max_epsilon, norm))
 
 
 def per_image(values: PerImage) -> Tensor:
-    """Values of shape ``(b,)`` as ``(b, 1, 1, 1)``, to be multiplied with images."""
+    """Reshape values from ``(b,)`` to ``(b, 1, 1, 1)``, to multiply images by them."""
     return values.view(-1, 1, 1, 1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from palpate.geometry import norms
 from palpate.types import Images, Norm
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # relative tolerance of the largest norm
 
 
 class UnbrokenWarning(RuntimeWarning):

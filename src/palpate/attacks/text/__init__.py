@@ -1,16 +1,17 @@
 """Attacks that leave the image unchanged and change the prompt.
 
-A text attack proposes candidates, and an image gets the candidate that does most harm, see
-:func:`attack_text`. The image is encoded once, so a candidate costs one pass through text tower and
-decoder.
+A text attack proposes candidates and selects the most harmful one for each image, see
+:func:`attack_text`. The image is encoded once, so a candidate costs one pass through the text
+encoder and the decoder.
 
 What a robust model should do depends on the kind of attack. After *benign* attacks the text still
-describes what the mask shows, so the DSC should not change. The main benign set is ``text-levels``:
-all descriptions of the object in the data. The *sensitivity* of a sample is its best minus its
-worst DSC over them. After *adversarial* attacks the text describes something else or nothing. If it
-describes another object of the image (``text-beside``, and swaps in images of two objects), the DSC
-should fall; if it does not, the model ignores the text. If nothing in the image fits the text, the
-prediction should be empty, but no mask in the data says so.
+describes the object in the mask, so the DSC should not change. The main benign set is
+``text-levels``: all descriptions of the object in the data. The *sensitivity* of a sample is its
+best minus its worst DSC over this set. After *adversarial* attacks the text describes something
+else or nothing. If it describes another object in the image (``text-beside``, and swaps in images
+of two objects), the DSC should fall; if it does not fall, the model ignores the text. If the text
+describes nothing in the image, the prediction should be empty, but the data have no mask for this
+case.
 """
 
 import warnings
@@ -63,8 +64,10 @@ def embedding(
     """PGD on the condition, as a text attack. Its norm and epsilon are those of the region.
 
     Args:
-        radius: See :func:`embedding_pgd`; the norm is ``"embedding"``, epsilon the radius.
-        cosine: Used instead of a radius; the norm is ``"cosine"``, epsilon one minus the cosine.
+        radius: See :func:`embedding_pgd`. The norm of the attack is then ``"embedding"`` and its
+            epsilon the radius.
+        cosine: Smallest cosine, instead of a radius. The norm of the attack is then ``"cosine"``
+            and its epsilon ``1 - cosine``.
         steps: Number of updates.
         restarts: Independent runs.
     """

@@ -1,4 +1,4 @@
-"""Text attacks: a function that proposes candidates, and how one of them is chosen."""
+"""Text attacks: a function that proposes candidates, and the choice of one of them."""
 
 import inspect
 from collections.abc import Callable
@@ -18,17 +18,18 @@ Pick: TypeAlias = Literal["worst", "best"]
 
 @dataclass(frozen=True)
 class TextAttack:
-    """A text attack: candidates for a prompt, of which an image gets the most harmful.
+    """A text attack: proposes candidates for a prompt and selects one for each image.
 
     Attributes:
-        candidates: Returns texts, or conditions for the decoder. It is called with those of
-            ``view``, ``source`` and ``generator`` that are parameters of it.
-        kind: ``"benign"``: every candidate still describes what the mask shows, so the DSC should
-            not change. ``"adversarial"``: it describes something else or nothing, or is
-            meaningless. If it describes another object of the image, the DSC should fall.
-        pick: Which candidate an image gets; ``"best"`` gives the upper end of a benign set.
+        candidates: Function that returns texts, or conditions for the decoder. It is called with
+            those of ``view``, ``source`` and ``generator`` that it has as parameters.
+        kind: ``"benign"``: every candidate still describes the object in the mask, so the DSC
+            should not change. ``"adversarial"``: it describes something else or nothing, or is
+            meaningless. If it describes another object in the image, the DSC should fall.
+        pick: ``"worst"`` selects the candidate with the lowest DSC, ``"best"`` that with the
+            highest, which is the upper end of a benign set.
         norm: Norm in which candidates are bounded; ``"text"`` if they are not bounded in a norm.
-        epsilon: Radius in that norm.
+        epsilon: Radius in that norm; 0 if there is none.
     """
 
     candidates: Callable[..., Candidates]
@@ -52,12 +53,12 @@ class TextAttack:
     def propose(
         self, view: View | None, source: PromptSource, generator: torch.Generator
     ) -> Candidates:
-        """The candidates; empty if the attack does not apply to the text.
+        """Return the candidates; none if the attack does not apply to the text.
 
         Args:
             view: Image and model; None for an attack that needs neither.
             source: The texts to start from.
-            generator: For random draws.
+            generator: Generator for random draws, on the CPU.
         """
         offered: dict[str, Any] = {"view": view, "source": source, "generator": generator}
         names = inspect.signature(self.candidates).parameters
@@ -65,10 +66,10 @@ class TextAttack:
 
 
 class AttackedText(NamedTuple):
-    """The candidate that an image got, and the DSC and loss with it."""
+    """The selected candidate of an image, with its DSC and loss."""
 
     prompt: str  # the original prompt if the condition was attacked
-    condition: Float[Tensor, "1 d"] | None  # only of attacks on the embedding
+    condition: Float[Tensor, "1 d"] | None  # only for attacks on the embedding
     dsc: float
     loss: float
 
@@ -78,13 +79,13 @@ def attack_text(
 ) -> AttackedText | None:
     """Attack the prompt of an image.
 
-    All candidates are scored on the image, and texts are tokenised anew for that.
+    All candidates are scored on the image; texts are tokenised for this as usual.
 
     Args:
         attack: The attack.
         view: Image, mask and model.
         source: The texts to start from.
-        generator: For random draws.
+        generator: Generator for random draws, on the CPU.
 
     Returns:
         The chosen candidate; None if the attack does not apply, for example if the prompt names no

@@ -1,4 +1,4 @@
-"""Typing errors and look-alike characters."""
+"""Character-level attacks: typing errors and look-alike characters."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
@@ -12,7 +12,7 @@ from palpate.text.lexicon import without_repeats
 Slip: TypeAlias = Literal["typo", "swap", "homoglyph", "casing"]
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-# Cyrillic and Greek letters that most typefaces draw like Latin ones.
+# Cyrillic and Greek letters that look like Latin ones in most typefaces.
 _LOOKALIKES = dict(zip("aceopxyijsv", "асеорхуіјѕν", strict=True))
 
 
@@ -34,8 +34,8 @@ def character_noise(
     Args:
         source: Its prompt is changed.
         slips: Kinds of errors, each with the same probability.
-        edits: Maximum number of letters, or pairs of letters, that are changed.
-        count: Number of texts to draw.
+        edits: Maximum number of letters, or pairs of letters, that are changed; at least 1.
+        count: Number of texts to draw, at least 1.
         generator: Draws the errors.
 
     Returns:
@@ -59,6 +59,7 @@ def _slipped(prompt: str, slips: Sequence[Slip], edits: int, generator: torch.Ge
         if not edits:
             break
         slip = choose_one(slips, generator)
+        # A swap changes two letters, neither of which may have been changed before.
         touched = {place, place + 1} if slip == "swap" else {place}
         new = None if touched & hit else _SLIPS[slip](letters[place : place + 2], generator)
         if new is not None:

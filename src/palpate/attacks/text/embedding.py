@@ -1,4 +1,4 @@
-"""PGD on the condition of the decoder: an upper bound of the harm that any text can do."""
+"""PGD on the condition of the decoder, whether or not any text has this condition."""
 
 import math
 import warnings
@@ -15,7 +15,7 @@ from palpate.attacks.text.view import Conditions, Harm, View
 from palpate.geometry import project, random_in_ball, steepest
 
 Condition: TypeAlias = Float[Tensor, "1 d"]
-Region: TypeAlias = Callable[[Conditions], Conditions]  # the nearest point that is allowed
+Region: TypeAlias = Callable[[Conditions], Conditions]  # projection on the allowed region
 
 
 def embedding_pgd(
@@ -39,17 +39,18 @@ def embedding_pgd(
     Args:
         view: Image, mask, model and loss.
         source: Its prompt gives the first condition.
-        radius: :math:`\rho`, as a share of the condition's length.
+        radius: :math:`\rho`, as a fraction of the norm of the condition, at least 0.
         cosine: :math:`\kappa`, instead of a radius; above -1 and at most 1.
         steps: Updates per restart.
-        step_size: Length of a step as a share of the condition's length; by default 2.5 radii
-            divided by the number of steps.
-        restarts: Independent runs; the first starts at the prompt's condition, others at random.
+        step_size: Length of a step as a fraction of the norm of the condition; by default 2.5
+            radii divided by the number of steps.
+        restarts: Independent runs. The first starts at the condition of the prompt, the others at
+            random points of the region.
         generator: Draws the random starts.
 
     Returns:
-        The condition of the lowest DSC, and of equal ones that of the highest loss. The first
-        condition is never returned.
+        The condition ``(1, d)`` with the lowest DSC; of equal ones, that with the highest loss.
+        The starting points are never returned.
 
     Raises:
         ValueError: If not exactly one of radius and cosine is given, or a value is out of range.
@@ -66,6 +67,7 @@ def embedding_pgd(
     region = _ball(origin, (radius or 0.0) * length)
     reach = (radius or 0.0) * length
     if cosine is not None:
+        # The chord from the centre of the cap to its rim, by the law of cosines.
         region, reach = _cap(origin, cosine), math.sqrt(2 - 2 * cosine) * length
     stride = 2.5 * reach / steps if step_size is None else step_size * length
     points = region(_starts(origin, reach, restarts, generator))
@@ -110,7 +112,7 @@ def _beats(new: Harm, old: Harm) -> bool:
 def _starts(
     origin: Condition, reach: float, restarts: int, generator: torch.Generator
 ) -> Conditions:
-    """The prompt's own condition, then points drawn around it."""
+    """The condition of the prompt, followed by random points around it."""
     around = origin.expand(restarts - 1, -1)
     if restarts == 1:
         return origin.clone()
@@ -131,6 +133,8 @@ def _cap(origin: Condition, cosine: float) -> Region:
     axis, sine = origin / length, math.sqrt(1 - cosine * cosine)
 
     def nearest(points: Conditions) -> Conditions:
+        # Inside the cone of the cap, the nearest point is the rescaled point itself; outside the
+        # cone it lies on the rim of the cap.
         along = (points * axis).sum(1, keepdim=True)
         across = points - along * axis
         aside = across / across.norm(dim=1, keepdim=True).clamp_min(1e-12)

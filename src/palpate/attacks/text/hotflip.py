@@ -12,30 +12,30 @@ from palpate.attacks.text.source import PromptSource
 from palpate.attacks.text.view import View
 from palpate.text.lexicon import without_repeats
 
-_SPARE = 8  # factor of the candidates, because not every exchange spells a new text
-_UNREADABLE = "\ufffd"  # stands for bytes that are not valid text
+_SPARE = 8  # more candidates than needed, because not every replacement gives a new text
+_UNREADABLE = "\ufffd"  # replacement character, for bytes that are not valid UTF-8
 
 
 def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) -> list[str]:
     r"""HotFlip (Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751) on tokens, greedily.
 
     Replacing the :math:`i`-th token by :math:`v` changes the loss by about
-    :math:`(e_v - e_i) \cdot \nabla_{e_i} L`. The ``top`` replacements of the largest estimate are
-    decoded to texts, tokenised again as any text is, and scored on the image. The next replacement
-    starts from the worst of them. Tokenising a decoded text may give other tokens, so only the
-    score after tokenising counts.
+    :math:`(e_v - e_i) \cdot \nabla_{e_i} L`. The ``top`` replacements with the largest estimate are
+    decoded to texts, tokenised again and scored on the image. The next replacement starts from the
+    worst of these texts. Tokenising a decoded text may give other tokens, so texts are compared by
+    their score after tokenisation.
 
     Args:
         view: Image, mask and model, which must be :class:`~palpate.attacks.text.Spelled`.
         source: Its prompt is the first text.
-        flips: Number of replacements, made one after the other.
-        top: Texts scored per replacement.
+        flips: Number of replacements, made one after the other; at least 1.
+        top: Number of texts scored per replacement, at least 1.
 
     Returns:
         The text after each replacement; none for a prompt without tokens.
 
     Raises:
-        ValueError: If flips or top are not positive, or the model does not show its tokens.
+        ValueError: If flips or top are not positive, or the model does not expose its tokens.
         FloatingPointError: If a loss or a gradient is not finite.
 
     Warns:
@@ -59,7 +59,7 @@ def hotflip(view: View, source: PromptSource, *, flips: int = 3, top: int = 16) 
 
 
 def _flipped(model: Spelled, view: View, prompt: str, top: int) -> list[str]:
-    """Texts that differ from the prompt in one token before they are tokenised again."""
+    """Texts made by replacing one token of the prompt, largest estimated loss first."""
     with torch.inference_mode(False), torch.enable_grad():
         tokens = model.tokens([prompt])
         at = model.token_vectors.detach()[tokens].clone().requires_grad_()
@@ -90,6 +90,7 @@ def _gains(
     """First-order change of the loss for every replacement; minus infinity where not allowed."""
     table = model.token_vectors.detach()
     gains = gradient @ table.T - (gradient * table[tokens]).sum(1, keepdim=True)
+    # Special tokens are neither inserted nor replaced, and no token is replaced by itself.
     special = torch.tensor(sorted(model.special_tokens), dtype=torch.long, device=tokens.device)
     gains[:, special] = -torch.inf
     gains[torch.isin(tokens, special)] = -torch.inf

@@ -37,10 +37,10 @@ def joint(
 ) -> Pair | None:
     """Attack an image and its prompt in alternation.
 
-    Text alone and image alone are attacked first. Then, ``rounds`` times, the image is attacked
-    with the worst text found so far, and the text is attacked on the resulting image. The pair of
-    the lowest DSC of all is returned, so the joint attack is never weaker than either attack alone
-    with the same random numbers.
+    First, the text alone and the image alone are attacked. Then, ``rounds`` times, the image is
+    attacked with the current worst text, and the text is attacked on the resulting image. The pair
+    with the lowest DSC of all is returned, so the joint attack is at least as strong as either
+    attack alone with the same random numbers.
 
     Args:
         model: Model with separate encoding of image and text.
@@ -48,11 +48,12 @@ def joint(
         masks: Its mask.
         source: The texts to start from.
         image_attack: Attack with its budget bound, e.g. ``partial(pgd, epsilon=8 / 255)``.
-        text_attack: Attack that picks the worst of its texts; not one on the condition.
+        text_attack: Attack that picks the worst of its texts. Attacks on the condition are refused.
         rounds: Number of alternations, at least 1.
         threshold: Logit above which a pixel is foreground.
-        generator: Every attack gets a copy of it, and so the same numbers as if it were alone.
-        image_generator: Used instead for attacks on the image.
+        generator: Generator on the CPU. Every attack gets a copy, so it draws the same numbers as
+            if it were run alone.
+        image_generator: Generator for attacks on the image, if it should differ.
 
     Returns:
         The pair; None if the text attack does not apply.
@@ -76,7 +77,7 @@ def joint(
         return image_attack(partial(model, prompts=[prompt]), images, masks, **given)
 
     def try_texts(attacked: Images, prompt: str | None) -> list[Pair]:
-        """The image with the worst text found for it, and with the given prompt if there is one."""
+        """Score the image with the worst text found for it, and with the prompt if given."""
         view = View(model, attacked, masks, threshold=threshold)
         worst = attack_text(text_attack, view, source, generator=_copy(generator))
         pairs = [] if worst is None else [Pair(attacked, worst.prompt, worst.dsc, worst.loss)]
@@ -90,10 +91,11 @@ def joint(
         return None
     worst_text = tried[0].prompt
     tried += try_texts(attack_image(source.prompt), source.prompt)
-    for _ in range(rounds):
+    for _ in range(rounds):  # each image is attacked anew from the clean one
         pairs = try_texts(attack_image(worst_text), worst_text)
         worst_text = pairs[0].prompt
         tried += pairs
+    # The lowest DSC; of equal ones the highest loss.
     return max(tried, key=lambda pair: (-pair.dsc, pair.loss))
 
 

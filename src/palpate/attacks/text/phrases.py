@@ -1,4 +1,4 @@
-"""Whole texts in place of the prompt: paraphrases, negations, no text, or other prompts."""
+"""Attacks that replace the whole prompt: paraphrases, negations, no text, other prompts."""
 
 import re
 
@@ -43,7 +43,7 @@ def negations(source: PromptSource) -> list[str]:
         return []
     prompt = _ARTICLE.sub("", prompt, count=1) if _ARTICLE.match(prompt) else prompt
     start, rest = prompt[0], prompt[1:]
-    # A word in capitals is an abbreviation and keeps them.
+    # The first word becomes lower case, unless it is an abbreviation such as "MRI".
     spoken = (start if rest[:1].isupper() else start.lower()) + rest
     return [negation.format(spoken) for negation in _NEGATIONS]
 
@@ -62,7 +62,7 @@ def others(source: PromptSource, *, count: int = 16, generator: torch.Generator)
     """Texts of other images, which may or may not describe something in this one.
 
     Args:
-        source: Its ``others`` are drawn from.
+        source: The texts are drawn from its ``others``.
         count: Number of texts to draw, at least 1.
         generator: Draws the texts.
 

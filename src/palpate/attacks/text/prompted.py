@@ -1,4 +1,4 @@
-"""The interface of models that text attacks use: image and text are encoded separately."""
+"""Interfaces of models for text attacks, which encode image and text separately."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from palpate.types import Box, Images, Logits, Segmenter
 
 @runtime_checkable
 class Prompted(Protocol):
-    """A model that encodes image and text separately, so that an image is encoded only once.
+    """A model that encodes image and text separately, so that an image need be encoded only once.
 
     ``decode(encode(images), read(prompts))`` must equal a call with images and prompts.
     """
@@ -23,15 +23,15 @@ class Prompted(Protocol):
         ...
 
     def encode(self, images: Images) -> Any:
-        """Everything that is computed from images before the text is used."""
+        """Encode images: compute everything that does not depend on the text."""
         ...
 
     def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """The condition of the decoder, one row per text; a row depends on no other text."""
+        """Encode texts to conditions of the decoder. A row depends on its own text only."""
         ...
 
     def decode(self, encoded: Any, condition: Float[Tensor, "b d"]) -> Logits:
-        """Logits at the size of the images; one encoded image may be used for many conditions."""
+        """Logits at the size of the images. One encoded image may be used for many conditions."""
         ...
 
 
@@ -65,10 +65,11 @@ class Spelled(Prompted, Protocol):
 
 
 class Whole:
-    """Gives any promptable model the interface of :class:`Prompted`, without its savings.
+    """Adapter that gives any promptable model the interface of :class:`Prompted`.
 
-    The model is called with image and text for every candidate. The condition of a text is its
-    index, so texts can be scored, but there is no gradient with respect to them.
+    The model is called with image and text for every candidate, so nothing is saved by encoding
+    the image once. The condition of a text is its index: texts can be scored, but there is no
+    gradient with respect to them.
 
     Args:
         model: Called as ``model(images, prompts=[...])``.

@@ -11,7 +11,7 @@ class PromptSource:
         prompt: The prompt, which describes what the mask shows.
         own: All texts that describe the same object in the same image: its prompt levels.
         beside: Texts about other objects in the same image.
-        others: Texts of other images; those that are also in ``own`` are never used.
+        others: Texts of other images. Texts that are also in ``own`` are ignored.
     """
 
     prompt: str

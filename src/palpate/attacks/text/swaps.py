@@ -1,8 +1,9 @@
 """Prompts with one wrong attribute: place, size, colour, number, side or structure.
 
-If the image contains what the changed prompt describes, for example one of two polyps, a model
-should segment that; if its DSC does not change, it ignores the attribute. On images of one object
-there is no correct prediction, but the change of the DSC shows how much the attribute matters.
+If the image contains the object that the changed prompt describes, for example the other of two
+polyps, a model should segment that object; if its DSC does not change, it ignores the attribute. In
+images of one object there is no correct prediction, but the change of the DSC shows how much the
+model uses the attribute.
 """
 
 import re
@@ -16,7 +17,7 @@ from palpate.text.positions import PLACES, find_places
 
 PLACE = "place"
 
-# Words after these describe objects of this kind in general, or the recording.
+# Words after these describe objects of this kind in general, or the image.
 _HEAD_ENDS = re.compile(r"\b(?:which|that|located|with)\b", re.IGNORECASE)
 _AND = r"(?:\s*,\s*|\s+and\s+)"
 
@@ -76,7 +77,7 @@ def _other_words(prompt: str, family: Family) -> Iterable[str]:
 
 
 def _first_group(prompt: str, words: tuple[str, ...]) -> re.Match[str] | None:
-    """The first word, or list of words, that describes the object of the prompt."""
+    """The first of ``words``, or list of them, in the part of the prompt that names the object."""
     one = pattern(words).pattern
     group = re.compile(rf"{one}(?:{_AND}{one})*", re.IGNORECASE)
     end = _HEAD_ENDS.search(prompt)

@@ -1,4 +1,4 @@
-"""Prompts with words replaced by synonyms of the medical vocabulary."""
+"""Prompts with words replaced by synonyms from the lexicon."""
 
 import re
 
@@ -14,7 +14,7 @@ def synonyms(source: PromptSource, *, count: int = 16, generator: torch.Generato
 
     Args:
         source: Its prompt is changed.
-        count: Number of texts to draw in which several words may be replaced at once.
+        count: Number of additional texts to draw, in which several words may be replaced at once.
         generator: Draws these texts.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One image under a prompted model: encoded once, evaluated with many texts."""
+"""An image that is encoded once by a prompted model and evaluated with many texts."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -21,17 +21,17 @@ Candidates: TypeAlias = Sequence[str] | Conditions  # texts, or conditions of th
 
 
 class Harm(NamedTuple):
-    """DSC and loss of the image with each candidate."""
+    """DSC and loss of an image with each candidate."""
 
     dsc: PerImage
     loss: PerImage
 
     def worst(self) -> int:
-        """The candidate of the lowest DSC; among equals of the highest loss, then the first."""
+        """Index of the lowest DSC; among equals that of the highest loss, then the first."""
         return self._first(self.dsc == self.dsc.min(), self.loss)
 
     def best(self) -> int:
-        """The candidate of the highest DSC; among equals of the lowest loss, then the first."""
+        """Index of the highest DSC; among equals that of the lowest loss, then the first."""
         return self._first(self.dsc == self.dsc.max(), -self.loss)
 
     def _first(self, eligible: Tensor, rank: PerImage) -> int:
@@ -39,19 +39,19 @@ class Harm(NamedTuple):
 
 
 class View:
-    """One image and its mask, under a model that can be given any text.
+    """One image and its mask, encoded once, to be evaluated with any text.
 
-    Encoding the image takes nearly all the time of a forward pass, and is done once, here.
+    Encoding the image takes nearly all the time of a forward pass.
 
     Args:
         model: Model with separate encoding of image and text.
         images: One image ``(1, c, h, w)`` in [0, 1].
-        masks: Its mask.
+        masks: Its mask ``(1, 1, h, w)``.
         threshold: Logit above which a pixel is foreground. It is subtracted from the logits before
             the loss is computed.
-        loss: Decides between texts of equal DSC, and gives gradients; one value per image.
-        at_once: Candidates decoded together, to bound memory. Halved automatically if they do not
-            fit.
+        loss: Used for gradients and to compare texts of equal DSC; one value per image.
+        at_once: Number of candidates decoded together, to bound memory. Halved automatically if
+            they do not fit.
 
     Raises:
         ValueError: If there is not exactly one image, or the model lacks a method.
@@ -98,11 +98,12 @@ class View:
         return Harm(torch.stack(dsc), torch.stack(losses))
 
     def slopes(self, at: Tensor, conditions: Conditions) -> tuple[Tensor, Harm]:
-        """Gradient of each condition's loss with respect to ``at``, and DSC and loss.
+        """Gradient of the loss of each condition with respect to ``at``, and DSC and loss.
 
         Args:
-            at: Tensor that the conditions were computed from, one row each; requires a gradient.
-            conditions: Conditions of the decoder.
+            at: Tensor that the conditions were computed from, one row per condition; requires a
+                gradient.
+            conditions: Conditions of the decoder, ``(b, d)``.
 
         Raises:
             RuntimeError: If no path leads from the losses to ``at``.
@@ -147,11 +148,12 @@ class View:
         masks = self.masks.expand(len(logits), -1, -1, -1)
         dsc = dice(count(binarise(logits.detach(), self.threshold), masks)).to(logits)
         loss = self._losses(masks, logits)
+        # The check calls the loss again, so it is made once and not for every batch.
         if len(logits) > 1 and not self._checked:
             refuse_coupled_loss(partial(self._losses, masks.clone()), logits)
             self._checked = True
         if not loss.isfinite().all():
-            # Going on would keep the prompt unchanged, which would look like robustness.
+            # Continuing would keep the prompt unchanged, which would look like robustness.
             raise FloatingPointError(f"Expected finite losses, got {loss.tolist()}.")
         return Harm(dsc, loss)
 

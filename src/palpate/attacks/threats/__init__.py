@@ -1,4 +1,4 @@
-"""Threat models: where and how a perturbation may differ from its image."""
+"""Threat models: which pixels a perturbation may change, and how."""
 
 from palpate.attacks.threats.channels import Tied
 from palpate.attacks.threats.constraint import Constraint

@@ -1,4 +1,4 @@
-"""Constraints on the channels of one pixel."""
+"""Constraints on the colour channels of a pixel."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,9 +9,9 @@ from palpate.types import Images, Masks
 
 @dataclass(frozen=True)
 class Tied:
-    """All channels of a pixel change by the same value (r = g = b).
+    """All channels of a pixel change by the same value.
 
-    What can happen to a scanner that records one channel: a grey image stays grey.
+    Models a scanner that records a single channel: a grey image stays grey.
     """
 
     kind: ClassVar[Kind] = "channels"
@@ -23,6 +23,9 @@ class Tied:
 
 
 def shared_range(delta: Images, images: Images) -> Images:
-    """Perturbations shortened until no channel leaves [0, 1], the same for all channels."""
+    """Clamp perturbations that are equal in all channels, so that no channel leaves [0, 1].
+
+    The bounds of a pixel are those of its most restrictive channel, so channels stay equal.
+    """
     lowest, highest = -images.amin(1, keepdim=True), (1 - images).amin(1, keepdim=True)
     return delta.clamp(lowest, highest)

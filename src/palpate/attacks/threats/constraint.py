@@ -1,4 +1,4 @@
-"""What one constraint on a perturbation has to tell."""
+"""The interface of a constraint on perturbations."""
 
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -9,23 +9,23 @@ Kind: TypeAlias = Literal["place", "channels", "pattern"]
 
 @runtime_checkable
 class Constraint(Protocol):
-    """A linear subspace of perturbations, for each image its own.
+    """A linear subspace of perturbations, which may differ between images.
 
     Attributes:
         kind: ``place``: some pixels may not change; ``channels``: all channels of a pixel
-            change by the same value; ``pattern``: pixels change together.
-        keeps_clamped: Whether a perturbation that keeps to it still does when each of its values
-            is clamped to the same interval.
+            change by the same value; ``pattern``: pixels do not change independently.
+        keeps_clamped: Whether clamping all values of an allowed perturbation to one interval
+            gives an allowed perturbation.
     """
 
     kind: ClassVar[Kind]
     keeps_clamped: ClassVar[bool]
 
     def project(self, delta: Images, masks: Masks) -> Images:
-        """The nearest perturbation that keeps to the constraint.
+        """Project on the subspace: return the nearest perturbation that is allowed.
 
         Args:
-            delta: Any perturbation, or a gradient.
-            masks: The masks that the attack was given.
+            delta: Perturbations or gradients.
+            masks: Masks given to the attack.
         """
         ...

@@ -1,4 +1,4 @@
-"""Constraints that let pixels change together only: slowly over the image, or repeatedly."""
+"""Constraints on the pattern of a perturbation: low-frequency or periodic."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ from palpate.types import Images, Masks
 
 @dataclass(frozen=True)
 class LowFrequency:
-    """Only the lowest frequencies of the cosine transform (Guo et al., 2018).
+    """Only the lowest frequencies of the cosine transform may change.
 
-    https://arxiv.org/abs/1809.08758. Each channel keeps a block of coefficients of the whole
-    image's DCT-II, ``sqrt(share)`` of the frequencies along each side, the constant included.
+    After Guo et al., 2018, https://arxiv.org/abs/1809.08758. Of the DCT-II of the whole image, each
+    channel keeps the lowest ``sqrt(share)`` of the frequencies along each side, including the
+    constant.
 
     Attributes:
-        share: Share of the coefficients that are kept, above 0 and at most 1.
+        share: Fraction of the coefficients that are kept, above 0 and at most 1.
     """
 
     share: float
@@ -36,6 +37,7 @@ class LowFrequency:
 
     def project(self, delta: Images, masks: Masks) -> Images:
         del masks
+        # The transform is separable: one matrix for columns, one for rows. Both are symmetric.
         down, across = (_low_pass(side, self._kept(side)).to(delta) for side in delta.shape[2:])
         return down @ delta @ across
 
@@ -45,13 +47,13 @@ class LowFrequency:
 
 @dataclass(frozen=True)
 class Periodic:
-    """One square tile, repeated from the upper left corner over the whole image.
+    """The perturbation is one square tile, repeated from the upper left corner.
 
     The parametrisation of Metzen et al. (2017, https://arxiv.org/abs/1704.05712) for universal
-    perturbations; the tile is the mean over its copies.
+    perturbations. The projection replaces every copy of the tile by the mean over the copies.
 
     Attributes:
-        size: Side of the tile, in pixels.
+        size: Side of the tile, in pixels, at least 1.
     """
 
     size: int
@@ -66,13 +68,14 @@ class Periodic:
         del masks
         down, across = (_mean_of_copies(side, self.size).to(delta) for side in delta.shape[2:])
         tile = down @ delta @ across.T
+        # Indexing modulo the size repeats the tile over the image.
         rows, columns = (torch.arange(side, device=delta.device) for side in delta.shape[2:])
         return tile[..., rows % self.size, :][..., columns % self.size]
 
 
 @lru_cache(maxsize=16)
 def _low_pass(side: int, kept: int) -> Float[Tensor, "side side"]:
-    """Projection of a line of ``side`` values on its ``kept`` lowest cosines."""
+    """Matrix that projects ``side`` values on their ``kept`` lowest cosines."""
     places = (torch.arange(side, dtype=torch.float64) + 0.5) * math.pi / side
     cosines = torch.cos(torch.arange(kept, dtype=torch.float64)[:, None] * places)
     cosines /= cosines.norm(dim=1, keepdim=True)
@@ -81,6 +84,6 @@ def _low_pass(side: int, kept: int) -> Float[Tensor, "side side"]:
 
 @lru_cache(maxsize=16)
 def _mean_of_copies(side: int, size: int) -> Float[Tensor, "tile side"]:
-    """Means of the values that are a multiple of ``size`` apart."""
+    """Matrix that averages the values whose positions differ by a multiple of ``size``."""
     alike = torch.arange(min(size, side))[:, None] == torch.arange(side) % size
     return alike.double() / alike.sum(1, keepdim=True)

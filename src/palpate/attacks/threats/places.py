@@ -11,9 +11,9 @@ from palpate.types import Images, Masks
 
 @dataclass(frozen=True)
 class Inside:
-    """Only pixels of the lesion may change: those of the masks that the attack was given.
+    """Only pixels inside the mask may change.
 
-    A targeted attack is given the masks it aims at, and changes those pixels only.
+    A targeted attack receives the target masks, so it may change the pixels of the target.
     """
 
     kind: ClassVar[Kind] = "place"
@@ -25,7 +25,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class Outside:
-    """Only pixels outside the lesion may change; the other half of :class:`Inside`."""
+    """Only pixels outside the mask may change; the complement of :class:`Inside`."""
 
     kind: ClassVar[Kind] = "place"
     keeps_clamped: ClassVar[bool] = True
@@ -36,10 +36,11 @@ class Outside:
 
 @dataclass(frozen=True)
 class Border:
-    """Only a strip along the four sides may change.
+    """Only a strip along the four sides of the image may change.
 
     Attributes:
-        width: Of the strip, in pixels; an image less than two strips wide may change everywhere.
+        width: Width of the strip in pixels, at least 1. An image narrower than two strips may
+            change everywhere.
     """
 
     width: int
@@ -53,5 +54,6 @@ class Border:
     def project(self, delta: Images, masks: Masks) -> Images:
         del masks
         strip = delta.clone()
+        # The slice is empty in an image narrower than two strips.
         strip[..., self.width : -self.width, self.width : -self.width] = 0.0
         return strip

@@ -1,4 +1,4 @@
-"""Threat models as plain values, such as a recipe holds."""
+"""Threat models from plain values, as written in a recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
@@ -26,10 +26,10 @@ CONSTRAINTS: dict[str, Callable[..., Constraint]] = {
 
 
 def threat_model(within: Within) -> Threat:
-    """The threat model that a plain value names.
+    """Build a threat model from a plain value.
 
-    A name (``"tied"``), a name with its number (``{"border": 16}``), a :class:`Constraint`, or
-    several of these, in a list or in one mapping, which then hold together:
+    Accepts a name (``"tied"``), a name with its number (``{"border": 16}``), a
+    :class:`Constraint`, or several of these in a list or one mapping, which then all apply:
 
     >>> threat_model(["tied", {"border": 16}, "lattice"])
     Threat(constraints=(Tied(), Border(width=16)), lattice=True)
@@ -37,12 +37,15 @@ def threat_model(within: Within) -> Threat:
     (LowFrequency(share=0.05), Tied())
 
     Names: ``anywhere`` (no constraint), ``tied``, ``inside``, ``outside``, ``border`` (width in
-    pixels), ``low_frequency`` (share of the coefficients), ``periodic`` (side of the tile in
-    pixels), ``lattice`` (8 bits a value).
+    pixels), ``low_frequency`` (fraction of the coefficients), ``periodic`` (side of the tile in
+    pixels), ``lattice`` (multiples of 1/255).
+
+    Args:
+        within: The plain value. A :class:`Threat` is returned unchanged.
 
     Raises:
-        ValueError: If there is no such name, a number is lacking or wrong, or the parts of a
-            combination exclude each other.
+        ValueError: If a name is unknown, a number is missing or invalid, or the constraints
+            cannot be combined.
     """
     if isinstance(within, Threat):
         return within
@@ -54,7 +57,7 @@ def threat_model(within: Within) -> Threat:
 
 
 def _parts(within: object) -> Sequence[object]:
-    """Constraints, and the name of the lattice."""
+    """List the constraints in a plain value, and ``LATTICE`` if it is named there."""
     if isinstance(within, Constraint):
         return [within]
     if isinstance(within, str):
@@ -70,6 +73,8 @@ def _named(name: object, value: object) -> Sequence[object]:
     known = (ANYWHERE, *CONSTRAINTS, LATTICE)
     if name not in known:
         raise ValueError(f"There is no threat model {name!r}; expected some of {', '.join(known)}.")
+    # A constraint with a parameter needs a number. The others take true or false, as in a recipe's
+    # ``tied: false``, which leaves the constraint out.
     make = CONSTRAINTS.get(str(name))
     if make is not None and signature(make).parameters:
         if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A threat model: constraints that hold together, in a ball, on valid images."""
+"""A threat model: constraints on a perturbation, combined with the norm ball and [0, 1]."""
 
 import math
 from dataclasses import dataclass
@@ -9,25 +9,27 @@ from palpate.attacks.threats.lattice import GREYS, is_stored, store, whole_step
 from palpate.geometry import norms, perturb, project, random_direction, random_in_ball, steepest
 from palpate.types import Images, Masks, Norm, Randomness
 
-_SLACK = {"linf": 1e-4, "l2": 1e-6}  # of a grey level: 8 / 255 * 255 may fall short of 8
-_ROUNDS = 8  # of fitting a pattern into a cube; see tests/attacks/test_threat_optimum.py
+# In grey levels: in floating point 8 / 255 * 255 may be less than 8.
+_SLACK = {"linf": 1e-4, "l2": 1e-6}
+# Alternating projections of a pattern and the cube; see tests/attacks/test_threat_optimum.py.
+_ROUNDS = 8
 
 
 @dataclass(frozen=True)
 class Threat:
-    """What an attack asks instead of the geometry of the bare ball.
+    """Projections, steps and random points of a norm ball under constraints.
 
-    Its images obey the threat model, the ball and [0, 1] at once. Places, tied channels and the
-    lattice hold on the returned image, exactly. A pattern, and what is combined with it, holds for
-    the perturbation before black and white cut it off, as a display would: where a camera leaves
-    its corners black, hardly any slow wave stays within [0, 1].
+    Attacks use these instead of the functions in :mod:`palpate.geometry`. The images it returns
+    obey the threat model, the ball and [0, 1]. Constraints of kind ``place`` and ``channels``, and
+    the lattice, hold exactly for the returned image. A ``pattern``, and tied channels combined with
+    it, hold for the perturbation before it is clamped to [0, 1]: in images with black corners, for
+    example, hardly any low-frequency perturbation needs no clamping.
 
-    With neither constraints nor lattice everything is as it would be without a threat model, to
-    the last bit.
+    Without constraints and lattice, results equal those of the plain ball bit for bit.
 
     Attributes:
-        constraints: All of them hold.
-        lattice: Whether every image is one that 8 bits a value can store.
+        constraints: Constraints that all apply.
+        lattice: Whether all values of an adversarial image must be multiples of 1/255.
     """
 
     constraints: tuple[Constraint, ...] = ()
@@ -49,13 +51,14 @@ class Threat:
 
     @property
     def is_bare(self) -> bool:
-        """Whether nothing is asked but the ball and [0, 1]."""
+        """Whether only the ball and [0, 1] restrict the images."""
         return not (self.constraints or self.lattice)
 
     def least(self, images: Images, norm: Norm) -> float:
-        """The least radius with another image in reach: on the lattice one grey level, else 0.
+        """The smallest radius of a ball that contains another image.
 
-        Where channels are tied, a grey level in all of them at once.
+        On the lattice this is one grey level, with tied channels one level in each of them;
+        without the lattice it is 0.
         """
         if not self.lattice:
             return 0.0
@@ -63,7 +66,7 @@ class Threat:
         return math.sqrt(channels) / GREYS
 
     def check(self, images: Images, epsilon: float, norm: Norm) -> None:
-        """Raise ``ValueError`` where the lattice makes no sense of images or epsilon."""
+        """Raise ``ValueError`` if images are not on the lattice, or epsilon is too small for it."""
         if self.lattice and not is_stored(images):
             raise ValueError(
                 "Expected images of whole grey levels (k / 255) with the 8-bit lattice, got "
@@ -80,16 +83,16 @@ class Threat:
             )
 
     def project(self, delta: Images, masks: Masks) -> Images:
-        """The nearest perturbation, or gradient, that keeps to all constraints."""
+        """Project perturbations or gradients on the constraints."""
         for constraint in self.constraints:
             delta = constraint.project(delta, masks)
         return delta
 
     def step(self, gradient: Images, masks: Masks, length: float, norm: Norm) -> Images:
-        """A step up a gradient that keeps to all constraints.
+        """The steepest ascent step that obeys all constraints.
 
-        Its length is ``length``; under a low-frequency ``linf`` threat about that, and on the
-        lattice a whole number of grey levels.
+        Its length is ``length``. Under a low-frequency ``linf`` threat the length is approximate,
+        and on the lattice it is a whole number of grey levels.
         """
         direction = self.direction(gradient, masks, norm)
         if self.lattice:
@@ -97,22 +100,24 @@ class Threat:
         return length * direction
 
     def direction(self, gradient: Images, masks: Masks, norm: Norm) -> Images:
-        """The steepest direction that keeps to all constraints, of about unit length."""
+        """The steepest ascent direction that obeys all constraints, of about unit length."""
         direction = steepest(self.project(gradient, masks), norm)
         if not self._keeps_clamped:
-            direction = self.project(direction, masks)  # the signs of a wave are not a wave
+            # The sign of a low-frequency gradient has high frequencies, so project again.
+            direction = self.project(direction, masks)
         return direction
 
     def whole(self, delta: Images, masks: Masks, epsilon: float, norm: Norm) -> Images:
-        """A perturbation that uses the whole radius, turned into one that also keeps to this.
+        """Make a perturbation of full length obey the constraints and keep about that length.
 
-        Projected only, it would be the shorter the fewer pixels are free.
+        A projection alone would shorten it: the fewer pixels may change, the more.
         """
         return epsilon * self.direction(delta, masks, norm) if self.constraints else delta
 
     def confine(self, delta: Images, masks: Masks, epsilon: float, norm: Norm) -> Images:
-        """A perturbation near ``delta`` that keeps to all constraints and to the ball."""
+        """A perturbation near ``delta`` that obeys all constraints and lies in the ball."""
         delta = self.project(delta, masks)
+        # In these cases the projection on the ball does not violate the constraints.
         if norm == "l2" or self._keeps_clamped:
             return project(delta, epsilon, norm)
         for _ in range(_ROUNDS):
@@ -122,9 +127,10 @@ class Threat:
     def settle(
         self, images: Images, delta: Images, masks: Masks, epsilon: float, norm: Norm
     ) -> Images:
-        """Valid images near ``images + delta`` that obey the whole threat model."""
+        """Images near ``images + delta`` that obey constraints, lattice, ball and [0, 1]."""
         delta = self.confine(delta, masks, epsilon, norm)
         if self._tied and all(each.kind != "pattern" for each in self.constraints):
+            # Clamping each channel by itself to [0, 1] would untie them.
             delta = shared_range(delta, images)
         if self.lattice:
             return store(images, delta, epsilon, norm, tied=self._tied)
@@ -133,10 +139,11 @@ class Threat:
     def random_start(
         self, images: Images, masks: Masks, epsilon: float, norm: Norm, generator: Randomness
     ) -> Images:
-        """Images at a random place of the ball."""
+        """Images at a random point of the ball that obey the threat model."""
         delta = random_in_ball(images, epsilon, norm, generator)
         if self.constraints:
-            # A projection shortens; so lengthened, starts lie as far apart as in the bare ball.
+            # The projection shortens delta. Restore its length, so that starts are as far from
+            # the clean image as without constraints.
             free = self.project(delta, masks)
             longer = norms(delta, norm) / norms(free, norm).clamp_min(1e-12)
             delta = free * longer.view(-1, 1, 1, 1)
@@ -145,7 +152,7 @@ class Threat:
     def random_direction(
         self, images: Images, masks: Masks, length: float, norm: Norm, generator: Randomness
     ) -> Images:
-        """A random perturbation that uses the whole length."""
+        """A random perturbation of the given length that obeys all constraints."""
         if not self.constraints:
             return length * random_direction(images, norm, generator)
         return self.step(random_direction(images, "l2", generator), masks, length, norm)
@@ -160,7 +167,7 @@ class Threat:
 
 
 def _shortened(delta: Images, epsilon: float) -> Images:
-    """Scaled into the cube, which keeps to any linear constraint."""
+    """Scale perturbations into the ``linf`` ball; scaling violates no linear constraint."""
     scale = (epsilon / norms(delta, "linf").clamp_min(1e-12)).clamp_max(1.0)
-    # One rounding of the product may leave the cube by its last digit.
+    # The rounded product may exceed epsilon by one unit in the last place.
     return (delta * scale.view(-1, 1, 1, 1)).clamp(-epsilon, epsilon)

@@ -1,4 +1,4 @@
-"""One perturbation for all images: fitting it, keeping it, adding it."""
+"""Universal perturbations: fit one perturbation for all images, save it, add it to images."""
 
 from palpate.attacks.universals.adding import universal
 from palpate.attacks.universals.fitting import FitBatch, fit_universal

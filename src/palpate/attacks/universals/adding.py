@@ -1,4 +1,4 @@
-"""A universal perturbation as an attack: added to every image alike."""
+"""The attack that adds the same universal perturbation to every image."""
 
 import torch
 
@@ -24,22 +24,23 @@ def universal(
 ) -> Images:
     """Add one perturbation to every image (Moosavi-Dezfooli et al., 2017).
 
-    https://arxiv.org/abs/1610.08401. It looks neither at the model nor at the masks, so it says
-    how an attacker fares who knows nothing of the image at hand. Report it on images it was not
-    fitted to, beside two controls: :func:`~palpate.attacks.noise` at the same epsilon, and its own
-    values in other places (``shuffled``). What it does beyond both is due to its pattern.
+    https://arxiv.org/abs/1610.08401. Neither the model nor the images are used, so this measures
+    the harm done by an attacker who has not seen the image. Report it on images that the
+    perturbation was not fitted to, together with two controls: :func:`~palpate.attacks.noise` at
+    the same epsilon, and the same perturbation with its pixels permuted (``shuffled``). Harm beyond
+    both controls is due to the spatial pattern.
 
     Args:
         model: Not called.
-        images: Clean images in [0, 1]. Where their size is not the perturbation's, that is
+        images: Clean images in [0, 1]. If they differ in size from the perturbation, it is
             resized, see :meth:`UniversalPerturbation.fitted_to`.
-        masks: Not used, but for threat models that name a place.
-        epsilon: Radius of the ball. Where it is not the one that the perturbation was fitted in,
-            that is scaled in proportion.
+        masks: Ground truth; used by some threat models only.
+        epsilon: Radius of the ball, in units of pixel value. If it differs from the radius that
+            the perturbation was fitted with, the perturbation is scaled in proportion.
         perturbation: From :func:`fit_universal` or :meth:`UniversalPerturbation.load`.
-        shuffled: Move the pixels of the perturbation to random places, the same for all images of
-            a size; the channels of a pixel stay together.
-        norm: Norm of the ball; must be the perturbation's.
+        shuffled: Permute the pixels of the perturbation at random. The permutation is the same for
+            all images of one size, and the channels of a pixel stay together.
+        norm: Norm of the ball; must be that of the perturbation.
         within: A threat model the result must obey, such as ``"lattice"``, see
             :func:`~palpate.attacks.threats.threat_model`.
         generator: Ignored; nothing is random here.
@@ -49,7 +50,7 @@ def universal(
 
     Raises:
         ValueError: If images, masks, epsilon or norm are not as described, or the perturbation
-            has other channels than the images.
+            and the images differ in their number of channels.
     """
     threat = check_inputs(images, masks, epsilon, norm, within)
     _check_fit(perturbation, images, norm)
@@ -62,6 +63,7 @@ def universal(
 
 def _elsewhere(delta: torch.Tensor) -> torch.Tensor:
     pixels = delta[0].numel()
+    # A fixed seed: one permutation for each image size, independent of batches and runs.
     places = torch.randperm(pixels, generator=named_generator(0, "shuffled", pixels))
     return delta.flatten(1)[:, places.to(delta.device)].view_as(delta)
 

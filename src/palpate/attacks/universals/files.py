@@ -1,4 +1,4 @@
-"""Safetensors files that hold tensors and one text."""
+"""Reading and writing safetensors files that hold tensors and one text."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from palpate.atomic import write_bytes
 
-_KEY = "palpate"  # of the text in the metadata of the file
+_KEY = "palpate"  # metadata key of the text
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Fitting one perturbation to many images."""
+"""Fitting a universal perturbation to a training set by gradient ascent."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,46 +60,48 @@ def fit_universal(
 ) -> UniversalPerturbation:
     r"""Fit a universal perturbation by ascent on batches (Shafahi et al., 2020).
 
-    https://arxiv.org/abs/1811.11304, there called UAP-SGD. The batches are gone through in a new
-    order each epoch; on each, :math:`\delta` takes one step up the mean over its images of
+    https://arxiv.org/abs/1811.11304, where it is called UAP-SGD. Batches are visited in a new order
+    each epoch. For each batch, :math:`\delta` takes one ascent step on the mean over its images of
 
     .. math:: L(\mathrm{clamp}(x_i + \delta, 0, 1)),
 
-    and returns to the ball and to the threat model. The clamp is part of the loss: a pixel that
-    is cut off at black or white has no gradient.
+    and is projected on the ball and the threat model. The clamp is part of the loss: a pixel that
+    is clamped to black or white has no gradient.
 
     Args:
-        model: Maps images and, where samples have some, ``prompts=`` to logits. Put it in
-            evaluation mode, and its weights without gradient, before. Where memory runs out it
-            is asked for half a batch at a time, and prompts must be a sequence.
-        samples: Batches by index, each of images, masks, prompts (or None) and, where the model
-            wants them, boxes; all images of one size; those of a training split, for the result
-            counts on others only. A batch is asked for when it is its turn, so a sequence that
-            loads keeps little in memory.
+        model: Maps images to logits, called with ``prompts=`` where batches have prompts. Set it to
+            evaluation mode and its weights to ``requires_grad_(False)`` before. If memory runs out,
+            a batch is split in halves, for which prompts must be a sequence.
+        samples: Batches, indexed from 0: each has images, masks, prompts (or None) and, for a
+            model that wants them, boxes. All images have the same size and come from a training
+            split, since the perturbation must be evaluated on other images. A batch is requested
+            when it is needed, so a sequence that loads its items uses little memory.
         epsilon: Radius of the ball, in units of pixel value.
         norm: Norm of the ball.
         optimizer: ``"sign"`` steps along the steepest direction of one batch; ``"adam"`` (Kingma
-            and Ba, 2015, https://arxiv.org/abs/1412.6980) along a running mean, each value with
-            its own pace.
-        step_size: Length of one step, for Adam about that. By default a tenth of epsilon.
-        epochs: Times that each batch is used.
+            and Ba, 2015, https://arxiv.org/abs/1412.6980) along a running mean of the gradients,
+            with a separate step length for each value.
+        step_size: Length of one step, approximate for Adam. By default ``epsilon / 10``.
+        epochs: Number of passes over all batches.
         loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`. A
             :class:`~palpate.types.ScheduledLoss` runs its schedule once, over all epochs.
-        clip: A loss beyond which an image pulls no longer (targeted: below which), so that
-            images that are lost already do not decide the direction; None for no such limit.
+        clip: Images with a loss above this value (targeted: below it) do not contribute to the
+            gradient, so that images already attacked successfully do not dominate it. None for no
+            limit.
         targeted: Descend towards the masks, instead of ascending away from them.
         random_start: Start from a uniform point of the ball instead of zero.
         within: Threat model of the perturbation: ``"tied"``, ``{"border": 16}``,
             ``{"low_frequency": 0.05}``, ``{"periodic": 32}``, see
-            :func:`~palpate.attacks.threats.threat_model`. None that depends on the image.
-        threshold: Logits above it are foreground; the loss takes it for 0.
-        seed: Of the start and of the order of the batches.
-        state: File to continue from, if it is there, and to write to after every epoch and every
-            twenty seconds. What comes out is the same as without interruption. A finished fit
-            goes on where more epochs are asked for; not with a scheduled loss, whose course
-            depends on how many they are.
-        made_of: What to keep beside the settings, e.g. the hashes of model and data.
-        progress: Told after each batch.
+            :func:`~palpate.attacks.threats.threat_model`. It must not depend on the image.
+        threshold: Logits above it are foreground. It is subtracted from the logits before the
+            loss is computed.
+        seed: Seed of the random start and of the order of the batches.
+        state: Checkpoint file. The fit continues from it if it exists, and writes it after every
+            epoch and every 20 seconds. The result is the same as without interruption. A finished
+            fit can be continued with more epochs, except with a scheduled loss, whose schedule
+            depends on the number of epochs.
+        made_of: Provenance to store with the settings, e.g. hashes of model and data.
+        progress: Called after each batch.
 
     Returns:
         The perturbation after the last step, on the CPU, in the precision of the images.
@@ -111,7 +113,7 @@ def fit_universal(
         RuntimeError: If autograd finds no path from the loss to the pixels.
 
     Warns:
-        ZeroGradientWarning: If no batch ever gave a direction.
+        ZeroGradientWarning: If the gradient was zero for every batch.
     """
     threat = threat_model(within)
     _check(samples, epsilon, epochs, step_size, optimizer, threat)
@@ -129,10 +131,10 @@ def fit_universal(
         "within": repr(threat),
         "seed": repr(seed),
         "batches": repr(len(samples)),
-        # Not at its usual value: states from before there was a choice have no such name.
+        # Omitted at its default: older checkpoints, without this setting, must still match.
         **({"threshold": repr(threshold)} if threshold else {}),
         **_apart(loss),
-        # Under another number of epochs every step of a schedule would have been another.
+        # With a schedule, every step depends on the total number of epochs.
         **({"epochs": repr(epochs)} if isinstance(loss, ScheduledLoss) else {}),
         **{f"of.{name}": text for name, text in (made_of or {}).items()},
     }
@@ -165,7 +167,7 @@ def fit_universal(
 
 @dataclass(frozen=True)
 class _Ascent:
-    """What decides the direction of a step."""
+    """Computes the gradient of a batch with respect to the universal perturbation."""
 
     model: Callable[..., Logits]
     loss: Loss
@@ -178,15 +180,15 @@ class _Ascent:
         self,
         images: Images,
         masks: Masks,
-        asked: Sequence[Any],  # prompts or None, and boxes or None if there is a second
+        asked: Sequence[Any],  # prompts or None; optionally followed by boxes or None
         fitted: Fitted,
         progress: float,
     ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:
-        """The mean gradient with respect to the perturbation, and the loss of every image."""
+        """The gradient with respect to the perturbation, averaged over images, and their losses."""
         model = self.model if asked[0] is None else Bound(self.model, *asked)
         rows = torch.arange(len(images))
         problem = Problem(model, images, masks, self.loss, self.targeted, rows, self.threshold)
-        # In the first epoch every batch is looked at for the first time.
+        # In the first epoch every batch is new, so its loss is checked for coupled images.
         pulls = partial(
             self._pulls, problem, fitted.delta, progress=progress, first=fitted.epoch == 0
         )
@@ -210,7 +212,8 @@ class _Ascent:
         )
         gradient = pixel_gradient(problem, point, after="of a fit")
         losses = -point.harm.detach() if self.targeted else point.harm.detach()
-        # Beyond the limit an image has no say; nor has a pixel that black or white cuts off.
+        # The clamp and the loss limit are part of the objective; where they are active, the
+        # gradient is zero.
         counts = ((moved >= 0) & (moved <= 1)) & self._has_a_say(losses).view(-1, 1, 1, 1)
         return zip(torch.where(counts, gradient, 0.0), losses, strict=True)
 
@@ -221,7 +224,10 @@ class _Ascent:
 
 
 def _apart(loss: Loss) -> dict[str, str]:
-    """What tells a loss from others of its name: what it was made with, and its own code."""
+    """Settings that distinguish a loss from others of its name: its parameters and source code.
+
+    Empty for a loss of palpate with default parameters.
+    """
     name, text = getattr(loss, "__name__", type(loss).__name__), text_of(loss)
     function = loss.func if isinstance(loss, partial) else loss
     source = source_of(function if isinstance(function, FunctionType) else type(function))

@@ -1,4 +1,4 @@
-"""A universal perturbation as a thing to keep: its values, its ball, and what it was made of."""
+"""A universal perturbation: its values, its ball and its provenance, in memory and on disk."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from palpate.types import Norm
 
 @dataclass(frozen=True, repr=False)
 class UniversalPerturbation:
-    """The same change for every image.
+    """A perturbation to be added to every image.
 
     Attributes:
-        delta: What is added, in units of pixel value.
-        epsilon: Radius of the ball that it was fitted in.
+        delta: Values to add, in units of pixel value.
+        epsilon: Radius of the ball that it was fitted in, in units of pixel value.
         norm: Norm of that ball.
-        made_of: Settings, and hashes of whatever it was fitted to, by name.
+        made_of: Settings of the fit, and hashes of its model and data, by name.
     """
 
     delta: Float[Tensor, "c h w"]
@@ -33,23 +33,28 @@ class UniversalPerturbation:
     made_of: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Tells two perturbations apart by their content, the same in every process."""
+        """Shape, ball and a hash of the values, which is the same in every process."""
         raw = self.delta.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         shape = "x".join(map(str, self.delta.shape))
         digest = blake2b(raw.tobytes(), digest_size=8).hexdigest()
         return f"UniversalPerturbation({shape}, {self.norm} {self.epsilon:.6g}, {digest})"
 
     def fitted_to(self, height: int, width: int) -> Float[Tensor, "c h w"]:
-        """The perturbation for images of another size.
+        """Resize the perturbation for images of another size.
 
-        Resized bilinearly and then scaled to the length that it had, so that neither a larger
-        image nor smoothing changes how much of the ball is used.
+        It is resized bilinearly and then scaled to its original norm, because both the number of
+        pixels and the smoothing change the norm.
+
+        Args:
+            height: Height of the images, in pixels.
+            width: Width of the images, in pixels.
         """
         if self.delta.shape[1:] == (height, width):
             return self.delta
         resized = F.interpolate(
             self.delta[None], (height, width), mode="bilinear", align_corners=False
         )
+        # The lower bound avoids a division by 0 for a perturbation of zeros.
         longer = norms(self.delta[None], self.norm) / norms(resized, self.norm).clamp_min(1e-12)
         return resized[0] * longer
 

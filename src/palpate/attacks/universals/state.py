@@ -1,4 +1,4 @@
-"""Where a fit stands, so that it goes on exactly where it was stopped."""
+"""The state of a fit and its checkpoint file, from which an interrupted fit continues exactly."""
 
 import json
 import math
@@ -15,26 +15,26 @@ from torch import Tensor
 from palpate.attacks.universals.files import read_tensors, write_tensors
 from palpate.types import Images, Norm, PerImage
 
-_SECONDS = 20.0  # between two states of one epoch
-_DECAYS = (0.9, 0.999)
-_TINY = 1e-20  # gradients of a mean over pixels are small themselves
+_SECONDS = 20.0  # between two checkpoints within an epoch
+_DECAYS = (0.9, 0.999)  # Adam's defaults (Kingma and Ba, 2015)
+_TINY = 1e-20  # not Adam's usual 1e-8: gradients of a mean over pixels may be as small as that
 
 
 @dataclass
 class Fitted:
-    """The whole state of a fit; the order of the batches follows from the seed.
+    """The complete state of a fit, except for the order of batches, which the seed determines.
 
     Attributes:
         delta: The perturbation, on the CPU.
-        epoch: Epochs done.
-        batch: Batches done of the next one.
-        updates: Batches done in all.
+        epoch: Number of finished epochs.
+        batch: Number of finished batches in the current epoch.
+        updates: Number of finished batches in all epochs.
         moved: Whether any gradient was not zero.
-        total: Sum of the losses of the images of this epoch.
-        images: Their number.
-        history: Mean loss of every epoch done.
+        total: Sum of the losses of all images in the current epoch.
+        images: Number of these images.
+        history: Mean loss of each finished epoch.
         mean: Adam's running mean of the gradient.
-        square: Adam's running mean of its square.
+        square: Adam's running mean of the squared gradient.
     """
 
     delta: Float[Tensor, "c h w"]
@@ -55,7 +55,14 @@ class Fitted:
         losses: PerImage,
         batches: int,
     ) -> None:
-        """One batch is done."""
+        """Record a finished batch.
+
+        Args:
+            delta: Perturbation after the step.
+            gradient: Gradient that the step followed.
+            losses: Loss of each image of the batch.
+            batches: Number of batches in an epoch.
+        """
         self.delta = delta.cpu()
         self.moved = self.moved or bool((gradient != 0).any())
         self.total += losses.double().sum().item()
@@ -66,12 +73,12 @@ class Fitted:
             self.epoch, self.batch, self.total, self.images = self.epoch + 1, 0, 0.0, 0
 
     def done(self, batches: int) -> int:
-        """Batches done in all epochs."""
+        """Number of finished batches in all epochs, for epochs of ``batches`` batches."""
         return self.epoch * batches + self.batch
 
 
 def adam_step(fitted: Fitted, gradient: Images, step_size: float, norm: Norm) -> Images:
-    """One step of Adam upwards, about ``step_size`` long; moves its running means along."""
+    """One ascent step of Adam, about ``step_size`` long; updates the means in ``fitted``."""
     first, second = _DECAYS
     zero = torch.zeros_like(gradient)
     mean = zero if fitted.mean is None else fitted.mean.to(gradient)
@@ -80,17 +87,18 @@ def adam_step(fitted: Fitted, gradient: Images, step_size: float, norm: Norm) ->
     square = second * square + (1 - second) * gradient.square()
     fitted.mean, fitted.square = mean.cpu(), square.cpu()
     count = fitted.updates + 1
+    # Each value of the pace is about 1 in size, so its l2 norm is about the root of their number.
     pace = (mean / (1 - first**count)) / ((square / (1 - second**count)).sqrt() + _TINY)
     return pace * (step_size if norm == "linf" else step_size / math.sqrt(pace.numel()))
 
 
 @dataclass
 class Log:
-    """The state file of a fit; without a file nothing is kept.
+    """The checkpoint file of a fit.
 
     Attributes:
-        file: A safetensors file.
-        settings: All that decides the outcome but the number of epochs.
+        file: Safetensors file; None writes no checkpoints.
+        settings: All settings that affect the result, except the number of epochs.
     """
 
     file: Path | None
@@ -98,10 +106,10 @@ class Log:
     _written: float = field(default_factory=time.monotonic)
 
     def read(self) -> Fitted | None:
-        """The state that is there, if any.
+        """Read the state from the file; None if there is no file.
 
         Raises:
-            ValueError: If it is damaged, or of a fit with other settings.
+            ValueError: If the file is damaged, or belongs to a fit with other settings.
         """
         if self.file is None or not self.file.is_file():
             return None
@@ -124,7 +132,7 @@ class Log:
         return Fitted(**told)
 
     def write(self, fitted: Fitted) -> None:
-        """Keep the state at the end of an epoch, and where the last one has become old."""
+        """Write the state at the end of an epoch, or if the last write is 20 seconds old."""
         old = time.monotonic() - self._written >= _SECONDS
         if self.file is None or not (old or fitted.batch == 0):
             return
