@@ -55,8 +55,8 @@ def load_cris(request: Request) -> CrisModel:
     :class:`palpate.models.cris.config.CrisConfig`.
 
     Raises:
-        FileNotFoundError: If its weights or tokenizer are missing.
-        ValueError: If its weights do not fit, an adapter was asked for, or options are not valid.
+        FileNotFoundError: If the weights are missing.
+        ValueError: If the weights do not fit, an adapter is requested, or options are not valid.
     """
     request.refuse_adapter()
     request.check_options(NOT_IN_WEIGHTS)
