@@ -1,4 +1,4 @@
-"""Models: from images and prompts to logits."""
+"""Segmentation models: loading, adapters, checkpoints and wrapping of other networks."""
 
 from palpate.models.biomedclip.convert import DecoderParts, build_from_biomedclip
 from palpate.models.checkpoints import is_checkpoint, load_checkpoint, save_checkpoint

@@ -1,7 +1,7 @@
-"""Checks of a model before it is attacked: what ``palpate models check`` prints.
+"""Checks of a model before it is attacked, as printed by ``palpate models check``.
 
-A network that draws random numbers, lets the images of a batch influence each other, or loses the
-gradient on its way to the pixels makes every attack look weaker than it is.
+An attack looks weaker than it is if the network is not deterministic, if the images of a batch
+influence each other, or if the gradient does not reach the pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,15 @@ from palpate.models.pixel_model import PixelModel
 from palpate.prompting import Bound
 from palpate.types import Box, Images, Logits
 
-_SATURATED = 16.6  # log(2 ** 24): beyond it the sigmoid is exactly 0 or 1 in single precision
-_ROUNDING = 1e-3  # of the largest logit: how much another batch size may change by rounding
-_LISTED = 5  # names in a message
+_SATURATED = 16.6  # log(2 ** 24): above this magnitude a float32 sigmoid is exactly 0 or 1
+# Rounding differs between batch sizes: tolerated difference, relative to the largest logit.
+_ROUNDING = 1e-3
+_LISTED = 5  # maximum number of names listed in a message
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """A model in evaluation mode and two or more images with their prompts and boxes."""
+    """A model in evaluation mode, with the images, prompts and boxes that it is checked on."""
 
     model: PixelModel
     images: Images
@@ -37,11 +38,11 @@ class Specimen:
 
     @torch.no_grad()
     def logits(self) -> Logits:
-        """The output of the model for its images."""
+        """The model's logits for the images."""
         return self.asked(self.images)
 
     def only(self, row: int) -> "Specimen":
-        """The same model with one of the images."""
+        """The same model with a single image, the one at index ``row``."""
         one = self.asked.for_images([row])
         images = self.images[row : row + 1]
         return Specimen(self.model, images, one.prompts, one.boxes)
@@ -59,10 +60,13 @@ def examine(
     """Run every check on a few images; a check that raises an error counts as failed.
 
     Args:
-        model: Is put into evaluation mode.
-        images: Two or more, in [0, 1].
+        model: The model to check; it is put into evaluation mode.
+        images: At least two RGB images ``(b, 3, h, w)`` in [0, 1].
         prompts: One text per image.
-        boxes: One box per image, for a model that wants boxes.
+        boxes: One box per image, for a model that needs boxes.
+
+    Returns:
+        One result per check, in the order of :data:`CHECKS`.
 
     Raises:
         ValueError: If there are fewer than two images, or not one prompt per image.
@@ -87,7 +91,7 @@ def _answer(specimen: Specimen) -> tuple[Status, str]:
 
 
 def _other_sizes(specimen: Specimen) -> tuple[Status, str]:
-    # Odd sides: no network has a patch or stride that divides both.
+    # Crop by 3 and 5 pixels, so that no patch size or stride is likely to divide both sides.
     images = specimen.images[:, :, :-3, :-5]
     shape = tuple(replace(specimen, images=images).logits().shape[2:])
     wanted = tuple(images.shape[2:])
@@ -110,6 +114,7 @@ def _gradient(specimen: Specimen) -> tuple[Status, str]:
 
 
 def _determinism(specimen: Specimen) -> tuple[Status, str]:
+    # Exact equality: even rounding noise would make an attack irreproducible.
     first, *others = (specimen.logits() for _ in range(3))
     gap = max((other - first).abs().max().item() for other in others)
     return "fail" if gap > 0 else "pass", f"Logits of the same images differ by up to {gap:.3g}."
@@ -131,7 +136,7 @@ def _unchanged(specimen: Specimen) -> tuple[Status, str]:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     try:
         pixel_gradient(specimen.asked, specimen.images)
-    except BROKEN:  # the check of the gradient reports it
+    except BROKEN:  # reported by the gradient check; here a forward pass is enough
         specimen.logits()
     after = model.state_dict()
     changed = [name for name, value in before.items() if not value.equal(after[name])]
@@ -143,7 +148,7 @@ def _unchanged(specimen: Specimen) -> tuple[Status, str]:
 
 def _text(specimen: Specimen) -> tuple[Status, str]:
     prompts = list(specimen.prompts)
-    other = prompts[1:] + prompts[:1]
+    other = prompts[1:] + prompts[:1]  # each image gets the prompt of the next one
     if other == prompts and not specimen.model.text_conditioned:
         other = [f"no {prompt}" for prompt in prompts]
     if other == prompts:

@@ -1,6 +1,7 @@
-"""Checkpoints: the trained weights, and a card that describes the base model and the training.
+"""Save and load checkpoints: the trained weights, and a description of base model and training.
 
-A checkpoint is a folder of two files: ``weights.safetensors`` and ``palpate.json``.
+A checkpoint is a folder with two files: ``weights.safetensors``, and the description (the "card")
+``palpate.json``.
 """
 
 import json
@@ -41,15 +42,15 @@ class Card:
         base_hash: Fingerprint of the base model's weights.
         weights_hash: Fingerprint of the checkpoint's weights.
         adapter: Name of the adapter; None if the model itself was trained.
-        adapter_init: ``identity`` or ``paper``: the form of the adapter.
-        adapter_width: Bottleneck; None for the published one.
+        adapter_init: Form of the adapter, ``identity`` or ``paper``.
+        adapter_width: Width of the adapter's bottleneck; None for the published width.
         threshold: Probability above which a pixel is foreground.
-        training: The settings of the training, and the metrics it reached.
+        training: Training settings, and the metrics of the saved epoch.
         options: Options of the model's family.
-        seed: Of initial weights that were drawn at random.
-        traits: Settings that change the output and are not in the weights, see
+        seed: Seed of the randomly initialised weights.
+        traits: Settings that change the output but are not part of the weights, see
             :attr:`PixelModel.traits`.
-        format: Version of the layout of the folder.
+        format: Version of the checkpoint format.
     """
 
     base: str
@@ -72,15 +73,15 @@ _CARDS = TypeAdapter(Card)
 def save_checkpoint(
     model: PixelModel, folder: Path, training: dict[str, Any] | None = None
 ) -> None:
-    """Write the trained weights of a model, adapters included, and their card.
+    """Save the trained weights of a model, including adapters, and their card.
 
-    Saved are parameters that require gradient, those that came from the checkpoint the model was
-    loaded from, and all buffers, since batch statistics change in training.
+    The checkpoint includes all parameters that require gradient, all parameters restored from an
+    earlier checkpoint, and all buffers, since batch statistics change during training.
 
     Args:
-        model: A model from ``load_model``, trained.
-        folder: Created if missing; an older checkpoint in it is replaced.
-        training: Settings and metrics of the training, for the card.
+        model: A trained model, as returned by ``load_model``.
+        folder: Output folder. It is created if missing; an existing checkpoint is replaced.
+        training: Settings and metrics of the training, stored in the card.
 
     Raises:
         ValueError: If there is nothing to save.
@@ -91,7 +92,8 @@ def save_checkpoint(
         raise ValueError("Nothing to save: this model has no adapter and trains no parameter.")
     kept |= {name for name, _ in model.net.named_buffers()}
     if all(p.requires_grad for p in model.learners("all")):
-        kept = _names(model)  # unused weights too: then the checkpoint needs no base weights
+        # Everything was trained: save unused weights too, so that no base weights are needed.
+        kept = _names(model)
     state = {k: v.detach().cpu() for k, v in model.net.state_dict().items() if k in kept}
     card = Card(
         base=_lasting(model.name),
@@ -103,16 +105,19 @@ def save_checkpoint(
         **{"adapter": None, **model.set_up},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    # The card last: a folder without a card is not a checkpoint, so a killed write leaves none.
+    # Write the card last: without it the folder is not a checkpoint, so an interrupted save of a
+    # new checkpoint cannot be mistaken for a complete one.
     write_weights(state, folder / _WEIGHTS)
     write_text(folder / _CARD, json.dumps(asdict(card), indent=2) + "\n")
 
 
 def load_checkpoint(model: PixelModel, folder: Path) -> None:
-    """Load a checkpoint into a model that ``load_model`` cannot make, such as a wrapped network.
+    """Load a checkpoint into an existing model.
+
+    Needed for models that ``load_model`` cannot create, such as a network wrapped in a script.
 
     Args:
-        model: The same model as was trained; changed in place.
+        model: The model that the checkpoint was trained from; changed in place.
         folder: Folder written by :func:`save_checkpoint`.
 
     Raises:
@@ -122,7 +127,7 @@ def load_checkpoint(model: PixelModel, folder: Path) -> None:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint, written by :func:`save_checkpoint`."""
+    """Whether a folder is a checkpoint written by :func:`save_checkpoint`."""
     return (folder / _CARD).is_file()
 
 
@@ -130,7 +135,8 @@ def read_card(folder: Path) -> Card:
     """Read the card of a checkpoint.
 
     Raises:
-        ValueError: If it is damaged or has another format version.
+        FileNotFoundError: If the folder has no card.
+        ValueError: If the card is damaged or has another format version.
     """
     values = read_json(folder / _CARD)
     if values.get("format") != _FORMAT:
@@ -154,7 +160,12 @@ def read_card(folder: Path) -> Card:
 
 
 def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
-    """The base model: ``base`` if given, else as the card says, also relative to the folder."""
+    """Find the base model of a checkpoint.
+
+    Returns:
+        ``base`` if it is given. Otherwise the base model named in the card: a known name, a path
+        (absolute, or relative to the working directory or to the checkpoint), or a hub name.
+    """
     if base is not None:
         return base
     if family_by_name(card.base) is not None:
@@ -165,29 +176,29 @@ def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
 
 
 def _lasting(name: str) -> str:
-    """A name that is still valid from another working directory."""
+    """The model's name, with a path made absolute so that it works from any directory."""
     return portable(name) if family_by_name(name) is None else name
 
 
 def restore(model: PixelModel, card: Card, folder: Path, *, as_trained: bool = True) -> None:
-    """Load a checkpoint's weights into its base model, after checking both.
+    """Load the weights of a checkpoint into its base model, after checking that they match.
 
-    The restored parameters require gradient again, and the next checkpoint includes them.
+    The restored parameters require gradient again, and are included in the next checkpoint.
 
     Args:
         model: The base model, with adapters if the checkpoint has any; changed in place.
         card: The card of the checkpoint.
         folder: The folder of the checkpoint.
-        as_trained: Refuse a model with other traits than the one that was trained.
+        as_trained: Raise an error if the traits of the model differ from those in the card.
 
     Raises:
         FileNotFoundError: If the checkpoint's weights are missing.
-        ValueError: If the base model has other weights or traits than the checkpoint was trained
-            on, or the checkpoint's weights do not match its card.
+        ValueError: If the weights or traits of the base model differ from those the checkpoint
+            was trained on, or the checkpoint's weights do not match its card.
     """
     state = _read_trained(folder, card)
     own = model.net.state_dict()
-    # If every weight was trained, the base weights do not matter.
+    # A checkpoint with every weight replaces all base weights, so these need not match.
     if not state.keys() >= _names(model) and model.base_hash != card.base_hash:
         raise ValueError(
             f"The checkpoint {folder} was trained on {card.base} with weights "
@@ -206,7 +217,7 @@ def restore(model: PixelModel, card: Card, folder: Path, *, as_trained: bool = T
 
 
 def _check_traits(model: PixelModel, card: Card, folder: Path) -> None:
-    """Compare the traits that both have: a later version may have more."""
+    """Compare only the traits that both have, since later versions of palpate may add traits."""
     before, now = flat(card.traits), flat(_plain(model.traits))
     told = [k for k in before.keys() & now.keys() if before[k] != now[k]]
     if told:
@@ -219,7 +230,7 @@ def _check_traits(model: PixelModel, card: Card, folder: Path) -> None:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as JSON returns them."""
+    """Convert values to plain JSON types (for example, tuples become lists)."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(values), default=str))
     return plain
 
@@ -242,7 +253,7 @@ def _read_trained(folder: Path, card: Card) -> dict[str, Tensor]:
 
 
 def _names(model: PixelModel) -> set[str]:
-    """Names of all saved tensors; a tensor shared by two modules is named once."""
+    """Names of all tensors in the state dict; a tensor shared by two modules is listed once."""
     saved = model.net.state_dict().keys()
     named = (*model.net.named_parameters(), *model.net.named_buffers())
     return {name for name, _ in named if name in saved}

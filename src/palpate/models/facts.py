@@ -1,4 +1,4 @@
-"""Facts about a model: one line of ``palpate models``."""
+"""Properties of a model, shown as one row of ``palpate models``."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from palpate.models.pixel_model import PixelModel
 from palpate.prompting import Bound
 from palpate.types import Images, LogitsFn
 
-# Errors of a network that fails on its input, or through which no gradient flows.
+# Errors that a network may raise in its forward or backward pass.
 BROKEN = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
@@ -18,22 +18,22 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts about a model.
+    """Properties of a model.
 
     Attributes:
-        name: The name that ``load_model`` takes.
-        family: See :data:`palpate.models.FAMILIES`.
-        parameters: Their number.
-        trainable: The number of those that require gradient after loading; if none does, of those
-            that are trained with ``learns: all``.
-        input_size: Size of the network's input, in words.
-        threshold: A pixel is foreground where its probability exceeds this.
-        text_conditioned: Whether the output depends on the prompt.
-        wants_boxes: Whether it is prompted with the box of the true mask.
-        differentiable: Whether a gradient of the logits reaches the pixels; None if the network
-            fails on the images it was tried on.
+        name: Name of the model, as accepted by ``load_model``.
+        family: Name of the family, see :data:`palpate.models.FAMILIES`.
+        parameters: Total number of parameters.
+        trainable: Number of parameters that require gradient after loading. If there are none, the
+            number of parameters trained with ``learns: all``.
+        input_size: Description of the network's input size, such as ``352 x 352``.
+        threshold: Probability above which a pixel is foreground.
+        text_conditioned: Whether the output depends on the text prompt.
+        wants_boxes: Whether the model is prompted with the bounding box of the true mask.
+        differentiable: Whether the gradient of the logits with respect to the pixels is finite and
+            nonzero; None if the forward pass fails.
         origin: Where the weights come from.
-        licence: Of the weights.
+        licence: Licence of the weights.
     """
 
     name: str
@@ -50,13 +50,13 @@ class ModelFacts:
 
 
 def facts_of(model: PixelModel, family: str, images: Images, asked: Bound) -> ModelFacts:
-    """Count the parameters of a model and try out its gradient.
+    """Collect the properties of a model, and test whether its gradient reaches the pixels.
 
     Args:
-        model: In evaluation mode.
-        family: Name of its family.
-        images: Images to try it on.
-        asked: The model with prompts and boxes for these images.
+        model: The model, in evaluation mode.
+        family: Name of the model's family.
+        images: Images ``(b, 3, h, w)`` in [0, 1] for the gradient test.
+        asked: The model with the prompts and boxes of these images bound.
     """
     learning = [p for p in model.net.parameters() if p.requires_grad] or model.learners("all")
     return ModelFacts(
@@ -77,14 +77,22 @@ def facts_of(model: PixelModel, family: str, images: Images, asked: Bound) -> Mo
 def pixel_gradient(model: LogitsFn, images: Images) -> Tensor:
     """Gradient of the sum of the squared logits with respect to the pixels.
 
+    Args:
+        model: Maps images to logits.
+        images: Images ``(b, 3, h, w)`` in [0, 1].
+
+    Returns:
+        The gradient, in the shape of the images.
+
     Raises:
-        RuntimeError: If autograd finds no path from one to the other.
+        RuntimeError: If the logits do not depend on the pixels in the autograd graph.
     """
     with torch.enable_grad():
         points = images.detach().clone().requires_grad_()
         logits = model(points)
         gradient: Tensor | None = None
         if logits.requires_grad:
+            # Squared, so that logits of opposite sign do not cancel in the sum.
             (gradient,) = torch.autograd.grad(logits.square().sum(), points, allow_unused=True)
     if gradient is None:
         raise RuntimeError("Autograd finds no path from the logits back to the pixels.")

@@ -1,7 +1,7 @@
-"""The families of models: how each is recognised, and how it is loaded.
+"""The model families: how each is recognised and loaded.
 
-A new family is a file (or folder) of its own with a function from :class:`Request` to
-:class:`PixelModel`, and an entry in :data:`FAMILIES`.
+To add a family, write a loader in its own file or folder, a function from :class:`Request` to
+:class:`PixelModel`, and register it in :data:`FAMILIES`.
 """
 
 from collections.abc import Callable
@@ -35,17 +35,18 @@ from palpate.user_code import is_code
 
 @dataclass(frozen=True)
 class Family:
-    """One family of models.
+    """A model family.
 
     Attributes:
-        load: Makes the model, on the CPU; only adapters require gradient.
-        about: One line for a table.
-        names: Names of models that need no files, such as ``monai/unet``; ``palpate models`` lists
-            them.
-        claims: Whether a name that is not listed belongs to this family, for example by a prefix.
-        reads: Whether a folder or file is a model of this family, decided from small files and
-            tensor names.
-        adapters: Whether adapters can be inserted.
+        load: Creates the model on the CPU; only adapters require gradient.
+        about: One-line description for tables.
+        names: Names of models that need no files, such as ``monai/unet``, listed by
+            ``palpate models``.
+        claims: Returns whether a name that is not in ``names`` belongs to this family, for example
+            because of its prefix.
+        reads: Returns whether a folder or file is a model of this family. Only small files and
+            tensor names are read.
+        adapters: Whether the family supports adapters.
     """
 
     load: Callable[[Request], PixelModel]
@@ -56,7 +57,7 @@ class Family:
     adapters: bool = False
 
     def knows(self, name: str) -> bool:
-        """Whether a name belongs to this family, without looking at files."""
+        """Whether a name belongs to this family; no files are read."""
         return name in self.names or self.claims(name)
 
 
@@ -125,14 +126,14 @@ FAMILIES: Registry[Family] = Registry("FAMILIES", _FAMILIES)
 
 
 def find_family(name: str, *, revision: str | None = None) -> tuple[str, Path | None]:
-    """Find the family of a model, and its files.
+    """Find the family and the files of a model.
 
     Args:
         name: Name, hub name, folder or file of a model.
         revision: Branch, tag or commit on the hub.
 
     Returns:
-        The family's name, and the folder or file of the model, if it has one.
+        The name of the family, and the folder or file of the model (None if it needs no files).
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -164,15 +165,15 @@ def family_at(place: Path) -> str:
 
 
 def known_names() -> list[str]:
-    """The names of all models that need no files, family by family."""
+    """The names of all models that need no files, grouped by family."""
     return [name for family in FAMILIES.values() for name in family.names]
 
 
 def find_place(name: str, revision: str | None = None) -> Path:
-    """The folder or file of a model.
+    """The folder or file of a model, downloaded from the hub if necessary.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no such model; the message suggests a similar known name.
     """
     try:
         return find_model(name, revision=revision)

@@ -1,4 +1,4 @@
-"""``load_model``: load a model by its name, folder or checkpoint."""
+"""Load a model by name, from its files, or from a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,31 +30,30 @@ def load_model(
     """Load a segmentation model, in evaluation mode; only adapters require gradient.
 
     Args:
-        name_or_directory: A name that ``palpate models`` lists; a hub name, folder or file of a
-            family in :data:`palpate.models.FAMILIES`; or the folder of a checkpoint of palpate,
-            which includes its adapter. Parameters that the checkpoint trained require gradient
-            again.
+        name_or_directory: A name listed by ``palpate models``; a hub name, folder or file of a
+            family in :data:`palpate.models.FAMILIES`; or the folder of a palpate checkpoint, which
+            includes its adapter. Parameters restored from a checkpoint require gradient again.
         adapter: Name of an adapter, such as ``dense-vl``; see
             :mod:`palpate.models.clipseg.adapters`. Not every family supports adapters.
-        init: ``"identity"``: the model's outputs do not change at first. ``"paper"``: the published
-            initialisation and form.
-        width: Bottleneck of the adapters; by default the published one.
-        base: The base model of a checkpoint, if it was moved; or the model that a weight file of
-            another project belongs to.
-        tokenizer: Folder of tokenizer files, if the model has none.
+        init: ``"identity"``: new adapters do not change the model's output. ``"paper"``: the
+            published initialisation and form.
+        width: Width of the adapters' bottleneck; by default the published width.
+        base: The base model of a checkpoint, if it was moved; or, for a weight file of another
+            project, the model that these weights belong to.
+        tokenizer: Folder with tokenizer files, if the model's folder has none.
         revision: Branch, tag or commit on the hub.
         options: Options of the family, such as the sizes of a network with random weights.
-        seed: Of weights that are drawn at random.
+        seed: Seed of randomly initialised weights.
         device: Device of the model.
 
     Returns:
-        A module called as ``model(images, prompts=[...])``, and with ``boxes=[...]`` if
-        ``model.wants_boxes``; see :class:`palpate.models.PixelModel`.
+        A module to be called as ``model(images, prompts=[...])``, with ``boxes=[...]`` in addition
+        if ``model.wants_boxes`` is True; see :class:`palpate.models.PixelModel`.
 
     Raises:
         FileNotFoundError: If the model, its weights or its base model is missing.
-        ValueError: If it belongs to no known family, its weights do not fit, the adapter is
-            unknown, or a checkpoint was trained on other base weights.
+        ValueError: If the model belongs to no known family, its weights do not fit, the adapter is
+            unknown, or the base weights differ from those that a checkpoint was trained on.
     """
     request = Request(
         name=str(name_or_directory),
@@ -75,7 +74,7 @@ def load_model(
 
 
 def _placed(request: Request, revision: str | None) -> Request:
-    """The request with the folder or file of the model, if it has one."""
+    """Add the folder or file of the model to the request, if the model needs files."""
     if family_by_name(request.name) is not None:
         return request
     return replace(request, place=find_place(request.name, revision))
@@ -94,6 +93,7 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
             "(model.adapter null), or load its base model to start another."
         )
     card = checkpoints.read_card(folder)
+    # A checkpoint may come from anyone, so it must not choose code that loading it would run.
     if base is None and is_code(card.base):
         raise ValueError(
             f"The checkpoint {folder} was trained on code, {card.base!r}, which loading it would "
@@ -114,6 +114,7 @@ def _load_checkpoint(request: Request, base: str | Path | None, revision: str | 
         folder,
         revision,
     )
+    # Options given by the caller may change the traits on purpose.
     checkpoints.restore(model, card, folder, as_trained=not request.options)
     return model
 

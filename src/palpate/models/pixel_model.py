@@ -1,4 +1,4 @@
-"""The interface of every model: images in [0, 1] and prompts in, logits out."""
+"""The base class of all models, which map images in [0, 1] and prompts to logits."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,30 +20,32 @@ LEARNS: tuple[Learns, ...] = get_args(Learns)
 
 
 class PixelModel(nn.Module, ABC):
-    """A segmentation model in pixel space, as training, attacks and evaluation use it.
+    """Base class of segmentation models that include their preprocessing.
 
-    Images are RGB in [0, 1] at any size. The model resizes and normalises them itself, and its
-    logits have the size of the image.
+    Images are RGB in [0, 1] at any size. Resizing and normalisation are part of the forward pass,
+    so attacks work on pixel values. Logits have the size of the image.
 
     Attributes:
-        net: The network. Its parameters are trained, and saved under their names in it.
+        net: The network. Checkpoints store its parameters under their names in ``net``.
         preprocessing: Resizing and normalisation.
-        mean: Subtracted from each channel, ``(1, c, 1, 1)``; each is then divided by ``std``. Not
-            part of the state dict.
-        threshold: A pixel is foreground where its probability exceeds this.
-        name: Where the weights came from; ``load_model`` finds the model again by it.
-        base_hash: Fingerprint of the weights it was loaded with.
-        restored: Names in ``net`` of the tensors that came from a checkpoint of palpate.
+        mean: Mean of each channel, ``(1, c, 1, 1)``, subtracted from the pixels. Not part of the
+            state dict.
+        std: Standard deviation of each channel, ``(1, c, 1, 1)``, by which the pixels are then
+            divided. Not part of the state dict.
+        threshold: Probability above which a pixel is foreground.
+        name: Name, folder or file from which ``load_model`` loads the model.
+        base_hash: Fingerprint of the weights that the model was loaded with.
+        restored: Names in ``net`` of the tensors restored from a palpate checkpoint.
         started_from: Fingerprint of that checkpoint's weights.
-        text_conditioned: Whether the output depends on the prompt.
-        wants_boxes: Whether it is prompted with boxes: then, and only then, it is also called with
-            ``boxes=[...]``, one :data:`palpate.types.Box` per image.
-        fresh: Whether the weights are random, so that the model has to be trained first.
+        text_conditioned: Whether the output depends on the text prompt.
+        wants_boxes: Whether the model is prompted with boxes. If so, it is called with
+            ``boxes=[...]`` in addition, one :data:`palpate.types.Box` per image.
+        fresh: Whether the weights are random, so that the model must be trained first.
         multiple: The sides of the network's input must be multiples of this, in pixels.
         sides: Whether the network has side outputs (deep supervision), see :meth:`side_maps`.
-        tower: Part of the parameter names by which the pretrained image encoder is recognised.
-        licence: Of the weights, in words.
-        origin: Where the weights come from, in words.
+        tower: Substring of parameter names that identifies the pretrained image encoder.
+        licence: Licence of the weights.
+        origin: Description of where the weights come from.
     """
 
     net: nn.Module
@@ -66,11 +68,11 @@ class PixelModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Segment what the prompt of each image names.
+        """Segment the object named by each image's prompt.
 
         Args:
-            images: RGB in [0, 1], of any size.
-            prompts: One text per image; models without text ignore them.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
+            prompts: One text per image; ignored by models without a text encoder.
 
         Returns:
             Logits ``(b, 1, h, w)`` at the size of the images, in float32.
@@ -79,12 +81,17 @@ class PixelModel(nn.Module, ABC):
     def side_maps(
         self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
     ) -> Float[Tensor, "b maps h w"]:
-        """Logits of every output of the network, the main one last; most networks have only that.
+        """Logits of all outputs of the network: side outputs, then the main output.
+
+        Networks without side outputs return the main output only.
 
         Args:
-            images: RGB in [0, 1], of any size.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
             prompts: One text per image.
-            scale: Factor by which the network's input is larger than usual.
+            scale: Factor applied to the usual input size of the network.
+
+        Returns:
+            Logits ``(b, maps, h, w)`` at the size of the images.
 
         Raises:
             ValueError: If the network's input has a fixed size.
@@ -97,30 +104,30 @@ class PixelModel(nn.Module, ABC):
     @property
     @abstractmethod
     def set_up(self) -> Mapping[str, Any]:
-        """Adapter, options and seed it was loaded with, as fields of a checkpoint's card."""
+        """Adapter, options and seed that the model was loaded with, for a checkpoint's card."""
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Settings that change the output and are not in the weights, as plain values by name."""
+        """Settings that change the output but are not part of the weights, by name."""
         return {"preprocessing": asdict(self.preprocessing)}
 
     @abstractmethod
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """The parameters that :meth:`learn` would train.
+        """The parameters that :meth:`learn` makes trainable.
 
         Args:
-            what: As in :meth:`learn`, except ``"nothing"``.
+            what: ``"adapters"``, ``"decoder"`` or ``"all"``, see :meth:`learn`.
 
         Raises:
             ValueError: If the model has no such part.
         """
 
     def learn(self, what: Learns) -> None:
-        """Make these parameters, and no others, require gradient.
+        """Select the parameters to train; all others are frozen.
 
         Args:
-            what: ``"adapters"``; ``"decoder"``: the decoder, and adapters if there are any;
-                ``"all"``; or ``"nothing"``.
+            what: ``"adapters"``; ``"decoder"``: the decoder and any adapters; ``"all"``; or
+                ``"nothing"``.
 
         Raises:
             ValueError: If the model has no such part.
@@ -135,14 +142,13 @@ class PixelModel(nn.Module, ABC):
             parameter.requires_grad_(True)
 
     def train(self, mode: bool = True) -> "PixelModel":
-        """Set training mode for the parts that are trained; frozen parts stay in evaluation mode.
+        """Set training mode for trainable parts; frozen parts stay in evaluation mode.
 
-        In training mode, a frozen encoder would still update its batch statistics, and its dropout
-        would give the trained parts other features than at inference. Call this again after
-        :meth:`learn`.
+        In training mode a frozen encoder would still update its batch statistics, and its dropout
+        would change the features that the trained parts see. Call this again after :meth:`learn`.
 
         Args:
-            mode: False sets evaluation mode everywhere.
+            mode: True for training mode; False sets evaluation mode everywhere.
         """
         super().train(mode)
         if mode:
@@ -151,7 +157,7 @@ class PixelModel(nn.Module, ABC):
         return self
 
     def __repr__(self) -> str:
-        """A summary of a few lines; ``model.net`` shows the layers."""
+        """A short summary; print ``model.net`` to see the layers."""
         total = sum(p.numel() for p in self.net.parameters())
         trained = sum(p.numel() for p in self.net.parameters() if p.requires_grad)
         asked = ["text"] * self.text_conditioned + ["boxes"] * self.wants_boxes
@@ -165,7 +171,7 @@ class PixelModel(nn.Module, ABC):
 
     @property
     def input_text(self) -> str:
-        """Size of the network's input in words."""
+        """Description of the network's input size, such as ``352 x 352``."""
         size = self.preprocessing.size
         if size is not None:
             return f"{size} x {size}"
@@ -178,20 +184,20 @@ class PixelModel(nn.Module, ABC):
 
     @property
     def threshold_logit(self) -> float:
-        """A pixel is foreground where its logit exceeds this; 0 for a threshold of 0.5."""
+        """Logit above which a pixel is foreground; 0 for a probability threshold of 0.5."""
         return math.log(self.threshold / (1 - self.threshold))
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights; images must be on it."""
+        """Device of the model; images must be on the same device."""
         return self.mean.device
 
 
 def _freeze_modes(part: nn.Module) -> None:
     """Set evaluation mode for every module whose parameters are all frozen.
 
-    A module without parameters, such as dropout, follows the module it is in. A frozen layer with
-    trained modules inside, such as adapters, is set alone, without these.
+    A module without parameters, such as dropout, gets the mode of its parent. If a frozen layer
+    contains trainable modules, such as adapters, these stay in training mode.
     """
     whole, own = list(part.parameters()), list(part.parameters(recurse=False))
     if whole and not any(p.requires_grad for p in whole):
@@ -204,7 +210,7 @@ def _freeze_modes(part: nn.Module) -> None:
 
 
 def check_threshold(threshold: float) -> float:
-    """The threshold, if it lies strictly between 0 and 1.
+    """Check that a threshold lies strictly between 0 and 1, and return it.
 
     Raises:
         ValueError: If it does not.
@@ -215,11 +221,11 @@ def check_threshold(threshold: float) -> float:
 
 
 def one_prompt_each(prompts: _Prompts | None, images: int) -> _Prompts:
-    """The prompts (or their tokens), if there is one per image.
+    """Check that there is one prompt (or row of tokens) per image, and return the prompts.
 
     Raises:
-        ValueError: If there is not. A single string is refused too: it would count as one prompt
-            per letter.
+        ValueError: If there is not. A single string is also refused, since Python would read it
+            as one prompt per character.
     """
     if prompts is None or isinstance(prompts, str) or len(prompts) != images:
         given = "none" if prompts is None else repr(prompts)[:80]

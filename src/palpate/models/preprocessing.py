@@ -1,4 +1,4 @@
-"""Resizing and normalisation of images, differentiable and inside the model."""
+"""Differentiable resizing and normalisation of images, as part of the model."""
 
 import math
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from palpate.types import Images
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# OpenAI's CLIP was trained with channel statistics of its own.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -23,11 +24,12 @@ class Preprocessing:
     """Input size and normalisation of a network.
 
     Attributes:
-        size: Side of the square input, in pixels. None: images keep their size where the network
-            accepts it.
-        mean: Subtracted from each channel, in units of pixel value.
-        std: Each channel is divided by this.
-        fallback: Without ``size``: side that other images are resized to, in pixels.
+        size: Side of the square input, in pixels. With None, an image keeps its size if the
+            network accepts it.
+        mean: Mean of each channel, for pixel values in [0, 1].
+        std: Standard deviation of each channel, by which it is divided.
+        fallback: Side of the square input in pixels for images of other sizes, if ``size`` is
+            None.
     """
 
     size: int | None = None
@@ -62,14 +64,14 @@ def _is_number(value: Any) -> bool:
 
 
 def resized(images: Images, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
-    """Resize images (bilinear, antialiased); images of that size are returned unchanged."""
+    """Resize images to ``size`` (height, width) with bilinear interpolation and antialiasing."""
     if images.shape[2:] == size:
         return images
     return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize logits ``(b, maps, h, w)`` to the size of the image (bilinear)."""
+    """Resize logits ``(b, maps, h, w)`` to the image's ``size`` with bilinear interpolation."""
     if logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
@@ -78,13 +80,16 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def channels_of(
     values: Mapping[str, Any], folder: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel from the configuration of an image processor.
+    """Read the mean and standard deviation of each channel from an image processor's configuration.
 
     Args:
-        values: Content of its JSON file.
-        folder: Folder of that file, for the message.
-        mean: Default, if the file has none.
-        std: Likewise.
+        values: Content of the processor's JSON file.
+        folder: Folder of that file, for error messages.
+        mean: Default mean, if the file has none.
+        std: Default standard deviation, if the file has none.
+
+    Returns:
+        Mean and standard deviation, three numbers each.
 
     Raises:
         ValueError: If they are not three numbers each.
@@ -100,7 +105,11 @@ def channels_of(
 
 
 def check_side(side: Any, multiple: int) -> int:
-    """The side of a network's input, if it is a positive multiple of the patch.
+    """Check that an input side is a positive multiple of the patch size, and return it.
+
+    Args:
+        side: Side of the network's square input, in pixels.
+        multiple: Patch size, in pixels.
 
     Raises:
         ValueError: If it is not.
@@ -111,7 +120,7 @@ def check_side(side: Any, multiple: int) -> int:
 
 
 def next_multiple(side: int, multiple: int) -> int:
-    """Round up to the next multiple.
+    """Round a side up to a multiple of ``multiple``.
 
     >>> next_multiple(32, 16), next_multiple(33, 16)
     (32, 48)

@@ -1,4 +1,4 @@
-"""The arguments of ``load_model``, as the loader of a family gets them."""
+"""The arguments of ``load_model``, as they are passed to the loader of a family."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from palpate.errors import did_you_mean
 
-# Not in the module of the adapters, so that a request can be read without importing a network.
+# Defined here and not with the adapters, so that importing this module imports no network.
 AdapterName: TypeAlias = Literal[
     "dense-v", "dense-vl", "dense-vlc", "shallow-v", "shallow-vl", "shallow-vlc",
     "telescopic-v", "telescopic-vl", "telescopic-vlc", "lora-v", "lora-vl",
@@ -17,17 +17,19 @@ AdapterInit: TypeAlias = Literal["identity", "paper"]
 
 @dataclass(frozen=True)
 class Request:
-    """A model's name, its files, and how to load it.
+    """A request to load a model: its name, its files, and options.
+
+    Most attributes are arguments of :func:`palpate.models.load_model`.
 
     Attributes:
-        name: As the user gave it.
-        place: Folder or file of the model; None if the model has no files.
-        adapter: Name of an adapter, see :func:`palpate.models.load_model` for this and the rest.
+        name: Name of the model, as the user gave it.
+        place: Folder or file of the model; None if the model needs no files.
+        adapter: Name of the adapter; None for no adapter.
         init: Initialisation and form of the adapter.
-        width: Bottleneck of the adapter.
-        tokenizer: Folder of tokenizer files.
+        width: Width of the adapter's bottleneck; None for the published width.
+        tokenizer: Folder with tokenizer files, in place of the model's own.
         options: Options of the family.
-        seed: Of all weights that are drawn at random.
+        seed: Seed of all randomly initialised weights.
     """
 
     name: str
@@ -41,18 +43,18 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Folder or file of the model, for families that read files."""
+        """Folder or file of the model; only valid for families that read files."""
         assert self.place is not None
         return self.place
 
     def check_options(self, known: Collection[str]) -> None:
-        """Refuse unknown options.
+        """Raise an error if an option is unknown.
 
         Args:
             known: The options of the family.
 
         Raises:
-            ValueError: If another one is given.
+            ValueError: If an option is not in ``known``.
         """
         for name in self.options:
             if name not in known:
@@ -65,15 +67,15 @@ class Request:
         """The options with absolute paths, for the card of a checkpoint.
 
         Args:
-            files: Options that name a file, a folder or a model on the hub.
+            files: Names of the options whose values are files, folders or hub names.
         """
         return {k: portable(v) if k in files else v for k, v in self.options.items()}
 
     def refuse_adapter(self) -> None:
-        """For families without adapters.
+        """Raise an error if an adapter is requested; called by families without adapters.
 
         Raises:
-            ValueError: If an adapter was asked for.
+            ValueError: If an adapter is requested.
         """
         if self.adapter is not None:
             raise ValueError(
@@ -82,15 +84,15 @@ class Request:
             )
 
     def refuse_tokenizer(self) -> None:
-        """For families without a text encoder.
+        """Raise an error if a tokenizer is given; called by families without a text encoder.
 
         Raises:
-            ValueError: If a tokenizer was given.
+            ValueError: If a tokenizer is given.
         """
         if self.tokenizer is not None:
             raise ValueError(f"{self.name} reads no text; leave tokenizer out.")
 
 
 def portable(name: str | Path) -> str:
-    """The absolute path of a file or folder that exists; any other name, as of the hub, as is."""
+    """Make the path of an existing file or folder absolute; other names are returned unchanged."""
     return str(Path(name).resolve()) if Path(name).exists() else str(name)

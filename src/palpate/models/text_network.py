@@ -1,4 +1,4 @@
-"""The network inside a :class:`~palpate.models.text_prompted.TextPrompted` model."""
+"""Base class of networks in a :class:`~palpate.models.text_prompted.TextPrompted` model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class TextNetwork(nn.Module, ABC):
     """A network that encodes images and texts separately and decodes both into logits.
 
     Attributes:
-        config: Sizes of the network, a dataclass.
+        config: Configuration of the network, a dataclass.
     """
 
     config: Any
@@ -22,12 +22,12 @@ class TextNetwork(nn.Module, ABC):
     @property
     @abstractmethod
     def patch_size(self) -> int:
-        """Sides of an input image must be multiples of this, in pixels."""
+        """Patch size in pixels; the sides of the input must be multiples of it."""
 
     @property
     @abstractmethod
     def token_table(self) -> nn.Embedding:
-        """The embedding of each token."""
+        """The token embeddings of the text encoder."""
 
     @property
     @abstractmethod
@@ -40,16 +40,26 @@ class TextNetwork(nn.Module, ABC):
 
     @abstractmethod
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """The embedded texts, one row per prompt."""
+        """The text embeddings that condition the decoder, one row per prompt."""
 
     @abstractmethod
     def condition_of(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b c"]:
-        """As :meth:`condition`, from token embeddings; ``tokens`` give the end of each text."""
+        """Like :meth:`condition`, but from token embeddings, so that gradients reach them.
+
+        Args:
+            vectors: Token embeddings ``(b, n, d)``.
+            tokens: Token ids ``(b, n)``; they only mark the end of each text.
+        """
 
     @abstractmethod
     def decode(
         self, features: Sequence[Float[Tensor, "#b ..."]], condition: Float[Tensor, "b c"]
     ) -> Logits:
-        """Logits at the size of the network's input; features of one image broadcast."""
+        """Decode features into logits ``(b, 1, h, w)`` at the size of the network's input.
+
+        Args:
+            features: Image features; those of a single image are broadcast over all conditions.
+            condition: Text embeddings, see :meth:`condition`.
+        """

@@ -17,11 +17,11 @@ from palpate.types import Images, Logits
 
 @dataclass(frozen=True)
 class Encoded:
-    """The image features that the decoder reads.
+    """Image features for the decoder.
 
     Attributes:
-        taps: Hidden states of the image encoder with the class token first, or feature maps.
-        size: Height and width of the images, in pixels.
+        taps: Hidden states of the image encoder (class token first), or feature maps.
+        size: Height and width of the original images, in pixels.
     """
 
     taps: tuple[Float[Tensor, "b ..."], ...]
@@ -29,22 +29,22 @@ class Encoded:
 
 
 class TextPrompted(PixelModel):
-    """A vision-language segmentation model in pixel space; each family has a subclass.
+    """Base class of vision-language segmentation models that include their preprocessing.
 
-    Resizing, normalisation and tokenisation happen inside, so that images are RGB in [0, 1] at any
-    size, the epsilon of an attack is in pixel units, and logits have the size of the image. If the
-    preprocessing gives no input size, a square image whose side is a multiple of the patch keeps
-    its size; any other is resized to the fallback.
+    Resizing, normalisation and tokenisation are part of the model. So images are RGB in [0, 1] at
+    any size, the epsilon of an attack is in pixel units, and logits have the size of the image. If
+    the preprocessing has no fixed input size, a square image whose side is a multiple of the patch
+    size keeps its size; any other image is resized to the fallback size.
 
     Args:
         net: The network.
-        tokenizer: Makes tokens of prompts.
+        tokenizer: Converts prompts to tokens.
         preprocessing: Resizing and normalisation.
-        threshold: A pixel is foreground where its probability exceeds this.
-        name: Where the weights came from.
+        threshold: Probability above which a pixel is foreground.
+        name: Name, folder or file from which the model was loaded.
         base_hash: Fingerprint of the weights without adapters.
-        licence: Of the weights, in words.
-        origin: Where the weights come from, in words.
+        licence: Licence of the weights.
+        origin: Description of where the weights come from.
     """
 
     net: TextNetwork
@@ -74,7 +74,7 @@ class TextPrompted(PixelModel):
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Preprocessing, and the configuration of the network."""
+        """Preprocessing and configuration of the network."""
         return {**super().traits, "config": asdict(self.net.config)}
 
     def forward(
@@ -84,12 +84,12 @@ class TextPrompted(PixelModel):
         *,
         condition: Float[Tensor, "b d"] | None = None,
     ) -> Logits:
-        """Segment what the prompt of each image names.
+        """Segment the object named by each image's prompt.
 
         Args:
-            images: RGB in [0, 1], of any size.
-            prompts: One text per image, or their tokens.
-            condition: The embedded texts in place of prompts, see :meth:`condition`.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
+            prompts: One text per image, or their tokens ``(b, n)``.
+            condition: Text embeddings to use in place of prompts, see :meth:`condition`.
 
         Returns:
             Logits ``(b, 1, h, w)`` at the size of the images, in float32.
@@ -110,11 +110,11 @@ class TextPrompted(PixelModel):
     def conditions_for(
         self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
-        """The condition of each image.
+        """The text embedding that conditions the decoder, one row per image.
 
         Args:
             prompts: One text per image, or their tokens.
-            images: The number of images.
+            images: Number of images.
 
         Raises:
             ValueError: If there is not one prompt per image.
@@ -122,27 +122,27 @@ class TextPrompted(PixelModel):
         return self.condition(one_prompt_each(prompts, images))
 
     def encode(self, images: Images) -> Encoded:
-        """Image features, which do not depend on the prompt."""
+        """Encode images; the features do not depend on the prompt."""
         height, width = images.shape[2:]
         return Encoded(tuple(self.net.features(self.to_network(images))), (height, width))
 
     def decode(self, encoded: Encoded, condition: Float[Tensor, "b d"]) -> Logits:
-        """Logits at the size of the images, in float32.
+        """Decode image features into logits at the size of the images, in float32.
 
         Args:
-            encoded: Features of as many images as there are conditions, or of one for all.
-            condition: One embedded text per output.
+            encoded: Features of one image per condition, or of a single image for all conditions.
+            condition: Text embeddings ``(b, d)``, one per output.
         """
         logits: Tensor = self.net.decode(encoded.taps, condition).float()
         return enlarged(logits, encoded.size)
 
     def to_network(self, images: Images) -> Float[Tensor, "b c side side"]:
-        """The input of the network: images resized (antialiased) and normalised, differentiably."""
+        """Resize (antialiased) and normalise images for the network, differentiably."""
         size = self.input_size(images.shape[2], images.shape[3])
         return (resized(images, (size, size)) - self.mean) / self.std
 
     def input_size(self, height: int, width: int) -> int:
-        """Side of the square that an image of this height and width is resized to, in pixels."""
+        """Side of the network's square input for an image of this height and width, in pixels."""
         given = self.preprocessing
         if given.size is not None:
             return given.size
@@ -150,16 +150,16 @@ class TextPrompted(PixelModel):
         return height if fits else given.fallback
 
     def condition(self, prompts: Sequence[str] | Int64[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        """The embedded texts that condition the decoder, one row per prompt.
+        """The text embeddings that condition the decoder, one row per prompt.
 
-        Each text is encoded once and cached as long as the weights of the text encoder stay the
-        same and require no gradient. PyTorch does not record a change of weights through ``.data``,
-        and comparing all weights at every step would cost more than encoding the text again: change
-        weights under ``torch.no_grad()`` instead.
+        Embeddings are cached as long as the weights of the text encoder do not change and no
+        gradient with respect to them is needed. The cache does not notice changes made through
+        ``.data``, which PyTorch does not record; change weights under ``torch.no_grad()`` instead.
         """
         if isinstance(prompts, Tensor):
             return self.net.condition(prompts.to(self.device))
         if torch.is_grad_enabled() and any(p.requires_grad for p in self._text_parameters()):
+            # A batch often repeats a prompt: encode each text once.
             unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
             encoded = self.net.condition(self.tokenizer(list(unique)).to(self.device))
             return encoded[[unique[prompt] for prompt in prompts]]
@@ -170,37 +170,38 @@ class TextPrompted(PixelModel):
         return torch.stack([self._texts[prompt] for prompt in prompts])
 
     def read(self, prompts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """Like :meth:`condition`, but not cached: a search over texts encodes thousands."""
+        """Like :meth:`condition`, but without the cache, for searches over thousands of texts."""
         return self.net.condition(self.tokens(prompts))
 
     def tokens(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """The tokens of each text, padded to the longest."""
+        """Tokenise texts; rows are padded to equal length."""
         return self.tokenizer(prompts).to(self.device)
 
     def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
-        """Decode tokens to text. Tokenising that text again may give other tokens."""
+        """Decode tokens to texts. Tokenising these texts again may give different tokens."""
         return self.tokenizer.texts(tokens)
 
     @property
     def special_tokens(self) -> frozenset[int]:
-        """Tokens that are not part of the text: start, end and padding."""
+        """Ids of the special tokens, such as start, end and padding."""
         return self.tokenizer.special
 
     @property
     def token_vectors(self) -> Float[Tensor, "v d"]:
-        """The embedding of each token of the vocabulary, ``(tokens, width)``."""
+        """The embeddings of all tokens in the vocabulary, ``(tokens, width)``."""
         return self.net.token_table.weight
 
     def read_vectors(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b d"]:
-        """Like :meth:`read`, from token embeddings, differentiably with respect to these."""
+        """Like :meth:`read`, but from token embeddings, so that gradients reach them."""
         return self.net.condition_of(vectors, tokens)
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Float[Tensor, " d"]:
-        # Alone and in full precision: the cached value must not depend, not even by rounding, on
-        # the other prompts of the batch. Otherwise a resumed training would differ.
+        # Encode each prompt separately and in full precision, so that the cached value does not
+        # depend on the rest of the batch, not even by rounding. Otherwise a resumed training would
+        # give other results than an uninterrupted one.
         with torch.autocast(self.device.type, enabled=False):
             return self.net.condition(self.tokenizer([prompt]).to(self.device))[0]
 
@@ -208,10 +209,10 @@ class TextPrompted(PixelModel):
         return self.net.text_parameters
 
     def _forget_stale_texts(self) -> None:
-        """Empty the cache if a weight of the text encoder has changed."""
+        """Clear the cache if a weight of the text encoder has changed."""
         parameters = self._text_parameters()
-        # Most in-place changes raise a tensor's version, and moving it changes its address, but
-        # fused optimisers do neither: so compare the sums of trainable weights as well.
+        # Most in-place changes increase a tensor's version, and moving it changes its address.
+        # Fused optimisers do neither, so the sums of trainable weights are compared as well.
         trained = [p.detach().sum() for p in parameters if p.requires_grad]
         stamp = (
             *((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters),

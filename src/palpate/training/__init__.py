@@ -1,4 +1,4 @@
-"""Training: fine-tuning, pretraining and distillation of models."""
+"""Fine-tuning, pretraining and distillation of models."""
 
 from palpate.training.distil import distil
 from palpate.training.pretrain import pretrain

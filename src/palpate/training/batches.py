@@ -1,4 +1,4 @@
-"""Batches for training, in an order that depends on the seed and the epoch alone."""
+"""Training batches, in an order that depends only on the seed and the epoch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ AnyData: TypeAlias = PromptedDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):
-    """Model inputs (images, or cached features in their place), prompts, masks and boxes."""
+    """A batch: model inputs (images or cached features), prompts, masks and boxes."""
 
     inputs: Tensor
     prompts: tuple[str, ...]
     masks: Tensor
-    boxes: tuple[Box, ...] | None = None  # of the masks, for models that want them
+    boxes: tuple[Box, ...] | None = None  # bounding boxes of the masks, for models that need them
 
 
 @runtime_checkable
 class Items(Protocol):
-    """Training items by index, each a batch of one without its batch axis."""
+    """Training samples by index; each is a batch of one whose tensors have no batch axis."""
 
     def __len__(self) -> int: ...
 
@@ -41,7 +41,7 @@ class Items(Protocol):
 
 @runtime_checkable
 class Epochs(Protocol):
-    """Training data whose prompts and augmentation are drawn anew for every epoch."""
+    """Training data whose prompts and augmentation are sampled anew in every epoch."""
 
     def __len__(self) -> int: ...
 
@@ -51,13 +51,13 @@ class Epochs(Protocol):
 @final
 @dataclass(frozen=True)
 class Batches:
-    """The batches of one pass over the items; can be iterated over several times.
+    """The batches of one pass over the samples; can be iterated over several times.
 
     Attributes:
-        items: Items that the batches are made of.
-        picks: Indices of the items of each batch.
-        workers: Threads that load items in advance, see :func:`palpate.data.stream`.
-        device: Device that the batches are moved to.
+        items: The samples.
+        picks: Indices of the samples in each batch.
+        workers: Number of threads that prefetch samples, see :func:`palpate.data.stream`.
+        device: Device to which inputs and masks are moved.
     """
 
     items: Items
@@ -88,10 +88,20 @@ def shuffled(
     processes: int = 1,
     process: int = 0,
 ) -> Batches:
-    """The batches of an epoch, shuffled by seed and epoch; with several processes, those of one.
+    """The shuffled batches of an epoch.
 
-    All processes get the same number of batches, all of one size. Where the samples do not
-    suffice for that, the first ones are used again.
+    With several processes, each gets its share: the same number of batches, all of the same size.
+    If there are not enough samples, the first ones are used again.
+
+    Args:
+        data: Training data.
+        epoch: Epoch, from 0.
+        batch_size: Samples per batch.
+        seed: Seed of the order, together with the epoch.
+        workers: Number of threads that prefetch samples.
+        device: Device to which inputs and masks are moved.
+        processes: Number of processes.
+        process: Index of this process, from 0.
     """
     order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).tolist()
     sampler = BatchSampler(order, batch_size, drop_last=False)
@@ -102,13 +112,13 @@ def shuffled(
 def in_order(
     items: Items, batch_size: int, workers: int = 0, device: torch.device = CPU
 ) -> Batches:
-    """Batches in the order of the items, for validation."""
+    """Batches in the order of the samples, for validation."""
     picks = BatchSampler(range(len(items)), batch_size, drop_last=False)
     return Batches(items, tuple(map(tuple, picks)), workers, device)
 
 
 def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
-    """Stack items, each without a batch axis, into a batch."""
+    """Stack samples without a batch axis into a batch."""
     boxes = [item.boxes[0] for item in items if item.boxes is not None]
     return TrainingBatch(
         inputs=torch.stack([item.inputs for item in items]),
@@ -119,7 +129,7 @@ def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
 
 
 def identity(*sets: AnyData) -> str:
-    """A digest of everything that determines the samples and prompts of every epoch."""
+    """Hash everything that determines the samples and prompts of all epochs."""
     digest = sha256()
     for data in sets:
         for part in data.parts if isinstance(data, PooledDataset) else (data,):

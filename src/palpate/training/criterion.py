@@ -1,4 +1,4 @@
-"""The training loss: a function of logits and masks."""
+"""The training loss, a function of logits and masks."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -12,11 +12,11 @@ Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def criterion_of(settings: TrainingSettings) -> Criterion:
-    """The loss described by the settings, summed over all maps of a network.
+    """Create the loss function selected in the settings, summed over all maps (deep supervision).
 
     Returns:
-        A function from logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, both float32, to a
-        scalar tensor.
+        A function of logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, both float32, that
+        returns a scalar tensor.
     """
     loss = _structure if settings.loss == "structure" else _dice_and_cross_entropy(settings)
 

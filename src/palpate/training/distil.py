@@ -1,9 +1,9 @@
-"""Distil the image tower of a large model into a smaller one.
+"""Distil the image encoder of a large model into a smaller one.
 
-At the blocks that the decoder reads, the student's hidden states, mapped linearly to the teacher's
-width, are trained to match the teacher's, patch by patch (FitNets, Romero et al., 2015,
-https://arxiv.org/abs/1412.6550). No masks are needed. Teacher and student always get the same
-augmented image.
+The student's hidden states are mapped linearly to the teacher's width and trained to match the
+teacher's hidden states, patch by patch, at the blocks that the decoder reads (FitNets, Romero et
+al., 2015, https://arxiv.org/abs/1412.6550). No masks are needed. Teacher and student always get the
+same augmented image.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from palpate.training.train import TrainingImages
 
 
 class Pupil(nn.Module):
-    """Student and teacher together; the output is the difference of their hidden states."""
+    """Student and teacher in one module, which returns the differences of their hidden states."""
 
     def __init__(self, student: VLSM, teacher: VLSM, seed: int = 0) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Pupil(nn.Module):
         student.net.clip.vision_model.requires_grad_(True)
 
     def forward(self, images: Tensor, prompts: tuple[str, ...]) -> Tensor:
-        """Differences of normalised hidden states, ``(b, taps, n, d)``; prompts are not used."""
+        """Differences of the normalised hidden states ``(b, taps, n, d)``; prompts are ignored."""
         del prompts
         with torch.no_grad():
             wanted = _tapped(self.teacher, images)
@@ -56,16 +56,19 @@ def distil(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Path:
-    """Train the student's image tower on the teacher's hidden states; resumes after interruption.
+    """Train the student's image encoder on the teacher's hidden states.
+
+    An interrupted training resumes from its last finished epoch.
 
     Args:
-        student: Model directory, see :func:`palpate.models.shrink`.
-        teacher: Model directory with the same patches and the same tapped blocks.
-        data: Images of the network's input size; masks and prompts are not used.
-        validation: Images by whose score the best epoch is chosen.
-        out: Directory to write the distilled model to; ``out/work`` holds the state.
-        settings: Hyper-parameters; the weights of Dice and cross-entropy are not used.
-        device: Device to compute on.
+        student: Model folder of the student, see :func:`palpate.models.shrink`.
+        teacher: Model folder of the teacher. Patch size and extracted blocks must be the same.
+        data: Training images of the network's input size; masks and prompts are ignored.
+        validation: Images used to select the best epoch, by the mean cosine similarity of
+            student and teacher.
+        out: Output folder for the distilled model; the training state is in ``out/work``.
+        settings: Hyperparameters; those of the segmentation loss are ignored.
+        device: Device to train on.
         progress: Called after every step.
 
     Returns:
@@ -99,17 +102,17 @@ def _tapped(model: VLSM, images: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def _agreement(pupil: nn.Module, data: TrainingImages, settings: TrainingSettings) -> float:
-    """Mean cosine of the angle between mapped and wanted hidden states."""
+    """Mean cosine similarity of the student's mapped hidden states and the teacher's."""
     device, found = next(pupil.parameters()).device, []
     for batch in in_order(data, settings.batch_size, settings.workers):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             differences = pupil(batch.inputs.to(device), batch.prompts)
-        # Of normalised vectors: |a - b|^2 / d = 2 - 2 cos.
+        # For vectors normalised to variance 1: |a - b|^2 / d = 2 - 2 cos(a, b).
         found.append(1 - differences.square().flatten(1).mean(1) / 2)
     return torch.cat(found).mean().item()
 
 
 def _normalised(states: Tensor) -> Tensor:
-    # A few channels of a large transformer are a hundred times larger than the others. Without
-    # normalisation the student would learn those alone.
+    # In a large transformer, a few channels are a hundred times larger than the others. Without
+    # normalisation they would dominate the loss.
     return F.layer_norm(states.float(), states.shape[-1:])

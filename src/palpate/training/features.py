@@ -1,8 +1,8 @@
-"""Features of a frozen image tower, computed once and cached on disk.
+"""Compute the features of a frozen image encoder once and cache them on disk.
 
-If only text tower and decoder are trained, the image tower gives the same hidden states in every
-epoch. They are stored in half precision in a memory-mapped file, so that only the current batch is
-in memory, however many images there are.
+If only text encoder and decoder are trained, the image encoder returns the same hidden states in
+every epoch. They are stored in half precision in a memory-mapped file, so only the current batch is
+in memory, regardless of the number of images.
 """
 
 import json
@@ -30,7 +30,13 @@ from palpate.training.settings import Precision
 
 @dataclass(frozen=True, eq=False)
 class CachedFeatures(Dataset[TrainingBatch]):
-    """Training items with cached features in place of images."""
+    """Training samples with cached features in place of images.
+
+    Attributes:
+        data: The data set.
+        folder: Folder of the cache.
+        row: Row of each image in the array of features.
+    """
 
     data: AnyData
     folder: Path
@@ -45,12 +51,12 @@ class CachedFeatures(Dataset[TrainingBatch]):
         return TrainingBatch(taps.float(), (case.prompt,), _read(self.folder / "masks.npy", index))
 
     def with_epoch(self, epoch: int) -> "CachedFeatures":
-        """The same features with the prompts of another epoch."""
+        """The same features, with the prompts of another epoch."""
         return replace(self, data=self.data.with_epoch(epoch))
 
 
 class FeatureModel(nn.Module):
-    """Text tower and decoder of a model, which take cached features in place of images."""
+    """Text encoder and decoder of a model, applied to cached features."""
 
     def __init__(self, model: VLSM) -> None:
         super().__init__()
@@ -73,27 +79,31 @@ def cache_features(
     workers: int = 0,
     progress: Progress = silent,
 ) -> CachedFeatures:
-    """Compute the hidden states that the decoder reads, for every image, or reuse cached ones.
+    """Compute the hidden states that the decoder reads for every image, or reuse cached ones.
 
     Args:
-        model: A model with a frozen image tower, as it was loaded.
+        model: A model with a frozen image encoder without adapters.
         data: Samples at the network's input size.
-        folder: Two arrays and a description are written here. They are reused if the description
-            matches the images, their size and the weights.
+        folder: Folder of the cache: features, masks and a description. An existing cache is reused
+            if its description matches the images, their size and the weights.
         batch_size: Images per forward pass.
-        precision: ``"bf16"`` runs the tower in bfloat16.
-        workers: Threads that load images in advance.
+        precision: ``"bf16"`` runs the image encoder in bfloat16.
+        workers: Number of threads that prefetch images.
         progress: Called after every batch.
 
+    Returns:
+        Training samples with the cached features.
+
     Raises:
-        ValueError: If the image tower has adapters, or the samples have another size.
-        FloatingPointError: If a hidden state is too large for half precision.
+        ValueError: If the image encoder has adapters, or the samples have another size.
+        FloatingPointError: If a hidden state is not finite, or too large for half precision.
     """
     if adapter_state(model.net.clip.vision_model):
         raise ValueError(
             "Expected an image tower without adapters, got one with adapters, whose features "
             "would change during training."
         )
+    # An image may have several masks; its features are computed once, for the first of them.
     first: dict[str, int] = {}
     for index, case in enumerate(data.cases):
         first.setdefault(_image(case), index)
@@ -116,6 +126,7 @@ def _compute(
     progress: Progress,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    # Without its description, the cache is incomplete until all features are computed.
     (folder / "features.json").unlink(missing_ok=True)
     side = _side(model, data)
     config = model.net.config
@@ -159,8 +170,8 @@ def _features(model: VLSM, images: Tensor, precision: Precision) -> NDArray[np.f
     return half
 
 
-# Each access maps the array anew: the pages of a file that stays mapped would count as memory of
-# this process, and their number would grow with every image.
+# The file is mapped again for every access. If it stayed mapped, all pages read so far would count
+# as memory of this process.
 def _make(path: Path, kind: Any, shape: tuple[int, ...]) -> None:
     np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
 

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, validation, and a state to resume from."""
+"""The training loop, with validation, selection of the best epoch, and exact resumption."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ from palpate.training.schedule import learning_rate
 from palpate.training.settings import TrainingSettings
 from palpate.training.state import Progressed, load_state, save_state
 
-_TOWER = "vision_model."  # name of the image tower in models that do not declare their own
+_TOWER = "vision_model."  # name of the image encoder in models that do not define ``tower``
 _PATCHED = ("forward", "_original_forward")  # attributes that Accelerate sets on a model
 
 
@@ -46,23 +46,23 @@ def fit(
     progress: Progress = silent,
     stage: str = "training",
 ) -> list[dict[str, Any]]:
-    """Train all parameters of ``model`` that require a gradient, and keep the best epoch.
+    """Train all parameters of ``model`` that require gradient, and keep the best epoch.
 
     Args:
-        model: Called as ``model(inputs, prompts)``, with ``scale=...`` if the settings have other
-            scales than 1 and ``boxes=...`` if it wants boxes. Returns logits.
-        data: Training samples, which may be drawn anew for every epoch.
-        validate: Returns scores of the model by name; higher is better.
-        settings: Hyper-parameters.
-        folder: ``state.safetensors`` and ``metrics.csv`` are written here after every epoch. If
-            there is a state, training resumes from it and ends with the same weights as without
-            the interruption.
-        keep_best: Called with the epoch's metrics whenever its score is the best so far.
-        identity: Everything else that determines the outcome (data, base weights), as text. A
-            state with another identity or other settings is refused.
-        criterion: Loss of outputs and masks, in float32; by default the one that ``settings``
-            describe.
-        judged_by: Name of the score that chooses the best epoch.
+        model: Called as ``model(inputs, prompts)``, with ``scale=...`` for scales other than 1 and
+            with ``boxes=...`` if it needs boxes. Returns logits.
+        data: Training samples, which may be sampled anew in every epoch.
+        validate: Returns the validation scores of the model by name; higher is better.
+        settings: Hyperparameters.
+        folder: Output folder for ``state.safetensors`` and ``metrics.csv``, which are written after
+            every epoch. If it contains a state, training resumes from it and ends with the same
+            weights as an uninterrupted training.
+        keep_best: Called with the metrics of an epoch if its score is the best so far.
+        identity: Text that identifies everything else that determines the result, such as data and
+            base weights. A state with another identity or other settings is refused.
+        criterion: Loss function of outputs and masks, in float32; by default the loss selected in
+            ``settings``.
+        judged_by: Name of the score that selects the best epoch.
         progress: Called after every step.
         stage: Name of this stage for ``progress``.
 
@@ -70,9 +70,9 @@ def fit(
         The metrics of every epoch.
 
     Raises:
-        ValueError: If no parameter requires a gradient, there are no samples, or ``folder`` holds
-            another training.
-        FloatingPointError: If loss or gradient is not finite, or the gradient is zero.
+        ValueError: If no parameter requires gradient, there are no samples, or ``folder`` contains
+            the state of another training.
+        FloatingPointError: If the loss or the gradient is not finite, or the gradient is zero.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
@@ -91,8 +91,8 @@ def fit(
             batches = _share(accelerator, data, epoch, settings)
             steps = len(batches)
             model.train()
-            # Dropout draws from torch's own generator. Seeded by the epoch, it draws the same in a
-            # resumed epoch as in one that was not interrupted, and differently in every epoch.
+            # Dropout uses torch's global generator. It is seeded per epoch, so that a resumed
+            # epoch is identical to an uninterrupted one while epochs differ from each other.
             with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
                 for step, batch in enumerate(batches):
                     rate = learning_rate(epoch, step, steps, settings)
@@ -128,16 +128,17 @@ def fit(
                     accelerator.unwrap_model(model), optimizer, done, folder, keep_best, judged_by
                 )
         if accelerator.is_main_process:
-            # Once more: a process killed between state and table leaves nothing to do but this.
+            # Write the table again: if an earlier process was killed after the last state was
+            # saved but before the table was written, no epoch is left to write it.
             _write_csv(folder / "metrics.csv", done.history)
     return done.history
 
 
 def peak_memory_mb() -> float:
-    """Peak memory of this process so far, in MiB: of the GPU if there is one, else of the host."""
+    """Peak memory of this process so far in MiB: GPU memory if there is a GPU, else main memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
@@ -153,8 +154,8 @@ def _accelerated(
 
     On exit, all processes wait until the main process has written its files.
     """
-    # Accelerate wraps the forward method of the model itself in mixed precision, and leaves it so.
-    # Attacks would then see the gradient of a rounded network.
+    # Accelerate replaces the model's own forward method by one in mixed precision, permanently.
+    # Later attacks on the model would then compute gradients in reduced precision.
     own = {name: vars(model)[name] for name in _PATCHED if name in vars(model)}
     accelerator = _accelerator(model, settings, folder, done)
     try:
@@ -164,7 +165,7 @@ def _accelerated(
         for name in _PATCHED:
             vars(model).pop(name, None)
         vars(model).update(own)
-        # Not end_training: it would leave the process group, and another training may follow.
+        # Not end_training(), which destroys the process group: another training may follow.
         for tracker in accelerator.trackers:
             tracker.finish()
 
@@ -172,14 +173,14 @@ def _accelerated(
 def _accelerator(
     model: nn.Module, settings: TrainingSettings, folder: Path, done: Progressed
 ) -> Accelerator:
-    # Accelerate keeps its settings globally, and a former training may have used other ones.
+    # Accelerate keeps global state; an earlier training may have used other settings.
     AcceleratorState._reset_state(reset_partial_state=not is_initialized())
     accelerator = Accelerator(
         cpu=next(model.parameters()).device.type == "cpu",
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
         log_with=list(settings.trackers) or None,
         project_dir=str(folder),
-        # Some parameters take no part in a step, e.g. text adapters where text features are cached.
+        # Some parameters may take no part in a step; otherwise DDP would wait for their gradients.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     if settings.precision == "fp16" and accelerator.scaler is None:
@@ -211,7 +212,7 @@ def _share(
 
 
 def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Parameter groups of the optimizer, each with its factor of the learning rate."""
+    """Parameter groups of the optimizer, each with its learning-rate factor ``share``."""
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     prefix = getattr(model, "tower", _TOWER)
     if not prefix and settings.tower_rate != 1:
@@ -237,7 +238,7 @@ def _check(loss: Tensor, norm: Tensor | None, settings: TrainingSettings, where:
         )
     if norm is None:
         return
-    # In fp16 overflows are expected while the loss scale is adjusted; Accelerate skips those steps.
+    # In fp16, overflows are normal while the loss scale is adjusted; Accelerate skips these steps.
     if settings.precision != "fp16" and not bool(norm.isfinite()):
         raise FloatingPointError(
             f"The gradient's norm is {norm.item()} {where}. Lower the learning rate, or use fp32."
@@ -260,8 +261,8 @@ def _keep(
     if row.get(judged_by, -1.0) > done.best:
         done.best = row[judged_by]
         keep_best(row)
-    # The state comes after the best checkpoint: if the process is killed in between, the epoch is
-    # repeated, with the same result.
+    # Save the state after the best checkpoint: if the process is killed in between, the epoch is
+    # repeated with the same result. In the other order, the best checkpoint could be lost.
     save_state(folder, model, optimizer, done)
     _write_csv(folder / "metrics.csv", done.history)
 

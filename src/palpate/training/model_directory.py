@@ -1,4 +1,4 @@
-"""Train a model directory: fit a module and write the best epoch as a new directory."""
+"""Train a module and write the best epoch as a model folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,21 +29,21 @@ def fit_directory(
     criterion: Criterion | None = None,
     judged_by: str = "dsc",
 ) -> Path:
-    """Fit ``module`` and write ``model`` as a directory whenever an epoch is the best so far.
+    """Train ``module``, and write ``model`` to a folder whenever an epoch is the best so far.
 
     Args:
-        module: What is trained: ``model`` itself, or a module that shares its weights.
-        model: What is written.
-        built: Directory that ``model`` was loaded from; its configuration is copied.
+        module: The module to train: ``model`` itself, or a module that shares its weights.
+        model: The model to write.
+        built: Model folder that ``model`` was loaded from; its configuration is copied.
         data: Training samples.
-        validate: Scores ``module``.
-        out: Directory to write. ``out/work`` holds the state of the training.
-        settings: Hyper-parameters, which are written beside the weights.
-        identity: See :func:`palpate.training.loop.fit`, as for the remaining arguments.
+        validate: Returns the validation scores of ``module`` by name.
+        out: Output folder; the training state is in ``out/work``.
+        settings: Hyperparameters, which are stored with the weights.
+        identity: Text that identifies data and base weights, see :func:`palpate.training.loop.fit`.
         stage: Name of this stage for ``progress``.
         progress: Called after every step.
-        criterion: Loss of outputs and masks.
-        judged_by: Name of the score that chooses the best epoch.
+        criterion: Loss function of outputs and masks; by default the one selected in ``settings``.
+        judged_by: Name of the score that selects the best epoch.
 
     Returns:
         ``out``.

@@ -1,8 +1,8 @@
-"""Train a new text tower and decoder on the features of a frozen image tower.
+"""Train a new text encoder and decoder on cached features of a frozen image encoder.
 
-In a model from :func:`palpate.models.build_from_dinov2` only the image tower is pretrained. This
-stage trains the other two parts on cached features. The result is an ordinary model directory, on
-which adapters can be trained; by itself it is the frozen-encoder baseline.
+In a model from :func:`palpate.models.build_from_dinov2`, only the image encoder is pretrained. This
+stage trains the other two parts. The result is an ordinary model folder, which serves as the
+frozen-encoder baseline and as the base model for adapters.
 """
 
 from pathlib import Path
@@ -26,15 +26,18 @@ def pretrain(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Path:
-    """Train text tower and decoder of a built model; resumes after interruption.
+    """Train the text encoder and decoder of a model whose image encoder is pretrained.
+
+    An interrupted training resumes from its last finished epoch.
 
     Args:
-        built: Model directory with an untrained text tower and decoder.
+        built: Model folder with an untrained text encoder and decoder.
         data: Training samples at the network's input size; several data sets may be pooled.
-        validation: Samples by whose score the best epoch is chosen.
-        out: Directory to write the trained model to; ``out/work`` holds features and state.
-        settings: Hyper-parameters.
-        device: Device to compute on.
+        validation: Samples used to select the best epoch.
+        out: Output folder for the trained model; cached features and training state are in
+            ``out/work``.
+        settings: Hyperparameters.
+        device: Device to train on.
         progress: Called after every step.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Hyper-parameters of a training."""
+"""Hyperparameters of training."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -10,61 +10,64 @@ LossName: TypeAlias = Literal["dice_bce", "structure"]
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Hyper-parameters of the loop; the defaults are those of the published study.
+    """Hyperparameters of training; the defaults are those of the published study.
 
     Raises:
         ValueError: If a value is out of range; the message names the setting.
     """
 
     epochs: int = 200
-    """Passes over the training split."""
+    """Number of passes over the training split."""
     batch_size: int = 32
-    """Samples per step."""
+    """Number of samples per batch."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     tower_rate: float = 1.0
-    """Factor of the learning rate for the pretrained part of the image tower. Below 1 it changes
-    more slowly than the rest, and keeps more of its pretraining."""
+    """Learning-rate factor of the pretrained image encoder. Values below 1 preserve more of its
+    pretraining."""
     weight_decay: float = 1e-3
-    """Decoupled weight decay."""
+    """Weight decay of AdamW."""
     warmup_epochs: float = 20.0
-    """Epochs of linear warm-up; fractions are allowed."""
+    """Number of epochs of linear learning-rate warm-up; may be fractional."""
     final_learning_rate: float = 0.01
-    """Learning rate at the end of the cosine, as a fraction of the peak."""
+    """Final learning rate of the cosine decay, as a fraction of the peak."""
     schedule: Schedule = "step"
-    """Whether the rate changes with every step or only between epochs. With `epoch`, the first
-    epoch of a warm-up has rate 0, as published."""
+    """Update the learning rate after every step (`step`) or every epoch (`epoch`). With `epoch`
+    and warm-up, the first epoch has learning rate 0, as in the published study."""
     loss: LossName = "dice_bce"
-    """`dice_bce`: weighted sum of Dice and cross-entropy. `structure`: the loss of PraNet, IoU and
-    cross-entropy weighted towards the edge. If a network has side maps, each is supervised."""
+    """`dice_bce`: weighted sum of Dice loss and cross-entropy. `structure`: the loss of PraNet, IoU
+    loss and cross-entropy with higher weights near edges. Side outputs of a network use the same
+    loss."""
     scales: tuple[float, ...] = (1.0,)
-    """Factors of the network's input size; each batch makes one step at each of them."""
+    """Scales for multi-scale training, relative to the network's input size. Each batch is used for
+    one optimizer step at each scale."""
     dice_weight: float = 1.5
     """Weight of the soft Dice loss."""
     bce_weight: float = 1.0
     """Weight of the binary cross-entropy."""
     clip_norm: float = 0.5
-    """Largest norm of the gradient; a longer gradient is scaled down to it."""
+    """Maximum L2 norm of the gradient (gradient clipping)."""
     precision: Precision = "fp32"
-    """Arithmetic of the forward and backward pass; weights and optimizer moments stay fp32."""
+    """Precision of forward and backward pass; weights and optimizer state are always fp32."""
     validate_every: int = 1
-    """Epochs from one validation to the next."""
+    """Number of epochs between validations."""
     seed: int = 0
-    """Seed of the order of samples, prompts, augmentation, dropout and new weights."""
+    """Seed of sample order, prompts, augmentation, dropout and newly initialised weights."""
     workers: int = 0
-    """Threads that load images during training; 0 loads each batch when it is needed."""
+    """Number of threads that prefetch images; 0 loads each batch when it is needed."""
     trackers: tuple[str, ...] = ()
     """Experiment trackers supported by accelerate: tensorboard, wandb, mlflow, ..."""
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """The settings that determine the weights; the others may change when resuming."""
+        """The settings that determine the trained weights; others may change on resumption."""
         decisive = {k: v for k, v in vars(self).items() if k not in ("workers", "trackers")}
-        # These settings came later: left out at their defaults, they keep older states valid.
+        # These settings were added later. At their defaults they are left out, so that states saved
+        # before remain valid.
         for name, before in (("tower_rate", 1), ("loss", "dice_bce"), ("scales", (1.0,))):
             if decisive[name] == before:
                 del decisive[name]
-        # So that 1 and 1.0 count as the same setting.
+        # Compare as floats, so that 1 and 1.0 are the same setting.
         return {k: float(v) if isinstance(v, int) else v for k, v in decisive.items()}
 
     def __post_init__(self) -> None:

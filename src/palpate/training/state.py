@@ -1,8 +1,8 @@
-"""The state of a training, from which it resumes exactly.
+"""Save and load the state of a training, for exact resumption.
 
-Every random draw in training depends only on the seed, the epoch and the sample. So the weights,
-the buffers, the optimizer's moments and the number of epochs are the whole state. They are stored
-in one safetensors file, which is replaced atomically.
+All random numbers in training depend only on the seed, the epoch and the sample. So the complete
+state consists of the weights, the buffers, the optimizer's moments, the loss scale in fp16 and the
+metrics of the finished epochs. It is stored in one safetensors file, which is replaced atomically.
 """
 
 import json
@@ -22,14 +22,14 @@ _FILE = "state.safetensors"
 
 @dataclass
 class Progressed:
-    """The part of the state that is not a tensor.
+    """The part of the state that does not consist of tensors.
 
     Attributes:
-        settings: Text of everything that determines the outcome.
-        epoch: Finished epochs.
+        settings: Text that identifies everything that determines the result.
+        epoch: Number of finished epochs.
         best: The best validation score so far.
-        history: The metrics of every finished epoch.
-        scaler: State of the loss scaling, in fp16.
+        history: Metrics of every finished epoch.
+        scaler: State of the gradient scaler in fp16.
     """
 
     settings: str
@@ -40,7 +40,7 @@ class Progressed:
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progressed) -> None:
-    """Write the state after an epoch: trainable weights, buffers, moments and progress."""
+    """Save the state after an epoch: trainable weights, buffers, optimizer moments and progress."""
     tensors = {f"weight/{n}": p.detach() for n, p in model.named_parameters() if p.requires_grad}
     tensors |= {f"buffer/{name}": buffer for name, buffer in _buffers(model).items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -49,16 +49,16 @@ def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, done: Progr
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: str) -> Progressed:
-    """Load the state of a folder into model and optimizer, if there is one.
+    """Load a saved state into model and optimizer, if there is one.
 
     Args:
-        folder: Folder that :func:`save_state` wrote to.
-        model: Its trainable weights and buffers are replaced in place.
-        optimizer: Its moments are replaced.
-        settings: Text of everything that determines the outcome.
+        folder: Folder written by :func:`save_state`.
+        model: Model whose trainable weights and buffers are replaced in place.
+        optimizer: Optimizer whose moments are replaced.
+        settings: Text that identifies everything that determines the result.
 
     Returns:
-        The progress made so far; a new one if there is no state.
+        The progress so far; that of a new training if there is no state.
 
     Raises:
         ValueError: If the state belongs to a training with other settings, or is damaged.
@@ -82,7 +82,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: s
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Buffers that belong to the saved state, such as batch statistics."""
+    """Buffers that are part of the state dict, such as batch statistics."""
     saved = model.state_dict().keys()
     return {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
@@ -99,7 +99,7 @@ def _read(path: Path) -> tuple[Progressed, dict[str, Tensor]]:
 
 
 def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The optimizer's state of each parameter, by the parameter's index."""
+    """The optimizer state of each parameter, by the index of the parameter."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")

@@ -1,4 +1,4 @@
-"""Fine-tune a model on one data set: its adapters, or all parameters set to learn."""
+"""Fine-tune the adapters or other trainable parameters of a model on one data set."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +18,7 @@ from palpate.training.validation import scorer
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages(Dataset[TrainingBatch]):
-    """The samples of a data set as items for the training loop."""
+    """The samples of a data set, in the format of the training loop."""
 
     data: AnyData
 
@@ -30,7 +30,7 @@ class TrainingImages(Dataset[TrainingBatch]):
         return TrainingBatch(sample.image, (sample.prompt,), sample.mask, (sample.box,))
 
     def with_epoch(self, epoch: int) -> "TrainingImages":
-        """The same samples, with prompts and augmentation drawn for this epoch."""
+        """The same samples, with prompts and augmentation sampled for this epoch."""
         return TrainingImages(self.data.with_epoch(epoch))
 
 
@@ -43,25 +43,25 @@ def train(
     *,
     progress: Progress = silent,
 ) -> Path:
-    """Train the adapters of a model, or whatever requires a gradient; resumes after interruption.
+    """Train all parameters of a model that require gradient, such as its adapters.
 
-    Computation runs on the model's device: on a GPU only if it was loaded there
-    (``device="cuda"``).
+    Training runs on the model's device; load the model with ``device="cuda"`` to use a GPU. An
+    interrupted training resumes from its last finished epoch. To continue a finished training, load
+    its checkpoint and train into another folder.
 
     Args:
-        model: As returned by ``load_model(..., adapter=...)``, or after
-            :meth:`palpate.models.PixelModel.learn`. Afterwards it has the weights of the
-            last epoch; load ``out`` for those of the best. To continue a finished training, load
-            its checkpoint and train into another folder.
-        data: Training samples of one size. :meth:`PromptedDataset.augmented` adds augmentation,
+        model: A model from ``load_model(..., adapter=...)``, or one whose trainable parameters were
+            selected with :meth:`palpate.models.PixelModel.learn`. Changed in place: it ends with
+            the weights of the last epoch, while ``out`` contains those of the best epoch.
+        data: Training samples of one size. Use :meth:`PromptedDataset.augmented` for augmentation,
             which the published recipe does not use.
-        validation: Samples by whose score the best epoch is chosen.
-        out: The best checkpoint, ``metrics.csv`` and the state are written here.
-        settings: Hyper-parameters.
+        validation: Samples used to select the best epoch.
+        out: Output folder for the best checkpoint, ``metrics.csv`` and the training state.
+        settings: Hyperparameters.
         progress: Called after every step.
 
     Returns:
-        ``out``, which loads with ``load_model``.
+        ``out``, which can be loaded with ``load_model``.
     """
 
     def keep_best(row: dict[str, Any]) -> None:
@@ -83,12 +83,15 @@ def train(
 
 
 def _start(model: PixelModel) -> str:
-    """A text that names the weights before training."""
+    """Text that identifies the weights before training."""
     return f"{model.base_hash} {model.started_from}".strip()
 
 
 def _set_up(model: PixelModel) -> str:
-    """How the model was set up and, unless only adapters are trained, which parameters are."""
+    """Text that identifies how the model was loaded, and its trainable parameters.
+
+    The parameters are left out if exactly the adapters are trained.
+    """
     made = " ".join(str(value) for value in model.set_up.values())
     learning = {name for name, p in model.net.named_parameters() if p.requires_grad}
     if learning == adapter_state(model.net).keys():
@@ -97,23 +100,23 @@ def _set_up(model: PixelModel) -> str:
 
 
 def trainable(model: PixelModel, settings: TrainingSettings) -> nn.Module:
-    """The module that the loop trains: the model, or a wrapper that gives its side maps as well.
+    """The module to train: the model itself, or a wrapper that also returns its side outputs.
 
-    The wrapper is needed if the model has side maps or is trained at several scales.
+    The wrapper is needed if the model has side outputs or is trained at several scales.
 
     Raises:
         ValueError: If the model cannot be trained at several scales.
     """
     if not model.sides and settings.scales == (1.0,):
         return model
-    if model.wants_boxes:  # such networks have inputs of one size
+    if model.wants_boxes:  # promptable networks have a fixed input size
         scales = ", ".join(f"{scale:g}" for scale in settings.scales)
         raise ValueError(f"{model.name} cannot be trained at several scales, got {scales}.")
     return DeeplySupervised(model)
 
 
 class DeeplySupervised(nn.Module):
-    """Returns all maps of a model in training mode and only its output in evaluation mode."""
+    """Deep supervision: returns all maps in training mode, only the main one in evaluation mode."""
 
     def __init__(self, model: PixelModel) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Validation scores: mean DSC and IoU over held-out samples."""
+"""Validation scores: mean DSC and IoU over validation samples."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from palpate.training.settings import TrainingSettings
 def scorer(
     data: Items, threshold_logit: float, settings: TrainingSettings
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """:func:`score` as a function of the model alone, in the precision of the training."""
+    """Create a function that computes :func:`score` of a model, with the settings of training."""
     return lambda module: score(
         module,
         data,
@@ -34,18 +34,21 @@ def score(
     precision: str = "fp32",
     workers: int = 0,
 ) -> dict[str, float]:
-    """Mean DSC and IoU over images, at the size of the network's input.
+    """Compute mean DSC and IoU over samples, at the size of the samples.
 
     Args:
-        model: Called as ``model(inputs, prompts)``, in evaluation mode.
-        data: Items of one size, not shuffled.
+        model: Called as ``model(inputs, prompts)``; must be in evaluation mode.
+        data: Samples of one size.
         threshold_logit: Logit above which a pixel is foreground.
-        batch_size: Items per forward pass.
+        batch_size: Samples per forward pass.
         precision: ``"bf16"`` runs the forward pass in bfloat16.
-        workers: Threads that load items in advance.
+        workers: Number of threads that prefetch samples.
+
+    Returns:
+        The means under the names ``dsc`` and ``iou``.
 
     Raises:
-        ValueError: If there are no items.
+        ValueError: If there are no samples.
         FloatingPointError: If a logit is not finite.
     """
     if len(data) == 0:

@@ -1,4 +1,4 @@
-"""Train a whole model (image tower, text tower and decoder) on masks and prompts."""
+"""Train a complete model (image encoder, text encoder and decoder)."""
 
 from pathlib import Path
 
@@ -21,15 +21,15 @@ def train_whole(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Path:
-    """Train every weight of a model; resumes after interruption.
+    """Train all weights of a model; an interrupted training resumes from its last finished epoch.
 
     Args:
-        built: Model directory to start from.
+        built: Model folder to start from.
         data: Training samples of one size; several data sets may be pooled.
-        validation: Samples by whose score the best epoch is chosen.
-        out: Directory to write the trained model to; ``out/work`` holds the state.
-        settings: Hyper-parameters.
-        device: Device to compute on.
+        validation: Samples used to select the best epoch.
+        out: Output folder for the trained model; the training state is in ``out/work``.
+        settings: Hyperparameters.
+        device: Device to train on.
         progress: Called after every step.
 
     Returns:

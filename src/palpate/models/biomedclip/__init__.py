@@ -1,1 +1,1 @@
-"""BiomedCLIP with a CLIPSeg decoder, converted from the open_clip checkpoint."""
+"""BiomedCLIP with a CLIPSeg decoder, converted from open_clip's checkpoint."""

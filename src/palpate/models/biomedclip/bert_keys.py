@@ -1,4 +1,4 @@
-"""Rename the tensors of a BERT in open_clip's checkpoints to those of our text encoder."""
+"""Rename the tensors of BERT in open_clip's checkpoints for palpate's text encoder."""
 
 import re
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ _BLOCK = {
 
 
 def config_of_bert(state: Mapping[str, Tensor]) -> BertConfig:
-    """The configuration that fits the weights.
+    """Infer the configuration of the text encoder from its weights.
 
     Raises:
-        KeyError: If a tensor that gives a size is missing.
+        KeyError: If a tensor that determines a size is missing.
     """
     vocabulary, width = state[f"{_BERT}.embeddings.word_embeddings.weight"].shape
     pattern = re.compile(rf"{re.escape(_BERT)}\.encoder\.layer\.(\d+)\.")
@@ -41,14 +41,18 @@ def config_of_bert(state: Mapping[str, Tensor]) -> BertConfig:
 
 
 def rename_bert(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The encoder's tensors under our names; they are removed from ``state``.
+    """Rename the text encoder's tensors to palpate's names, and remove them from ``state``.
+
+    Args:
+        state: Weights under open_clip's names; changed in place.
+        layers: Number of transformer blocks.
 
     Raises:
-        KeyError: If one is missing.
+        KeyError: If a tensor is missing.
     """
     embeddings = f"{_BERT}.embeddings"
     places = state.pop(f"{embeddings}.position_embeddings.weight")
-    # There is only a first sentence, so its embedding is added to every position.
+    # All tokens belong to the first segment, so its embedding is added to every position.
     places = places + state.pop(f"{embeddings}.token_type_embeddings.weight")[0]
     ours = {
         f"{_TOWER}.embeddings.token_embedding.weight": state.pop(

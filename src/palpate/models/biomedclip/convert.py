@@ -1,10 +1,13 @@
 """Convert BiomedCLIP from open_clip's checkpoint to the layout of CLIPSeg.
 
-BiomedCLIP (Zhang et al., 2023, https://arxiv.org/abs/2303.00915) is timm's ViT-B/16 and PubMedBERT,
-both projected to 512. MedVLSM (Poudel et al., 2024, https://arxiv.org/abs/2308.07706) adds the
-decoder of CLIPSeg, random or pretrained. Its image encoder differs from CLIP's in three ways, which
-the conversion resolves: query, key and value are one matrix (split), the patches have a bias (added
-to the position embedding), and there is no layer norm before the first block (the identity).
+BiomedCLIP (Zhang et al., 2023, https://arxiv.org/abs/2303.00915) consists of timm's ViT-B/16 and
+PubMedBERT, both projected to 512 dimensions. As in MedVLSM (Poudel et al., 2024,
+https://arxiv.org/abs/2308.07706), the decoder of CLIPSeg is added, random or pretrained. The image
+encoder differs from CLIP's in three ways, which the conversion handles as follows:
+
+- Query, key and value are projected by one matrix, which is split.
+- The patch embedding has a bias, which is added to the position embeddings.
+- There is no layer norm before the first block; it is replaced by the identity.
 """
 
 import json
@@ -36,7 +39,7 @@ from palpate.randomness import seeded
 
 Compat: TypeAlias = Literal["medvlsm"] | None
 
-# Prefixes in MedVLSM's checkpoints, which contain BiomedCLIP and the decoder side by side.
+# Prefixes of tensor names in MedVLSM's checkpoints, which contain both BiomedCLIP and a decoder.
 MARKS = ("biomedclip.visual.trunk.", "decoder.film_mul.")
 
 
@@ -45,11 +48,12 @@ class DecoderParts:
     """The decoder that is added to BiomedCLIP.
 
     Attributes:
-        pretrained: A CLIPSeg in Hugging Face's layout whose decoder is used; None for a random
-            decoder with the sizes of CLIPSeg's refined one.
-        compat: ``"medvlsm"``: the decoder reads blocks 4, 7 and 10 (0 is the first), as in the
-            published code of MedVLSM; that of CLIPSeg reads 3, 6 and 9.
-        seed: Of the random decoder.
+        pretrained: Hub name or folder of a CLIPSeg in Hugging Face's layout whose decoder is used;
+            None for a random decoder with the sizes of CLIPSeg's refined decoder.
+        compat: With ``"medvlsm"``, the decoder reads image blocks 4, 7 and 10 (0 is the first), as
+            in MedVLSM's published code. By default it reads the same blocks as in CLIPSeg: 3, 6
+            and 9.
+        seed: Seed of the random decoder.
     """
 
     pretrained: str | Path | None = None
@@ -68,8 +72,8 @@ def build_from_biomedclip(
 
     Args:
         source: Folder with ``open_clip_pytorch_model.bin`` and ``open_clip_config.json``.
-        out: Folder to write; it loads with ``load_model``.
-        decoder: The decoder; by default a random one.
+        out: Output folder, which can be loaded with ``load_model``.
+        decoder: The decoder to add; by default a random one.
         tokenizer: Folder with ``vocab.txt`` or ``tokenizer.json``, if the source has none.
 
     Returns:
@@ -77,7 +81,7 @@ def build_from_biomedclip(
 
     Raises:
         FileNotFoundError: If weights, configuration or tokenizer are missing.
-        ValueError: If it is not a BiomedCLIP, or tensors are missing or unexpected.
+        ValueError: If the source is not a BiomedCLIP, or tensors are missing or unexpected.
     """
     folder, decoder = Path(source), decoder or DecoderParts()
     texts = tokenizer or folder
@@ -91,7 +95,10 @@ def build_from_biomedclip(
 def assemble(
     folder: Path, decoder: DecoderParts
 ) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """Configuration, weights and image processor of the whole model.
+    """Combine BiomedCLIP and a decoder.
+
+    Returns:
+        Configuration, weights and image processor of the complete model.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
@@ -109,11 +116,13 @@ def assemble(
 def assemble_from_medvlsm(
     path: Path, folder: Path
 ) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """The same for a checkpoint of MedVLSM, whose decoder always reads one block later.
+    """Like :func:`assemble`, but for a checkpoint of MedVLSM.
+
+    The decoder of MedVLSM always reads blocks 4, 7 and 10, see :class:`DecoderParts`.
 
     Args:
-        path: The checkpoint.
-        folder: The BiomedCLIP it was trained from, for configuration and tokenizer.
+        path: File of the checkpoint.
+        folder: Folder of the BiomedCLIP it was trained from, for the configuration.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`build_from_biomedclip`.
@@ -131,7 +140,7 @@ def assemble_from_medvlsm(
 
 
 def _with_decoder(config: ClipSegConfig, decoder: DecoderParts) -> ClipSegConfig:
-    """The configuration with the sizes of the decoder, and the blocks that it reads."""
+    """Add the sizes of the decoder, and the blocks that it reads, to the configuration."""
     if decoder.compat not in (None, "medvlsm"):
         raise ValueError(f"Expected compat 'medvlsm' or None, got {decoder.compat!r}.")
     if decoder.pretrained is not None:
@@ -157,7 +166,7 @@ def _of_decoder(name: str) -> bool:
 
 
 def _sizes(decoder: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Sizes of a decoder, read from its weights, as fields of the configuration."""
+    """Infer the sizes of a decoder from its weights, as fields of the configuration."""
     hidden = decoder.get("decoder.layers.0.mlp.fc1.weight")
     return {
         "reduce_dim": len(decoder["decoder.film_mul.weight"]),

@@ -1,4 +1,4 @@
-"""Load BiomedCLIP in open_clip's layout, with the decoder of CLIPSeg."""
+"""Load BiomedCLIP in open_clip's layout with CLIPSeg's decoder."""
 
 from pathlib import Path
 
@@ -31,15 +31,17 @@ _DECODER = {"decoder": "pretrained", "compat": "compat"}
 
 
 def load_biomedclip(request: Request) -> VLSM:
-    """Load the encoders of BiomedCLIP and add a decoder.
+    """Load the encoders of BiomedCLIP and add a decoder, or load a checkpoint of MedVLSM.
 
-    Options are those of a CLIPSeg and ``decoder``: a CLIPSeg whose decoder is used, by default a
-    random one; ``compat``: ``medvlsm`` for the blocks that the published code reads. A checkpoint
-    of MedVLSM has the options of a CLIPSeg and ``base``: the BiomedCLIP it was trained from, by
-    default the published one.
+    Options are those of a CLIPSeg (see :func:`palpate.models.clipseg.load.equip`) and:
+
+    - For a BiomedCLIP folder: ``decoder``, a CLIPSeg whose decoder is used (by default the decoder
+      is random), and ``compat``, see :class:`DecoderParts`.
+    - For a checkpoint of MedVLSM: ``base``, the BiomedCLIP it was trained from (by default the
+      published one).
 
     Raises:
-        FileNotFoundError: If weights, configuration or tokenizer are missing.
+        FileNotFoundError: If weights or configuration are missing.
         ValueError: If it is not a BiomedCLIP, its weights do not fit, or adapter or options are not
             valid.
     """
@@ -52,7 +54,7 @@ def load_biomedclip(request: Request) -> VLSM:
         parts = _parts(request)
         fresh = parts.pretrained is None
         config, state, processor = assemble(folder, parts)
-    with torch.device("meta"):  # the weights come from the file
+    with torch.device("meta"):  # allocate nothing: the weights come from ``state``
         net = CLIPSeg(config)
     net.load_state_dict(state, assign=True)
     net.requires_grad_(False)
@@ -73,7 +75,7 @@ def load_biomedclip(request: Request) -> VLSM:
 
 
 def is_biomedclip(place: Path) -> bool:
-    """Whether a folder is an open_clip model, or a file a BiomedCLIP checkpoint of MedVLSM."""
+    """Whether this is the folder of an open_clip model or a BiomedCLIP checkpoint of MedVLSM."""
     return (place / CONFIG).is_file() or holds(place, MARKS)
 
 

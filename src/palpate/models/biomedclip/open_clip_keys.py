@@ -1,4 +1,4 @@
-"""Read BiomedCLIP from open_clip's checkpoint, and rename its tensors."""
+"""Read BiomedCLIP from open_clip's checkpoint and rename its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +14,8 @@ from palpate.models.files.safe_pickle import read_pickled
 from palpate.models.files.weights import check_keys, read_json
 
 WEIGHTS, CONFIG = "open_clip_pytorch_model.bin", "open_clip_config.json"
-# Configuration values of BiomedCLIP, under open_clip's names before and since version 2.23.
+# Configuration values that identify BiomedCLIP, under open_clip's names before and since version
+# 2.23.
 _KINDS = {
     "pooler": (("hf_pooler_type", "pooler_type"), "cls_last_hidden_state_pooler"),
     "projection": (("hf_proj_type", "proj"), "mlp"),
@@ -25,11 +26,15 @@ _UNUSED = ("text.transformer.pooler.", "text.transformer.embeddings.position_ids
 def read_biomedclip(
     folder: Path, state: Mapping[str, Tensor] | None = None
 ) -> tuple[ClipSegConfig, dict[str, Tensor], dict[str, Any]]:
-    """Read both encoders: their configuration, their weights under our names, and the JSON file.
+    """Read the image and text encoder of a BiomedCLIP.
 
     Args:
         folder: Folder in open_clip's layout.
-        state: Weights in place of those in the folder, under open_clip's names.
+        state: Weights under open_clip's names to use instead of those in the folder.
+
+    Returns:
+        The configuration, the weights under palpate's names, and the content of
+        ``open_clip_config.json``.
 
     Raises:
         FileNotFoundError: If weights or configuration are missing.
@@ -50,7 +55,7 @@ def read_biomedclip(
             projection_hidden=len(state["text.proj.0.weight"]),
             use_complex_transposed_convolution=True,
             pre_layer_norm=False,
-            decoder_layer_norm_eps=1e-5,  # CLIPSeg's, whose decoder it is
+            decoder_layer_norm_eps=1e-5,  # as in CLIPSeg, where the decoder comes from
             extract_layers=tuple(t for t in (3, 6, 9) if t < vision.num_hidden_layers) or (0,),
         )
         ours = _renamed(state, config)
@@ -60,11 +65,11 @@ def read_biomedclip(
 
 
 def _renamed(state: Mapping[str, Tensor], config: ClipSegConfig) -> dict[str, Tensor]:
-    """Every tensor under our name.
+    """Rename all tensors to palpate's names.
 
     Raises:
-        KeyError: If one is missing.
-        ValueError: If one is left over.
+        KeyError: If a tensor is missing.
+        ValueError: If there is an unexpected tensor.
     """
     rest = dict(state)
     ours = {
@@ -80,7 +85,7 @@ def _renamed(state: Mapping[str, Tensor], config: ClipSegConfig) -> dict[str, Te
 
 
 def _check(model: Mapping[str, Any], folder: Path) -> int:
-    """The length of a text, in tokens, if the configuration is that of a BiomedCLIP."""
+    """Check that a configuration is that of a BiomedCLIP, and return its context length."""
     text, vision = model.get("text_cfg") or {}, model.get("vision_cfg") or {}
     for kind, (names, wanted) in _KINDS.items():
         given = next((text[name] for name in names if name in text), None)
@@ -98,7 +103,7 @@ def _check(model: Mapping[str, Any], folder: Path) -> int:
 
 
 def _weights(folder: Path) -> Path:
-    """The file of weights, as safetensors where there is one."""
+    """Find the file of weights; safetensors are preferred."""
     places = [folder / "open_clip_model.safetensors", folder / WEIGHTS]
     found = next((place for place in places if place.is_file()), None)
     if found is None:

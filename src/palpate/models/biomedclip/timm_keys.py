@@ -1,4 +1,4 @@
-"""timm's ViT under the names of CLIP's image tower, as open_clip's checkpoints have it."""
+"""Rename the tensors of timm's ViT in open_clip's checkpoints for palpate's image encoder."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from torch import Tensor
 from palpate.models.clip.config import VisionConfig
 
 _TRUNK, _TOWER = "visual.trunk", "clip.vision_model"
-_HEAD = 64  # width of an attention head in every ViT of timm's that is called base, large or small
+_HEAD = 64  # width of an attention head in timm's small, base and large ViTs
 
 _BLOCK = {
     "norm1": "layer_norm1",
@@ -20,10 +20,10 @@ _BLOCK = {
 
 
 def config_of_tower(state: Mapping[str, Tensor]) -> VisionConfig:
-    """The sizes that the weights have.
+    """Infer the configuration of the image encoder from its weights.
 
     Raises:
-        KeyError: If a tensor that tells a size is missing.
+        KeyError: If a tensor that determines a size is missing.
     """
     patches = state[f"{_TRUNK}.patch_embed.proj.weight"]
     width, patch = patches.shape[0], patches.shape[-1]
@@ -43,12 +43,17 @@ def config_of_tower(state: Mapping[str, Tensor]) -> VisionConfig:
 
 
 def rename_vit(state: dict[str, Tensor], config: VisionConfig) -> dict[str, Tensor]:
-    """The trunk's tensors under our names; they are taken out of ``state``.
+    """Rename the image encoder's tensors to palpate's names, and remove them from ``state``.
+
+    Args:
+        state: Weights under open_clip's names; changed in place.
+        config: Configuration of the image encoder.
 
     Raises:
-        KeyError: If one is missing.
+        KeyError: If a tensor is missing.
     """
     positions = state.pop(f"{_TRUNK}.pos_embed")[0].clone()
+    # CLIP's patch embedding has no bias, so it is added to the patches' position embeddings.
     positions[1:] += state.pop(f"{_TRUNK}.patch_embed.proj.bias")
     ours = {
         f"{_TOWER}.embeddings.class_embedding": state.pop(f"{_TRUNK}.cls_token").flatten(),

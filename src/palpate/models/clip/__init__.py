@@ -1,1 +1,1 @@
-"""The CLIP towers and tokenizers that CLIPSeg and CRIS are built on."""
+"""CLIP's image and text encoders and tokenizers, the basis of CLIPSeg and CRIS."""

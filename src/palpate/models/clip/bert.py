@@ -1,7 +1,8 @@
 """BERT as text encoder (Devlin et al., 2019, https://arxiv.org/abs/1810.04805).
 
-It differs from CLIP's: no causal mask, so that padding has to be masked; layer norms after the
-branches; and the first token represents the sentence. There is no dropout.
+It differs from CLIP's text encoder: attention is not causal, so padding must be masked; layer
+normalisation follows the residual addition (post-norm); and the first token represents the text.
+There is no dropout.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ from palpate.models.clip.transformer import Encoder
 
 
 class BertEmbeddings(nn.Module):
-    """Token and position embeddings, normalised.
+    """Sum of token and position embeddings, followed by a layer norm.
 
-    BERT also adds an embedding for the first or second sentence. There is only one sentence here,
-    so its embedding is part of the position embeddings.
+    BERT also adds a segment embedding, which tells a first sentence from a second. There is only
+    one segment here, so the conversion adds its embedding to the position embeddings.
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -27,14 +28,14 @@ class BertEmbeddings(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def placed(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Token embeddings plus position embeddings, normalised."""
+        """Add position embeddings to token embeddings, and normalise."""
         places = self.position_embedding.weight[: vectors.shape[1]]
         out: Tensor = self.layer_norm(vectors + places)
         return out
 
 
 class BertTower(nn.Module):
-    """The text encoder."""
+    """BERT's encoder; the output is the hidden state of the first token."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -48,7 +49,12 @@ class BertTower(nn.Module):
     def forward(
         self, tokens: Int64[Tensor, "b n"], taps: Sequence[int] = ()
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
-        """The sentence (first token), and that token after each of the blocks ``taps``."""
+        """Encode tokens ``(b, n)``.
+
+        Returns:
+            The first token's hidden state after the last block, and its hidden states after the
+            blocks listed in ``taps`` (0 is the first block).
+        """
         return self.read(self.embeddings.token_embedding(tokens), tokens, taps)
 
     def read(
@@ -57,7 +63,7 @@ class BertTower(nn.Module):
         tokens: Int64[Tensor, "b n"],
         taps: Sequence[int] = (),
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
-        """The same from token embeddings; ``tokens`` only say which are padding."""
+        """Like :meth:`forward`, but from token embeddings; ``tokens`` only mark the padding."""
         x, keep = self.embeddings.placed(vectors), tokens != self.pad_token_id
         found = {}
         for index, block in enumerate(self.encoder.layers):

@@ -1,18 +1,18 @@
-"""The configuration of a CLIPSeg, read from and written to Hugging Face's ``config.json``."""
+"""Configuration of a CLIPSeg model, read from and written to Hugging Face's ``config.json``."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 _Part = TypeVar("_Part")
 
-# Value of ``eos_token_id`` in configurations written before transformers 4.32. It is wrong there
-# and means: the token with the largest number.
+# Configurations written before transformers 4.32 have this wrong ``eos_token_id``. With it, the end
+# token is the token with the largest id.
 LEGACY_END = 2
 
-# Fields that Hugging Face's CLIPSeg does not have.
+# Fields that are not in Hugging Face's CLIPSeg configuration.
 _OURS = ("pre_layer_norm", "projection_hidden", "decoder_layer_norm_eps")
 _BERT = "bert"
-# Sizes of the decoder.
+# Decoder sizes, which must be positive integers.
 _DECODER = (
     "projection_dim",
     "reduce_dim",
@@ -23,7 +23,7 @@ _DECODER = (
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of the image encoder; defaults are those of ``CLIPSegVisionConfig``."""
+    """Configuration of the image encoder, with the defaults of ``CLIPSegVisionConfig``."""
 
     hidden_size: int = 768
     intermediate_size: int = 3072
@@ -45,7 +45,7 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of the text encoder; defaults are those of ``CLIPSegTextConfig``."""
+    """Configuration of the text encoder, with the defaults of ``CLIPSegTextConfig``."""
 
     vocab_size: int = 49408
     hidden_size: int = 512
@@ -63,7 +63,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes of a BERT as text encoder; defaults are those of PubMedBERT in BiomedCLIP."""
+    """Configuration of a BERT text encoder, with the defaults of PubMedBERT in BiomedCLIP."""
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -82,12 +82,17 @@ class BertConfig:
 
 @dataclass(frozen=True)
 class ClipSegConfig:
-    """Sizes of a whole CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
+    """Configuration of a CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
 
-    The last three are not in Hugging Face's configuration; encoders of other families need them.
-    ``pre_layer_norm``: whether the image encoder has a layer norm before its first block.
-    ``projection_hidden``: width of the MLP that projects the text; None for a single matrix.
-    ``decoder_layer_norm_eps``: epsilon in the decoder; None for that of the image encoder.
+    The last three fields are not in Hugging Face's configuration; they are needed for encoders
+    other than CLIP's. All other fields have Hugging Face's names.
+
+    Attributes:
+        pre_layer_norm: Whether the image encoder has a layer norm before its first block.
+        projection_hidden: Hidden width of the MLP that projects the text; None for a single linear
+            layer.
+        decoder_layer_norm_eps: Epsilon of the decoder's layer norms; None for the image encoder's
+            value.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -123,10 +128,12 @@ class ClipSegConfig:
 
     @classmethod
     def from_hf(cls, values: dict[str, Any]) -> "ClipSegConfig":
-        """Read the dictionary of a ``config.json``; absent keys take Hugging Face's defaults.
+        """Create a configuration from the content of a ``config.json``.
+
+        Missing keys get Hugging Face's defaults.
 
         Raises:
-            ValueError: If it is not the configuration of a CLIPSeg, or contradicts itself.
+            ValueError: If it is not the configuration of a CLIPSeg, or its values are inconsistent.
         """
         if values.get("model_type") != "clipseg":
             raise ValueError(
@@ -149,7 +156,7 @@ class ClipSegConfig:
         )
 
     def to_hf(self) -> dict[str, Any]:
-        """The dictionary for ``config.json``; the inverse of :meth:`from_hf`."""
+        """Convert to the content of a ``config.json``; the inverse of :meth:`from_hf`."""
         values = asdict(self)
         vision, text = values.pop("vision"), values.pop("text")
         ours = {name: values.pop(name) for name in _OURS}
@@ -173,7 +180,7 @@ def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _check_encoder(part: VisionConfig | TextConfig | BertConfig) -> None:
-    """Refuse sizes that are not valid for an encoder."""
+    """Raise a ValueError if an encoder cannot have these sizes."""
     for each in fields(part):
         value = getattr(part, each.name)
         if each.type is int:

@@ -1,7 +1,7 @@
-"""Prompts to tokens, by the tokenizers of transformers.
+"""Tokenise prompts with the tokenizers of transformers.
 
-Added here: a check that the tokenizer belongs to the text encoder (a wrong one would go unnoticed),
-and padding as each published model was trained with it.
+In addition, this module checks that the tokenizer belongs to the text encoder, since a wrong one
+would go unnoticed, and pads texts as in the training of each published model.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,17 @@ WORDPIECE = ("vocab.txt", "tokenizer.json")
 
 
 class Tokenizer:
-    """The tokenizer of a text encoder, read from a model folder on first use.
+    """The tokenizer of a text encoder, loaded from a model folder on first use.
 
-    CLIP's byte-pair encoding, or BERT's word pieces if the text encoder is a BERT.
+    A BERT text encoder uses WordPiece, all others CLIP's byte-pair encoding.
 
     Args:
-        folder: Folder with ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or for a BERT
-            ``vocab.txt``.
+        folder: Folder with ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``; for a BERT,
+            with ``vocab.txt`` or ``tokenizer.json``.
         config: Configuration of the text encoder.
-        padding: Token that pads shorter texts; by default the end token, or that of BERT.
-        full: Pad every text to the context length of the encoder, not to the longest text.
+        padding: Id of the padding token; by default the end token. A BERT always uses the padding
+            token of its configuration.
+        full: Pad every text to the encoder's context length instead of the longest text.
     """
 
     def __init__(
@@ -44,13 +45,16 @@ class Tokenizer:
         self._tokenizer: Any = None
 
     def __call__(self, prompts: Sequence[str]) -> Int64[Tensor, "b n"]:
-        """Tokens of every prompt, padded to the longest or to the context length.
+        """Tokenise prompts, padded to the longest one or to the context length.
 
         A prompt longer than the context is truncated, but keeps its end token.
 
+        Returns:
+            Token ids ``(b, n)``.
+
         Raises:
             FileNotFoundError: If the folder has no tokenizer.
-            ValueError: If it is the tokenizer of another model.
+            ValueError: If the tokenizer belongs to another model.
         """
         rows = self._loaded(list(prompts), truncation=True, max_length=self._context)["input_ids"]
         self._check(rows)
@@ -58,13 +62,13 @@ class Tokenizer:
         return torch.tensor([self._filled(row, length) for row in rows])
 
     def texts(self, tokens: Int64[Tensor, "b n"]) -> list[str]:
-        """Decode tokens to text, without special tokens."""
+        """Decode tokens ``(b, n)`` to texts, without special tokens."""
         keep = [[t for t in row if t not in self.special] for row in tokens.tolist()]
         return [str(self._loaded.decode(row, clean_up_tokenization_spaces=False)) for row in keep]
 
     @property
     def special(self) -> frozenset[int]:
-        """Tokens that are not part of the text: start, end and padding."""
+        """Ids of the special tokens, such as start, end and padding."""
         return frozenset(self._loaded.all_special_ids)
 
     @property
@@ -76,7 +80,7 @@ class Tokenizer:
 
     @property
     def _context(self) -> int:
-        """The context length of the encoder, in tokens."""
+        """Context length of the text encoder, in tokens."""
         given = self.config
         if isinstance(given, BertConfig):
             return given.context_length
@@ -91,8 +95,8 @@ class Tokenizer:
         if isinstance(config, BertConfig):
             _check_wordpiece(self._loaded, config, self.folder)
             return
-        # The text encoder takes the sentence from the end token. With another end token, all
-        # prompts would silently give the same result.
+        # The text encoder represents a text by the hidden state at its end token. With another end
+        # token, all prompts would silently give the same embedding.
         largest, ends = max(map(max, rows)), {row[-1] for row in rows}
         wanted = largest if config.eos_token_id == LEGACY_END else config.eos_token_id
         if largest >= config.vocab_size or ends != {wanted}:
@@ -116,7 +120,7 @@ def _load(folder: Path) -> Any:
             "prompt can be read. Save the processor of the model there, or pass "
             "load_model(..., tokenizer=FOLDER)."
         )
-    from transformers import CLIPTokenizer  # seconds to import, and only needed for text
+    from transformers import CLIPTokenizer  # takes seconds to import and is only needed for text
 
     return CLIPTokenizer.from_pretrained(str(folder))
 

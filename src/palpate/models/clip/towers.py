@@ -1,7 +1,7 @@
 """The image and text encoders of CLIP (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
 
-Parameter names are Hugging Face's. Both encoders return the hidden states of the blocks that are
-asked for; the image encoder does not compute the blocks after the last of them.
+Parameters have Hugging Face's names. Both encoders return the hidden states after selected blocks
+(``taps``); the image encoder skips the blocks above the last selected one.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from palpate.models.clip.transformer import Encoder
 
 
 class VisionEmbeddings(nn.Module):
-    """Patch embeddings and the class token, with position embeddings."""
+    """Class token and patch embeddings, with position embeddings added."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class VisionEmbeddings(nn.Module):
         return torch.cat([first, tokens], dim=1) + self._positions(grid)
 
     def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "n d"]:
-        """Position embeddings, interpolated bicubically to grids other than the trained one."""
+        """Position embeddings, interpolated (bicubic) if the grid differs from the trained one."""
         weight = self.position_embedding.weight
         side = round((len(weight) - 1) ** 0.5)
         if grid == (side, side):
@@ -52,13 +52,13 @@ class VisionEmbeddings(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """The image encoder."""
+    """CLIP's image encoder, a vision transformer."""
 
     def __init__(self, config: VisionConfig, *, pre_layer_norm: bool) -> None:
         super().__init__()
         width, eps = config.hidden_size, config.layer_norm_eps
         self.embeddings = VisionEmbeddings(config)
-        # The spelling of every published checkpoint.
+        # The missing "e" is in the parameter names of every published checkpoint.
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps) if pre_layer_norm else nn.Identity()
         self.encoder = Encoder(
             config.num_hidden_layers, width, config.num_attention_heads,
@@ -67,7 +67,7 @@ class VisionTower(nn.Module):
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
 
     def whole(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """The embedding of the whole image: the class token after the last block, normalised."""
+        """The image embedding ``(b, d)``: the class token after the last block, normalised."""
         last: Tensor = self(pixels, [len(self.encoder.layers) - 1])[0]
         pooled: Tensor = self.post_layernorm(last[:, 0])
         return pooled
@@ -75,7 +75,7 @@ class VisionTower(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], taps: Sequence[int]
     ) -> list[Float[Tensor, "b n d"]]:
-        """Outputs of the blocks ``taps`` (0 is the first block), class token first."""
+        """Hidden states after the blocks listed in ``taps`` (0 is the first), class token first."""
         x = self.pre_layrnorm(self.embeddings(pixels))
         found = {}
         for index, block in enumerate(self.encoder.layers[: max(taps) + 1]):
@@ -96,13 +96,13 @@ class TextEmbeddings(nn.Module):
         return self.placed(self.token_embedding(tokens))
 
     def placed(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Token embeddings plus position embeddings."""
+        """Add position embeddings to token embeddings."""
         places: Tensor = self.position_embedding.weight[: vectors.shape[1]]
         return vectors + places
 
 
 class TextTower(nn.Module):
-    """The text encoder. It is causal, so that padding after the end of the text has no effect."""
+    """CLIP's text encoder. Attention is causal, so padding after the end token has no effect."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -117,7 +117,12 @@ class TextTower(nn.Module):
     def forward(
         self, tokens: Int64[Tensor, "b n"], taps: Sequence[int] = ()
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
-        """The sentence (end-of-text token), and that token after each of the blocks ``taps``."""
+        """Encode tokens ``(b, n)``.
+
+        Returns:
+            The end token's hidden state after the last block and layer norm, and its hidden states
+            after the blocks listed in ``taps`` (0 is the first block).
+        """
         return self.read(self.embeddings.token_embedding(tokens), tokens, taps)
 
     def read(
@@ -126,7 +131,7 @@ class TextTower(nn.Module):
         tokens: Int64[Tensor, "b n"],
         taps: Sequence[int] = (),
     ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b d"]]]:
-        """The same from token embeddings; ``tokens`` only give the end of each text."""
+        """Like :meth:`forward`, but from token embeddings; ``tokens`` only mark the text's end."""
         x = self.embeddings.placed(vectors)
         row, end = torch.arange(len(tokens), device=tokens.device), self.end_of_text(tokens)
         found = {}
@@ -136,14 +141,14 @@ class TextTower(nn.Module):
         return self.final_layer_norm(x[row, end]), [found[tap] for tap in taps]
 
     def end_of_text(self, tokens: Int64[Tensor, "b n"]) -> Int64[Tensor, " b"]:
-        """Position of the first end-of-text token of each text."""
-        if self.eos_token_id == LEGACY_END:
+        """Position of the first end-of-text token in each row."""
+        if self.eos_token_id == LEGACY_END:  # the end token has the largest id
             return tokens.argmax(dim=1)
         return (tokens == self.eos_token_id).int().argmax(dim=1)
 
 
 class CLIP(nn.Module):
-    """Both encoders and their projections into the joint space."""
+    """Image and text encoder with their projections into the joint embedding space."""
 
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()

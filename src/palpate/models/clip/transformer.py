@@ -1,8 +1,8 @@
-"""The transformer blocks of CLIPSeg, under Hugging Face's parameter names.
+"""Transformer blocks of CLIPSeg, with Hugging Face's parameter names.
 
-They are our own code so that gradients reach the pixels with any version of transformers. Every
-block has two slots, ``after_attention`` and ``after_mlp``, which are the identity until an adapter
-is inserted.
+They are implemented here so that gradients reach the pixels regardless of the transformers version.
+Every block has two slots for adapters, ``after_attention`` and ``after_mlp``, which are the
+identity until an adapter is inserted.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """OpenAI's approximation of the GELU."""
+    """OpenAI's fast approximation of the GELU, ``x * sigmoid(1.702 x)``."""
     return x * torch.sigmoid(1.702 * x)
 
 
@@ -41,7 +41,7 @@ class Attention(nn.Module):
         causal: bool = False,
         keep: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Attend to the tokens where ``keep`` is True, by default to all."""
+        """Self-attention over the tokens where ``keep`` is True; by default over all tokens."""
         b, n, d = x.shape
         query, key, value = (
             project(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)
@@ -58,7 +58,7 @@ def _attend(
     if keep is not None:
         mask = keep[:, None, None]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    # In bfloat16 on a CPU the fused kernel is slower than separate operations; its backward pass
+    # On a CPU in bfloat16, the fused kernel is slower than separate operations: its backward pass
     # takes three times as long.
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
@@ -68,7 +68,7 @@ def _attend(
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them."""
+    """Two linear layers with an activation in between."""
 
     def __init__(self, width: int, hidden: int, activation: str) -> None:
         super().__init__()
@@ -83,7 +83,10 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each added to its input; normalised before (towers) or after (decoder)."""
+    """Transformer block: self-attention and MLP with residual connections, pre-norm or post-norm.
+
+    CLIP's encoders use pre-norm; BERT and CLIPSeg's decoder use post-norm.
+    """
 
     def __init__(
         self, width: int, heads: int, hidden: int, activation: str, eps: float, *, pre_norm: bool
@@ -116,7 +119,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of blocks, normalised before each branch (CLIP) or after it (BERT)."""
+    """A stack of transformer blocks, with pre-norm (CLIP) or post-norm (BERT)."""
 
     def __init__(
         self,

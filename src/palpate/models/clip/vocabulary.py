@@ -1,7 +1,7 @@
-"""Learn a small vocabulary in CLIP's format from the texts that a model will read.
+"""Learn a small vocabulary in CLIP's format from given texts.
 
-Not by the trainer of the tokenizers library: it breaks ties between equally frequent pairs by hash
-order, so that the same texts give another vocabulary in every process.
+The trainer of the tokenizers library is not used because it is not deterministic: it breaks ties
+between equally frequent pairs by hash order, so the vocabulary differs from process to process.
 """
 
 import json
@@ -15,20 +15,20 @@ from palpate.atomic import write_text
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
-# CLIP's split into words before pairs are merged: contractions, letters, single digits, the rest.
+# CLIP's pre-tokenisation: contractions, runs of letters, single digits, runs of other characters.
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 
 def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
-    """Learn byte-pair merges (Sennrich et al., 2016, https://arxiv.org/abs/1508.07909).
+    """Learn a byte-pair encoding (Sennrich et al., 2016, https://arxiv.org/abs/1508.07909).
 
-    Any text can be encoded, at worst byte by byte.
+    The vocabulary includes all single bytes, so that any text can be encoded.
 
     Args:
-        texts: Texts to learn from; frequent pairs are merged first.
-        out: Folder for ``vocab.json`` and ``merges.txt``, as CLIP's tokenizer reads them.
-        size: The largest number of tokens; 514 of them are bytes, bytes at the end of a word, start
-            and end.
+        texts: Texts to learn from.
+        out: Output folder for ``vocab.json`` and ``merges.txt`` in the format of CLIP's tokenizer.
+        size: Maximum number of tokens. 514 of them are fixed: 256 bytes, 256 bytes at the end of a
+            word, and the start and end token.
 
     Returns:
         The number of tokens; the last one is the end token.
@@ -52,7 +52,7 @@ def learn_vocabulary(texts: Iterable[str], out: Path, size: int = 1200) -> int:
 
 
 def _learn_merges(words: Counter[tuple[str, ...]], most: int) -> list[tuple[str, str]]:
-    # Ties are broken alphabetically, so that the result is the same everywhere.
+    # Ties are broken alphabetically, so that the same texts always give the same vocabulary.
     merges: list[tuple[str, str]] = []
     while len(merges) < most:
         pairs: Counter[tuple[str, str]] = Counter()
@@ -68,7 +68,7 @@ def _learn_merges(words: Counter[tuple[str, ...]], most: int) -> list[tuple[str,
 
 
 def _words(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """Words as sequences of printable bytes, the last one marked, with their counts."""
+    """Count words, each as a sequence of printable bytes with the last one marked."""
     found = Counter(word for text in texts for word in _WORD.findall(text.lower()))
     letters = _printable_bytes()
     counted: Counter[tuple[str, ...]] = Counter()
@@ -79,7 +79,7 @@ def _words(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
 
 
 def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    """A word with every occurrence of the pair merged, from the left.
+    """Merge every occurrence of a pair in a word, from left to right.
 
     >>> _merged(("a", "a", "a", "b"), ("a", "a"))
     ('aa', 'a', 'b')
@@ -93,7 +93,7 @@ def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def _printable_bytes() -> dict[int, str]:
-    """A printable character for each byte: itself, or a character above 255 if not printable."""
+    """Map each byte to a printable character: itself, or one above 255 if not printable."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     printable += range(ord("®"), ord("ÿ") + 1)
     others = [byte for byte in range(256) if byte not in printable]

@@ -1,7 +1,7 @@
 """Adapters: small trainable modules inside a frozen CLIPSeg.
 
-Those of VLSM-Adapter (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196); the name says where
-they are inserted::
+The adapters of VLSM-Adapter (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196) are named after
+the places where they are inserted::
 
     dense-*    in every encoder block below the deepest tap, after attention and after the MLP,
                each before its residual addition (width 64)
@@ -14,9 +14,9 @@ they are inserted::
 al., 2025, https://arxiv.org/abs/2512.13855; the steps are ours). ``lora-v`` and ``lora-vl`` add
 low-rank matrices to weights, see :mod:`palpate.models.clipseg.lora` (rank 8).
 
-A new adapter is the identity: its up-projection starts at zero. ``init="paper"`` is the published
-form instead: PyTorch's default initialisation and another ReLU after the up-projection, so that the
-update is never negative and a new adapter already changes the model.
+By default a new adapter is the identity, because its up-projection is initialised to zero.
+``init="paper"`` selects the published form: PyTorch's default initialisation and another ReLU after
+the up-projection. Then the update is never negative, and a new adapter already changes the output.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,16 @@ _WIDTHS = {"dense": 64, "telescopic": 64, "shallow": 512, "lora": 8, "condition"
 
 
 class Adapter(nn.Module):
-    """A bottleneck after a frozen module: ``x + up(gelu(down(x)))``.
+    """Bottleneck adapter ``x + up(gelu(down(x)))``.
 
-    (Houlsby et al., 2019, https://arxiv.org/abs/1902.00751.) In the published form of VLSM-Adapter
-    it is ``x + relu(up(relu(down(x))))``. With ``skip=False`` only the update is returned, and the
-    caller adds it.
+    From Houlsby et al., 2019, https://arxiv.org/abs/1902.00751. The published form of VLSM-Adapter
+    is ``x + relu(up(relu(down(x))))``.
+
+    Args:
+        features: Number of input and output features.
+        width: Width of the bottleneck.
+        init: ``"identity"``, or ``"paper"`` for the published form.
+        skip: Add the input to the output; if False, return only the update.
     """
 
     def __init__(
@@ -65,15 +70,16 @@ class Adapter(nn.Module):
 def adapt(
     net: CLIPSeg, name: AdapterName, *, init: AdapterInit = "identity", width: int | None = None
 ) -> None:
-    """Freeze ``net`` and insert adapters, in place; only they require gradient.
+    """Freeze a network and insert trainable adapters, in place.
 
     Args:
         net: A CLIPSeg without adapters.
-        name: Which adapters, see the docstring of this module.
-        init: ``"identity"``: the outputs do not change at first; ``"paper"``: the published form.
-        width: Size of the bottleneck: by default the published 64 (dense; of the deepest block,
-            telescopic) or 512 (shallow), or rank 8 (LoRA). That of the condition's adapter is
-            always 256.
+        name: Name of the adapter, see the docstring of this module.
+        init: ``"identity"``: new adapters do not change the output; ``"paper"``: the published
+            form.
+        width: Width of the bottleneck, or rank of LoRA. Defaults: 64 for dense adapters, 64 in the
+            deepest block for telescopic ones, 512 for shallow ones, and rank 8 for LoRA. The
+            adapter of the condition always has width 256.
 
     Raises:
         ValueError: If name, form or width is not valid, ``net`` already has adapters, or its text
@@ -96,15 +102,15 @@ def adapt(
 
 
 def adapter_state(net: nn.Module) -> dict[str, Tensor]:
-    """The parameters of the adapters, by their names in ``net``."""
+    """The part of the state dict that belongs to adapters, LoRA included."""
     places = [f"{name}." for name, part in net.named_modules() if isinstance(part, Adapter)]
     return {k: v for k, v in net.state_dict().items() if k.startswith(tuple(places)) or is_lora(k)}
 
 
 def text_layer(layer: int, net: CLIPSeg) -> int:
-    """The text layer at the same relative depth as a layer of the image encoder.
+    """Index of the text layer at the same relative depth as a layer of the image encoder.
 
-    Both encoders of a published CLIPSeg have twelve layers, where this is the same number.
+    Both encoders of a published CLIPSeg have twelve layers, so there the two indices are equal.
     """
     return layer * net.config.text.num_hidden_layers // net.config.vision.num_hidden_layers
 
@@ -129,7 +135,7 @@ def _check(net: CLIPSeg, name: str, init: str, width: int | None) -> None:
 
 
 def telescope(width: int, blocks: int) -> list[int]:
-    """Widths that grow with depth in equal steps, up to the width itself.
+    """Widths of telescopic adapters: they grow with depth in equal steps, up to ``width``.
 
     >>> telescope(64, 9)
     [7, 14, 21, 28, 36, 43, 50, 57, 64]
@@ -140,7 +146,7 @@ def telescope(width: int, blocks: int) -> list[int]:
 def _insert_dense(
     net: CLIPSeg, width: int, init: AdapterInit, *, text: bool, growing: bool
 ) -> None:
-    # The deepest tapped block itself is not adapted, as published.
+    # As published, the deepest tapped block itself gets no adapter.
     depth = max(net.config.extract_layers)
     towers = [(net.clip.vision_model.encoder, depth, net.config.vision.hidden_size)]
     if text:
@@ -161,9 +167,9 @@ def _insert_shallow(net: CLIPSeg, width: int, init: AdapterInit, *, text: bool) 
     )
     if not text:
         return
-    # A text tower much shallower than the image tower has fewer such layers than there are taps.
+    # In a text encoder much shallower than the image encoder, several taps map to the same layer.
     for layer in dict.fromkeys(text_layer(tap, net) for tap in config.extract_layers):
-        # Published form: the whole of x + update is added, not the update alone.
+        # The published form adds x + update to the condition, not only the update.
         net.text_slots[str(layer)] = Adapter(
             config.text.hidden_size, width, init, skip=init == "paper"
         )

@@ -1,9 +1,9 @@
-"""CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003): our own forward pass.
+"""CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003) with a differentiable forward.
 
-Hugging Face's ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``no_grad``, so that
-no gradient reaches the pixels and adapters inside the encoders cannot be trained (still so in
-transformers 5.23). Here the same parameters, under the same names, are one differentiable
-computation::
+Hugging Face's ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``no_grad`` (still
+in transformers 5.23), so no gradient reaches the pixels, and adapters inside the encoders cannot be
+trained. This implementation has the same parameters under the same names, and is differentiable
+from the pixels to the logits::
 
     pixels -> vision tower -> taps (blocks 3, 6, 9) -> [tap slots] --.
                                                                      decoder -> logits
@@ -26,7 +26,10 @@ from palpate.types import Logits
 
 
 class Decoder(nn.Module):
-    """Small transformer blocks over the taps, deepest first, conditioned on the text by FiLM."""
+    """CLIPSeg's decoder: one small transformer block per tap, conditioned on the text by FiLM.
+
+    The taps are processed from the deepest to the shallowest.
+    """
 
     def __init__(self, config: ClipSegConfig) -> None:
         super().__init__()
@@ -50,9 +53,9 @@ class Decoder(nn.Module):
     def forward(
         self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "#b c"]
     ) -> Logits:
-        """Logits at the size of the network's input, ``(b, 1, h, w)``.
+        """Decode taps into logits ``(b, 1, h, w)`` at the size of the network's input.
 
-        The taps of one image broadcast over many conditions, so that one image is encoded once.
+        Taps of a single image are broadcast over all conditions, so the image is encoded only once.
         """
         x: Tensor | None = None
         for index, (tap, layer, reduce) in enumerate(
@@ -70,13 +73,14 @@ class Decoder(nn.Module):
 
 
 class CLIPSeg(TextNetwork):
-    """The network: normalised square pixels and tokens in, logits out.
+    """CLIPSeg, from normalised square images and tokens to logits.
 
     Attributes:
-        tap_slots: One module per tapped layer, applied to its output before the decoder.
-        text_slots: Modules by text layer; their output for the end-of-text token of that layer is
-            added to the condition.
-        condition_slot: Applied to the projected text, before these are added.
+        tap_slots: One module per tapped image block, applied to its output before the decoder.
+        text_slots: Modules by text block. Each gets that block's hidden state at the end token, and
+            its output is added to the condition.
+        condition_slot: Module applied to the projected text, before the outputs of ``text_slots``
+            are added.
     """
 
     def __init__(self, config: ClipSegConfig) -> None:
@@ -89,35 +93,35 @@ class CLIPSeg(TextNetwork):
         self.condition_slot: nn.Module = nn.Identity()
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b n d"]]:
-        """The tapped hidden states that the decoder reads, class token first."""
+        """Hidden states of the tapped image blocks for the decoder, class token first."""
         taps: list[Tensor] = self.clip.vision_model(pixels, self.config.extract_layers)
         return [slot(tap) for slot, tap in zip(self.tap_slots, taps, strict=True)]
 
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """The embedded text that conditions the decoder."""
+        """The text embedding that conditions the decoder, one row per prompt."""
         return self._with_text_slots(*self.clip.text_model(tokens, self._text_taps))
 
     def condition_of(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b c"]:
-        """The same from token embeddings; ``tokens`` only give the end of each text."""
+        """Like :meth:`condition`, but from token embeddings; ``tokens`` mark the text's end."""
         return self._with_text_slots(*self.clip.text_model.read(vectors, tokens, self._text_taps))
 
     def decode(
         self, taps: Sequence[Float[Tensor, "#b n d"]], condition: Float[Tensor, "b c"]
     ) -> Logits:
-        """Logits at the size of the network's input; taps of one image broadcast."""
+        """Logits at the network's input size; taps of one image are broadcast over conditions."""
         logits: Tensor = self.decoder(taps, condition)
         return logits
 
     @property
     def patch_size(self) -> int:
-        """The side of the input must be a multiple of this, in pixels."""
+        """Patch size in pixels; the side of the input must be a multiple of it."""
         return self.config.vision.patch_size
 
     @property
     def token_table(self) -> nn.Embedding:
-        """The embedding of each token."""
+        """The token embeddings of the text encoder."""
         return self.clip.text_model.embeddings.token_embedding
 
     @property
@@ -132,7 +136,7 @@ class CLIPSeg(TextNetwork):
         return [int(name) for name in self.text_slots]
 
     def condition_from(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
-        """The condition from example images, projected into the same space as texts."""
+        """Embeddings of example images in the joint space, to condition the decoder."""
         shown: Tensor = self.clip.visual_projection(self.clip.vision_model.whole(pixels))
         told: Tensor = self.condition_slot(shown)
         return told
@@ -165,10 +169,11 @@ def _head(config: ClipSegConfig) -> nn.Module:
 
 
 def upsampling(patch: int) -> tuple[int, int]:
-    """The two strides of the refined head; their product is the patch.
+    """Strides of the two transposed convolutions in the refined head; their product is the patch.
 
-    Hugging Face uses a quarter of the patch twice, which is right for 16 only. For others we use
-    the most even factors, the larger first, so that more of the upsampling has many channels.
+    Hugging Face uses a quarter of the patch size for both, which is correct only for a patch size
+    of 16. Here the two factors are as equal as possible. The larger comes first, where the feature
+    maps have more channels.
 
     >>> upsampling(16), upsampling(14)
     ((4, 4), (7, 2))

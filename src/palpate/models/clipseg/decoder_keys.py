@@ -1,6 +1,7 @@
-"""Rename the tensors of the decoder in the files of CLIPSeg's authors (``rd64-uni.pth``).
+"""Rename the decoder weights published by CLIPSeg's authors (``rd64-uni.pth``).
 
-These files do not contain CLIP (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
+These files contain only the decoder, not CLIP (Lüddecke & Ecker, 2022,
+https://arxiv.org/abs/2112.10003).
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,15 @@ _BLOCK = {
     "linear1": "mlp.fc1",
     "linear2": "mlp.fc2",
 }
-# A layer of the original network that is never called.
+# A layer of the original network that its forward pass never uses.
 _IDLE = "reduce."
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every tensor under our name; unknown tensors get the prefix ``decoder.``, to be refused."""
+    """Rename all tensors to palpate's names.
+
+    Unknown tensors get the prefix ``decoder.``, so that the check of the names refuses them.
+    """
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith("blocks.") and name.count(".") > 1:
@@ -34,10 +38,10 @@ def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def sizes_of_decoder(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Sizes of the decoder, read from its weights, as fields of Hugging Face's configuration.
+    """Infer the decoder's sizes from its weights, as fields of Hugging Face's configuration.
 
     Raises:
-        KeyError: If a tensor that gives a size is missing.
+        KeyError: If a tensor that determines a size is missing.
     """
     return {
         "reduce_dim": len(state["film_mul.weight"]),
@@ -47,7 +51,7 @@ def sizes_of_decoder(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _of_block(place: str, rest: str, tensor: Tensor) -> dict[str, Tensor]:
-    if rest.startswith("self_attn.in_proj_"):
+    if rest.startswith("self_attn.in_proj_"):  # one matrix for query, key and value: split it
         kind = rest.removeprefix("self_attn.in_proj_")
         thirds = zip("qkv", tensor.chunk(3), strict=True)
         return {f"{place}.self_attn.{which}_proj.{kind}": part.clone() for which, part in thirds}

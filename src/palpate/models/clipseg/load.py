@@ -1,4 +1,4 @@
-"""Load a CLIPSeg in Hugging Face's layout: a folder with configuration, weights and tokenizer."""
+"""Load a CLIPSeg from a folder in Hugging Face's layout (configuration, weights, tokenizer)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,16 +37,16 @@ from palpate.randomness import seeded
 
 # Buffers that older versions of transformers saved with the weights.
 _DERIVED = ".position_ids"
-# Of the image processor, before and since transformers 5.
+# File name of the image processor's configuration before transformers 5, and since.
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 OPTIONS = ("size", "example", "mask")
 
 
 def load_clipseg(request: Request) -> VLSM:
-    """Load a CLIPSeg and insert the adapter; only the adapter requires gradient.
+    """Load a CLIPSeg and insert the requested adapter; only the adapter requires gradient.
 
     Raises:
-        FileNotFoundError: If its weights or tokenizer are missing.
+        FileNotFoundError: If the configuration or the weights are missing.
         ValueError: If it is not a CLIPSeg, its weights do not fit, or adapter or options are not
             valid.
     """
@@ -56,17 +56,17 @@ def load_clipseg(request: Request) -> VLSM:
 
 
 def make_vlsm(request: Request, folder: Path, state: dict[str, Tensor], **sizes: Any) -> VLSM:
-    """Make a frozen CLIPSeg without adapter.
+    """Create a frozen CLIPSeg without adapters.
 
     Args:
         request: The arguments of ``load_model``.
         folder: Folder with configuration and tokenizer in Hugging Face's layout.
-        state: The weights.
-        sizes: Fields that replace those of the configuration.
+        state: Weights, in Hugging Face's names.
+        sizes: Fields of the configuration to replace.
 
     Raises:
-        FileNotFoundError: If there is no configuration.
-        ValueError: If it is not that of a CLIPSeg, or the weights do not fit.
+        FileNotFoundError: If the configuration is missing.
+        ValueError: If it is not the configuration of a CLIPSeg, or the weights do not fit.
     """
     values = read_json(folder / "config.json") | sizes
     net = _empty_net(values, folder)
@@ -90,13 +90,14 @@ def make_vlsm(request: Request, folder: Path, state: dict[str, Tensor], **sizes:
 
 
 def equip(model: VLSM, request: Request) -> VLSM:
-    """Apply the options of a request, and insert its adapter.
+    """Insert the requested adapter and apply the options of a request.
 
-    Options are ``size``: side of the network's input in pixels, a multiple of the patch;
-    ``example`` and ``mask``: image and mask that are used as the prompt in place of texts.
+    Options:
+        size: Side of the network's input in pixels, a multiple of the patch size.
+        example, mask: Files of an example image and its mask, used as the prompt in place of texts.
 
     Raises:
-        FileNotFoundError: If an image is missing.
+        FileNotFoundError: If an image file is missing.
         ValueError: If adapter or options are not valid.
     """
     options = request.options
@@ -115,7 +116,7 @@ def equip(model: VLSM, request: Request) -> VLSM:
 
 
 def load_vlsm(name: str | Path, device: str | torch.device = "cpu") -> VLSM:
-    """Load a CLIPSeg without adapter, for callers that use its parts.
+    """Load a CLIPSeg without adapters in evaluation mode, for callers that use its parts.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`load_clipseg`.
@@ -124,10 +125,10 @@ def load_vlsm(name: str | Path, device: str | torch.device = "cpu") -> VLSM:
 
 
 def as_vlsm(model: PixelModel) -> VLSM:
-    """The same model, if it is a CLIPSeg.
+    """Check that a model is a CLIPSeg, and return it.
 
     Raises:
-        ValueError: If it is of another family.
+        ValueError: If it belongs to another family.
     """
     if not isinstance(model, VLSM):
         raise ValueError(f"Expected a CLIPSeg, got {model.name}, a {type(model).__name__}.")
@@ -151,7 +152,7 @@ def _show(model: VLSM, options: Mapping[str, Any]) -> None:
 def _empty_net(values: dict[str, Any], folder: Path) -> CLIPSeg:
     try:
         config = ClipSegConfig.from_hf(values)
-        with torch.device("meta"):  # the weights come from the file
+        with torch.device("meta"):  # allocate nothing: the weights come from the file
             return CLIPSeg(config)
     except ValueError as error:
         raise ValueError(f"{folder} cannot be loaded: {error}") from error
@@ -166,13 +167,13 @@ def _without_derived(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
-    """Mean, standard deviation and size from the file of the image processor, if there is one.
+    """Read input size, mean and standard deviation from the image processor's configuration.
 
-    Otherwise mean and standard deviation are ImageNet's, as in every published CLIPSeg, and images
-    keep their size.
+    Without that file, mean and standard deviation are ImageNet's, as in every published CLIPSeg,
+    and no input size is fixed.
     """
-    # A CLIPSeg with the position embedding of 224 is used at 352, as published; another one at the
-    # size of its position embedding.
+    # The published CLIPSeg has position embeddings for 224 pixels, but is used at 352. Others are
+    # used at the size of their position embeddings.
     fallback = 352 if config.vision.image_size == 224 else config.vision.image_size
     patch = config.vision.patch_size
     fallback = next_multiple(fallback, patch)
@@ -191,7 +192,11 @@ def _preprocessing(folder: Path, config: ClipSegConfig) -> Preprocessing:
 
 
 def processor_values(folder: Path) -> dict[str, Any]:
-    """The configuration of the image processor; its file depends on the transformers version."""
+    """Read the image processor's configuration, whose layout depends on the transformers version.
+
+    Returns:
+        Its content; empty if there is no such file.
+    """
     for path in (folder / name for name in _PROCESSORS):
         if path.is_file():
             values = read_json(path)

@@ -1,7 +1,7 @@
-"""Load a CLIPSeg from files of other projects: VLSM-Adapter, MedVLSM, and CLIPSeg's authors.
+"""Load CLIPSeg weights published by VLSM-Adapter, MedVLSM or CLIPSeg's authors.
 
-These files contain neither configuration nor tokenizer, and those of the authors no encoders. They
-are taken from a CLIPSeg in Hugging Face's layout, the option ``base``.
+These files contain neither configuration nor tokenizer, and those of CLIPSeg's authors no encoders
+either. What is missing comes from a CLIPSeg in Hugging Face's layout, the option ``base``.
 """
 
 from collections.abc import Mapping
@@ -31,20 +31,21 @@ BASE = "CIDAS/clipseg-rd64-refined"
 
 
 def is_published(place: Path) -> bool:
-    """Whether a file is a CLIPSeg saved by one of these projects."""
+    """Whether a file contains CLIPSeg weights saved by one of these projects."""
     return holds(place, vlsm_adapter_keys.MARKS) or holds(place, decoder_keys.MARKS)
 
 
 def load_published(request: Request) -> VLSM:
-    """Load a CLIPSeg from a file of another project, with the adapters that are in it.
+    """Load a CLIPSeg, with adapters if it has any, from a file of another project.
 
-    Options are those of a CLIPSeg and ``base``: the CLIPSeg in Hugging Face's layout that the file
-    belongs to, by default ``CIDAS/clipseg-rd64-refined``. Adapters in the file have the published
-    form; only they require gradient.
+    Options are those of a CLIPSeg (see :func:`palpate.models.clipseg.load.equip`) and ``base``: the
+    CLIPSeg in Hugging Face's layout that the file belongs to, by default
+    ``CIDAS/clipseg-rd64-refined``. Adapters in the file have the published form. Only adapters
+    require gradient.
 
     Raises:
         FileNotFoundError: If the base model is missing.
-        ValueError: If the weights do not fit it, or adapter or options are not valid.
+        ValueError: If the weights do not fit the base model, or adapter or options are not valid.
     """
     request.check_options((*OPTIONS, "base"))
     base = find_model(request.options.get("base", BASE))

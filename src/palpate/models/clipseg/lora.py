@@ -1,9 +1,9 @@
-"""LoRA (Hu et al., 2021, https://arxiv.org/abs/2106.09685) in the encoders of a CLIPSeg, by peft.
+"""LoRA (Hu et al., 2021, https://arxiv.org/abs/2106.09685) in CLIPSeg's encoders, using peft.
 
-The matrices of queries and values get a trainable addition of low rank, ``W + B A``: in the image
-encoder up to the deepest tap, in the text encoder in every block. B starts at zero, so that the
-outputs do not change at first. As in the paper, the addition is scaled by alpha / rank; here alpha
-is the rank, so the scale is one.
+A trainable low-rank update is added to the query and value projections, ``W + B A``: in all text
+blocks, and in the image blocks up to the deepest tap. B is initialised to zero, so new LoRA layers
+do not change the output. The update is scaled by alpha / rank as in the paper; alpha equals the
+rank here, so the scale is one.
 """
 
 import re
@@ -18,10 +18,10 @@ def insert_lora(net: CLIPSeg, rank: int, *, text: bool) -> None:
     """Insert LoRA into the encoders of a frozen network, in place.
 
     Args:
-        net: A CLIPSeg. Its query and value matrices become modules of peft, with the original
-            weights as ``base_layer``.
-        rank: Rank of the additions.
-        text: Whether the text encoder gets LoRA as well.
+        net: A CLIPSeg. Its query and value projections are replaced by peft modules, which keep
+            the original weights as ``base_layer``.
+        rank: Rank of the updates.
+        text: Whether to insert LoRA into the text encoder as well.
 
     Raises:
         ImportError: If peft is not installed.
@@ -33,7 +33,8 @@ def insert_lora(net: CLIPSeg, rank: int, *, text: bool) -> None:
             'LoRA needs peft, which is not installed: run pip install "palpate[lora]".'
         ) from error
 
-    # One pattern of full names: peft would match a list by the ends of names, which may fit others.
+    # A regular expression of full names, because peft matches the names in a list as suffixes, and
+    # other modules may have the same suffix.
     pattern = "|".join(map(re.escape, _targets(net, text)))
     config = LoraConfig(
         r=rank, lora_alpha=rank, lora_dropout=0.0, bias="none", target_modules=pattern
@@ -47,7 +48,7 @@ def is_lora(name: str) -> bool:
 
 
 def _targets(net: CLIPSeg, text: bool) -> list[str]:
-    """Full names of the matrices; blocks above the deepest tap are never computed."""
+    """Full names of the projections; image blocks above the deepest tap are never computed."""
     blocks = {"clip.vision_model": max(net.config.extract_layers) + 1}
     if text:
         blocks["clip.text_model"] = net.config.text.num_hidden_layers

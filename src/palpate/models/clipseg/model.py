@@ -17,13 +17,15 @@ from palpate.types import Images, Masks
 
 
 class VLSM(TextPrompted):
-    """CLIPSeg in pixel space, see :class:`palpate.models.text_prompted.TextPrompted`.
+    """CLIPSeg with its preprocessing, see :class:`palpate.models.text_prompted.TextPrompted`.
 
     Attributes:
-        adapter: Name of the adapter, with ``adapter_init`` and ``adapter_width``; None without.
+        adapter: Name of the adapter; None without adapters.
+        adapter_init: Form of the adapter.
+        adapter_width: Width of the adapter's bottleneck; None for the published width.
         options: Options of ``load_model``, for the card of a checkpoint.
-        seed: Of the adapter's initial weights.
-        example: Example image that is the prompt in place of texts; None for texts.
+        seed: Seed of the adapter's initial weights.
+        example: Example image used as the prompt; None if the model is prompted with text.
     """
 
     net: CLIPSeg
@@ -48,12 +50,12 @@ class VLSM(TextPrompted):
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Preprocessing and configuration, and the hash of the example image."""
+        """Preprocessing and configuration, and the hash of the example image if there is one."""
         shown = {} if self.example is None else {"example": fingerprint({"": self.example})}
         return {**super().traits, **shown}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """The adapters, the adapters and the decoder, or all parameters."""
+        """The parameters of the adapters, of the adapters and the decoder, or all parameters."""
         if what == "all":
             return list(self.net.parameters())
         adapters = adapter_state(self.net).keys()
@@ -66,15 +68,16 @@ class VLSM(TextPrompted):
         return [p for n, p in self.net.named_parameters() if n in adapters or n.startswith(decoder)]
 
     def show(self, image: Images, mask: Masks | None = None) -> None:
-        """Use an example image as the prompt from now on; texts are then ignored.
+        """Use an example image as the prompt from now on; text prompts are then ignored.
 
         Args:
-            image: One image ``(1, 3, h, w)``, RGB in [0, 1].
-            mask: The object in it, see :func:`palpate.models.clipseg.visual_prompt.highlighted`;
-                None for the whole image.
+            image: One RGB image ``(1, 3, h, w)`` in [0, 1].
+            mask: Mask ``(1, 1, h, w)`` of the object, which is highlighted, see
+                :func:`palpate.models.clipseg.visual_prompt.highlighted`; None to use the whole
+                image.
 
         Raises:
-            ValueError: If it is not one image, or the mask does not fit it or is empty.
+            ValueError: If there is not exactly one image, or the mask has another size or is empty.
         """
         if len(image) != 1:
             raise ValueError(f"Expected one example, got {len(image)} images.")
@@ -85,13 +88,13 @@ class VLSM(TextPrompted):
     def conditions_for(
         self, prompts: Sequence[str] | Int64[Tensor, "b n"] | None, images: int
     ) -> Float[Tensor, "b d"]:
-        """The condition of each image: of its prompt, or of the example image."""
+        """The condition for each image, from its prompt or from the example image."""
         if self.example is None:
             return super().conditions_for(prompts, images)
         shown = self.shown(self.example.to(self.device))
         return shown.expand(images, -1)
 
     def shown(self, examples: Images) -> Float[Tensor, "b d"]:
-        """Conditions from example images, one row each, in place of prompts."""
+        """Conditions computed from example images in place of prompts, one row per image."""
         condition: Tensor = self.net.condition_from(self.to_network(examples))
         return condition

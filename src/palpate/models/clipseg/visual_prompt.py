@@ -1,8 +1,8 @@
 """Visual prompts: an example image with its object highlighted.
 
-CLIPSeg accepts an image in place of a text, since CLIP projects both into one space. Of the ways to
-mark an object in the image, its authors found this best (Lüddecke & Ecker, 2022,
-https://arxiv.org/abs/2112.10003): blur and darken the background, and crop to the object.
+CLIPSeg can be prompted with an image in place of a text, since CLIP projects both into the same
+space. Its authors compared ways to mark the object in the image; the best was to blur and darken
+the background and to crop to the object (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from palpate.types import Images, Masks
 
-_KERNEL = 15  # pixels
+_KERNEL = 15  # side of the blur kernel, in pixels
 
 
 def highlighted(
@@ -24,19 +24,22 @@ def highlighted(
     blur: float = 3.0,
     margin: float = 0.1,
 ) -> Float[Tensor, "1 c side side"]:
-    """Highlight the object of a mask on a faint and blurred background, and crop to a square.
+    """Blur and fade the background of an object, crop to the object, and pad to a square.
 
     Args:
-        image: One image, RGB in [0, 1].
-        mask: Mask of the object, at the size of the image.
-        mean: Colour that the background fades to and the square is padded with: the mean that the
-            model subtracts, since the published code does both on normalised images.
-        background: Share of the background that is left, from 0 to 1.
-        blur: Standard deviation of the blur, in pixels.
-        margin: Background kept on each side, as a share of the object's height or width.
+        image: One RGB image ``(1, 3, h, w)`` in [0, 1].
+        mask: Mask ``(1, 1, h, w)`` of the object.
+        mean: Colour of the faded background and of the padding. It is the mean that the model
+            subtracts, because the published code fades and pads normalised images.
+        background: Remaining intensity of the background, from 0 to 1.
+        blur: Standard deviation of the Gaussian blur, in pixels.
+        margin: Background kept on each side of the object, relative to its height or width.
+
+    Returns:
+        The square image, with the longer side of the crop.
 
     Raises:
-        ValueError: If the mask is of another size, or empty.
+        ValueError: If the mask has another size or is empty.
     """
     if mask.shape[2:] != image.shape[2:] or len(image) != 1 or len(mask) != 1:
         raise ValueError(
@@ -53,10 +56,10 @@ def highlighted(
 
 
 def blurred(image: Images, deviation: float) -> Images:
-    """Blur each channel with a Gaussian kernel of 15 x 15 pixels; edges are mirrored.
+    """Blur each channel with a Gaussian kernel of 15 x 15 pixels and mirrored borders.
 
     Args:
-        image: Images whose sides are larger than 7 pixels.
+        image: Images with sides of at least 8 pixels.
         deviation: Standard deviation of the Gaussian, in pixels.
 
     Raises:
@@ -71,12 +74,13 @@ def blurred(image: Images, deviation: float) -> Images:
     weights = torch.exp(-offsets.square() / (2 * deviation**2))
     weights = (weights / weights.sum()).expand(image.shape[1], 1, 1, -1)
     padded = F.pad(image, (reach, reach, reach, reach), mode="reflect")
+    # The Gaussian is separable: filter the rows, then the columns.
     across = F.conv2d(padded, weights, groups=image.shape[1])
     return F.conv2d(across, weights.transpose(2, 3), groups=image.shape[1])
 
 
 def _range(hit: Tensor, margin: float) -> slice:
-    """From the first to the last True, with a margin, clipped to the image."""
+    """Range from the first to the last True, plus a margin, clipped to the image."""
     places = hit.nonzero().flatten()
     first, last = int(places[0]), int(places[-1]) + 1
     wide = int(margin * (last - first))
@@ -84,7 +88,7 @@ def _range(hit: Tensor, margin: float) -> slice:
 
 
 def _squared(image: Images, colour: Float[Tensor, "1 c 1 1"]) -> Float[Tensor, "1 c side side"]:
-    """Pad the shorter side with one colour to a square."""
+    """Pad the shorter side with one colour on both ends, so that the image is square."""
     height, width = image.shape[2:]
     side = max(height, width)
     square = colour.expand(1, -1, side, side).clone()

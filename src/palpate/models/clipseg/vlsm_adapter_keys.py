@@ -1,7 +1,8 @@
 """Rename the tensors in checkpoints of VLSM-Adapter and MedVLSM.
 
-The published networks (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196; MedVLSM's without
-adapters) contain a whole CLIPSeg as ``clipseg`` and one list per kind of adapter.
+The published networks (Dhakal et al., 2024, https://arxiv.org/abs/2405.06196) contain a complete
+CLIPSeg under the name ``clipseg``, and one list of modules per kind of adapter. Those of MedVLSM
+have no adapters.
 """
 
 import re
@@ -26,16 +27,17 @@ _LISTS = {
 }
 _CONDITION = "cond_adapter."
 _LAYERS = {"fc1": "down", "fc2": "up"}
-# The shallow network contains the encoders of its CLIPSeg twice.
+# Prefix of tensors that the shallow network stores a second time: CLIP, without ``clipseg.``.
 _TWICE = "clip."
 
 
 def rename(
     state: Mapping[str, Tensor], config: ClipSegConfig
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of CLIPSeg, and those of the adapters, under our names.
+    """Split a checkpoint into the tensors of CLIPSeg and of the adapters, under palpate's names.
 
-    Unknown tensors keep their names and are returned with CLIPSeg, where the check refuses them.
+    Unknown tensors are returned unchanged with those of CLIPSeg, where the check of the names
+    refuses them.
     """
     clipseg: dict[str, Tensor] = {}
     adapters: dict[str, Tensor] = {}
@@ -49,10 +51,11 @@ def rename(
 
 
 def adapter_of(state: Mapping[str, Tensor]) -> tuple[AdapterName | None, int | None]:
-    """The name and the width of the adapter in a checkpoint; None and None without adapters.
+    """Infer the name and width of the adapter in a checkpoint; both None without adapters.
 
     Raises:
-        ValueError: If palpate does not have these adapters, or the first tensor is missing.
+        ValueError: If palpate does not support these adapters, or the tensor that determines their
+            width is missing.
     """
     lists = {name.split(".")[0] for name in state} & {*_LISTS, _CONDITION.removesuffix(".")}
     if not lists:
@@ -86,7 +89,7 @@ def _adapter_name(name: str, config: ClipSegConfig) -> str | None:
         return None
     number = int(found[2])
     if found[1] == "text_extract_adapters" and number < len(config.extract_layers):
-        number = config.extract_layers[number]  # our slots are called after their layers
+        number = config.extract_layers[number]  # palpate names text slots after their layers
     return _layer_name(_LISTS[found[1]].format(number), found[3])
 
 

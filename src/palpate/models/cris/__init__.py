@@ -1,4 +1,4 @@
-"""CRIS: a promptable segmenter on CLIP's ResNet, see :mod:`palpate.models.cris.network`."""
+"""CRIS: text-prompted segmentation with CLIP's ResNet, see :mod:`palpate.models.cris.network`."""
 
 from palpate.models.cris.checkpoint import build_cris, convert_cris, read_cris
 from palpate.models.cris.config import CrisConfig

@@ -1,4 +1,4 @@
-"""Attention under PyTorch's parameter names, with the batch first."""
+"""Multi-head attention with PyTorch's parameter names and the batch axis first."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Multi-head attention; query, key and value are projected by one matrix of three parts."""
+    """Multi-head attention; the projections of query, key and value are stored in one matrix."""
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Attention(nn.Module):
         causal: bool = False,
         keep: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Attend to the keys where ``keep`` is True, by default to all."""
+        """Attention over the keys where ``keep`` is True; by default over all keys."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q, k, v = (
             heads_apart(F.linear(x, weight, bias), self.heads)

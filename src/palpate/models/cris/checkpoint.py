@@ -1,8 +1,8 @@
-"""Read community checkpoints of CRIS, and write model folders from them.
+"""Read community checkpoints of CRIS, and convert them to model folders.
 
-The authors published no weights. Community checkpoints are the files that their training script
-writes: a dictionary with a ``state_dict`` whose names start with ``module.``, or that state dict
-alone, with or without the prefix.
+CRIS's authors published no weights. Community checkpoints are files written by their training
+script: a dictionary with a ``state_dict`` whose names start with ``module.``, or only the state
+dict, with or without that prefix.
 """
 
 import json
@@ -23,24 +23,27 @@ from palpate.models.files.weights import check_keys, check_shapes, write_weights
 from palpate.models.preprocessing import OPENAI_MEAN, OPENAI_STD
 from palpate.randomness import seeded
 
-# Prefixes of tensor names by which a CRIS is recognised.
+# Prefixes of tensor names that identify a CRIS.
 MARKS = ("backbone.visual.attnpool.", "neck.", "proj.")
 # Buffers that PyTorch before 0.4.1 did not save.
 _COUNTER = ".num_batches_tracked"
 
 
 def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]]:
-    """Read the configuration and weights of a checkpoint, in float32, and check them.
+    """Read and check the weights of a checkpoint (float32), and infer its configuration.
 
     Args:
-        path: ``.pth`` or ``.pt`` written by ``torch.save``, or ``.safetensors``.
-        changes: Fields that weights do not give, see
+        path: A ``.pth`` or ``.pt`` file written by ``torch.save``, or a ``.safetensors`` file.
+        changes: Fields of the configuration that cannot be inferred from weights, see
             :func:`palpate.models.cris.config.config_of`.
+
+    Returns:
+        The configuration and the weights by name.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read without running code, is of another family, or has missing
-            or unexpected tensors.
+        ValueError: If the file cannot be read without running code, belongs to another family, or
+            has missing or unexpected tensors.
     """
     state = read_pickled(path, family="CRIS", marks=MARKS)
     try:
@@ -54,7 +57,14 @@ def read_cris(path: Path, **changes: Any) -> tuple[CrisConfig, dict[str, Tensor]
 
 
 def check_state(config: CrisConfig, state: dict[str, Tensor], source: Path) -> None:
-    """Refuse weights that do not fit; counters that are missing in old files are added.
+    """Raise an error if weights do not fit a configuration.
+
+    Batch counters, which old files do not have, are added to ``state``.
+
+    Args:
+        config: The configuration.
+        state: The weights by name; changed in place.
+        source: Where the weights come from, for the message.
 
     Raises:
         ValueError: If tensors are missing, unexpected, or of other shapes.
@@ -69,32 +79,39 @@ def check_state(config: CrisConfig, state: dict[str, Tensor], source: Path) -> N
 
 
 def convert_cris(checkpoint: Path, tokenizer: Path, out: Path, **changes: Any) -> Path:
-    """Write a model folder from a community checkpoint.
+    """Convert a community checkpoint to a model folder.
 
     Args:
-        checkpoint: See :func:`read_cris`.
+        checkpoint: File of the checkpoint, see :func:`read_cris`.
         tokenizer: Folder with CLIP's ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``.
-        out: Folder to write; it loads with ``load_model``.
-        changes: Fields that weights do not give: decoder_heads, dropout, size, threshold, compat.
+        out: Output folder, which can be loaded with ``load_model``.
+        changes: Fields of the configuration that cannot be inferred from weights:
+            ``decoder_heads``, ``dropout``, ``size``, ``threshold`` and ``compat``.
 
     Returns:
         ``out``.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_cris`, or if there is no tokenizer.
     """
     config, state = read_cris(checkpoint, **changes)
     return _write(config, state, tokenizer, out)
 
 
 def build_cris(tokenizer: Path, out: Path, config: CrisConfig | None = None, *, seed: int) -> Path:
-    """Write a model folder with random weights, to be trained from scratch.
+    """Write a model folder with random weights, for training from scratch.
 
     Args:
-        tokenizer: See :func:`convert_cris`.
-        out: Folder to write; it loads with ``load_model``.
-        config: Sizes; by default the published ones.
-        seed: Of the weights.
+        tokenizer: Folder with CLIP's ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``.
+        out: Output folder, which can be loaded with ``load_model``.
+        config: The configuration; by default the published one.
+        seed: Seed of the random weights.
 
     Returns:
         ``out``.
+
+    Raises:
+        FileNotFoundError: If there is no tokenizer.
     """
     config = config or CrisConfig()
     with seeded(seed):

@@ -1,4 +1,4 @@
-"""The configuration of a CRIS, from its weights or from our ``config.json``."""
+"""Configuration of a CRIS, inferred from its weights or read from palpate's ``config.json``."""
 
 import re
 from collections.abc import Mapping
@@ -9,36 +9,38 @@ import torch
 from torch import Tensor
 
 FAMILY = "cris"
-# Fields that weights do not give.
+# Fields that cannot be inferred from the weights.
 NOT_IN_WEIGHTS = ("size", "threshold", "dropout", "decoder_heads", "compat")
 
-# CLIP's attention heads are this wide everywhere.
+# Width of an attention head in all CLIP models.
 _HEAD = 64
 
 
 @dataclass(frozen=True)
 class CrisConfig:
-    """Sizes of a CRIS (Wang et al., 2022, https://arxiv.org/abs/2111.15174); defaults: ResNet-50.
+    """Configuration of a CRIS (Wang et al., 2022, https://arxiv.org/abs/2111.15174).
+
+    The defaults are those of CRIS with a ResNet-50.
 
     Attributes:
-        stages: Bottleneck blocks of the four stages of the image encoder.
-        stem: Channels after its stem; the fourth stage has 32 times as many.
-        pool_side: Side of the grid that its attention pooling was trained for.
-        joint: Width of the space that image and text are projected into.
-        text: Width of the text encoder and of the decoder, which attends to its words.
-        text_layers: Blocks of the text encoder.
-        vocabulary: Number of tokens.
-        context: The largest number of tokens of a text; padding is token 0.
-        neck: Channels of the three levels in the neck, finest first.
-        decoder_layers: Blocks of the decoder.
-        decoder_heads: Their attention heads; weights do not give the number.
-        decoder_hidden: Width of their MLPs.
+        stages: Number of bottleneck blocks in each of the image encoder's four stages.
+        stem: Channels after the image encoder's stem; the fourth stage has 32 times as many.
+        pool_side: Side of the feature grid for which the attention pooling was trained.
+        joint: Width of the joint embedding space of images and texts.
+        text: Width of the text encoder and the decoder, which attends to the word features.
+        text_layers: Number of transformer blocks in the text encoder.
+        vocabulary: Number of tokens in the vocabulary.
+        context: Maximum number of tokens in a text; the padding token is 0.
+        neck: Channels of the three feature levels in the neck, finest first.
+        decoder_layers: Number of transformer blocks in the decoder.
+        decoder_heads: Number of attention heads in the decoder; not inferable from weights.
+        decoder_hidden: Hidden width of the decoder's MLPs.
         dropout: Dropout probability of the decoder in training.
-        size: Side of the square input, in pixels; a multiple of 32.
+        size: Side of the square input in pixels, a multiple of 32.
         threshold: Probability above which a pixel is foreground.
         compat: ``"medvlsm"`` for weights of MedVLSM (Poudel et al., 2024,
-            https://arxiv.org/abs/2308.07706), whose tokenizer pads prompts to the whole context
-            with the end token, which the decoder then reads as words.
+            https://arxiv.org/abs/2308.07706). Its tokenizer pads prompts to the context length with
+            the end token, and the decoder attends to this padding as to words.
     """
 
     stages: tuple[int, int, int, int] = (3, 4, 6, 3)
@@ -79,20 +81,20 @@ class CrisConfig:
 
     @property
     def image_heads(self) -> int:
-        """Attention heads of the image encoder's last layer."""
+        """Number of attention heads in the image encoder's last layer."""
         return max(1, self.stem * 32 // _HEAD)
 
     @property
     def text_heads(self) -> int:
-        """Attention heads of the text encoder."""
+        """Number of attention heads in the text encoder."""
         return max(1, self.text // _HEAD)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CrisConfig":
-        """Read the dictionary of a ``config.json``.
+        """Create a configuration from the content of a ``config.json``.
 
         Raises:
-            ValueError: If it is that of another family, or has unknown fields.
+            ValueError: If it belongs to another family, or has unknown fields.
         """
         if values.get("model_type") != FAMILY:
             raise ValueError(
@@ -109,20 +111,22 @@ class CrisConfig:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """The dictionary for ``config.json``; the inverse of :meth:`from_json`."""
+        """Convert to the content of a ``config.json``; the inverse of :meth:`from_json`."""
         return {"model_type": FAMILY, **asdict(self)}
 
 
 def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
-    """The configuration that fits a state dict; fields that weights do not give are as published.
+    """Infer the configuration from a state dict.
+
+    Fields that cannot be inferred have the published values by default.
 
     Args:
-        state: Tensors under the names of the original.
-        changes: Fields that weights do not give, see ``NOT_IN_WEIGHTS``.
+        state: Tensors by their original names.
+        changes: Values of fields that cannot be inferred, see ``NOT_IN_WEIGHTS``.
 
     Raises:
-        KeyError: If a tensor that gives a size is missing.
-        ValueError: If a tensor has another number of axes, or the sizes are not valid.
+        KeyError: If a tensor that determines a size is missing.
+        ValueError: If a tensor has an unexpected number of axes, or the sizes are not valid.
     """
     vocabulary, text = _shape(state, "backbone.token_embedding.weight", 2)
     neck = [_shape(state, f"neck.f{level}_v_proj.0.weight", 4)[0] for level in (3, 2, 1)]
@@ -146,7 +150,7 @@ def config_of(state: Mapping[str, Tensor], **changes: Any) -> CrisConfig:
 
 
 def _check_counts(config: CrisConfig) -> None:
-    """Refuse sizes that are not positive integers, or tuples of another length."""
+    """Raise a ValueError if a size is not a positive integer, or a tuple has the wrong length."""
     for each in fields(config):
         if each.name in ("dropout", "threshold", "compat"):
             continue
@@ -168,5 +172,5 @@ def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> torch.Size:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """The number of numbered modules."""
+    """Count the modules in a list, whose index is the group of the pattern."""
     return len({found[1] for name in state if (found := re.match(pattern, name))})

@@ -1,4 +1,4 @@
-"""The decoder of CRIS: self-attention of all positions, then attention to the prompt's words."""
+"""The decoder of CRIS: self-attention over all positions and cross-attention to the words."""
 
 import math
 
@@ -11,7 +11,7 @@ from palpate.models.cris.config import CrisConfig
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention to the words, and an MLP, with pre-norm and residuals."""
+    """Self-attention, cross-attention to the words and an MLP, with pre-norm and residuals."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -62,12 +62,15 @@ class Decoder(nn.Module):
         words: Float[Tensor, "b m c"],
         keep: Bool[Tensor, "b m"],
     ) -> Float[Tensor, "b c h w"]:
-        """Features of the same shape, conditioned on the words.
+        """Condition image features on the words of a prompt.
 
         Args:
-            features: Image features.
-            words: Word features of the prompt.
+            features: Image features ``(b, c, h, w)``.
+            words: Word features ``(b, m, c)`` of the prompts.
             keep: True for words, False for padding; each prompt has at least one word.
+
+        Returns:
+            Features of the same shape as ``features``.
         """
         _, width, h, w = features.shape
         places = grid_sinusoids(h, w, width).to(features)
@@ -79,9 +82,9 @@ class Decoder(nn.Module):
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "n d"]:
-    """Sinusoidal position embeddings: sine and cosine at ``width / 2`` wavelengths, interleaved.
+    """Sinusoidal position embeddings (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762).
 
-    (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762.)
+    Sine and cosine of ``width / 2`` frequencies, interleaved.
     """
     rates = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
     angles = torch.arange(length)[:, None].float() * rates
@@ -89,7 +92,9 @@ def sinusoids(length: int, width: int) -> Float[Tensor, "n d"]:
 
 
 def grid_sinusoids(height: int, width: int, features: int) -> Float[Tensor, "n d"]:
-    """Two-dimensional position embeddings, row by row: column in the first half, row in the second.
+    """Two-dimensional sinusoidal position embeddings, in row-major order.
+
+    The first half of the features encodes the column, the second half the row.
 
     >>> grid_sinusoids(2, 3, 8).shape
     torch.Size([6, 8])

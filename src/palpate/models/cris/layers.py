@@ -1,4 +1,4 @@
-"""Layers that neck and projector share."""
+"""Layers shared by neck and projector."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def convolution(features: int, out: int, kernel: int) -> nn.Sequential:
-    """A convolution that keeps the size, with batch normalisation and ReLU."""
+    """A convolution that preserves the spatial size, batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(features, out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out),
@@ -18,8 +18,8 @@ def convolution(features: int, out: int, kernel: int) -> nn.Sequential:
 class RowNorm(nn.BatchNorm1d):
     """Batch normalisation of vectors that also accepts a batch of one in training mode.
 
-    PyTorch refuses a single vector, which has no variance; training would stop whenever the last
-    batch of an epoch is a single image. Here the running statistics are used for it.
+    PyTorch raises an error for a single vector, since it has no variance. Training would then fail
+    if the last batch of an epoch has one image. Here the running statistics are used instead.
     """
 
     def forward(self, input: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:  # noqa: A002
@@ -36,7 +36,7 @@ def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c hh ww"]:
 
 
 def with_coordinates(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b cc h w"]:
-    """Append two channels with the coordinates of each pixel: x, then y, from -1 to 1."""
+    """Append two channels with the x and y coordinate of each pixel, from -1 to 1."""
     b, _, h, w = x.shape
     across = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).expand(b, 1, h, w)
     down = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)[:, None].expand(b, 1, h, w)

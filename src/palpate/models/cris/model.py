@@ -1,4 +1,4 @@
-"""CRIS as a palpate model, and its loader."""
+"""CRIS as a palpate model, and its loading."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +24,7 @@ _ENCODERS = "backbone."
 
 
 class CrisModel(TextPrompted):
-    """CRIS in pixel space, see :class:`palpate.models.text_prompted.TextPrompted`."""
+    """CRIS with its preprocessing, see :class:`palpate.models.text_prompted.TextPrompted`."""
 
     net: CRIS
     tower = "backbone.visual."
@@ -33,7 +33,7 @@ class CrisModel(TextPrompted):
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """Options of ``load_model``, as fields of a checkpoint's card."""
+        """Options that the model was loaded with, for a checkpoint's card."""
         return {"options": dict(self.options)} if self.options else {}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
@@ -48,14 +48,15 @@ class CrisModel(TextPrompted):
 
 
 def load_cris(request: Request) -> CrisModel:
-    """Load a model folder that ``convert_cris`` or ``build_cris`` wrote, or a checkpoint file.
+    """Load a CRIS from a folder of ``convert_cris`` or ``build_cris``, or from a checkpoint file.
 
-    Options are the fields that weights do not give: ``size``, ``threshold``, ``dropout``,
-    ``decoder_heads``, ``compat``, see :class:`palpate.models.cris.config.CrisConfig`.
+    Options are the fields that cannot be inferred from weights: ``size``, ``threshold``,
+    ``dropout``, ``decoder_heads`` and ``compat``, see
+    :class:`palpate.models.cris.config.CrisConfig`.
 
     Raises:
-        FileNotFoundError: If its weights or tokenizer are missing.
-        ValueError: If its weights do not fit, an adapter was asked for, or options are not valid.
+        FileNotFoundError: If the weights are missing.
+        ValueError: If the weights do not fit, an adapter is requested, or options are not valid.
     """
     request.refuse_adapter()
     request.check_options(NOT_IN_WEIGHTS)
@@ -79,7 +80,7 @@ def load_cris(request: Request) -> CrisModel:
 
 
 def is_cris(place: Path) -> bool:
-    """Whether a folder or file is a CRIS, by its configuration or its tensor names."""
+    """Whether a folder or file is a CRIS, judged by its configuration or its tensor names."""
     if place.is_dir():
         config = place / "config.json"
         return config.is_file() and read_json(config).get("model_type") == FAMILY
@@ -98,7 +99,7 @@ def _tokenizer(request: Request, config: CrisConfig) -> Tokenizer:
         vocab_size=config.vocabulary,
         hidden_size=config.text,
         max_position_embeddings=config.context,
-        eos_token_id=LEGACY_END,  # the end token is the one with the largest number
+        eos_token_id=LEGACY_END,  # the end token is the token with the largest id
     )
     place = request.folder
     beside = place if place.is_dir() else place.parent

@@ -1,4 +1,4 @@
-"""The neck of CRIS: gates the coarsest level with the sentence, and fuses the three levels."""
+"""The neck of CRIS, which fuses three feature levels and the sentence embedding."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from palpate.models.cris.layers import RowNorm, convolution, double, with_coordi
 
 
 class CoordinateConvolution(nn.Module):
-    """A convolution with pixel coordinates as extra channels.
+    """CoordConv (Liu et al., 2018, https://arxiv.org/abs/1807.03247).
 
-    CoordConv (Liu et al., 2018, https://arxiv.org/abs/1807.03247).
+    A convolution with the pixel coordinates as additional input channels.
     """
 
     def __init__(self, features: int, out: int) -> None:
@@ -27,7 +27,7 @@ class CoordinateConvolution(nn.Module):
 
 
 class Neck(nn.Module):
-    """Fuses three levels of features and the sentence, at a 16th of the image's side."""
+    """Fuses three feature levels and the sentence embedding into one feature map at stride 16."""
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()
@@ -51,9 +51,10 @@ class Neck(nn.Module):
     def forward(
         self, levels: Sequence[Float[Tensor, "b _ _ _"]], sentence: Float[Tensor, "b j"]
     ) -> Float[Tensor, "b c h w"]:
-        """One feature map from three levels (finest first) and the embedded sentence."""
+        """Fuse three feature levels, finest first, and the sentence embeddings ``(b, j)``."""
         fine, middle, coarse = levels
         gate = self.txt_proj(sentence)[:, :, None, None]
+        # The sentence gates the channels of the coarsest level.
         coarse = self.norm_layer(self.f1_v_proj(coarse) * gate)
         middle = self.f2_cat(torch.cat([self.f2_v_proj(middle), double(coarse)], dim=1))
         fine = F.avg_pool2d(self.f3_v_proj(fine), 2)

@@ -1,6 +1,6 @@
 """CRIS (Wang et al., 2022, https://arxiv.org/abs/2111.15174): CLIP with a cross-attention decoder.
 
-Our own forward pass under the original's parameter names::
+This implementation has the parameter names of the original::
 
     pixels -> ResNet -> three levels --.
                                        neck -> decoder -> projector -> logits at a quarter
@@ -8,8 +8,8 @@ Our own forward pass under the original's parameter names::
                            -> words --------------'           |
                               sentence -----------------------'
 
-Image features do not depend on the text nor the condition on the image, so that each is computed
-once: :meth:`CRIS.features`, :meth:`CRIS.condition`.
+Image features (:meth:`CRIS.features`) do not depend on the text, and the condition
+(:meth:`CRIS.condition`) does not depend on the image, so each can be computed once and reused.
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from palpate.models.cris.text import Backbone
 from palpate.models.text_network import TextNetwork
 from palpate.types import Logits
 
-PADDING = 0  # token that pads a text
+PADDING = 0  # id of the padding token
 
 
 class CRIS(TextNetwork):
-    """The network: normalised pixels and tokens in, logits out.
+    """CRIS, from normalised images and tokens to logits.
 
-    Dropout and batch normalisation behave differently in training and evaluation mode.
+    It has dropout and batch normalisation, so training and evaluation mode differ.
     """
 
     def __init__(self, config: CrisConfig) -> None:
@@ -46,12 +46,12 @@ class CRIS(TextNetwork):
 
     @property
     def patch_size(self) -> int:
-        """The side of the input must be a multiple of this, in pixels."""
+        """The side of the input must be a multiple of this (the largest stride), in pixels."""
         return 32
 
     @property
     def token_table(self) -> nn.Embedding:
-        """The embedding of each token."""
+        """The token embeddings of the text encoder."""
         return self.backbone.token_embedding
 
     @property
@@ -61,20 +61,25 @@ class CRIS(TextNetwork):
         return [p for name, p in named if not name.startswith("visual.")]
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Three levels of image features, finest first."""
+        """Image features at three levels, finest first."""
         levels: list[Tensor] = self.backbone.visual(pixels)
         return levels
 
     def condition(self, tokens: Int64[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """One row per prompt: its sentence, its words, and which of these are not padding."""
+        """Encode prompts, one row each: sentence embedding, word features and padding mask."""
         return self.condition_of(self.backbone.token_embedding(tokens), tokens)
 
     def condition_of(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b c"]:
-        """The same from token embeddings; ``tokens`` only give the end of each text."""
+        """Like :meth:`condition`, but from token embeddings.
+
+        Args:
+            vectors: Token embeddings ``(b, n, d)``.
+            tokens: Token ids ``(b, n)``; they only mark the padding and the end of each text.
+        """
         words, sentence = self.backbone.read(vectors, tokens)
-        # Pad to the context length, so that a row does not depend on the other prompts.
+        # Pad to the context length, so that a row does not depend on the length of other prompts.
         missing = self.config.context - tokens.shape[1]
         kept = F.pad((tokens != PADDING).to(words), (0, missing))
         words = F.pad(words, (0, 0, 0, missing)) * kept[:, :, None]
@@ -83,9 +88,10 @@ class CRIS(TextNetwork):
     def decode(
         self, levels: Sequence[Float[Tensor, "#b _ _ _"]], condition: Float[Tensor, "b c"]
     ) -> Logits:
-        """Logits at the size of the network's input, upsampled (bicubic) from a quarter of it.
+        """Decode features into logits at the size of the network's input.
 
-        The features of one image broadcast over many conditions.
+        The logits are computed at a quarter of that size and upsampled (bicubic). Features of a
+        single image are broadcast over all conditions.
         """
         sentence, words, keep = self._parts(condition)
         levels = [level.expand(len(condition), -1, -1, -1) for level in levels]

@@ -1,4 +1,4 @@
-"""The projector of CRIS: the sentence gives the weights of a convolution, which gives the mask."""
+"""The projector of CRIS: a convolution whose kernel is computed from the sentence embedding."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ _KERNEL = 3
 
 
 class Projector(nn.Module):
-    """Logits at four times the side of the features, by a kernel computed from the sentence."""
+    """Computes logits at four times the resolution of the features, with one kernel per prompt."""
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Projector(nn.Module):
         x = self.vis(features)
         kernels = self.txt(sentence)
         weight = kernels[:, :-1].reshape(-1, x.shape[1], _KERNEL, _KERNEL)
-        # A grouped convolution with one group per image, so that every image has its own kernel.
+        # A grouped convolution with one group per image applies a different kernel to each image.
         logits = F.conv2d(
             x.flatten(0, 1)[None], weight, kernels[:, -1], padding=_KERNEL // 2, groups=len(x)
         )

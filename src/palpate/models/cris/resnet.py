@@ -1,7 +1,8 @@
-"""CLIP's ResNet as CRIS uses it: three levels of features, without pooling to one vector.
+"""CLIP's ResNet as used in CRIS: features at three levels, without pooling to a single vector.
 
-It differs from torchvision's ResNet: the stem has three convolutions, and every stride is an
-average pooling before a convolution (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
+It differs from torchvision's ResNet (Radford et al., 2021, https://arxiv.org/abs/2103.00020): the
+stem has three convolutions, and bottlenecks downsample by average pooling before a convolution
+instead of a strided convolution.
 """
 
 from collections import OrderedDict
@@ -32,7 +33,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(out)
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or features != out:
-            # The names of the original, where the pooling is number -1.
+            # As in the original, the pooling is named "-1".
             shortcut = {"-1": nn.AvgPool2d(stride), "0": nn.Conv2d(features, out, 1, bias=False)}
             self.downsample = nn.Sequential(OrderedDict(**shortcut, **{"1": nn.BatchNorm2d(out)}))
 
@@ -44,9 +45,9 @@ class Bottleneck(nn.Module):
 
 
 class SpatialPooling(nn.Module):
-    """CLIP's attention pooling, applied at every position, with a residual connection.
+    """CLIP's attention pooling with a query at every position, and a residual connection.
 
-    CLIP pools all positions into one vector; CRIS needs a feature at each of them.
+    CLIP pools all positions into one vector, whereas CRIS needs a feature at each position.
     """
 
     def __init__(self, features: int, heads: int, out: int, side: int) -> None:
@@ -69,7 +70,7 @@ class SpatialPooling(nn.Module):
         return F.relu(found.transpose(1, 2).reshape(len(x), -1, *grid) + self.connect(x))
 
     def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 c h w"]:
-        """Position embeddings, interpolated (bicubic); the first, of CLIP's vector, is not used."""
+        """Position embeddings interpolated (bicubic), without the one for CLIP's pooled vector."""
         trained = self.positional_embedding[1:].T.reshape(1, -1, self.side, self.side)
         return F.interpolate(trained, size=grid, mode="bicubic", align_corners=False)
 
@@ -95,7 +96,7 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """The three levels, finest first."""
+        """Features at strides 8, 16 and 32, in this order."""
         x = F.relu(self.bn1(self.conv1(pixels)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.avg_pool2d(F.relu(self.bn3(self.conv3(x))), 2)

@@ -1,4 +1,4 @@
-"""CLIP's text encoder under OpenAI's parameter names: each word, and the sentence."""
+"""CLIP's text encoder with OpenAI's parameter names, for word features and sentence embedding."""
 
 from collections import OrderedDict
 
@@ -13,14 +13,14 @@ from palpate.models.cris.resnet import ImageEncoder
 
 
 class QuickGELU(nn.Module):
-    """OpenAI's approximation of the GELU, as a module, as in the original."""
+    """OpenAI's fast approximation of the GELU, as a module as in the original."""
 
     def forward(self, x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         return quick_gelu(x)
 
 
 class TextBlock(nn.Module):
-    """Causal self-attention and an MLP, with pre-norm and residuals."""
+    """Transformer block with causal self-attention, pre-norm and residual connections."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class TextBlock(nn.Module):
 
 
 class TextLayers(nn.Module):
-    """The blocks; a separate module so that parameters have the names of the original."""
+    """The stack of blocks; a separate module, so that parameters have their original names."""
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
         super().__init__()
@@ -54,7 +54,10 @@ class TextLayers(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Both encoders of CLIP. The original's ``logit_scale`` is kept, though nothing reads it."""
+    """CLIP's image and text encoder.
+
+    ``logit_scale`` is not used; it exists because it is in the original's checkpoints.
+    """
 
     def __init__(self, config: CrisConfig) -> None:
         super().__init__()
@@ -71,11 +74,16 @@ class Backbone(nn.Module):
     def read(
         self, vectors: Float[Tensor, "b n d"], tokens: Int64[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b j"]]:
-        """The words, and the sentence: the projected word at the end of the text.
+        """Encode token embeddings into word features and sentence embeddings.
 
         Args:
-            vectors: Stand for the tokens.
-            tokens: Say where a text ends: at the highest number.
+            vectors: Token embeddings ``(b, n, d)``.
+            tokens: Token ids ``(b, n)``. They only mark the end of each text, which is the token
+                with the largest id.
+
+        Returns:
+            Word features ``(b, n, d)``, and sentence embeddings ``(b, j)``: the projected features
+            of the end tokens.
         """
         x = vectors + self.positional_embedding[: vectors.shape[1]]
         words = self.ln_final(self.transformer(x))

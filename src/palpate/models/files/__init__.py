@@ -1,1 +1,1 @@
-"""Weight files: safetensors, and foreign checkpoints read without running their code."""
+"""Weight files: safetensors, and checkpoints of other projects, read without running code."""

@@ -1,10 +1,10 @@
-"""Checkpoints of other projects: read without running code, and recognised by tensor names.
+"""Read checkpoints of other projects without running code, and recognise them by tensor names.
 
-``torch.load(weights_only=True)`` comes first. It refuses a file as a whole if there is anything but
-tensors and plain values in it, and training frameworks put optimisers, schedules and settings
-beside the weights. From such a file :func:`read_inert` takes the tensors alone: it never looks up a
-name that the pickle asks for, a few are known to mean tensors and dictionaries, and everything else
-becomes an object that does nothing.
+Files are first read with ``torch.load(weights_only=True)``, which refuses a file if it contains
+anything but tensors and plain values. But training frameworks often store optimisers, schedules and
+settings beside the weights. From such files :func:`read_inert` reads only the tensors. It never
+imports what the pickle refers to: a few names stand for tensors and dictionaries, and all other
+objects are replaced by placeholders that do nothing.
 """
 
 import pickle
@@ -21,13 +21,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-# Keys under which training scripts save the weights, and prefixes they add to tensor names.
+# Keys under which training scripts save the weights, and prefixes that they add to tensor names.
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "net.")
-_COMPILED = "_orig_mod."  # added by torch.compile in front of any compiled part
+_COMPILED = "_orig_mod."  # added by torch.compile to the name of every compiled module
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
-# A checkpoint belongs to a family if it has a tensor name with each of these prefixes.
+# A checkpoint belongs to a family if, for each prefix, it has a tensor name that starts with it.
 _FAMILIES = {
     "CLIPSeg (Hugging Face's layout)": ("clip.vision_model.", "decoder.film_mul."),
     "CLIPSeg (the authors' decoder)": ("film_mul.", "reduces."),
@@ -42,16 +42,21 @@ _FAMILIES = {
 
 
 def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str, Tensor]:
-    """Read the weights of another project's checkpoint, in float32, without wrappers and prefixes.
+    """Read the weights of another project's checkpoint, in float32.
+
+    Surrounding dictionaries and prefixes common to all names are removed.
 
     Args:
-        path: Written by ``torch.save``, or ``.safetensors``.
-        family: The expected family, for the message.
-        marks: Prefixes of tensor names; the file must have a name with each of them.
+        path: File written by ``torch.save``, or a ``.safetensors`` file.
+        family: Name of the expected family, for error messages.
+        marks: Prefixes that identify the family; each must occur among the tensor names.
+
+    Returns:
+        Tensors by name.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read without running code, or is of another family.
+        ValueError: If the file cannot be read without running code, or belongs to another family.
     """
     state = _bare(read_state(path))
     if not _has(state, marks):
@@ -63,25 +68,25 @@ def read_pickled(path: Path, *, family: str, marks: tuple[str, ...]) -> dict[str
 
 
 def read_state(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
-    """Read the tensors of a file by name, without running code.
+    """Read the state dict of a file, without running code.
 
     Args:
-        path: Written by ``torch.save``, or ``.safetensors``.
-        mapped: Memory-map the tensors, where the file allows it.
+        path: File written by ``torch.save``, or a ``.safetensors`` file.
+        mapped: Memory-map the tensors if the file format allows it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read without running code, or holds no state dict.
+        ValueError: If the file cannot be read without running code, or contains no state dict.
     """
     return _unwrap(_read(path, mapped=mapped), path)
 
 
 def holds(path: Path, marks: tuple[str, ...]) -> bool:
-    """Whether a file has a tensor name with each prefix; False if it cannot be read safely."""
+    """Whether each prefix occurs among a file's tensor names; False if it cannot be read safely."""
     if not path.is_file() or path.suffix not in _SUFFIXES:
         return False
     try:
-        # Only the names are needed, so large files are mapped and not read.
+        # Only the names are needed: map the file instead of reading gigabytes of weights.
         values = read_state(path, mapped=is_zipfile(path))
     except ValueError:
         return False
@@ -89,11 +94,11 @@ def holds(path: Path, marks: tuple[str, ...]) -> bool:
 
 
 def describe_file(path: Path) -> str:
-    """Describe the content of a file, for an error message.
+    """Describe the weights in a file, for an error message.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read without running code, or holds no weights.
+        ValueError: If the file cannot be read without running code, or contains no weights.
     """
     return _guess(_bare(_unwrap(_read(path, mapped=is_zipfile(path)), path)))
 
@@ -105,7 +110,7 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            # PyTorch warns of newer pickle protocols than its own, and raises if it is too new.
+            # PyTorch warns of a newer pickle protocol, but raises an error if it cannot read it.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except MemoryError:
@@ -122,13 +127,14 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
 
 def _reason(error: Exception) -> str:
     said = str(error).strip().split("\n")[0]
-    if "weights_only" in said or "Weights only" in said:  # torch advises to switch safety off
+    # PyTorch's message advises to disable weights_only, which would run the file's code.
+    if "weights_only" in said or "Weights only" in said:
         return f"{type(error).__name__}: it is damaged, no weights at all, or more than that"
     return f"{type(error).__name__}: {said[:120]}"
 
 
 def _weights_beside_code(path: Path, *, shapes: bool) -> dict[str, Tensor] | None:
-    """The state dict of a file that PyTorch refuses as a whole; None if there is none."""
+    """Read the state dict of a file that PyTorch refuses; None if that is not possible."""
     if path.suffix == ".safetensors" or not is_zipfile(path):
         return None
     try:
@@ -157,7 +163,7 @@ def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove prefixes that every name has because the network was wrapped in another module."""
+    """Remove prefixes that all names share because the network was wrapped in another module."""
     bare = dict(state)
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in bare):
@@ -192,16 +198,16 @@ _INDEX = "data.pkl"
 
 
 def read_inert(path: Path, *, shapes: bool = False) -> Any:
-    """The content of a file, with :class:`Inert` for all but tensors and plain values.
+    """Read a file, replacing all objects but tensors and plain values by :class:`Inert`.
 
     Args:
-        path: Written by ``torch.save`` since PyTorch 1.6, with any pickle protocol.
-        shapes: Do not read the values of tensors; they come on the device ``meta``.
+        path: File written by ``torch.save`` of PyTorch 1.6 or later, with any pickle protocol.
+        shapes: Read only the shapes and types of tensors; the tensors are on the device ``meta``.
 
     Raises:
-        ValueError: If the file has another layout, or was written on a machine of another byte
+        ValueError: If the file has another layout, or was written on a machine with another byte
             order.
-        Exception: Of many kinds, if the file is damaged.
+        Exception: If the file is damaged; the type depends on the damage.
     """
     with ZipFile(path) as archive:
         found = [name for name in archive.namelist() if name.rpartition("/")[2] == _INDEX]
@@ -218,7 +224,7 @@ def read_inert(path: Path, *, shapes: bool = False) -> Any:
 
 
 class Inert:
-    """Placeholder for an object whose code is not run; accepts any state and does nothing."""
+    """Placeholder for an object whose code is not run; accepts any call and state."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -233,14 +239,14 @@ class Inert:
         pass
 
     def append(self, value: Any) -> None:
-        """Accept an element, as a list subclass would."""
+        """Ignore an element; called when a list subclass is unpickled."""
 
     def extend(self, values: Any) -> None:
-        """Accept elements, as a list subclass would."""
+        """Ignore elements; called when a list subclass is unpickled."""
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that imports nothing."""
+    """An unpickler that never imports a module."""
 
     shapes = False
 
@@ -252,8 +258,8 @@ class _Reader(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         known = _KNOWN.get((module, name), Inert)
-        # A pickle may set attributes of an object it is given, so it gets a new function each time
-        # and never ours.
+        # A pickle can set attributes of any object it gets. Give it a new function each time, so
+        # that it cannot change palpate's own.
         return (lambda *given: known(*given)) if isfunction(known) else known
 
     def persistent_load(self, given: Any) -> Tensor:

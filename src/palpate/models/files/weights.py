@@ -1,4 +1,4 @@
-"""Weight files: find, read without running pickled code, write, check and hash them."""
+"""Find, read, write, check and hash weight files; no pickled code is run."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,22 +18,26 @@ EMBEDDED = {"palpate/tiny": Path(__file__).parents[1] / "tiny"}
 
 _PICKLED = "pytorch_model.bin"
 _OPEN_CLIP = "open_clip_pytorch_model.bin"
-_FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)  # fp16: a variant on the hub
-_INDEX = "model.safetensors.index.json"  # beside weights in several files
+# In order of preference; the hub's half-precision variant has its own name.
+_FILES = ("model.safetensors", "model.fp16.safetensors", _PICKLED)
+_INDEX = "model.safetensors.index.json"  # lists the files of weights that are split (sharded)
 _HUB = "hf-hub:"
 _NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.txt"]
 
 
 def find_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """Find a model's files: included in palpate, local, or downloaded from the hub.
+    """Find the files of a model, and download them from the hub if necessary.
 
     Args:
-        name: Name of an included model, local folder or file, or ``owner/name`` on the hub, also
-            with open_clip's prefix ``hf-hub:``.
+        name: Name of a model included in palpate, a local folder or file, or ``owner/name`` on the
+            hub (open_clip's prefix ``hf-hub:`` is accepted).
         revision: Branch, tag or commit on the hub.
 
+    Returns:
+        The folder or file of the model.
+
     Raises:
-        FileNotFoundError: If it is none of these.
+        FileNotFoundError: If there is no such model, or it cannot be downloaded.
     """
     if isinstance(name, str):
         name = name.removeprefix(_HUB)
@@ -50,6 +54,7 @@ def find_model(name: str | Path, *, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
+        # Pickled weights are only downloaded if the model has no safetensors.
         folder = Path(snapshot_download(str(name), revision=revision, allow_patterns=_NEEDED))
         if not any(folder.glob("*.safetensors")):
             snapshot_download(str(name), revision=revision, allow_patterns=[_PICKLED, _OPEN_CLIP])
@@ -91,11 +96,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors of a model folder, in float32.
+    """Read all tensors of a model folder; floating-point tensors are converted to float32.
 
     Raises:
         FileNotFoundError: If the folder has no weights.
-        ValueError: If a file is damaged, holds no state dict, or cannot be read without running
+        ValueError: If a file is damaged, contains no state dict, or cannot be read without running
             code.
     """
     if (folder / _INDEX).is_file():
@@ -113,24 +118,24 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 def write_weights(
     state: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors; the file appears whole or not at all.
+    """Write tensors to a safetensors file, atomically.
 
     Args:
-        state: Tensors by name; copied to the CPU.
-        path: File to create or replace, in a folder that exists.
-        metadata: Texts to keep with the tensors.
+        state: Tensors by name, on any device.
+        path: File to create or replace; its folder must exist.
+        metadata: Texts to store with the tensors.
     """
     with replacing(path) as temporary:
         temporary.touch()
         allowed = temporary.stat().st_mode
         on_cpu = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         save_file(on_cpu, temporary, metadata)
-        # safetensors makes files that only their owner can read, whatever the umask says.
+        # safetensors creates files that only their owner can read, regardless of the umask.
         temporary.chmod(allowed)
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, shapes, types and values, whatever the file format."""
+    """SHA-256 hash of names, shapes, types and values of tensors, independent of file format."""
     digest = sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -140,11 +145,11 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def check_keys(wanted: Iterable[str], given: Iterable[str], source: str) -> None:
-    """Refuse weights with missing or unexpected names; the message lists the first ten.
+    """Raise an error if tensor names are missing or unexpected; the message lists the first ten.
 
     Args:
-        wanted: Names that the model has.
-        given: Names in the file.
+        wanted: Tensor names of the model.
+        given: Tensor names in the file.
         source: Where the weights come from, for the message.
 
     Raises:
@@ -160,12 +165,12 @@ def check_keys(wanted: Iterable[str], given: Iterable[str], source: str) -> None
 
 
 def check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    """Refuse tensors of other shapes; the message lists the first ten.
+    """Raise an error if the shapes of tensors differ; the message lists the first ten.
 
     Args:
-        wanted: Tensors of the model; those that ``given`` lacks are ignored.
-        given: Tensors to load.
-        source: Where they come from, for the message.
+        wanted: Tensors of the model.
+        given: Tensors to load; only names that are also in ``wanted`` are compared.
+        source: Where the weights come from, for the message.
 
     Raises:
         ValueError: If a shape differs.

@@ -1,1 +1,1 @@
-"""Initial weights for a CLIPSeg where there are none: DINOv2, or a smaller student."""
+"""Initial weights for a CLIPSeg from other models: DINOv2, or a larger teacher."""

@@ -1,10 +1,13 @@
-"""Make a CLIPSeg with a DINOv2 image encoder, where CLIP's weights are not available.
+"""Build a CLIPSeg with a DINOv2 image encoder, for use where CLIP's weights are not available.
 
 DINOv2 (Oquab et al., 2023, https://arxiv.org/abs/2304.07193) differs from CLIP's image encoder in
-three ways, which the conversion folds into the weights: each residual branch has a scale (folded
-into its last projection), the patches have a bias (into the position embedding), and there is no
-layer norm before the first block (the identity). Text encoder and decoder are new and have to be
-trained, see :mod:`palpate.training`.
+three ways, which the conversion handles as follows:
+
+- Each residual branch has a layer scale, which is folded into the last projection of the branch.
+- The patch embedding has a bias, which is added to the position embeddings.
+- There is no layer norm before the first block; it is replaced by the identity.
+
+Text encoder and decoder have random weights and must be trained, see :mod:`palpate.training`.
 """
 
 import json
@@ -32,7 +35,7 @@ from palpate.models.files.weights import (
 from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from palpate.randomness import seeded
 
-# Names of the parts of a block: CLIP's, and DINOv2's in transformers 4 and 5.
+# CLIP's names of the layers in a block, and DINOv2's names in transformers 4 and 5.
 _BLOCK = {
     "self_attn.q_proj": ("attention.attention.query", "attention.q_proj"),
     "self_attn.k_proj": ("attention.attention.key", "attention.k_proj"),
@@ -48,19 +51,19 @@ _SCALED = {"self_attn.out_proj": "layer_scale1.lambda1", "mlp.fc2": "layer_scale
 
 @dataclass(frozen=True)
 class NewParts:
-    """Sizes of the parts that DINOv2 does not have: the text encoder and the decoder.
+    """Sizes of the text encoder and the decoder, which DINOv2 does not have.
 
     Attributes:
-        text_width: Width of the text encoder and of the joint space.
-        text_layers: Its number of blocks.
-        text_heads: Its attention heads.
-        vocabulary: Number of tokens; CLIP's vocabulary has 49,408.
-        end_of_text: The end token.
-        extract_layers: Image blocks that the decoder reads, 0 the first.
+        text_width: Width of the text encoder and of the joint embedding space.
+        text_layers: Number of transformer blocks in the text encoder.
+        text_heads: Number of attention heads in the text encoder.
+        vocabulary: Number of tokens in the vocabulary; CLIP has 49,408.
+        end_of_text: Id of the end-of-text token.
+        extract_layers: Indices of the image blocks whose outputs the decoder reads, from 0.
         reduce_dim: Width of the decoder.
-        decoder_hidden: Width of its MLPs; narrower than the 2048 of CLIPSeg, to make attacks on a
-            CPU faster.
-        input_size: Side of the network's input in pixels, a multiple of the patch.
+        decoder_hidden: Hidden width of the decoder's MLPs. The default is smaller than CLIPSeg's
+            2048, which makes attacks on a CPU faster.
+        input_size: Side of the network's square input in pixels, a multiple of the patch size.
     """
 
     text_width: int = 256
@@ -82,22 +85,22 @@ def build_from_dinov2(
     parts: NewParts | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a CLIPSeg with DINOv2's image encoder, and a random text encoder and decoder.
+    """Write a CLIPSeg with DINOv2's image encoder and a random text encoder and decoder.
 
     Args:
-        backbone: DINOv2 in Hugging Face's layout (``Dinov2Model``), as hub name or directory.
+        backbone: DINOv2 in Hugging Face's layout (``Dinov2Model``), a hub name or folder.
         tokenizer: Folder with CLIP's ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``.
-        out: Folder to write; it loads with ``load_model``.
-        parts: Sizes of the new parts.
-        seed: Of their weights.
+        out: Output folder, which can be loaded with ``load_model``.
+        parts: Sizes of text encoder and decoder.
+        seed: Seed of the random weights.
 
     Returns:
         ``out``.
 
     Raises:
         FileNotFoundError: If backbone or tokenizer is missing.
-        ValueError: If the backbone is not a DINOv2, its weights do not fit, or the input size is no
-            multiple of its patch.
+        ValueError: If the backbone is not a DINOv2, its weights do not fit, or the input size is
+            not a multiple of its patch size.
         FileExistsError: If ``out`` is the backbone's own folder.
     """
     parts = parts or NewParts()
@@ -118,10 +121,16 @@ def build_from_dinov2(
 
 
 def to_clip_keys(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Weights of a ``Dinov2Model`` under the names of CLIP's image encoder, scales and bias folded.
+    """Convert the weights of a ``Dinov2Model`` to those of CLIP's image encoder.
+
+    Layer scales and patch bias are folded into other weights, see the docstring of this module.
+
+    Args:
+        state: Weights of the ``Dinov2Model``.
+        layers: Number of transformer blocks.
 
     Raises:
-        KeyError: If one of them is missing.
+        KeyError: If a tensor is missing.
     """
     state = {k.removeprefix("dinov2."): v for k, v in state.items()}
     tower = "clip.vision_model"
@@ -151,7 +160,7 @@ def to_clip_keys(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 
 
 def _read_tower(folder: Path, net: CLIPSeg) -> dict[str, Tensor]:
-    """The backbone's weights under the names of ``net``, checked to be complete."""
+    """Read the backbone's weights, renamed as in ``net``, and check that they are complete."""
     try:
         found = to_clip_keys(read_weights(folder), net.config.vision.num_hidden_layers)
     except KeyError as error:
@@ -168,7 +177,7 @@ def _config(values: dict[str, Any], parts: NewParts, folder: Path) -> ClipSegCon
             f"Expected a DINOv2 with a plain MLP (ViT-S, B or L) in {folder}, got model_type "
             f"{values.get('model_type')!r}, use_swiglu_ffn {values.get('use_swiglu_ffn')}."
         )
-    # Hugging Face's defaults where the file is silent.
+    # Hugging Face omits fields that have their default value.
     width, patch = values.get("hidden_size", 768), values.get("patch_size", 14)
     if parts.input_size % patch:
         raise ValueError(

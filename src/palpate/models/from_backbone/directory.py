@@ -1,4 +1,4 @@
-"""Write model folders: weights, configuration and tokenizer, as ``load_model`` reads them."""
+"""Write model folders (weights, configuration and tokenizer) for ``load_model``."""
 
 import json
 import shutil
@@ -12,13 +12,13 @@ from palpate.models.files.weights import read_weights, write_weights
 
 
 def write_model(model: VLSM, like: Path, out: Path, training: dict[str, Any]) -> None:
-    """Write a model without adapters.
+    """Write a model without adapters to a folder.
 
     Args:
         model: The model whose weights are written.
-        like: Model folder with the same configuration and tokenizer.
-        out: Created if missing; files of the same name are replaced.
-        training: Settings and metrics of the training, for ``training.json``.
+        like: Model folder from which configuration and tokenizer are copied.
+        out: Output folder. It is created if missing; files of the same name are replaced.
+        training: Settings and metrics of the training, stored in ``training.json``.
     """
     copy_description(like, out)
     write_text(out / "training.json", json.dumps(training, indent=2) + "\n")
@@ -26,11 +26,11 @@ def write_model(model: VLSM, like: Path, out: Path, training: dict[str, Any]) ->
 
 
 def write_half(model: Path, out: Path) -> Path:
-    """Write a model folder in half precision; it is loaded as float32.
+    """Copy a model folder with weights in half precision; ``load_model`` converts them to float32.
 
     Args:
-        model: Folder to copy.
-        out: Created if missing; files of the same name are replaced.
+        model: Model folder to copy.
+        out: Output folder. It is created if missing; files of the same name are replaced.
 
     Returns:
         ``out``.
@@ -48,7 +48,7 @@ def write_half(model: Path, out: Path) -> Path:
 
 
 def copy_description(like: Path, out: Path) -> None:
-    """Copy configuration and tokenizer of a model folder."""
+    """Copy the configuration and tokenizer of a model folder."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "preprocessor_config.json", *FILES):
         if (like / name).is_file():

@@ -1,9 +1,8 @@
-"""Make a small image encoder from the weights of a large one, to be distilled from it.
+"""Initialise a small image encoder from the weights of a large one, before distillation.
 
-Weight selection (Xu et al., 2023, https://arxiv.org/abs/2311.18823): a smaller transformer of the
-same kind starts from evenly spaced rows and columns of the larger one's matrices, and from its
-first blocks. The same channels are selected everywhere, so that a block reads the channels that the
-one before wrote.
+Weight selection (Xu et al., 2023, https://arxiv.org/abs/2311.18823): the small transformer gets the
+first blocks of the large one, and evenly spaced rows and columns of its weight matrices. The same
+channels are selected in all blocks, so each block reads the channels that the previous one writes.
 """
 
 import json
@@ -29,10 +28,10 @@ class StudentSize:
     """Size of the small image encoder.
 
     Attributes:
-        width: Channels of the residual stream; the teacher's must be no smaller.
-        layers: Number of blocks, the first ones of the teacher.
-        heads: Attention heads. Their width, ``width / heads``, must be that of the teacher's heads,
-            since whole heads are selected.
+        width: Width of the encoder (channels of the residual stream), at most the teacher's.
+        layers: Number of transformer blocks; they are the first blocks of the teacher.
+        heads: Number of attention heads. Whole heads are selected, so the width of a head,
+            ``width / heads``, must be the same as in the teacher.
     """
 
     width: int = 192
@@ -41,23 +40,23 @@ class StudentSize:
 
 
 def shrink(teacher: Path, out: Path, size: StudentSize | None = None, *, seed: int = 0) -> Path:
-    """Write a model like the teacher with a smaller image encoder, selected from the teacher's.
+    """Write a copy of a CLIPSeg with a smaller image encoder, initialised from the original one.
 
-    Weights of text encoder and decoder are kept where their shapes fit, others are random; the
-    tokenizer is the teacher's.
+    Weights of text encoder and decoder are copied if their shapes fit, and random otherwise. The
+    tokenizer is copied.
 
     Args:
-        teacher: Model directory in the shape of CLIPSeg.
-        out: Folder to write; it loads with ``load_model``.
-        size: Of the small tower.
-        seed: Of random weights.
+        teacher: Model folder of a CLIPSeg.
+        out: Output folder, which can be loaded with ``load_model``.
+        size: Size of the small image encoder.
+        seed: Seed of the random weights.
 
     Returns:
         ``out``.
 
     Raises:
-        ValueError: If the teacher is too small, its heads are of another width, or a block that the
-            decoder reads is cut off.
+        ValueError: If the teacher is smaller than ``size``, its heads have another width, or the
+            decoder reads a block that the small encoder does not have.
     """
     size = size or StudentSize()
     large = ClipSegConfig.from_hf(read_json(teacher / "config.json"))
@@ -97,7 +96,7 @@ def _smaller(config: ClipSegConfig, size: StudentSize, side: int) -> ClipSegConf
 
 
 def _side(teacher: Path, config: ClipSegConfig) -> int:
-    """Side of the network's input, for whose grid the position embeddings are kept."""
+    """Side of the network's input in pixels, which determines the grid of position embeddings."""
     size = read_json(teacher / "preprocessor_config.json").get("size", {})
     return int(size.get("height", config.vision.image_size))
 
@@ -105,7 +104,7 @@ def _side(teacher: Path, config: ClipSegConfig) -> int:
 def _select(
     given: dict[str, Tensor], large: VisionConfig, small: VisionConfig
 ) -> dict[str, Tensor]:
-    """The weights of the image encoder, reduced along every axis that is too long."""
+    """Select rows and columns from the weights of the teacher's image encoder."""
     channels = _spread(large.hidden_size, small.hidden_size)
     hidden = _spread(large.intermediate_size, small.intermediate_size)
     inner = _whole_heads(large, small)
@@ -123,7 +122,7 @@ def _select(
 
 
 def _cut(name: str, value: Tensor, channels: Tensor, hidden: Tensor, inner: Tensor) -> Tensor:
-    """A matrix or bias of a block, reduced along the axes that its name implies."""
+    """Reduce a matrix or bias of a block along its axes, which its name identifies."""
     part = name.split(".")[-2]
     outputs = {"q_proj": inner, "k_proj": inner, "v_proj": inner, "fc1": hidden}.get(part, channels)
     inputs = {"out_proj": inner, "fc2": hidden}.get(part, channels)
@@ -131,14 +130,14 @@ def _cut(name: str, value: Tensor, channels: Tensor, hidden: Tensor, inner: Tens
 
 
 def _whole_heads(large: VisionConfig, small: VisionConfig) -> Tensor:
-    """Channels of evenly spaced whole heads."""
+    """Indices of the channels of evenly spaced whole heads."""
     wide = large.hidden_size // large.num_attention_heads
     heads = _spread(large.num_attention_heads, small.num_attention_heads)
     return (heads[:, None] * wide + torch.arange(wide)).flatten()
 
 
 def _spread(length: int, count: int) -> Tensor:
-    """``count`` evenly spaced numbers below ``length``.
+    """``count`` evenly spaced indices below ``length``, starting at 0.
 
     >>> _spread(6, 3).tolist()
     [0, 2, 4]
@@ -152,7 +151,7 @@ def _is_beyond(name: str, layers: int) -> bool:
 
 
 def _resized(positions: Tensor, side: int) -> Tensor:
-    """Position embeddings ``(1 + n, d)``, interpolated to a grid of another side."""
+    """Interpolate position embeddings ``(1 + n, d)`` to a grid of ``side`` x ``side`` patches."""
     old = round((len(positions) - 1) ** 0.5)
     if old == side:
         return positions

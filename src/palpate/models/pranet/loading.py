@@ -21,23 +21,24 @@ from palpate.randomness import seeded
 _SIZES = tuple(field.name for field in fields(PraNetSize))
 _MARKS = ("resnet.layer1.", "agg1.", "ra4_conv5.")
 _ENCODER_MARKS = ("layer1.0.convs.",)
-_MULTIPLE = 32
+_MULTIPLE = 32  # the largest stride of the encoder, in pixels
 
 
 def is_pranet(place: Path) -> bool:
-    """Whether a file has the weights of a PraNet."""
+    """Whether a file contains the weights of a PraNet."""
     return holds(place, _MARKS)
 
 
 def load_pranet(request: Request) -> Wrapped:
-    """Load a PraNet from a file, or make one with random weights.
+    """Load a PraNet from a file, or create one with random weights.
 
-    Options are ``input_size`` (pixels, 352 by default), ``encoder`` (a file with the published
-    weights of the Res2Net, to start from) and the sizes of :class:`PraNetSize`.
+    Options are ``input_size`` (side of the square input in pixels, by default 352), ``encoder`` (a
+    file with published weights of the Res2Net, used to initialise the encoder) and the fields of
+    :class:`PraNetSize`.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If there is no such option, or the weights do not fit.
+        FileNotFoundError: If a file is missing.
+        ValueError: If an option is unknown, or the weights do not fit.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -83,7 +84,7 @@ def _fresh(options: Mapping[str, Any], seed: int) -> PraNet:
 
 def _fill(net: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     own = net.state_dict()
-    # Older files do not count batches.
+    # Files written before PyTorch 0.4.1 have no batch counters.
     counted = {name for name in own if name.endswith(".num_batches_tracked")}
     counted = counted if counted.isdisjoint(state) else set()
     check_keys(own.keys() - counted, state, str(path))

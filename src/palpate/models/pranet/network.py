@@ -1,4 +1,4 @@
-"""PraNet (Fan et al., 2020, https://arxiv.org/abs/2006.11392): our own forward pass.
+"""PraNet (Fan et al., 2020, https://arxiv.org/abs/2006.11392).
 
 ::
 
@@ -7,7 +7,8 @@
                              |  `----- reverse attention 3 <---'
                              `-------- reverse attention 2 <---'  -> the answer
 
-Reverse attention shows a stage only what the map so far leaves out, and adds what it finds there.
+Reverse attention weights the features of a stage by one minus the foreground probability of the
+coarser map, and adds the logits computed from them to that map.
 """
 
 from dataclasses import dataclass
@@ -23,18 +24,18 @@ from palpate.models.pranet.res2net import Res2Net
 
 @dataclass(frozen=True)
 class PraNetSize:
-    """Sizes of a PraNet; the defaults are the published ones."""
+    """Sizes of a PraNet, with the published values as defaults."""
 
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
-    """Blocks of each stage of the encoder."""
+    """Number of blocks in each stage of the encoder."""
     planes: int = 64
-    """Width of the encoder's first stage, and of reverse attention at the two shallower stages."""
+    """Width of the encoder's first stage, and of reverse attention at stages 2 and 3."""
     base_width: int = 26
-    """Channels of a group of the encoder where there are 64 planes."""
+    """Channels per group in the encoder's blocks with 64 planes; proportional for other widths."""
     channels: int = 32
     """Width of the partial decoder."""
     labels: int = 1000
-    """Outputs of the encoder's classifier, which is not used but is in the published weights."""
+    """Outputs of the encoder's classifier, which is unused but part of the published weights."""
 
     def __post_init__(self) -> None:
         if len(self.depths) != 4 or min(self.depths) < 1:
@@ -51,9 +52,9 @@ class PraNetSize:
 
 
 class PraNet(nn.Module):
-    """The network: normalised pixels in, four maps of logits out, the last one the segmentation.
+    """PraNet, from normalised images to four maps of logits; the last one is the segmentation.
 
-    Sides of the input must be multiples of 32.
+    The sides of the input must be multiples of 32 pixels.
     """
 
     def __init__(self, size: PraNetSize = PraNetSize()) -> None:
@@ -79,12 +80,15 @@ class PraNet(nn.Module):
         self.ra2_conv4 = NormedConv(planes, 1)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Global map, then the maps after reverse attention at stages 4, 3 and 2.
+        """Compute the global map, and the maps after reverse attention at stages 4, 3 and 2.
+
+        Args:
+            pixels: Normalised images ``(b, 3, h, w)``.
 
         Returns:
-            Logits ``(b, 1, h, w)`` each, brought to the size of the pixels.
+            Logits ``(b, 1, h, w)`` for each map, resized to the size of the images.
         """
-        # The following layers keep this layout, in which a pass in bf16 takes half of the time.
+        # All following layers keep the channels-last layout, which halves the time of a bf16 pass.
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         second, third, fourth = self.resnet(pixels)
         coarse = self.agg1(self.rfb4_1(fourth), self.rfb3_1(third), self.rfb2_1(second))

@@ -1,4 +1,4 @@
-"""The decoder blocks of PraNet; parameters have the names of the published weights."""
+"""Building blocks of PraNet's decoder, with the parameter names of the published weights."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class NormedConv(nn.Module):
-    """A convolution without bias and a batch norm; the caller adds the activation."""
+    """Convolution without bias and batch normalisation, without activation."""
 
     def __init__(
         self, before: int, after: int, kernel: int | tuple[int, int] = 3, dilation: int = 1
@@ -24,10 +24,10 @@ class NormedConv(nn.Module):
 
 
 class ReceptiveField(nn.Module):
-    """Four branches with growing receptive fields, to a common width (Liu et al., 2018).
+    """Receptive field block (Liu et al., 2018, https://arxiv.org/abs/1711.07767).
 
-    https://arxiv.org/abs/1711.07767. Branches 1 to 3 have kernels of 3, 5 and 7 pixels, first along
-    rows, then along columns, and then one of 3 with that dilation.
+    Four parallel branches with increasing receptive fields. Branches 1 to 3 have convolutions of
+    1 x k and k x 1 pixels, then one of 3 x 3 pixels with dilation k, for k = 3, 5 and 7.
     """
 
     def __init__(self, before: int, channels: int) -> None:
@@ -52,10 +52,10 @@ class ReceptiveField(nn.Module):
 
 
 class PartialDecoder(nn.Module):
-    """The partial decoder: a coarse map from the three deeper stages (Wu et al., 2019).
+    """Partial decoder (Wu et al., 2019, https://arxiv.org/abs/1904.08739).
 
-    https://arxiv.org/abs/1904.08739. Deeper features are multiplied into shallower ones, then all
-    are concatenated.
+    Predicts a coarse map from the features of the three deepest stages. Shallower features are
+    multiplied by deeper ones, then all are concatenated.
     """
 
     def __init__(self, channels: int) -> None:
@@ -71,7 +71,7 @@ class PartialDecoder(nn.Module):
         self.conv5 = nn.Conv2d(3 * channels, 1, 1)
 
     def forward(self, deep: Tensor, middle: Tensor, shallow: Tensor) -> Tensor:
-        """A map of the size of ``shallow``, which is four times as large as ``deep``."""
+        """Compute the coarse map, at the size of ``shallow``, four times the sides of ``deep``."""
         raised = _doubled(deep)
         told = self.conv_upsample1(raised) * middle
         both = self.conv_concat2(torch.cat([told, self.conv_upsample4(raised)], dim=1))

@@ -1,9 +1,9 @@
 """Res2Net v1b (Gao et al., 2019, https://arxiv.org/abs/1904.01169): the encoder of PraNet.
 
-In each bottleneck, the channels are split into groups that are convolved one after another, each
-added to the output of the one before, so that one block has several receptive fields. Version v1b
-has a stem of three convolutions and average pooling in its shortcuts. Parameters have the names of
-the published weights.
+In each bottleneck the channels are split into groups. The groups are convolved one after another,
+and each is added to the output of the previous one first, so a block combines several receptive
+fields. Version v1b has a stem of three convolutions and average pooling in its shortcuts.
+Parameters have the names of the published weights.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _EXPANSION = 4  # output channels of a block per plane
-_GROUPS = 4
+_GROUPS = 4  # groups of channels in a block
 
 
 class Res2Net(nn.Module):
-    """The encoder; four stages at strides 4, 8, 16 and 32.
+    """Res2Net encoder with four stages at strides 4, 8, 16 and 32.
 
     Args:
-        depths: Blocks of each stage.
-        planes: Width of the first stage; each has twice that of the one before.
-        base_width: Channels of a group where there are 64 planes.
-        labels: Outputs of the classifier in the published weights, which is not used.
+        depths: Number of blocks in each stage.
+        planes: Width of the first stage; the width doubles with each stage.
+        base_width: Channels per group in blocks with 64 planes.
+        labels: Outputs of the classifier, which is unused but part of the published weights.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Res2Net(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """One block.
+    """Res2Net bottleneck block.
 
-    The first block of a stage changes the size; its groups are convolved independently, and the
-    last group, which is not convolved, is pooled.
+    The first block of a stage changes the resolution or width. In it, the groups are convolved
+    independently, and the last group, which no block convolves, is average-pooled.
     """
 
     def __init__(self, before: int, planes: int, width: int, stride: int, *, first: bool) -> None:

@@ -1,1 +1,1 @@
-"""Promptable networks of Hugging Face: SAM in its versions, and Grounding DINO with a SAM."""
+"""Promptable networks from transformers: the SAM family, and Grounding DINO with a SAM."""

@@ -1,4 +1,4 @@
-"""Grounding DINO finds a box for the text, Segment Anything segments what is in it."""
+"""Grounded SAM: Grounding DINO detects a box for the text prompt, and a SAM segments it."""
 
 import math
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ from palpate.types import Images, Logits
 
 @dataclass(frozen=True)
 class Grounding:
-    """How the box is selected, and which gradients it passes on.
+    """Settings of the detector: selection of the box, gradient paths and input size.
 
     Attributes:
-        threshold: Probability that the best box must exceed; otherwise the mask is empty.
-        box_gradient: Whether a gradient also reaches the pixels through the coordinates of the box.
-        score_path: Whether the logits also depend on the score of the box above the threshold, so
+        threshold: Probability that the score of the best box must exceed; otherwise the mask is
+            empty.
+        box_gradient: Whether the gradient also flows through the coordinates of the box.
+        score_path: Whether the logits depend on the score of the box even above the threshold, so
             that a gradient attack can lower the score.
-        shortest: Shorter side of the detector's input, in pixels.
-        longest: Limit of the longer side, in pixels.
+        shortest: Length of the shorter side of the detector's input, in pixels.
+        longest: Maximum length of the longer side, in pixels.
     """
 
     threshold: float | int = 0.25
@@ -42,10 +43,10 @@ class Grounding:
             raise ValueError(f"Expected a box_threshold between 0 and 1, got {self.threshold!r}.")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the detector's input for an image, as Hugging Face computes them.
+        """Height and width of the detector's input for an image, in pixels.
 
-        The shorter side is rounded and the longer one truncated, in floating-point arithmetic,
-        where the order of operations matters for some sizes.
+        This repeats Hugging Face's computation in floating-point arithmetic: the shorter side is
+        rounded and the longer one truncated. For some sizes the order of operations matters.
         """
         short, long = min(height, width), max(height, width)
         side: float = self.shortest
@@ -61,8 +62,8 @@ class Found(NamedTuple):
     """The best box for each prompt.
 
     Attributes:
-        boxes: Left, top, right and bottom edge as shares of the image.
-        scores: Scores of the boxes for their texts, as logits.
+        boxes: Left, top, right and bottom edge, as fractions of the image's size.
+        scores: Scores of the boxes for their prompts, as logits.
     """
 
     boxes: Float[Tensor, "b 4"]
@@ -70,16 +71,17 @@ class Found(NamedTuple):
 
 
 class GroundedSegmentAnything(Promptable):
-    """Text to box to mask (Liu et al., 2023; Ren et al., 2024), with the best box only.
+    """Grounding DINO (Liu et al., 2023) with a SAM (Ren et al., 2024), using only the best box.
 
-    A pixel is foreground if it is in the mask and the score of the box exceeds its threshold.
-    Gradients pass through the mask given the box and, unless ``box_gradient`` is off, through the
-    last refinement of the box coordinates. They do not pass through the selection of the box among
-    the proposals, nor through earlier refinements, which the detector detaches. They pass through
-    the score where there is no box, or everywhere with ``score_path``: the logit is then the
-    smaller one of mask and score, which changes no prediction. So the model declares that it is not
-    differentiable: a low success rate of gradient attacks proves little, and attacks without
-    gradients should be used as well.
+    A pixel is foreground if it is in the mask and the score of the box exceeds the threshold.
+
+    The gradient is incomplete. It flows through the mask for a given box and, unless
+    ``box_gradient`` is off, through the last refinement of the box coordinates. It does not flow
+    through the selection of the box among the proposals, nor through earlier refinements, which the
+    detector detaches. It flows through the score only if the score is below the threshold, or
+    always with ``score_path``: the logit is then the minimum of mask logit and score margin, which
+    does not change any prediction. Therefore ``is_differentiable`` is False: a low success rate of
+    gradient attacks is weak evidence of robustness, so run gradient-free attacks as well.
     """
 
     text_conditioned = True
@@ -91,10 +93,10 @@ class GroundedSegmentAnything(Promptable):
     detecting: Preprocessing
 
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Segment what the prompt of each image names.
+        """Segment the object named by each image's prompt.
 
         Args:
-            images: RGB in [0, 1], of any size.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
             prompts: One text per image.
 
         Returns:
@@ -116,7 +118,12 @@ class GroundedSegmentAnything(Promptable):
         return both if self.grounding.score_path else torch.where(margin > 0, masks, both)
 
     def find(self, images: Images, prompts: Sequence[str] | None) -> Found:
-        """The best box for each prompt; differentiable except for the selection."""
+        """Detect the best box for each prompt; only the selection is not differentiable.
+
+        Args:
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
+            prompts: One text per image.
+        """
         tokens = self.tokenizer([_sentence(p) for p in one_prompt_each(prompts, len(images))])
         tokens = tokens.to(self.device)
         assert isinstance(self.tokenizer.config, BertConfig)
@@ -139,7 +146,7 @@ class GroundedSegmentAnything(Promptable):
 
 
 class Pair(nn.Module):
-    """Detector and segmenter as one module."""
+    """Detector and segmenter in one module."""
 
     def __init__(self, detector: nn.Module, segmenter: nn.Module) -> None:
         super().__init__()
@@ -147,6 +154,6 @@ class Pair(nn.Module):
 
 
 def _sentence(prompt: str) -> str:
-    """The form the detector was trained with: lower case, with a full stop."""
+    """Convert a prompt to the form used in the detector's training: lower case, full stop."""
     text = prompt.lower().strip()
     return text if text.endswith(".") else f"{text}."

@@ -1,4 +1,4 @@
-"""Load Segment Anything in its versions, alone or with a detector, in Hugging Face's layout."""
+"""Load models of the Segment Anything family in Hugging Face's layout, alone or with a detector."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ SEGMENT_ANYTHING = {
     "sam": Kind("SamModel", "Apache-2.0", padded=True),
     "sam_hq": Kind("SamHQModel", "Apache-2.0", padded=True),
     "sam2": Kind("Sam2Model", "Apache-2.0"),
-    "sam2_video": Kind("Sam2Model", "Apache-2.0"),  # as its authors publish it
+    # The authors publish SAM 2 as a video model; only its image part is used here.
+    "sam2_video": Kind("Sam2Model", "Apache-2.0"),
 }
 _HALF = (0.5, 0.5, 0.5)
 _SAM3 = Kind("Sam3Model", "SAM License (Meta)", mean=_HALF, std=_HALF)
@@ -30,13 +31,13 @@ _GROUNDED_OPTIONS = ("detector", "segmenter", "box_threshold", "box_gradient", "
 
 
 def load_segment_anything(request: Request) -> SegmentAnything:
-    """Load a SAM, HQ-SAM or SAM 2, prompted with boxes.
+    """Load SAM, HQ-SAM or SAM 2, prompted with boxes.
 
     Options are ``margin`` and ``jitter``, see :class:`Placing`.
 
     Raises:
-        FileNotFoundError: If its files are missing.
-        ValueError: If its weights do not fit, or an option is not valid.
+        FileNotFoundError: If the model's files are missing.
+        ValueError: If the weights do not fit, or an option is not valid.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -59,11 +60,11 @@ def load_segment_anything(request: Request) -> SegmentAnything:
 
 
 def load_sam3(request: Request) -> Sam3:
-    """Load a SAM 3, prompted with text.
+    """Load SAM 3, prompted with text. It has no options.
 
     Raises:
-        FileNotFoundError: If its files or the tokenizer are missing.
-        ValueError: If its weights do not fit.
+        FileNotFoundError: If the model's files are missing.
+        ValueError: If the weights do not fit, or an option is given.
     """
     request.refuse_adapter()
     request.check_options(())
@@ -91,15 +92,15 @@ def load_sam3(request: Request) -> Sam3:
 
 
 def load_grounded(request: Request) -> GroundedSegmentAnything:
-    """Load Grounding DINO and a Segment Anything as one model, prompted with text.
+    """Load Grounding DINO and a SAM as one model, prompted with text.
 
-    Options are ``detector`` and ``segmenter`` (hub names or folders), ``box_threshold``,
-    ``box_gradient`` and ``score_path``, see :class:`Grounding`.
+    Options are ``detector`` and ``segmenter`` (hub names or folders, both required),
+    ``box_threshold``, ``box_gradient`` and ``score_path``, see :class:`Grounding`.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If one of the two is not given or is another kind of model, or weights do not
-            fit.
+        ValueError: If detector or segmenter is not given or is another kind of model, or its
+            weights do not fit.
     """
     request.refuse_adapter()
     request.check_options(_GROUNDED_OPTIONS)

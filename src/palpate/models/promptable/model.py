@@ -1,4 +1,4 @@
-"""The base class of the promptable networks of Hugging Face."""
+"""Base class of the promptable networks from transformers."""
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -16,23 +16,26 @@ from palpate.models.promptable.placing import Placing
 from palpate.models.wrap.outputs import check_differentiable
 from palpate.types import Images, Logits
 
-# Drawn once and never trained by their authors, although they are parameters in transformers.
+# Random frequencies of position embeddings: their authors do not train them, although they are
+# parameters in transformers.
 _CONSTANT = ".positional_embedding"
 
 
 class Promptable(PixelModel):
-    """A network of Hugging Face in pixel space; subclasses define how it is prompted.
+    """Base class of networks from transformers, wrapped together with their preprocessing.
+
+    Subclasses define how the network is prompted.
 
     Args:
         net: The network.
-        preprocessing: Size of its input, mean and standard deviation.
-        padded: See :class:`Canvas`.
+        preprocessing: Input size, mean and standard deviation.
+        padded: Whether images keep their aspect ratio, see :class:`Canvas`.
         placing: Margin and jitter of the boxes.
-        threshold: A pixel is foreground where its probability exceeds this.
-        name: Where the weights came from.
-        options: Options of ``load_model``, for a checkpoint's card.
-        seed: Of the jitter of the boxes.
-        licence: Of the weights, in words.
+        threshold: Probability above which a pixel is foreground.
+        name: Name, folder or file from which the model was loaded.
+        options: Options of ``load_model``, for the card of a checkpoint.
+        seed: Seed of the jitter.
+        licence: Licence of the weights.
     """
 
     tower = "vision_encoder."
@@ -61,7 +64,7 @@ class Promptable(PixelModel):
         self.licence, self.origin = licence, name
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
-        # A buffer, so that models with other settings have another hash of the weights.
+        # The settings change the output, so they are hashed with the weights, as a buffer.
         made = f"{preprocessing} {padded} {placing} {sorted(self.options.items())}"
         self.digest: Tensor
         self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
@@ -70,14 +73,18 @@ class Promptable(PixelModel):
     def on_canvas(
         self, images: Images, answer: Callable[[Images], Float[Tensor, "b 1 rows columns"]]
     ) -> Logits:
-        """Logits of images, computed on the network's square input.
+        """Compute logits on the network's square input, and resize them to the images.
 
         Args:
-            images: RGB in [0, 1], of any size.
-            answer: Maps the canvas to logits of the whole canvas, at any resolution.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
+            answer: Function from the square input to logits of the whole square, at any
+                resolution.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
 
         Raises:
-            RuntimeError: If a gradient is wanted and the network gives none.
+            RuntimeError: If a gradient is needed and the network's output has none.
         """
         logits = answer(self.canvas.put(images, self.mean, self.std))
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
@@ -86,11 +93,11 @@ class Promptable(PixelModel):
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """Options and seed of ``load_model``."""
+        """Options and seed that the model was loaded with."""
         return {"options": self.options, "seed": self.seed}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """All parameters, or those of the mask decoder."""
+        """All trainable parameters, or those of the mask decoder."""
         if what == "adapters":
             raise ValueError(
                 f"{self.name} has no adapters that could learn; let decoder or all of it learn."

@@ -1,4 +1,4 @@
-"""Boxes as a user might draw them: those of the true masks, with a margin and random error."""
+"""Simulate boxes drawn by a user: bounding boxes of true masks, with margin and random error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,15 @@ from palpate.types import Box
 
 @dataclass(frozen=True)
 class Placing:
-    """How the box of a true mask becomes the box that the model is given.
+    """Margin and jitter that turn the bounding box of a true mask into the prompt of a model.
 
     Attributes:
-        margin: Added at each edge, as a share of the box's width or height.
-        jitter: Each edge moves by up to this share, outwards or inwards.
-        seed: Of the jitter. The jitter depends on this and the box alone, so that a sample has the
-            same box before, during and after an attack, in any batch.
+        margin: Distance by which each edge is moved outwards, as a fraction of the box's width or
+            height, from 0 to 10.
+        jitter: Largest random displacement of each edge, outwards or inwards, as a fraction of the
+            box's width or height, from 0 to 0.45.
+        seed: Seed of the jitter. The jitter depends only on the seed and the box, so a sample has
+            the same box before, during and after an attack, in any batch.
     """
 
     margin: float | int = 0.0
@@ -33,7 +35,7 @@ class Placing:
                 )
 
     def place(self, box: Box) -> Box:
-        """One box with margin and jitter, clipped to the image."""
+        """Add margin and jitter to a box, and clip it to the image."""
         moved = torch.zeros(4)
         if self.jitter:
             draw = torch.rand(4, generator=generator(self.seed, "box", repr(box)))
@@ -52,13 +54,14 @@ class Placing:
 def one_box_each(
     boxes: Sequence[Sequence[float]] | None, prompts: Sequence[str] | None, images: int, name: str
 ) -> list[Box]:
-    """The boxes, if there is a valid one for each image.
+    """Check that there is a valid box for each image, and return the boxes.
 
     Args:
-        boxes: Left, top, right and bottom edge as shares of the image.
-        prompts: Without boxes, the deprecated ``palpate.data.Prompt`` brings its own.
-        images: Their number.
-        name: Of the model, for the message.
+        boxes: Left, top, right and bottom edge of each box, as fractions of the image's size.
+        prompts: If ``boxes`` is None, the boxes are taken from prompts of the deprecated class
+            ``palpate.data.Prompt``.
+        images: Number of images.
+        name: Name of the model, for the message.
 
     Raises:
         ValueError: If there is not one box per image, or a box is not valid.

@@ -1,4 +1,4 @@
-"""Load folders in Hugging Face's layout with transformers, and check what was loaded."""
+"""Load networks with transformers from folders in Hugging Face's layout, and check the weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from palpate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of network in transformers.
+    """A type of network in transformers.
 
     Attributes:
-        network: Name of its class.
+        network: Name of its class in transformers.
         licence: Licence of the published weights.
-        mean: Subtracted from each channel, if the folder has no image processor.
-        std: Each channel is divided by this, likewise.
+        mean: Default mean of each channel, if the folder has no image processor.
+        std: Default standard deviation of each channel, if the folder has no image processor.
         padded: Whether images keep their aspect ratio, see :class:`Canvas`.
     """
 
@@ -33,12 +33,13 @@ class Kind:
 
 
 def read_network(folder: Path, kind: Kind) -> Any:
-    """Load the network in a folder, frozen, in evaluation mode and single precision.
+    """Load the network in a folder, frozen, in evaluation mode and in float32.
 
     Raises:
-        ValueError: If this transformers has no such network, or weights do not fit.
+        FileNotFoundError: If a file is missing.
+        ValueError: If the installed transformers has no such network, or the weights do not fit.
     """
-    import transformers  # seconds
+    import transformers  # takes seconds to import
 
     made = getattr(transformers, kind.network, None)
     if made is None:
@@ -47,6 +48,7 @@ def read_network(folder: Path, kind: Kind) -> Any:
             f"{kind.network}. Install a later one (pip install -U transformers)."
         )
     try:
+        # Fork the generator, so that loading a model leaves the global random state unchanged.
         with _quietly(), torch.random.fork_rng(devices=[]):
             net, told = made.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
@@ -60,7 +62,12 @@ def read_network(folder: Path, kind: Kind) -> Any:
 
 
 def read_preprocessing(folder: Path, kind: Kind, side: int) -> Preprocessing:
-    """Mean and deviation of the folder's image processor, or else the published ones.
+    """Read mean and standard deviation from the folder's image processor; defaults from ``kind``.
+
+    Args:
+        folder: Folder of the model.
+        kind: Type of the network.
+        side: Side of the network's square input, in pixels.
 
     Raises:
         ValueError: If they are not three numbers each, or a standard deviation is not positive.
@@ -70,10 +77,10 @@ def read_preprocessing(folder: Path, kind: Kind, side: int) -> Preprocessing:
 
 
 def side_of(size: Any, folder: Path) -> int:
-    """The side of the square input in a configuration.
+    """Read the side of the square input from the size in a configuration, in pixels.
 
     Raises:
-        ValueError: If it is not a square.
+        ValueError: If the input is not square.
     """
     sides = {int(side) for side in (size if isinstance(size, list | tuple) else [size])}
     if len(sides) != 1:
@@ -93,7 +100,7 @@ def _check(told: Mapping[str, Any], folder: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence transformers while loading; its complaints are checked here and raised instead."""
+    """Silence transformers while loading; unfitting weights are raised as errors instead."""
     from transformers.utils import logging as theirs
 
     logging: Any = theirs  # parts of it are untyped

@@ -16,21 +16,21 @@ from palpate.types import Images, Logits
 
 
 class Sam3(Promptable):
-    """SAM 3 (Carion et al., 2025) as a semantic segmenter of what a phrase names.
+    """SAM 3 (Carion et al., 2025) for semantic segmentation with a text prompt.
 
-    The output is its semantic map, which covers every instance of the concept; the detector of
-    single instances and its presence score are not used. No selection or detached tensor lies
-    between the pixels and this map, so that a gradient attack sees all of it. Boxes are not used.
+    The output is the semantic map, which covers all instances of the named concept. The instance
+    detector, its presence score and boxes are not used. There is no selection and no detached
+    tensor between the pixels and the semantic map, so gradient attacks get the complete gradient.
     """
 
     text_conditioned = True
     tokenizer: Tokenizer
 
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Segment what each prompt names.
+        """Segment the object named by each image's prompt.
 
         Args:
-            images: RGB in [0, 1], of any size.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
             prompts: One text per image.
 
         Returns:
@@ -38,7 +38,7 @@ class Sam3(Promptable):
 
         Raises:
             ValueError: If there is not one prompt per image.
-            RuntimeError: If a gradient is wanted and the network gives none.
+            RuntimeError: If a gradient is needed and the network's output has none.
         """
         asked = one_prompt_each(prompts, len(images))
         return self.on_canvas(images, partial(self.answer, prompts=asked))
@@ -46,10 +46,10 @@ class Sam3(Promptable):
     def answer(
         self, pixels: Images, *, prompts: Sequence[str]
     ) -> Float[Tensor, "b 1 rows columns"]:
-        """The semantic map of each image for its prompt.
+        """The semantic map of each image for its prompt, as logits.
 
         Args:
-            pixels: The canvas.
+            pixels: Square, normalised input of the network.
             prompts: One text per image.
         """
         tokens, attention = self._tokens(prompts)
@@ -58,7 +58,7 @@ class Sam3(Promptable):
         return logits
 
     def _tokens(self, prompts: Sequence[str]) -> tuple[Int64[Tensor, "b n"], Int64[Tensor, "b n"]]:
-        """Tokens, padded to the full context length, and the mask of those that are text."""
+        """Tokens padded to the context length, and their attention mask (1 for text)."""
         rows = self.tokenizer(prompts).tolist()
         assert isinstance(self.tokenizer.config, TextConfig)
         full = self.tokenizer.config.max_position_embeddings

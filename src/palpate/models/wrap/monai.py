@@ -21,9 +21,9 @@ class Plain:
     """A network of MONAI.
 
     Attributes:
-        kind: Class in ``monai.networks.nets``.
-        multiple: The sides of its input are multiples of this, in pixels.
-        defaults: Its arguments, which options may change.
+        kind: Name of its class in ``monai.networks.nets``.
+        multiple: The sides of its input must be multiples of this, in pixels.
+        defaults: Default arguments of the class, which options may override.
     """
 
     kind: str
@@ -49,13 +49,13 @@ NETWORKS: dict[str, Plain] = {
 
 
 def load_plain(request: Request) -> Wrapped:
-    """Make a network with random weights.
+    """Create a network with random weights.
 
-    Options are ``input_size`` (pixels; by default images keep their size, up to the next multiple)
-    and the arguments of the class in MONAI.
+    Options are ``input_size`` (side of the square input in pixels; by default images keep their
+    size, rounded up to the next multiple) and the arguments of the MONAI class.
 
     Raises:
-        ValueError: If there is no such option, or MONAI refuses the arguments.
+        ValueError: If an option is unknown, or MONAI does not accept the arguments.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -78,7 +78,7 @@ def load_plain(request: Request) -> Wrapped:
 
 
 def _make(name: str, plain: Plain, options: Mapping[str, Any]) -> nn.Module:
-    from monai.networks import nets  # seconds to import
+    from monai.networks import nets  # takes seconds to import
 
     kind: Callable[..., nn.Module] = getattr(nets, plain.kind)
     known = [each for each in inspect.signature(kind).parameters if each not in _fixed(kind)]
@@ -95,15 +95,15 @@ def _make(name: str, plain: Plain, options: Mapping[str, Any]) -> nn.Module:
 
 
 def _fixed(kind: Callable[..., nn.Module]) -> dict[str, Any]:
-    """Arguments that options cannot change: RGB images in, one logit per pixel out."""
+    """Arguments that options cannot override: RGB input, one logit per pixel as output."""
     given = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
-    if "img_size" in inspect.signature(kind).parameters:  # of SwinUNETR before MONAI 1.5
+    if "img_size" in inspect.signature(kind).parameters:  # required by SwinUNETR before MONAI 1.5
         given["img_size"] = (224, 224)  # type: ignore[assignment]
     return given
 
 
 def _multiple(plain: Plain, options: Mapping[str, Any]) -> int:
-    """The sides of the input are multiples of this; options may add levels."""
+    """Required multiple of the input's sides in pixels, which grows with the number of levels."""
     if "strides" in options:
         return int(torch.tensor(options["strides"]).prod())
     if "blocks_down" in options:
@@ -112,5 +112,5 @@ def _multiple(plain: Plain, options: Mapping[str, Any]) -> int:
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, which MONAI expects and YAML does not have."""
+    """Convert lists to tuples: MONAI expects tuples, and YAML has only lists."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}

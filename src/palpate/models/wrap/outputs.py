@@ -1,7 +1,7 @@
-"""Convert the output of any network to one logit per pixel, or raise an error that says why not.
+"""Convert the output of any network to one logit per pixel, or raise an error with the reason.
 
-A network that fails silently looks robust. So the output is checked on every call: is it a tensor
-of the right size, is every value finite, and can autograd trace it back to the pixels?
+A network that fails silently looks robust. Therefore every call checks that the output is a tensor
+of the right size, that all values are finite, and that autograd can trace it back to the pixels.
 """
 
 import re
@@ -21,31 +21,33 @@ from palpate.types import Logits
 Out: TypeAlias = Literal["logits", "probabilities", "classes"]
 OUTS: tuple[Out, ...] = get_args(Out)
 
-# The smallest probability that differs from zero. The slope of its logit, 1e30, leaves room in
-# single precision for the factors of a loss.
+# Lower bound of probabilities before the logit. The derivative of the logit there is 1e30, which
+# leaves room below the float32 maximum (3e38) for the factors of a loss.
 _LEAST = 1e-30
-# Logit of a label; for comparison, 16.6 is that of a probability of 1 in single precision.
+# Magnitude of the logit of a label; beyond 16.6, a float32 sigmoid is exactly 0 or 1.
 _LABEL = 20.0
-# Allowed deviation of a sum of probabilities from 1, also in half precision.
+# Tolerated deviation of a sum of probabilities from 1; wide enough for half precision.
 _ROUNDED = 1e-2
 
 
 class SaturationWarning(RuntimeWarning):
-    """Probabilities are exactly 0 or 1, where the gradient of the sigmoid is zero."""
+    """Warns of probabilities that are exactly 0 or 1, where the sigmoid's gradient is zero."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a network returns, and how to convert it to logits.
+    """Describes the output of a network and converts it to logits.
 
     Attributes:
-        out: ``"logits"``; ``"probabilities"``, in [0, 1]; or ``"classes"``: scores of mutually
-            exclusive classes before the softmax, or integer labels, which have no gradient.
-        classes: The channel of each class name; the prompt selects one. None for a single channel,
-            or for background and foreground: two channels of ``"classes"``, or of probabilities
-            that add up to 1.
-        answer: Index or key of the segmentation in a list, tuple or dictionary.
-        stride: Pixels of the network's input per pixel of its output.
+        out: Type of the output: ``"logits"``; ``"probabilities"`` in [0, 1]; or ``"classes"``,
+            which are scores of mutually exclusive classes before the softmax, or integer labels
+            (which have no gradient).
+        classes: Channel index of each class by name; the prompt selects the class. None if there
+            is a single channel, or two channels for background and foreground (``"classes"``, or
+            probabilities that add up to 1).
+        answer: Index or key of the segmentation, if the network returns a list, tuple or
+            dictionary.
+        stride: Downsampling factor of the output: input pixels per output pixel.
     """
 
     out: Out = "logits"
@@ -65,7 +67,10 @@ class Reading:
             )
 
     def maps(self, returned: object) -> list[Tensor]:
-        """All maps that the network returned, the segmentation last.
+        """Collect all maps from the network's output, with the segmentation last.
+
+        Args:
+            returned: The output of the network, of any type.
 
         Raises:
             ValueError: If an element is not a tensor, or there is no element ``answer``.
@@ -77,17 +82,23 @@ class Reading:
         return [_tensor(each, named) for each in (*others, answer)]
 
     def logits(self, values: Tensor, wanted: Sequence[int] | None) -> Logits:
-        """One logit per pixel of checked values.
+        """Convert checked values to one logit per pixel.
 
         Args:
             values: Scores ``(b, channels, h, w)``, or labels ``(b, 1, h, w)``.
-            wanted: The channel of each image, as its prompt selects; None without classes.
+            wanted: Channel selected by each image's prompt; None without classes.
+
+        Returns:
+            Logits ``(b, 1, h, w)``.
+
+        Raises:
+            ValueError: If the channels do not fit ``out`` and ``classes``.
         """
         if not values.is_floating_point():
             return _of_labels(values, wanted)
         values = values.float()
         if wanted is None and self._are_background_and_foreground(values):
-            wanted = [1] * len(values)
+            wanted = [1] * len(values)  # channel 1 is the foreground
         if wanted is None and values.shape[1] != 1:
             exclusive = "; of classes that exclude each other say out='classes', too"
             raise ValueError(
@@ -102,11 +113,15 @@ class Reading:
         return chosen if self.out == "logits" else _of_probabilities(chosen)
 
     def channels(self, prompts: Sequence[str] | None, images: int) -> list[int] | None:
-        """The channel of the class that the prompt of each image names; None without classes.
+        """Find the channel of the class named in each prompt; None without classes.
+
+        Args:
+            prompts: One text per image.
+            images: Number of images.
 
         Raises:
-            ValueError: If there is not one prompt per image, or a prompt names none of the classes
-                or several.
+            ValueError: If there is not one prompt per image, or a prompt names no class or several
+                classes.
         """
         if self.classes is None:
             return None
@@ -115,14 +130,14 @@ class Reading:
         return [by_prompt[prompt] for prompt in prompts]
 
     def check_side(self, values: Tensor, images: int) -> Tensor:
-        """Check a side output ``(b, channels, rows, columns)``, of any resolution.
+        """Check a side output ``(b, channels, rows, columns)`` of any resolution, and return it.
 
         Args:
-            values: As the network returned it.
-            images: The number of images.
+            values: The side output, as returned by the network.
+            images: Number of images.
 
         Raises:
-            ValueError: If shape, type or range are not as described.
+            ValueError: If shape, type or range do not match this description.
             FloatingPointError: If a value is not finite.
         """
         if values.dim() != 4 or len(values) != images or not values.is_floating_point():
@@ -139,12 +154,12 @@ class Reading:
         """Check the segmentation, and return it as ``(b, channels, h, w)``.
 
         Args:
-            values: As the network returned it; a single map may lack the axis of channels.
-            images: The number of images.
-            size: Height and width of the network's input.
+            values: The segmentation, as returned by the network; the channel axis may be missing.
+            images: Number of images.
+            size: Height and width of the network's input, in pixels.
 
         Raises:
-            ValueError: If shape, type or range are not as described.
+            ValueError: If shape, type or range do not match this description.
             FloatingPointError: If a value is not finite.
         """
         shape = tuple(values.shape)
@@ -156,7 +171,7 @@ class Reading:
                 f"{len(values)} (shape {shape}). A network must not join or drop "
                 "images; the first axis is the batch."
             )
-        expected = tuple(-(-side // self.stride) for side in size)
+        expected = tuple(-(-side // self.stride) for side in size)  # rounded up
         if values.dim() != 4 or values.shape[2:] != expected:
             coarser = " For an answer that is coarser than its input set stride=..."
             raise ValueError(
@@ -182,7 +197,7 @@ class Reading:
 
 
 def _are_classes(given: object) -> bool:
-    """Whether this maps names to channel numbers."""
+    """Whether this is a nonempty mapping from class names to channel indices."""
     return (
         isinstance(given, Mapping)
         and bool(given)
@@ -238,7 +253,7 @@ def _check_range(values: Tensor, out: Out) -> None:
 
 
 def _suspect(values: Tensor, out: Out) -> None:
-    """Warn if logits or scores look like probabilities."""
+    """Warn if logits or class scores look like probabilities."""
     low, high = values.min().item(), values.max().item()
     if out == "classes" and values.shape[1] > 1 and low >= 0 and _add_up_to_one(values):
         warnings.warn(
@@ -271,7 +286,10 @@ def _check_channels(channels: Int64[Tensor, " b"], count: int) -> None:
 
 
 def _against_the_others(scores: Float[Tensor, "b k h w"], channels: Int64[Tensor, " b"]) -> Logits:
-    """Logit of a class's softmax probability, computed without that probability for precision."""
+    """Logit of a class's softmax probability.
+
+    Computed from the scores and not from the probability, which would lose precision near 0 and 1.
+    """
     if scores.shape[1] == 1:
         raise ValueError("Expected scores of two classes or more, got one channel.")
     own = channels.view(-1, 1, 1, 1).expand(-1, 1, *scores.shape[2:])
@@ -280,11 +298,12 @@ def _against_the_others(scores: Float[Tensor, "b k h w"], channels: Int64[Tensor
 
 
 def _of_probabilities(probabilities: Logits) -> Logits:
-    """Finite logits of probabilities; warns where the network has lost its gradient.
+    """Convert probabilities to finite logits, and warn of saturated ones.
 
-    A probability of 1 is lowered by half a rounding step and one near 0 raised to 1e-30, with the
-    gradient at the new value (a clamp would set it to zero). If the network computed it with a
-    sigmoid, the gradient of that sigmoid is still zero, hence the warning.
+    Probabilities of 1 are lowered by half a rounding step, those near 0 are raised to 1e-30. The
+    gradient is that of the changed value; a clamp would set it to zero. If the network computed a
+    saturated probability with a sigmoid, the gradient of that sigmoid is still zero, hence the
+    warning.
     """
     saturated = ((probabilities == 0) | (probabilities == 1)).float().mean().item()
     if saturated > 0:
@@ -295,6 +314,7 @@ def _of_probabilities(probabilities: Logits) -> Logits:
             stacklevel=2,
         )
     info = torch.finfo(probabilities.dtype)
+    # Straight-through: the clamped value in the forward pass, the identity in the backward pass.
     inside = probabilities.detach().clamp(_LEAST, 1 - info.eps / 2)
     p = probabilities + (inside - probabilities.detach())
     return p.log() - (-p).log1p()
@@ -318,10 +338,13 @@ def _of_labels(labels: Tensor, wanted: Sequence[int] | None) -> Logits:
 
 
 def _named(prompt: str, classes: Mapping[str, int]) -> int:
-    """The channel of the class that a prompt names in whole words; the longest name counts."""
+    """Find the channel of the class whose name occurs in a prompt as whole words.
+
+    Longer names are matched first, so that a name inside a longer one does not count.
+    """
     left, found = prompt.lower(), dict[int, str]()
     for name in sorted(classes, key=len, reverse=True):
-        # Not \b, which needs a letter on one side: a name may end in another character (HER2+).
+        # Not \b, which requires a word character on one side: a name may end in another (HER2+).
         left, times = re.subn(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "|", left)
         if times:
             found.setdefault(classes[name], name)
@@ -335,15 +358,17 @@ def _named(prompt: str, classes: Mapping[str, int]) -> int:
 
 
 def check_differentiable(values: Tensor, wanted: bool, name: str) -> None:
-    """Refuse an output without gradient where a gradient is wanted: it would look like robustness.
+    """Raise an error if a gradient is needed and the output has none.
+
+    Without this check, a model without gradient would look robust.
 
     Args:
         values: The output of a model.
-        wanted: Whether a gradient is wanted.
-        name: Of the model, for the message.
+        wanted: Whether a gradient is needed.
+        name: Name of the model, for the message.
 
     Raises:
-        RuntimeError: If autograd cannot trace the output.
+        RuntimeError: If a gradient is needed and autograd cannot trace the output.
     """
     if wanted and not values.requires_grad:
         why = (

@@ -1,4 +1,4 @@
-"""Calls of a user's network: it must be unchanged afterwards, and its errors name their cause."""
+"""Call a user's network, check that the call leaves it unchanged, and explain its errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,24 +12,26 @@ from palpate.user_code import said
 
 
 def call_unchanged(net: nn.Module, name: str, pixels: Tensor, *texts: list[str]) -> Any:
-    """Call a network and return its output, whatever that is.
+    """Call a network and return its output, of any type.
 
     Args:
         net: The network.
-        name: Of the network, for messages.
+        name: Name of the network, for error messages.
         pixels: Normalised images ``(b, c, h, w)``.
-        texts: Nothing, or one list with a text per image.
+        texts: At most one list, with one text per image.
 
     Raises:
-        ValueError: If the network raises an error other than the following.
-        RuntimeError: If the network raises one, as torch does, changes its mode or adds layers.
-        FloatingPointError, torch.cuda.OutOfMemoryError: If the network raises one.
+        RuntimeError: If the network raises a RuntimeError (as most PyTorch functions do), changes
+            its mode or adds layers.
+        FloatingPointError, torch.cuda.OutOfMemoryError: If the network raises one of these.
+        ValueError: If the network raises one of the other errors in
+            :data:`palpate.models.facts.BROKEN`.
     """
     with unchanged(net, name):
         try:
             return net(pixels, *texts)
         except (FloatingPointError, torch.cuda.OutOfMemoryError):
-            raise
+            raise  # the message already names the cause
         except BROKEN as error:
             kind = RuntimeError if isinstance(error, RuntimeError) else ValueError
             raise kind(
@@ -50,16 +52,16 @@ def _advice(net: nn.Module, dtype: torch.dtype) -> str:
 
 @contextmanager
 def unchanged(net: nn.Module, name: str) -> Iterator[None]:
-    """Refuse a network that changes its mode or adds layers during a forward pass.
+    """Raise an error if a network changes its mode or adds layers during a forward pass.
 
-    The network is restored, so that the next call is refused as well.
+    The network is restored first, so that the next call fails in the same way.
 
     Args:
-        net: The network that is called in the body.
-        name: Of the network, for the message.
+        net: The network that is called in the body of the ``with`` statement.
+        name: Name of the network, for the message.
 
     Raises:
-        RuntimeError: If it changed.
+        RuntimeError: If the network changed.
     """
     before = [
         (where, part, part.training, dict(part.named_children()))

@@ -15,22 +15,23 @@ from palpate.models.wrap.wrap import Wrapped
 from palpate.randomness import seeded
 
 _PREFIX, _PACKAGE = "smp/", "segmentation_models_pytorch"
-_MULTIPLE = 32  # of an encoder of five stages
+_MULTIPLE = 32  # the input size must be divisible by this: five stages, each with stride 2
 
 
 def is_smp(name: str) -> bool:
-    """Whether a name is that of a network of segmentation_models_pytorch."""
+    """Whether a name refers to a network of segmentation_models_pytorch."""
     return name.startswith(_PREFIX)
 
 
 def load_smp(request: Request) -> Wrapped:
-    """Make a network with a random decoder, and a random or pretrained encoder.
+    """Create a network with a random decoder, and a random or pretrained encoder.
 
-    Options are ``input_size`` (pixels) and the arguments of the class, such as ``encoder_name``, by
-    default ``resnet34``, and ``encoder_weights``, by default null (random).
+    Options are ``input_size`` (side of the square input in pixels) and the arguments of the class,
+    such as ``encoder_name`` (default ``resnet34``) and ``encoder_weights`` (default null, which
+    means random weights).
 
     Raises:
-        ValueError: If the package cannot be imported, or there is no such network or option.
+        ValueError: If the package cannot be imported, or the network or an option is unknown.
     """
     request.refuse_adapter()
     request.refuse_tokenizer()
@@ -77,7 +78,8 @@ def _make(name: str, options: Mapping[str, Any]) -> nn.Module:
 def _package() -> Any:
     try:
         return importlib.import_module(_PACKAGE)
-    except (ImportError, RuntimeError) as error:  # torchvision of another torch is a RuntimeError
+    # A torchvision that does not fit the installed torch raises a RuntimeError.
+    except (ImportError, RuntimeError) as error:
         raise ValueError(
             f"Networks of {_PACKAGE} need it and a torchvision that fits this torch: install them "
             f'with `pip install "palpate[cnn]"` ({error}).'

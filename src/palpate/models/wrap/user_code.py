@@ -1,4 +1,4 @@
-"""Models in a user's own code: ``package.module:factory``, or ``file.py:factory``."""
+"""Load models from a user's own code, ``package.module:factory`` or ``file.py:factory``."""
 
 import copy
 import inspect
@@ -19,17 +19,18 @@ _OF_WRAP = inspect.signature(wrap).parameters.keys() - {"module", "name"}
 
 
 def load_external(request: Request) -> PixelModel:
-    """Call the user's function and wrap what it returns; this runs the user's code.
+    """Call a user's function and wrap the model it returns; this runs the user's code.
 
-    The function returns a :class:`PixelModel`, or a module or another callable, which is wrapped
-    (:func:`palpate.wrap`). Options of ``wrap`` go to ``wrap``, all others to the function; ``seed``
-    seeds torch during the call. The name may also be that of a network; each call gets a copy of
-    it, so that training one does not change the others. A checkpoint stores options that are paths
-    as text.
+    The function may return a :class:`PixelModel`, or a module or another callable, which is then
+    wrapped with :func:`palpate.wrap`. Options that are arguments of ``wrap`` are passed to
+    ``wrap``, all others to the function. ``seed`` seeds torch during the call.
+
+    The name may also refer to a network itself. Each call then gets a copy, so that training one
+    does not change the others. In a checkpoint, options that are paths are stored as text.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If there is no such function, it does not accept the options, raises an error,
+        ValueError: If there is no such function, or it does not accept the options, raises an error
             or does not return a model.
     """
     request.refuse_adapter()
@@ -64,7 +65,7 @@ def _as_model(made: object, request: Request) -> PixelModel:
 
 
 def _made(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
-    """What the function returns; a network itself if the name is that of a network."""
+    """Call the function and return its result; a network is returned as it is."""
     if not isinstance(factory, nn.Module):
         return _call(factory, options, name)
     if options:
@@ -76,7 +77,7 @@ def _made(factory: Callable[..., Any], options: Mapping[str, Any], name: str) ->
 
 
 def _own(made: Any, module: ModuleType) -> Any:
-    """A copy, if the user's module keeps the network: the next call must find it unchanged."""
+    """Copy the network if it is a global of the user's module, which must stay unchanged."""
     kept = isinstance(made, nn.Module) and any(value is made for value in vars(module).values())
     return copy.deepcopy(made) if kept else made
 
@@ -86,7 +87,7 @@ def _others(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _written(value: Any) -> Any:
-    """Options as JSON values for the card of a checkpoint; paths, at any depth, become text."""
+    """Convert options to JSON values for a checkpoint's card; paths at any depth become text."""
     if isinstance(value, PurePath):
         return portable(str(value))
     if isinstance(value, Mapping):
@@ -96,6 +97,7 @@ def _written(value: Any) -> Any:
 
 def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
     signature = inspect.signature(factory)
+    # Bind first, to tell wrong options from a TypeError inside the function.
     try:
         signature.bind(**options)
     except TypeError as error:
@@ -115,7 +117,7 @@ def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) ->
 
 
 def _missing(signature: inspect.Signature, options: Mapping[str, Any]) -> list[str]:
-    """Arguments without a default that are missing."""
+    """Names of required arguments that are missing from the options."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [
         key

@@ -1,4 +1,4 @@
-"""``wrap``: make any network a palpate model, images in [0, 1] and prompts in, logits out."""
+"""Wrap any network as a palpate model, which maps images in [0, 1] and prompts to logits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -34,7 +34,7 @@ def wrap(
     prompted: bool = False,
     name: str = "",
 ) -> "Wrapped":
-    """Make any network a palpate model that can be trained, attacked and evaluated.
+    """Wrap a network as a palpate model that can be trained, attacked and evaluated.
 
     >>> network = nn.Conv2d(3, 1, 1)
     >>> _ = nn.init.ones_(network.weight)
@@ -43,31 +43,33 @@ def wrap(
     torch.Size([2, 1, 20, 30])
 
     Args:
-        module: Called with normalised images ``(b, 3, h, w)``; with ``prompted`` as
-            ``module(images, prompts)``. The weights of a callable that is not an ``nn.Module``
-            cannot be trained or compared.
-        input_size: Side of the square that images are resized to; by default they keep their size,
-            see ``multiple``.
-        mean: Subtracted from each channel of the RGB image in [0, 1].
-        std: Each channel is divided by this. By default the network gets pixel values in [0, 1].
-        threshold: A pixel is foreground where its probability exceeds this.
-        out: What the network returns: ``"logits"``, ``"probabilities"`` or ``"classes"``, see
+        module: The network, called with normalised images ``(b, 3, h, w)``, or as
+            ``module(images, prompts)`` if ``prompted`` is True. If it is a callable that is not an
+            ``nn.Module``, its weights cannot be trained or compared.
+        input_size: Side of the square that images are resized to, in pixels. By default images keep
+            their size, see ``multiple``.
+        mean: Mean of each channel, subtracted from the RGB image in [0, 1].
+        std: Standard deviation of each channel, by which it is divided. With the defaults of
+            ``mean`` and ``std``, the network gets pixel values in [0, 1].
+        threshold: Probability above which a pixel is foreground.
+        out: Type of the network's output: ``"logits"``, ``"probabilities"`` or ``"classes"``, see
             :class:`palpate.models.wrap.outputs.Reading`.
-        classes: For an output of several channels: the channel of each class name. The prompt
-            selects the class.
-        answer: Index or key of the segmentation in the list, tuple or dictionary that the network
-            returns.
-        sides: The other elements of the list are side outputs (deep supervision), which are trained
-            and attacked as well.
-        stride: Pixels of the input per pixel of the output.
-        multiple: Sides of the network's input must be multiples of this, in pixels; other images
-            are resized to the next multiple.
-        prompted: The network reads texts: it is called as ``module(images, prompts)``, with a list
-            of one text per image.
-        name: Name of the model, by which results refer to it.
+        classes: Channel index of each class by name, for an output with several channels. The
+            prompt selects the class.
+        answer: Index or key of the segmentation, if the network returns a list, tuple or
+            dictionary.
+        sides: Whether the other elements of the returned list are side outputs (deep supervision),
+            which are trained and attacked as well.
+        stride: Downsampling factor of the output: input pixels per output pixel.
+        multiple: The sides of the network's input must be multiples of this, in pixels; other
+            images are resized to the next multiple.
+        prompted: Whether the network reads text. It is then called as ``module(images, prompts)``
+            with a list of one text per image.
+        name: Name of the model in results; by default the name of the network's class.
 
     Returns:
-        The model. It keeps the mode and the trainable parameters of ``module``.
+        The model, with the mode (training or evaluation) and the trainable parameters of
+        ``module``.
 
     Raises:
         ValueError: If an argument is not valid.
@@ -85,24 +87,24 @@ def wrap(
 
 
 class Wrapped(PixelModel):
-    """A network that is not palpate's own, in pixel space; see :func:`wrap`.
+    """A network from outside palpate, wrapped together with its preprocessing; see :func:`wrap`.
 
     Args:
-        net: The network, which gets normalised images.
+        net: The network; its input is normalised images.
         reading: How to convert its output to logits.
-        preprocessing: Resizing and normalisation; without a size, images keep theirs.
-        threshold: A pixel is foreground where its probability exceeds this.
-        multiple: The sides of the network's input are multiples of this, in pixels.
+        preprocessing: Resizing and normalisation; without a size, images keep their own.
+        threshold: Probability above which a pixel is foreground.
+        multiple: The sides of the network's input must be multiples of this, in pixels.
         sides: Whether the network also returns side outputs.
-        prompted: Whether it is called with the texts as well.
-        tower: Part of the parameter names by which the pretrained image encoder is recognised.
+        prompted: Whether the network is called with the prompts as well.
+        tower: Substring of parameter names that identifies the pretrained image encoder.
         idle: Prefix of the names of parameters that are never used.
         name: Name of the model.
-        options: Options it was made with, for the card of a checkpoint.
-        seed: Of its weights, if they were drawn at random.
-        fresh: Whether its weights are random.
-        licence: Of the weights, in words.
-        origin: Where the weights come from, in words.
+        options: Options that the network was created with, for the card of a checkpoint.
+        seed: Seed of randomly initialised weights.
+        fresh: Whether the weights are random.
+        licence: Licence of the weights.
+        origin: Description of where the weights come from.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Wrapped(PixelModel):
         self.text_conditioned = prompted or len(set((reading.classes or {}).values())) > 1
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
-        # A buffer, so that models with other settings have another hash of the weights.
+        # The settings change the output, so they are hashed with the weights, as a buffer.
         made = f"{reading} {preprocessing} {multiple} {_name_of(net)}{' prompted' * prompted}"
         self.digest: Tensor
         self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
@@ -147,23 +149,23 @@ class Wrapped(PixelModel):
 
     @property
     def set_up(self) -> Mapping[str, Any]:
-        """Options and seed the network was made with."""
+        """Options and seed that the network was created with."""
         return {"options": self.options, "seed": self.seed}
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Preprocessing, and how the output is converted."""
+        """Preprocessing, and the settings that control the conversion of the output."""
         told = {"prompted": True} if self.prompted else {}
         read = {"reading": asdict(self.reading), "multiple": self.multiple}
         return {**super().traits, **read, **told}
 
     @property
     def reads_any_text(self) -> bool:
-        """Whether the network reads text; a prompt that only selects a class must name one."""
+        """Whether any text is a valid prompt; with classes, a prompt must name one of them."""
         return self.prompted and self.reading.classes is None
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
-        """All parameters, or those outside the image encoder."""
+        """All parameters that are used, or those outside the image encoder."""
         if what == "adapters" or (what == "decoder" and not self.tower):
             raise ValueError(
                 f"{self.name} has no {what} that could learn by itself; let all of it learn."
@@ -174,14 +176,21 @@ class Wrapped(PixelModel):
         return [p for n, p in named if not (self.idle and n.startswith(self.idle))]
 
     def forward(self, images: Images, prompts: Sequence[str] | None = None) -> Logits:
-        """Segment what the prompt of each image names.
+        """Segment the object named by each image's prompt.
+
+        Args:
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
+            prompts: One text per image; ignored by networks without text or classes.
+
+        Returns:
+            Logits ``(b, 1, h, w)`` at the size of the images, in float32.
 
         Raises:
-            ValueError: If the network raises an error, its output is not as described, or a prompt
-                names no class.
+            ValueError: If the network raises an error, its output does not match the description
+                given to :func:`wrap`, or a prompt does not name exactly one class.
             FloatingPointError: If the output is not finite.
-            RuntimeError: If a gradient is wanted and the output has none, the network changed its
-                mode or added layers, or torch raises one.
+            RuntimeError: If a gradient is needed and the output has none, the network changed its
+                mode or added layers, or the network raises a RuntimeError.
         """
         (values,) = self._maps(images, prompts, 1.0)[-1:]
         logits = self.reading.logits(values, self.reading.channels(prompts, len(images)))
@@ -190,12 +199,15 @@ class Wrapped(PixelModel):
     def side_maps(
         self, images: Images, prompts: Sequence[str] | None = None, *, scale: float = 1.0
     ) -> Float[Tensor, "b maps h w"]:
-        """Logits of every output of the network, the main one last, at the size of the images.
+        """Logits of all outputs of the network: side outputs, then the main output.
 
         Args:
-            images: RGB in [0, 1], of any size.
+            images: RGB images ``(b, 3, h, w)`` in [0, 1], of any size.
             prompts: One text per image.
-            scale: Factor by which the network's input is larger than usual.
+            scale: Factor applied to the usual input size of the network.
+
+        Returns:
+            Logits ``(b, maps, h, w)`` at the size of the images.
 
         Raises:
             ValueError, FloatingPointError, RuntimeError: As :meth:`forward`, for any of the
@@ -211,8 +223,8 @@ class Wrapped(PixelModel):
     def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
         """Height and width of the network's input for an image of this size, in pixels.
 
-        At a scale other than 1, sides are rounded to the nearest multiple, as in PraNet's training
-        code: three quarters of 352 become 256.
+        At scale 1, sides are rounded up to the next multiple. At other scales they are rounded to
+        the nearest multiple, as in PraNet's training code: 0.75 times 352 (264) becomes 256.
         """
         side, multiple = self.preprocessing.size, self.multiple
         sides = (height, width) if side is None else (side, side)
@@ -222,7 +234,7 @@ class Wrapped(PixelModel):
         return rows * multiple, columns * multiple
 
     def _maps(self, images: Images, prompts: Sequence[str] | None, scale: float) -> list[Tensor]:
-        """The outputs of the network, checked; the main one last."""
+        """Run the network and check its outputs; the main output comes last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
         pixels = (resized(images, size) - self.mean) / self.std
         texts = [list(one_prompt_each(prompts, len(images)))] if self.prompted else []
@@ -234,7 +246,7 @@ class Wrapped(PixelModel):
         return maps
 
     def _returned(self, pixels: Tensor, *texts: list[str]) -> object:
-        """The output of the network for normalised pixels, and for texts if it reads any."""
+        """Call the network with normalised pixels, and with texts if it reads text."""
         returned = call_unchanged(self.net, self.name, pixels, *texts)
         if self.sides and isinstance(returned, Mapping):
             raise ValueError(
@@ -246,7 +258,7 @@ class Wrapped(PixelModel):
 
 
 class _Called(nn.Module):
-    """A callable that is not an ``nn.Module``, as one."""
+    """An ``nn.Module`` that calls a plain function or another callable."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -259,14 +271,14 @@ class _Called(nn.Module):
 
 
 def _name_of(module: object) -> str:
-    """Module and name of a function, or of the class of anything else."""
+    """Qualified name of a function; for other objects, of their class."""
     thing = module.function if isinstance(module, _Called) else module
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
 
 
 def _of_channels(given: Sequence[float]) -> tuple[float, ...]:
-    """One number per channel; a single number, as a recipe may have it, is refused."""
+    """Convert to a tuple with one number per channel; a single number raises an error."""
     try:
         return tuple(given)
     except TypeError:
