@@ -36,12 +36,13 @@ def ssim(adversarial: Images, images: Images) -> PerImage:
     """Structural similarity (Wang et al., 2004, https://doi.org/10.1109/TIP.2003.819861).
 
     Gaussian window of 11 x 11 pixels with sigma 1.5, constants 0.01 and 0.03, data range 1, as
-    in the paper; only windows that lie fully inside the image count, and channels are averaged.
-    An image with a side below 11 pixels gets the largest odd window that fits, so its value is not
+    in the paper. Only windows fully inside the image are used, and channels are averaged. An
+    image with a side below 11 pixels gets the largest odd window that fits, so its value is not
     comparable with those of larger images.
 
-    Not MONAI's, which is off by more than 1e-5 in single precision on an image of one window and
-    refuses images below it; nor torchmetrics', which also counts windows that cross the border.
+    MONAI's implementation is not used, because it is off by more than 1e-5 in single precision on
+    an image of one window and refuses smaller images; torchmetrics' is not used, because it
+    includes windows that cross the border.
 
     Returns:
         One value per image in [-1, 1]; 1 for identical images.
