@@ -1,4 +1,4 @@
-"""The scores of a run, as tables for the terminal."""
+"""Prints the scores of a run as tables in the terminal."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from palpate.reporting.tables.table import percent_interval
 def show_scores(folder: Path) -> None:
     """Print the scores before and after fine-tuning and under attack, from the tables of a run.
 
-    Goes to standard error, so that the path of the page stays alone on standard output.
+    They go to standard error, so that standard output contains only the path of the page.
     """
     console = Console(stderr=True, highlight=False)
     gained = folder / "tables" / "baseline.csv"
