@@ -262,7 +262,7 @@ def _unit_axis(axis: Axes, label: str) -> None:
 
 
 def _dsc_along(axis: Axes, lines: int) -> None:
-    """So many named lines, one above the other, with the DSC along the bottom."""
+    """Set up axes for ``lines`` horizontal rows, with DSC on the x axis."""
     axis.tick_params(axis="y", labelsize=6.3, pad=2)
     axis.set_ylim(-0.7, lines - 0.3)
     axis.set_xlim(0, 1)

@@ -25,8 +25,8 @@ _SIDE: Final = 1.72  # inches of the square that an image is fitted into
 _GAP, _MARGIN, _HEAD = 0.16, 0.3, 0.4  # the head without notes
 _NOTE: Final = 0.15
 _LINE, _SIZE = 0.108, 6.2  # height of a line of text in inches, and its size in points
-_LETTERS: Final = 36  # that fit beneath an image
-_LINES: Final = 9  # of texts beneath an image
+_LETTERS: Final = 36  # characters per line that fit below an image
+_LINES: Final = 9  # maximum number of lines of text below an image
 _DPI: Final = 170
 _MUTED: Final = "#69737f"
 
@@ -179,7 +179,7 @@ def _draw(
 
 
 def _extent(one: Outlined) -> int:
-    """Pixels of the box around a mask: a ring is larger than what it surrounds."""
+    """Area of the bounding box of a mask, by which a ring is larger than what it surrounds."""
     down, across = (np.flatnonzero(one.mask.any(axis=axis)) for axis in (1, 0))
     return int(np.ptp(down) * np.ptp(across)) if down.size else 0
 
@@ -194,7 +194,7 @@ def _outline(axis: Axes, mask: Bool[np.ndarray, "h w"], hue: str) -> None:
 
 
 def _lines(tile: Tile) -> list[tuple[str, str]]:
-    """What stands beneath an image: its name, then the text of each mask, cut to fit."""
+    """Lines of text below an image: its name, then the text of each mask, cut to fit."""
     each = max(1, _LINES // max(1, len(tile.masks)))
     lines = [(shorten(tile.name, _LETTERS + 4), "")]
     for one in tile.masks:
