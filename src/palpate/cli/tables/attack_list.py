@@ -89,7 +89,7 @@ def text_attacks() -> list[AttackEntry]:
 
 
 def _text_attack(name: str, value: Definition) -> AttackEntry:
-    """From ``TextAttack(candidates, kind)``, or a call of a function that returns one."""
+    """Read an entry from ``TextAttack(candidates, kind)`` or a call of a function returning one."""
     made = value
     if isinstance(value.node, ast.Call) and ast.unparse(value.node.func) != "TextAttack":
         function = _function(value)
@@ -122,7 +122,7 @@ def _found(module: str, name: str) -> Definition:
 
 
 def _options(function: Definition) -> Iterator[str]:
-    """What a recipe can set of an attack, with the defaults that are numbers or words."""
+    """Options of an attack in a recipe, with those defaults that are numbers or strings."""
     for parameter in parameters(function)[3:]:  # after model, images and masks
         if parameter.name in _NOT_OPTIONS:
             continue

@@ -79,7 +79,7 @@ def _other_norms(scores: pd.DataFrame) -> str:
 
 
 def _doubts(card: Sequence[Check]) -> Iterator[str]:
-    """How many checks passed and failed, and the text of those that did not pass."""
+    """Count the checks that passed and failed, and list those that did not pass."""
     counts = Counter(check.status for check in card)
     listed = [f"{counts[s]} {s.replace('_', ' ')}" for s in ("pass", "warn", "fail", "not_run")]
     yield f"Sanity card: {', '.join(listed)}."

@@ -109,7 +109,7 @@ def multiples(
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """How many entries fit beside each other, at about fifteen letters an inch."""
+    """Number of legend entries that fit side by side, at about fifteen characters per inch."""
     longest = max(map(len, labels), default=0) + 6  # the mark and some air
     return max(1, min(5, len(labels), int(15 * width) // longest))
 

@@ -165,7 +165,7 @@ def _provenance(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _samples(samples: int, images: int) -> str:
-    """What n counts.
+    """Describe what n counts: images, or samples if an image has several.
 
     >>> _samples(9, 7), _samples(5, 5)
     ('9 samples (image, mask and prompt) of 7 images', '5 images')

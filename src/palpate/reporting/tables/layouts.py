@@ -240,7 +240,7 @@ def _empty_masks(metrics: list[Metric]) -> str:
 
 
 def _size_note(numbers: pd.DataFrame) -> str:
-    """Where the thirds are cut, per facet, as shares of the image."""
+    """Describe the limits of the thirds per facet, as shares of the image area."""
     parts = []
     for name, part in numbers.groupby("facet", sort=False):
         limits = part.groupby("size", sort=False)["area_high"].first().iloc[:2]
