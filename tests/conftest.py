@@ -7,10 +7,10 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
-torch.set_num_threads(1)  # tensors this small only wait for each other
+torch.set_num_threads(1)  # for tensors this small, threads cost more than they save
 
-# The same examples at every `make test`; new and more of them at `make test-slow`. Neither has a
-# deadline: a test does not fail because a machine is slow.
+# `make test` always uses the same examples; `make test-slow` uses more, and new ones. Neither has
+# a deadline, so that no test fails because a machine is slow.
 settings.register_profile("fast", derandomize=True, database=None, max_examples=25, deadline=None)
 settings.register_profile("random", max_examples=200, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("PALPATE_EXAMPLES", "fast"))
@@ -22,7 +22,7 @@ class PixelClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 1, kernel_size=1)
-        nn.init.constant_(self.conv.bias, -2.3)  # some pixels on either side of zero
+        nn.init.constant_(self.conv.bias, -2.3)  # logits of both signs
         with torch.no_grad():
             self.conv.weight.copy_(torch.tensor([7.0, -4.0, 2.0]).view(1, 3, 1, 1))
 

@@ -1,4 +1,4 @@
-"""A file is whole or absent, also when the process that writes it is killed."""
+"""Atomic writes: a file is complete or absent, even if the writing process is killed."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from palpate.atomic import remove_leftovers, replacing, write_bytes, write_text
 
-# Writes half of the content, says so, and waits to be killed.
+# Writes half of the content, reports it, and waits to be killed.
 WRITER = """
 import sys, time
 from pathlib import Path

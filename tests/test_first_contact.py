@@ -1,4 +1,4 @@
-"""What a user meets first: help, lists, completion and the names of the package, all at once."""
+"""First contact of a user: help, lists, completion and names of the package, and their speed."""
 
 import inspect
 import json
@@ -67,7 +67,7 @@ def test_the_package_is_imported_without_the_heavy_libraries():
 
 @pytest.mark.parametrize(("code", "seconds"), [("import palpate", 0.1), (RUN, 0.3)])
 def test_first_contact_takes_no_time(code, seconds):
-    """CPU seconds, at most three times the goal: the machine may be shared and slow."""
+    """Measured in CPU seconds, up to three times the goal: the machine may be shared and slow."""
     times = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

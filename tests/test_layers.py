@@ -1,4 +1,4 @@
-"""Nobody imports from a stage to the right: read off the source, whatever is ever run."""
+"""Import rules between the packages of palpate, checked on the source without running it."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ NAMELESS = {"utils", "util", "helpers", "misc", "common"}
 
 
 def violations(root):
-    """Every broken rule under the package folder ``root``, one line each."""
+    """List every violation of a rule under the package folder ``root``, one line each."""
     return [
         f"{path.relative_to(root)}: {problem}"
         for path in sorted(root.rglob("*.py"))
@@ -43,7 +43,7 @@ def problems_of(path, root):
 
 
 def imports(tree, parts):
-    """Absolute names of all that is imported, inside functions too, with their lines."""
+    """Absolute names of all imports, including those inside functions, with line numbers."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -57,7 +57,7 @@ def imports(tree, parts):
 
 
 def broken_rule(importer, imported):
-    """What is wrong with an import between two modules of palpate; None if nothing is."""
+    """Describe the rule that an import between two modules of palpate breaks; None if none."""
     ours, theirs = importer[0], imported[0]
     if ours in TOP or ours == theirs:
         return None

@@ -1,4 +1,4 @@
-"""The commands, code, names and links of README, docs and recipes work as they are written."""
+"""Tests that commands, code, names and links in README, docs and recipes work as written."""
 
 import ast
 import re
@@ -72,7 +72,7 @@ COMPLETE = [each for each in PALPATE if each not in NAMED and not each.endswith(
 
 
 def complaint(words, capsys):
-    """What the command line says to these words and an option that it does not have."""
+    """The error of the command line for these words followed by an unknown option."""
     with pytest.raises(SystemExit) as stopped:
         main([*words, UNKNOWN])
     assert stopped.value.code == 2

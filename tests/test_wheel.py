@@ -1,4 +1,4 @@
-"""The package as it is installed from a wheel, where no source folder helps."""
+"""Tests of the package installed from a wheel, without access to the source folder."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
-    """An environment that has what palpate depends on, but no palpate."""
+    """An environment with the dependencies of palpate, but without palpate itself."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     python = folder / "bin" / "python"

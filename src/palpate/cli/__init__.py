@@ -1,4 +1,4 @@
-"""The command line: finds the command that is called, and imports only that."""
+"""The command line: finds the command that is called, and imports only its code."""
 
 import io
 import os
@@ -7,16 +7,17 @@ from importlib import import_module
 
 from palpate.cli.commands import COMMANDS, UsageError, subcommands, top_level, usage
 
-_PIPE_CLOSED = 141  # as a shell reports a process that SIGPIPE has ended
+_PIPE_CLOSED = 141  # exit status that a shell reports for a process ended by SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; errors that a user can mend are printed as one message, without a traceback."""
+    """Entry point; errors that a user can fix are printed as one message, without a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _replace_unencodable_characters()
     try:
         _dispatch(arguments)
-    except BrokenPipeError:  # the reader has stopped reading, as `head` does
+    except BrokenPipeError:  # the reader of the output has exited, as `head` does
+        # Redirect stdout, or Python would print another error when it flushes on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_PIPE_CLOSED)
     except UsageError as error:
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _replace_unencodable_characters() -> None:
-    """Print `?` for characters that the output's encoding lacks, as behind a pipe on Windows."""
+    """Print `?` for characters that the output encoding cannot represent (pipes on Windows)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""``palpate attacks``: the attacks there are, and tests of one."""
+"""``palpate attacks``: list all attacks, and test one."""
 
 import tyro
 

@@ -1,23 +1,23 @@
-"""The table of commands: names and one line of help each; the code is imported when called.
+"""The table of commands, with one line of help each; their code is imported when called.
 
-Keep this file free of imports that take time: ``palpate --help`` and completion load it.
+Do not import anything slow here: ``palpate --help`` and shell completion load this file.
 """
 
 from typing import NamedTuple
 
 
 class UsageError(ValueError):
-    """A command line that cannot be understood."""
+    """Raised if a command line cannot be parsed."""
 
 
 class Command(NamedTuple):
     """One command.
 
     Attributes:
-        function: Where its function is, as ``package.module:name``.
+        function: Its function, as ``package.module:name``.
         about: One line of help.
         recipe: For commands that read a recipe: the dataclass whose fields are their options.
-            Their function is given the words of the command line, unparsed.
+            Their function receives the words of the command line unparsed.
     """
 
     function: str

@@ -1,4 +1,4 @@
-"""Shell completion: commands, options and names of attacks, without importing what runs them."""
+"""Shell completion of commands, options and attack names, without importing their code."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ def completion() -> None:
 
 
 def candidates(words: Sequence[str]) -> list[str]:
-    """What the last of some words can become.
+    """List the completions of the last word of a command line.
 
     Args:
         words: What was typed after ``palpate``; the last word may be empty or unfinished.
@@ -47,7 +47,7 @@ def _possible(before: Sequence[str], last: str) -> list[str]:
     option = next((word for word in reversed(before) if word.startswith("--")), "")
     if option in _ATTACK_OPTIONS or name == "attacks check":
         return _attacks()
-    return []  # bash then completes names of files
+    return []  # bash then completes file names
 
 
 def _attacks() -> list[str]:
@@ -64,7 +64,7 @@ def _options(name: str) -> list[str]:
 
 
 def _options_of(definition: Definition, prefix: str = "") -> Iterator[str]:
-    """Options of the parameters of a function or the fields of a dataclass, nested ones too."""
+    """Options for the parameters of a function or the fields of a dataclass, including nested."""
     for parameter in parameters(definition):
         kind = parameter.annotation
         if kind is None or parameter.name.startswith("_") or _is_positional(kind):
@@ -78,7 +78,7 @@ def _options_of(definition: Definition, prefix: str = "") -> Iterator[str]:
 
 
 def _dataclass(module: str, annotation: ast.expr) -> Definition | None:
-    """The dataclass of palpate that an annotation names, if it names one."""
+    """The dataclass of palpate that an annotation names; None if it names something else."""
     for node in ast.walk(annotation):
         found = find(module, node.id) if isinstance(node, ast.Name) else None
         if found is not None and isinstance(found.node, ast.ClassDef):

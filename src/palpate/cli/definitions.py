@@ -1,7 +1,7 @@
 """Definitions read from the source files of palpate, without importing them.
 
 The list of attacks and shell completion need names, docstrings and defaults. Importing the modules
-that define them would load torch, which takes seconds; parsing them takes a tenth of one.
+that define them would load torch, which takes seconds; parsing them takes about 0.1 s.
 """
 
 import ast
@@ -30,7 +30,7 @@ class Definition(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A parameter of a function or a field of a dataclass; None stands for what it lacks.
+    """A parameter of a function or a field of a dataclass; a missing part is None.
 
     Names in its annotation and default are looked up in its module.
     """
@@ -42,16 +42,16 @@ class Parameter(NamedTuple):
 
 
 def find(module: str, name: str) -> Definition | None:
-    """The function, class or value that a name of a module stands for.
+    """Find the function, class or value that a name in a module refers to.
 
     Imports from other modules of palpate are followed.
 
     Args:
         module: Dotted name of a module of palpate.
-        name: Defined or imported at its top level.
+        name: A name defined or imported at its top level.
 
     Returns:
-        None if there is no such name, or it comes from another package.
+        The definition; None if there is no such name, or it comes from another package.
     """
     for node in _parsed(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
@@ -68,14 +68,14 @@ def find(module: str, name: str) -> Definition | None:
 
 
 def entries(module: str, name: str) -> dict[str, Definition]:
-    """Keys and values of a dictionary of a module, such as a registry, and of those it includes.
+    """Read a dictionary of a module, such as a registry, with the dictionaries that it includes.
 
     Raises:
         LookupError: If the module has no such dictionary.
     """
     found = find(module, name)
     tree = found.node if found else None
-    if found and isinstance(tree, ast.Call):  # a mapping made of a dictionary that is named
+    if found and isinstance(tree, ast.Call):  # a registry built from a named dictionary
         named = [argument.id for argument in tree.args if isinstance(argument, ast.Name)]
         return entries(found.module, named[0]) if named else {}
     if found is None or not isinstance(tree, ast.Dict):
@@ -127,7 +127,7 @@ def _passed_on(module: str, function: ast.FunctionDef, options: str) -> list[Par
 
 
 def constant(value: Definition) -> bool | int | float | str | None:
-    """The value of a literal, a name of one, or arithmetic with them; None for anything else."""
+    """Evaluate a literal, a name of a literal, or arithmetic with them; None for anything else."""
     node = value.node
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
         return node.value

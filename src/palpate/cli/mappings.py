@@ -1,4 +1,4 @@
-"""Command-line options that hold a mapping: names with values, and names of attacks."""
+"""Parsing of command-line options that are mappings: names with values, and attacks by name."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin
@@ -13,7 +13,7 @@ _ATTACKS = Mapping[str, Mapping[str, Any]]
 
 
 def values(options: Mapping[str, str] | None) -> dict[str, Any]:
-    """Values of command-line options, each read as YAML.
+    """Parse the values of command-line options, each as YAML.
 
     >>> values({"margin": "0.05", "out": "logits"})
     {'margin': 0.05, 'out': 'logits'}

@@ -1,4 +1,4 @@
-"""``palpate models``: the models that can be loaded, and whether one can be attacked."""
+"""``palpate models``: list the models that can be loaded, and test whether one can be attacked."""
 
 import tyro
 

@@ -13,26 +13,26 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from palpate.cli import mappings
 from palpate.cli.commands import UsageError
 
-NULL = "null"  # as in recipes; tyro calls it None
+NULL = "null"  # the word for None on the command line, as in YAML; tyro's own word is None
 
 _USAGE_ERROR = 2  # exit status of tyro
 _BORDERS = "│╭╮╰╯"
 
 
 def parse(kind: Any, arguments: Sequence[str], *, prog: str, **settings: Any) -> Any:
-    """Parse words of a command line.
+    """Parse the words of a command line.
 
     Args:
         kind: A dataclass, or a function made by :func:`deferred`.
         arguments: The words after the command.
-        prog: The command, as a user typed it.
+        prog: The command, as the user typed it.
         settings: Further arguments of :func:`tyro.cli`.
 
     Returns:
-        An instance of the dataclass, or what the function returns.
+        An instance of the dataclass, or the return value of the function.
 
     Raises:
-        UsageError: If the words cannot be understood; names them and says what to do.
+        UsageError: If the words cannot be parsed; the message names them and says what to do.
         SystemExit: After ``--help``.
     """
     captured = io.StringIO()
@@ -46,9 +46,9 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, **settings: Any) ->
 
 
 def deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """A function that takes the arguments of a command and returns a call of it, to run later.
+    """Wrap a command so that it returns a call to run later instead of running at once.
 
-    tyro would report an error that the command raises as an error of the command line.
+    Otherwise tyro would report errors raised by the command as errors of the command line.
     """
 
     @wraps(command)
@@ -59,7 +59,7 @@ def deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
 
 
 def _sentence(box: str) -> str:
-    """One sentence from tyro's box: the error and the suggested options, without help texts.
+    """Extract one sentence from tyro's error box: the error and suggested options, without help.
 
     >>> print(_sentence(chr(10).join(["╭─ Error ─╮", "│ no such │", "│ thing   │", "╰─────────╯"])))
     No such thing.
@@ -95,7 +95,7 @@ def _suggested(lines: Sequence[str]) -> str:
 
 
 def _choice_or_null(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """The rule for ``Literal[...] | None``: choices as declared, and ``null`` last."""
+    """The rule for ``Literal[...] | None``: the declared choices, and ``null`` last."""
     if info.type_origin not in (Union, UnionType):
         return None
     parts = [part for part in get_args(info.type) if part is not NoneType]

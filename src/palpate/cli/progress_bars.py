@@ -1,4 +1,4 @@
-"""Progress bars with the remaining time, one for each stage of a run."""
+"""Progress bars with the remaining time, one per stage of a run."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _MINUTE = 60.0
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """Draw progress bars on standard error; print lines now and then if it is not a terminal."""
+    """Draw progress bars on standard error, or print occasional lines if it is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(console)
@@ -45,8 +45,8 @@ class _Bars:
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         task, before = self.tasks.get(stage, (None, 0))
-        # A new bar starts at the first count it gets, so that work which an earlier call of the
-        # command had finished does not count into the speed.
+        # A new bar starts at its first count, so that work done by an earlier call of the command
+        # does not distort the estimated speed.
         if task is None or done < before:
             task = self.bars.add_task(stage, total=total, completed=done, note=note)
         self.tasks[stage] = task, done
@@ -54,7 +54,7 @@ class _Bars:
 
 
 class _Lines:
-    """Lines for log files: one at every twentieth of a stage, and at least one a minute."""
+    """Lines for log files: one every 5 % of a stage, and at most a minute apart."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -64,7 +64,7 @@ class _Lines:
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         now, part = time.monotonic(), done * 20 // max(total, 1)
-        if done < self.done.get(stage, inf):  # a new stage, maybe of the same name
+        if done < self.done.get(stage, inf):  # a new stage, possibly of the same name
             self.began[stage] = now, done
         self.done[stage] = done
         since, first = self.began[stage]
@@ -78,7 +78,7 @@ class _Lines:
 
 
 def _left(seconds: float, done: int, remaining: int) -> str:
-    """The remaining time at the speed so far; empty if it is unknown.
+    """Estimate the remaining time from the speed so far; empty if it is unknown.
 
     >>> _left(60.0, 2, 10), _left(0.0, 0, 10)
     ('0:05:00 left', '')

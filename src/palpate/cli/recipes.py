@@ -118,7 +118,7 @@ def _parse(command: str, words: Sequence[str], default: RunConfig) -> RunConfig:
 
 
 def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunConfig]) -> None:
-    """Refuse options that set what the runs of a recipe were to differ in."""
+    """Refuse options that override the settings in which the runs of a recipe differ."""
     for one, other in combinations(configs, 2):
         if configs[one] == configs[other] and runs[one] != runs[other]:
             raise UsageError(
@@ -129,17 +129,17 @@ def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunCo
 
 
 def _with_known_options(config: RunConfig, default: RunConfig) -> RunConfig:
-    """The configuration, with the recipe's options for attacks that were given by name alone."""
+    """Add the recipe's options to attacks that the command line gives by name only."""
     known = default.evaluate.attacks
     attacks = {name: known.get(name, given) for name, given in config.evaluate.attacks.items()}
     return replace(config, evaluate=replace(config.evaluate, attacks=attacks))
 
 
 def _defaults(command: str, words: Sequence[str]) -> RunConfig:
-    """Default settings where no recipe gives them.
+    """Return default settings for a command line without a recipe.
 
-    Model and data must be named: a default for either would start hours of work that nobody asked
-    for. ``run`` attacks the model without training, unless an option is about training.
+    Model and data must be named: a default for either could start hours of unwanted computation.
+    ``run`` attacks the model without training it, unless an option is about training.
 
     Raises:
         UsageError: If model or data are not named, or an option is misspelt.
@@ -150,7 +150,7 @@ def _defaults(command: str, words: Sequence[str]) -> RunConfig:
     if {"-h", "--help"} & set(options):
         return whole
     if "--data.name" not in options or not (builds or "--model.name" in options):
-        _parse(command, words, whole)  # `--modle.name x` is an error of its own
+        _parse(command, words, whole)  # first report a misspelt option, such as `--modle.name x`
         raise UsageError(
             f"Expected a recipe (palpate {command} --config {_RECIPES}/kvasir-quick.yaml; "
             f"{_recipes_here()}) or a model and data (palpate {command} --model.name palpate/tiny "
@@ -164,7 +164,7 @@ def _defaults(command: str, words: Sequence[str]) -> RunConfig:
 
 
 def _named(config: RunConfig) -> RunConfig:
-    """The run, named after model and data if it has no name, so that runs do not share a folder."""
+    """Name a run after its model and data if it has no name, so that runs do not share a folder."""
     if config.out is not None or config.name != RunConfig.name:
         return config
     model = Path(config.model.name or "built").stem
@@ -172,14 +172,14 @@ def _named(config: RunConfig) -> RunConfig:
 
 
 def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> None:
-    """Print what the run is going to do on standard error, before hours of it."""
+    """Print on standard error what a run is going to do, before it starts."""
     from palpate.pipeline.plan import described
 
     print(f"{label}{described(config, attacks=attacks)}", file=sys.stderr)
 
 
 def _take_config(words: list[str]) -> tuple[Path | None, list[str]]:
-    """Split off ``--config``; in the other words tyro's None takes the place of YAML's null."""
+    """Split off ``--config``; in the other words replace YAML's null by tyro's None."""
     rest = ["None" if word == NULL else word for word in words]
     for index, word in enumerate(rest):
         if word == "--config":
@@ -192,6 +192,6 @@ def _take_config(words: list[str]) -> tuple[Path | None, list[str]]:
 
 
 def _recipes_here() -> str:
-    """The recipes in the folder ``recipes``, for an error."""
+    """List the recipes in the folder ``recipes``, for an error message."""
     found = ", ".join(path.name for path in sorted(_RECIPES.glob("*.yaml")))
     return f"{_RECIPES}/ has {found}" if found else f"those of palpate are in its {_RECIPES}/"

@@ -1,4 +1,4 @@
-"""Numbers one can trust: rows of results, metrics, intervals and the sanity card."""
+"""Evaluation of models under attack: rows of results, metrics, statistics and the sanity card."""
 
 from palpate.evaluation.deprecated import evaluate_medis, evaluate_texts
 from palpate.evaluation.evaluate import evaluate

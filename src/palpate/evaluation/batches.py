@@ -1,8 +1,8 @@
-"""Batches that depend on the data and the batch size alone.
+"""Batches that depend only on the data and the batch size.
 
-Samples are taken in windows of ``batch_size`` in their order, and each window is split by image
-size. Windows do not depend on which rows exist: a resumed run stacks the same images as an
-uninterrupted one, so that even rounding is the same.
+Samples are taken in order, in windows of ``batch_size``, and each window is split by image size.
+Windows do not depend on which rows exist: a resumed run stacks the same images as an uninterrupted
+one, so that even rounding errors are the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ BATCH_SIZE = 8
 
 
 def list_cases(data: Samples) -> list[Case]:
-    """The cases of all samples, without decoding images if the data set has ``cases``.
+    """List the cases of all samples, without decoding images if the data set has ``cases``.
 
     Raises:
         ValueError: If there are no samples, or two of them have the same key and prompt.
@@ -62,15 +62,18 @@ def load(
     """Load the samples of each window, one batch per image size, in order.
 
     Args:
-        data: Gives the samples.
-        cases: The cases of all of them.
-        windows: Indices of the samples.
-        device: Where the batches go.
-        workers: Threads that read ahead, see :func:`palpate.data.stream`.
+        data: The samples.
+        cases: The cases of all samples.
+        windows: Indices of the samples of each window.
+        device: Device to move the batches to.
+        workers: Threads that read ahead; see :func:`palpate.data.stream`.
+
+    Yields:
+        The batches; all images of a batch have the same size.
 
     Raises:
-        ValueError: If a sample is not what ``cases`` announced, its pixels are out of range or in
-            half precision, or its mask is not a bool mask of the size of the image.
+        ValueError: If a sample differs from its entry in ``cases``, its pixels are outside [0, 1]
+            or in half precision, or its mask is not a bool mask of the size of the image.
     """
     ahead = max(map(len, windows), default=1)
     read = stream(data, chain.from_iterable(windows), workers, ahead)
@@ -114,7 +117,7 @@ def _checked(sample: Sample, announced: Case) -> Sample:
             f"is {mask.dtype} of shape {tuple(mask.shape)}. Resize and threshold it."
         )
     low, high = image.min().item(), image.max().item()
-    if not (low >= 0 and high <= 1):  # also where either is not a number
+    if not (low >= 0 and high <= 1):  # negated, so that NaN is refused as well
         raise ValueError(
             f"Expected pixel values in [0, 1], image {sample.case.key!r} has values in "
             f"[{low:.3g}, {high:.3g}]. Normalisation belongs inside the model."

@@ -1,10 +1,11 @@
-"""What an evaluation does to its samples before the model answers.
+"""Conditions: the ways in which an evaluation changes a sample before the model predicts.
 
-Every row of an evaluation is of one sample under one condition: the clean image, an attack on the
-image at one radius (here), an attack on the text (:mod:`palpate.evaluation.text.conditions`), or
-MedIS towards one target (:mod:`palpate.evaluation.medis.condition`). The runner knows conditions
-only by the interface below. To add another kind, subclass :class:`Condition` and say in
-:func:`palpate.evaluation.resolve.conditions_of` for which of the user's attacks it stands.
+Every row of an evaluation belongs to one sample under one condition: the clean image, an attack on
+the image at one radius (this module), an attack on the text
+(:mod:`palpate.evaluation.text.conditions`), or MedIS with one target
+(:mod:`palpate.evaluation.medis.condition`). The runner uses conditions only through the interface
+below. To add a kind, subclass :class:`Condition` and create it in
+:func:`palpate.evaluation.resolve.conditions_of`.
 """
 
 from abc import ABC, abstractmethod
@@ -23,41 +24,41 @@ class Condition(ABC):
     """One condition of an evaluation.
 
     Attributes:
-        keeps_examples: Whether images under this condition are worth keeping for the figures.
+        keeps_examples: Whether images under this condition are saved as examples for figures.
     """
 
     keeps_examples = False
 
     @abstractmethod
     def describe(self) -> Mapping[str, str]:
-        """Entries of the fingerprint: all settings that change a number, by name."""
+        """Entries of the fingerprint: all settings that change a result, by name."""
 
     @abstractmethod
     def identities(self, case: Case) -> Sequence[Identity]:
         """Identities of the rows of a sample, known before the condition is run.
 
-        Where the condition changes the prompt, the identities have None in its place.
+        If the condition changes the prompt, ``prompt`` is None in the identities.
         """
 
     def applies(self, case: Case) -> bool:
-        """Whether a sample has rows under this condition, as far as is known without the model."""
+        """Whether a sample can have rows under this condition, judged without running the model."""
         del case
         return True
 
     def at_once(self, batch_size: int) -> int:
-        """How many samples are run together, where ``batch_size`` images fit into memory."""
+        """Number of samples to run together, given that ``batch_size`` images fit into memory."""
         return batch_size
 
     @abstractmethod
     def run(self, batch: Batch, clean: Sequence[Answer]) -> list[Result]:
-        """Run the condition and score what comes of it.
+        """Run the condition and score the outcome.
 
         Args:
-            batch: At most :meth:`at_once` samples of one size.
+            batch: At most :meth:`at_once` samples; all images have the same size.
             clean: Scores of the clean images, one per sample.
 
         Returns:
-            The rows of each sample; fewer where the condition turns out not to apply to one.
+            The results of all samples; a sample to which the condition does not apply has none.
         """
 
 

@@ -26,7 +26,7 @@ class Cost(NamedTuple):
 
 
 class Tally:
-    """Counts passes through :class:`Metered` models, and the seconds while it is entered.
+    """Counts passes through :class:`Metered` models, and the seconds spent inside its context.
 
     >>> with Tally() as tally:
     ...     model = Metered(lambda images, prompts: images[:, :1], ("polyp", "mole"), tally)
@@ -78,14 +78,14 @@ class Metered:
         return self.tally.counted(Bound(self.model, self.prompts, self.boxes)(images))
 
     def for_images(self, rows: Sequence[int]) -> "Metered":
-        """The same for some images of the batch; called by attacks that drop finished images."""
+        """The same model for some images of the batch, for attacks that drop finished images."""
         some = Bound(self.model, self.prompts, self.boxes).for_images(rows)
         return replace(self, prompts=some.prompts, boxes=some.boxes)
 
 
 @dataclass(frozen=True)
 class MeteredSurrogate:
-    """A surrogate model of an attack, whose passes are counted likewise."""
+    """A surrogate model of a transfer attack that counts its forward and backward passes."""
 
     model: Callable[..., Logits]
     tally: Tally
@@ -103,10 +103,10 @@ class MeteredSurrogate:
 
 
 def metered_text_model(model: Prompted, tally: Tally) -> Prompted:
-    """A prompted model that adds to ``tally`` a pass for each text that it decodes.
+    """Wrap a prompted model so that each text it decodes counts as one pass in ``tally``.
 
-    Encoding an image is not counted, because all attacks on the text share it; it is included in
-    the seconds.
+    Encoding an image is not counted as a pass, because all attacks on the text share the encoded
+    image; its time is included in the seconds.
     """
     return (
         _MeteredSpelled(model, tally) if isinstance(model, Spelled) else _MeteredText(model, tally)
@@ -160,5 +160,5 @@ class _MeteredSpelled(_MeteredText):
 
 def _now() -> float:
     if torch.cuda.is_available():
-        torch.cuda.synchronize()  # kernels run asynchronously
+        torch.cuda.synchronize()  # kernels run asynchronously; wait, or their time is not measured
     return time.perf_counter()

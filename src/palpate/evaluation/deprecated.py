@@ -1,4 +1,4 @@
-"""Older functions, each of which :func:`palpate.evaluation.evaluate` does today."""
+"""Deprecated functions that :func:`palpate.evaluation.evaluate` has replaced."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ def evaluate_texts(
     at_once: int = 32,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Deprecated: use :func:`palpate.evaluation.evaluate`, which takes attacks on texts as well.
+    """Deprecated: use :func:`palpate.evaluation.evaluate`, which also takes attacks on texts.
 
     Args:
-        model: See there.
-        data: See there.
-        attacks: Attacks on texts, and joint ones, by name.
-        at_once: ``texts_at_once`` there.
+        model: As in ``evaluate``.
+        data: As in ``evaluate``.
+        attacks: Attacks on texts, and joint attacks, by name.
+        at_once: Argument ``texts_at_once`` of ``evaluate``.
         settings: Further arguments of ``evaluate``.
     """
     _warn("evaluate_texts(model, data, attacks)", "evaluate(model, data, attacks)")
@@ -64,26 +64,26 @@ def evaluate_medis(
 
     Args:
         model: As in :func:`palpate.evaluation.evaluate`.
-        data: Likewise.
-        targets: As in :class:`palpate.evaluation.Medis`, and so on to ``copies``.
-        losses: Likewise.
-        bank: Likewise.
-        steps: Likewise.
-        epsilon: Likewise.
-        criterion: Likewise.
-        success: Likewise.
-        success_target: Likewise.
-        faithful: Likewise.
-        copies: Likewise.
-        out: Folder of the rows; not one that an older version has written.
+        data: As in :func:`palpate.evaluation.evaluate`.
+        targets: As in :class:`palpate.evaluation.Medis`.
+        losses: As in ``Medis``.
+        bank: As in ``Medis``.
+        steps: As in ``Medis``.
+        epsilon: As in ``Medis``.
+        criterion: As in ``Medis``.
+        success: As in ``Medis``.
+        success_target: As in ``Medis``.
+        faithful: As in ``Medis``.
+        copies: As in ``Medis``.
+        out: Folder of the rows; not one written by an older version.
         batch_size: As in ``evaluate``.
         settings: Further arguments of ``evaluate``.
 
     Returns:
-        The lines in the order of the data, the targets and the losses.
+        The lines, sorted by sample, target and loss, each in the order given.
 
     Raises:
-        ValueError: If ``out`` holds lines of an older version, or as ``evaluate`` says.
+        ValueError: If ``out`` holds lines of an older version, or as in ``evaluate``.
     """
     _warn(
         "evaluate_medis(model, data, ...)",

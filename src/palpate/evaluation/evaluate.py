@@ -1,4 +1,4 @@
-"""From a model, data and attacks to one row per image and condition."""
+"""Evaluates a model on a data set: one row per image and condition."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -48,10 +48,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Score ``model`` on clean samples and under attacks on their images, texts, or both.
 
-    Attacks only return images or texts. Whether they kept to their ball, how far they went and
-    what they achieved is measured here, on what they returned. A killed evaluation resumes when
-    it is called again with the same ``out``: rows that exist are not computed again, and images
-    whose rows all exist are not even loaded.
+    Attacks return only images or texts; their size and their effect are measured here, on what
+    they returned. To resume an interrupted evaluation, call it again with the same ``out``:
+    existing rows are not computed again, and images whose rows all exist are not loaded.
 
     >>> attacks = {
     ...     "pgd": partial(pgd, steps=40),  # an attack on images, at each of epsilons
@@ -63,49 +62,53 @@ def evaluate(
 
     Args:
         model: Called as ``model(images, prompts=[...])``, images in [0, 1]. Its attribute
-            ``threshold_logit``, 0 if it has none, is the logit above which a pixel is foreground.
-            It is put into evaluation mode and its weights take no gradient meanwhile. Attacks on
-            the text are much cheaper if it encodes image and text apart, as
-            :class:`palpate.models.VLSM` does; attacks on tokens or on the embedding need that.
-        data: Samples; of a data set with ``cases`` images are loaded only when they are needed.
-        attacks: Attacks by the name they get in the table, or a list of names of palpate's attacks.
-            Attacks on images are functions, given ``epsilon``, ``generator`` (a sequence, one per
-            image), ``threshold`` and ``tau`` if they name them; one that names ``max_epsilon`` and
-            no ``epsilon`` searches for the smallest perturbation and is run once. Attacks on the
-            text are :class:`palpate.attacks.text.TextAttack`, on both
-            :class:`palpate.evaluation.Joint`, and :class:`palpate.evaluation.Medis` gives the rows
-            of the tables of MedIS.
-        epsilons: Radii of the ball in units of pixel value, for attacks on images that have none
-            bound.
-        out: Folder of the rows. None keeps nothing but the table returned.
-        seed: Seed of everything random; a column of the rows, so that a folder may hold several.
-        batch_size: Images in a pass, at most; halved by itself where memory runs out.
-        protocol: What happens between attack and score; its name is a column of the rows. Other
-            attacks than those on images need the sound protocol.
-        precision: Of the model while images are attacked. Scores, texts and MedIS are in single
-            precision always.
-        tolerance: Of the surface Dice, in pixels.
-        tau: An attack succeeds if the DSC falls from above ``tau`` to ``tau`` or below.
+            ``threshold_logit`` (default 0) is the logit above which a pixel is foreground. During
+            the evaluation the model is in evaluation mode and its parameters require no gradient.
+            Attacks on the text are much cheaper if the model encodes image and text separately, as
+            :class:`palpate.models.VLSM` does; attacks on tokens or embeddings require this.
+        data: Samples. If the data set has ``cases``, images are loaded only when they are needed.
+        attacks: Attacks by their names in the rows, or a list of names of palpate's attacks.
+            Attacks on images are functions; ``epsilon``, ``generator`` (one per image),
+            ``threshold`` and ``tau`` are passed if the signature names them. One with
+            ``max_epsilon`` and no ``epsilon`` searches for the smallest perturbation and is run
+            once. Attacks on the text are :class:`palpate.attacks.text.TextAttack`, attacks on both
+            are :class:`palpate.evaluation.Joint`, and :class:`palpate.evaluation.Medis` gives the
+            rows for the tables of MedIS.
+        epsilons: Radii of the ball in units of pixel value in [0, 1], for attacks on images
+            without a bound ``epsilon``.
+        out: Folder for the rows. None: the rows are only returned.
+        seed: Seed of all random numbers. It is a column of the rows, so one folder may hold rows
+            of several seeds.
+        batch_size: Maximum number of images per forward pass; halved automatically if GPU memory
+            runs out.
+        protocol: How attacked images are stored, prompted and scored; its name is a column of the
+            rows. Only attacks on images support protocols other than the sound one.
+        precision: Precision of the model during attacks on images. Scores, attacks on texts and
+            MedIS always use single precision.
+        tolerance: Tolerance of the normalised surface Dice, in pixels.
+        tau: An attack succeeds if the DSC falls from above ``tau`` to ``tau`` or below; in [0, 1).
         metrics: Names in :data:`palpate.evaluation.metrics.METRICS`, ``file.py:function``, or
             functions of ``(predictions, masks)`` and more, see
             :class:`palpate.evaluation.metrics.MetricInputs`; each is a column of the rows. None:
             DSC, IoU, mIoU, HD95 and NSD.
-        limit: Only the first so many samples; attacks on the text still borrow texts from all.
-        texts_at_once: Texts decoded together for one image, at most. None: 32, or ``batch_size``
-            if the model encodes the image anew for every text.
-        examples: Keeps the images of a few samples under attacks on images.
-        fingerprint: What else the rows depend on, e.g. the hash of a checkpoint's file.
-        workers: Threads that read the next images meanwhile; ``data`` must allow that.
+        limit: Evaluate only the first ``limit`` samples; attacks on the text may still use the
+            texts of all samples.
+        texts_at_once: Maximum number of texts decoded together for one image. None: 32, or
+            ``batch_size`` if the model encodes the image again for every text.
+        examples: Store for the images of a few samples under attacks on images.
+        fingerprint: Further things that the rows depend on, e.g. the hash of a checkpoint file.
+        workers: Threads that load the next images in the background; ``data`` must be thread-safe.
         progress: Called after each batch and condition with the number of rows and the condition.
         stage: Name of this evaluation for ``progress``.
 
     Returns:
-        One row per sample and condition, clean images included, see
-        :class:`palpate.evaluation.Row`; ordered by :class:`palpate.evaluation.Identity`.
+        One row per sample and condition, including the clean images; see
+        :class:`palpate.evaluation.Row`. Rows are sorted by :class:`palpate.evaluation.Identity`.
 
     Raises:
-        ValueError: If ``out`` holds rows of another evaluation, an argument makes no sense, two
-            samples cannot be told apart, or an attack left its ball. Rows computed before stay.
+        ValueError: If ``out`` holds rows of another evaluation, an argument is invalid, two
+            samples have the same identity, or an attack left its epsilon ball. Rows computed
+            before the error are kept.
         FloatingPointError: If the model returns NaN or infinity.
     """
     if limit is not None and limit < 1:

@@ -1,4 +1,4 @@
-"""A model in evaluation mode with frozen weights, and its attributes that evaluation reads."""
+"""Freezing a model for evaluation, and reading the model attributes that evaluation needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from torch import nn
 def frozen(model: object) -> Iterator[None]:
     """Put a module into evaluation mode without parameter gradients; restore both afterwards.
 
-    Attacks need the gradient of the pixels only, and each parameter that requires one costs time
-    and memory. Models that are no modules are not changed.
+    Attacks need the gradient with respect to the pixels only; gradients of parameters would cost
+    time and memory. A model that is not an ``nn.Module`` is not changed.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
@@ -37,12 +37,12 @@ def threshold_of(model: object) -> float:
 
 
 def std_of(model: object) -> tuple[float, ...] | None:
-    """The attribute ``std`` of a model: what it divides each channel by; None without one."""
+    """Standard deviations by which the model divides the channels, from ``std``; None without."""
     std = getattr(model, "std", None)
     return tuple(std.flatten().tolist()) if isinstance(std, torch.Tensor) else None
 
 
 def device_of(model: object) -> torch.device:
-    """Device of the weights; the CPU for a model without weights."""
+    """Device of the first parameter; the CPU for a model without parameters."""
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     return next((parameter.device for parameter in parameters), torch.device("cpu"))

@@ -1,8 +1,8 @@
-"""Attacks on images at given radii: which are run, how they are called, and how they are checked.
+"""Attacks on images at given radii: how they are listed, called and checked.
 
-An attack is a function from a model, images and masks to images. It is given those of its arguments
-that it names (``epsilon``, ``generator``, ``threshold``, ``tau``, ...), and what it returns is
-measured: an image outside its ball or outside [0, 1] ends the evaluation.
+An attack is a function that takes a model, images and masks and returns images. Further arguments
+(``epsilon``, ``generator``, ``threshold``, ``tau``, ...) are passed if its signature names them.
+The returned images are checked: one outside the epsilon ball or outside [0, 1] raises an error.
 """
 
 import inspect
@@ -20,8 +20,8 @@ from palpate.types import Attack, Images, Logits, LogitsFn, Masks
 
 Surrogate: TypeAlias = Callable[..., Logits]
 
-NORMALISED = "normalised"  # L-infinity after each channel is divided by the model's deviation
-_ROUNDING = 2.0**-22  # of values up to 1 in single precision, with room for a few operations
+NORMALISED = "normalised"  # L-infinity after dividing each channel by the model's std
+_ROUNDING = 2.0**-22  # float32 rounding error of values up to 1, with margin for a few operations
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class AttackAtRadius:
     """An attack on images at one radius.
 
     Attributes:
-        name: In the table.
-        attack: The function.
+        name: Name of the attack in the rows.
+        attack: The attack function.
         norm: ``"linf"``, ``"l2"``, :data:`NORMALISED`, or ``"none"`` for the clean images.
-        epsilon: Radius of the ball in units of pixel value (of the normalised image for
-            :data:`NORMALISED`).
+        epsilon: Radius of the ball in units of pixel value in [0, 1], or of the normalised image
+            for :data:`NORMALISED`.
         minimal: Whether the attack searches for the smallest perturbation; ``epsilon`` is then the
-            largest that it may return.
+            largest norm that it may return.
     """
 
     name: str
@@ -52,7 +52,7 @@ class AttackAtRadius:
     def __str__(self) -> str:
         if self.minimal:
             return f"{self.name} {self.norm} smallest"
-        # Only radii in L-infinity are steps of an 8-bit image.
+        # Only L-infinity radii correspond to grey levels of an 8-bit image.
         strength = f"{self.epsilon * 255:g}/255" if self.norm == "linf" else f"{self.epsilon:g}"
         return self.name if self.name == CLEAN else f"{self.name} {self.norm} {strength}"
 
@@ -78,21 +78,24 @@ class AttackAtRadius:
         tau: float = 0.5,
         **offered: Any,
     ) -> Images:
-        """Attack images; the result is not checked, see :func:`check`.
+        """Run the attack without checking the result; see :func:`check`.
+
+        ``generators``, ``threshold``, ``tau`` and ``offered`` are passed only to an attack whose
+        signature names them.
 
         Args:
-            model: Maps images to logits, prompts bound.
-            images: Clean images in [0, 1].
-            masks: Ground truth.
-            generators: One per image, given to attacks that name a ``generator``.
-            threshold: Logit above which a pixel is foreground, given to attacks that name it.
-            tau: DSC that counts as success at or below, given to attacks that name it and have
-                none bound.
-            offered: Further arguments for attacks that name them: the model's ``std``, or the
-                ``truth`` with its grey values.
+            model: Maps images to logits; prompts are already bound.
+            images: Clean images, shape ``(b, 3, h, w)``, values in [0, 1].
+            masks: Ground truth, shape ``(b, 1, h, w)``.
+            generators: One random generator per image, passed as ``generator``.
+            threshold: Logit above which a pixel is foreground.
+            tau: DSC at or below which an attack has succeeded; not passed if the attack has a
+                ``tau`` bound.
+            offered: Further arguments, such as the model's ``std`` or the ``truth`` with grey
+                values.
 
         Returns:
-            Whatever the attack returned.
+            The return value of the attack.
         """
         radius = {"max_epsilon" if self.minimal else "epsilon": self.epsilon}
         offered |= radius | {"generator": generators, "threshold": threshold}
@@ -104,7 +107,7 @@ class AttackAtRadius:
 
 
 def no_attack(model: LogitsFn, images: Images, masks: Masks) -> Images:
-    """Return the images unchanged: clean images are scored in the same loop as attacked ones."""
+    """Return the images unchanged; used to score clean images in the same loop as attacked ones."""
     del model, masks
     return images
 
@@ -115,20 +118,23 @@ UNTOUCHED = AttackAtRadius(CLEAN, no_attack, norm="none", epsilon=0.0)
 def at_radii(
     attacks: Mapping[str, Attack], epsilons: Sequence[float] | None, tau: float = 0.5
 ) -> list[AttackAtRadius]:
-    """Clean images first, then every attack at every radius, in the order given.
+    """List the clean images and every attack at every radius.
 
     An attack whose ``epsilon`` is bound (``partial(pgd, epsilon=8 / 255)``) is run at that radius
-    only. An attack that names ``max_epsilon`` and no ``epsilon`` searches for the smallest
-    perturbation; it is run once.
+    only. An attack with an argument ``max_epsilon`` and no ``epsilon`` searches for the smallest
+    perturbation and is run once.
 
     Args:
         attacks: Attacks by name.
-        epsilons: Radii of the attacks that have none bound.
-        tau: DSC at or below which an attack has succeeded.
+        epsilons: Radii for attacks without a bound ``epsilon``, in units of pixel value.
+        tau: DSC at or below which an attack has succeeded, in [0, 1).
+
+    Returns:
+        The clean images first, then the attacks in the order given.
 
     Raises:
-        ValueError: If an attack has no radius, a radius is out of range, or an attack is bound to
-            move towards the masks or to stop at a higher DSC than ``tau``.
+        ValueError: If an attack has no radius, a radius is out of range, an attack is targeted at
+            the true masks, or an attack stops at a higher DSC than ``tau``.
     """
     crossed = [UNTOUCHED]
     for name, attack in attacks.items():
@@ -151,7 +157,7 @@ def at_radii(
 
 
 def is_minimal(attack: Attack) -> bool:
-    """Whether an attack searches for the smallest perturbation instead of the greatest damage.
+    """Whether an attack searches for the smallest successful perturbation.
 
     Such an attack has an argument ``max_epsilon`` and no argument ``epsilon``.
     """
@@ -166,20 +172,22 @@ def check(
     keys: Sequence[str],
     std: Sequence[float] | None = None,
 ) -> Images:
-    """Check that adversarial images have the right shape, type and range and are in the ball.
+    """Check the shape, type and range of adversarial images and their distance to the clean ones.
 
     Args:
-        adversarial: What the attack returned.
-        images: The clean images that it was given.
-        attack: States norm and radius.
-        keys: Names of the images, for errors.
-        std: What the model divides each channel by, for balls in normalised units.
+        adversarial: Return value of the attack.
+        images: The clean images, shape ``(b, 3, h, w)``, values in [0, 1].
+        attack: The attack, with its norm and radius.
+        keys: Names of the images, for error messages.
+        std: Standard deviation by which the model divides each channel; used for
+            :data:`NORMALISED` only.
 
     Returns:
-        The adversarial images, detached, in the type of ``images`` and clamped to [0, 1].
+        The adversarial images, detached and with the dtype and device of ``images``; clamped to
+        [0, 1] unless the attack has ``clamp=False``.
 
     Raises:
-        ValueError: If shape, type, range or distance is wrong, naming attack and image.
+        ValueError: If shape, type, range or distance is wrong; the message names attack and image.
     """
     who = f"Attack {attack.name!r} (epsilon {attack.epsilon:.6g}, {attack.norm})"
     if not isinstance(adversarial, torch.Tensor) or adversarial.shape != images.shape:
@@ -206,7 +214,7 @@ def _problem(
         scale = torch.tensor(std or parameters.get("std", (1.0,))).view(1, -1, 1, 1).to(delta)
         delta = delta / (scale.mean() if parameters.get("equal_channels") else scale)
     length = geometry.norms(delta, "l2" if attack.norm == "l2" else "linf").item()
-    # Adding a perturbation and taking it away again rounds every pixel by up to 2 ** -24.
+    # Adding a perturbation and subtracting it again rounds every pixel by up to 2 ** -24.
     slack = _ROUNDING * {"l2": clean.numel() ** 0.5, NORMALISED: 16.0}.get(attack.norm, 1.0)
     if length > attack.epsilon * (1 + 1e-5) + slack:
         return f"its distance is {length:.6g}, {length - attack.epsilon:.3g} more than epsilon"
@@ -232,7 +240,7 @@ def _largest(attack: Attack, norm: str) -> float:
     bound = _parameters(attack).get("max_epsilon")
     if isinstance(bound, int | float):
         return bound
-    # No bound but the pixel range, which in L2 depends on the size of the image.
+    # Without a bound only the pixel range limits the norm; in L2 that depends on the image size.
     return 1.0 if norm == "linf" else inf
 
 

@@ -21,11 +21,11 @@ class Answer:
     scores: Mapping[str, float]  # of each metric, by its name
     area: float  # in pixels
     loss: float
-    truth_area: float  # in pixels, of the truth that DSC went by
+    truth_area: float  # in pixels, of the ground truth used for DSC (a sum if it has grey values)
 
     @property
     def dsc(self) -> float:
-        """Dice similarity coefficient, which decides success and failure."""
+        """Dice similarity coefficient, which determines success and the failure mode."""
         return self.scores["dsc"]
 
 
@@ -43,22 +43,26 @@ def answer(
     """Run the model once and score its predictions, in single precision.
 
     Args:
-        model: Maps images to logits, prompts bound.
-        images: In [0, 1].
-        masks: Ground truth.
-        metrics: What to compute; see :func:`palpate.evaluation.metrics.find_metrics`.
+        model: Maps images to logits; prompts are already bound.
+        images: Shape ``(b, 3, h, w)``, values in [0, 1].
+        masks: Ground truth, bool, shape ``(b, 1, h, w)``.
+        metrics: Metrics to compute; see :func:`palpate.evaluation.metrics.find_metrics`.
         threshold: Logit above which a pixel is foreground.
-        tolerance: Of the surface Dice, in pixels.
-        keys: Names of the images, for errors.
-        truth: Masks with grey values, by which DSC and IoU then go.
+        tolerance: Tolerance of the normalised surface Dice, in pixels.
+        keys: Names of the images, for error messages.
+        truth: Ground truth with grey values; if given, DSC and IoU use it instead of ``masks``.
+
+    Returns:
+        One answer per image, in order.
 
     Raises:
-        ValueError: If the model returns anything but one logit per pixel, or a metric anything but
+        ValueError: If the model does not return one logit per pixel, or a metric does not return
             one finite number per image.
-        FloatingPointError: If a logit is not finite: as a prediction it would be background, and
-            look like the success of an attack.
+        FloatingPointError: If a logit is not finite. NaN would be predicted as background, which
+            looks like a successful attack.
     """
-    with torch.no_grad():  # not inference_mode: a model may cache what attacks then use
+    # Not inference_mode: a model may cache tensors here that attacks later differentiate through.
+    with torch.no_grad():
         logits = _checked(model(images), images, keys)
         predictions = binarise(logits, threshold)
         inputs = MetricInputs(predictions, masks, logits, threshold, truth, tolerance)

@@ -14,10 +14,10 @@ FACTOR = 2  # an area that shrinks or grows by this factor has vanished or is ha
 
 
 def success(dice_clean: PerImage, dice: PerImage, tau: float = 0.5) -> Bool[Tensor, " b"]:
-    """Whether each attack took the DSC from above ``tau`` to ``tau`` or below.
+    """Whether each attack lowered the DSC from above ``tau`` to ``tau`` or below.
 
-    Images at or below ``tau`` before the attack are never a success; success rates are over the
-    other images.
+    An image at or below ``tau`` before the attack never counts as a success; success rates are
+    computed over the other images.
 
     >>> clean = torch.tensor([0.9, 0.9, 0.2])
     >>> success(clean, torch.tensor([0.5, 0.6, 0.0]))
@@ -44,10 +44,10 @@ def failure_mode(
 
     Args:
         dice: DSC of the prediction, in [0, 1].
-        area: Pixels predicted as foreground.
-        mask_area: Pixels that are foreground in the truth that the DSC goes by; where that has
-            grey values, their sum.
-        tau: DSC up to which a segmentation counts as failed.
+        area: Number of pixels predicted as foreground.
+        mask_area: Number of foreground pixels in the ground truth used for the DSC, or the sum of
+            its values if it has grey values.
+        tau: DSC at or below which a segmentation counts as failed, in [0, 1).
 
     >>> failure_mode(torch.tensor([0.0, 0.0]), torch.tensor([0, 7]), torch.tensor([9, 0]))
     ['vanished', 'hallucinated']

@@ -1,4 +1,4 @@
-"""From the attacks that a user names to the conditions of an evaluation."""
+"""Resolves the attacks that a user names into the conditions of an evaluation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -22,19 +22,22 @@ from palpate.types import Attack
 AnyAttack: TypeAlias = Attack | AnyTextAttack | Medis
 Attacks: TypeAlias = Mapping[str, AnyAttack | str] | Iterable[str]
 
-_TEXTS_AT_ONCE = 32  # of an image that is encoded once; bounds the memory of the decoder
+_TEXTS_AT_ONCE = 32  # texts decoded together for one encoded image; bounds the decoder's memory
 
 
 def find_attacks(wanted: Attacks) -> dict[str, AnyAttack]:
-    """Attacks by their names in the table.
+    """Look up attacks by name.
 
     Args:
-        wanted: Attacks by name, where a text stands for the attack of that name in
-            :data:`palpate.attacks.ATTACKS` or :data:`palpate.attacks.text.TEXT_ATTACKS`; or only
-            the names of such attacks.
+        wanted: A mapping of names in the rows to attacks, or a list of names. A string stands for
+            the attack of that name in :data:`palpate.attacks.ATTACKS` or
+            :data:`palpate.attacks.text.TEXT_ATTACKS`.
+
+    Returns:
+        The attacks by their names in the rows, in the order given.
 
     Raises:
-        ValueError: If there is no such attack, or a name is taken.
+        ValueError: If there is no such attack, a name occurs twice, or a name is reserved.
     """
     if isinstance(wanted, str):
         raise ValueError(f"Expected a list of attacks, got {wanted!r}; write [{wanted!r}].")
@@ -62,22 +65,22 @@ def conditions_of(
     texts_at_once: int | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> list[Condition]:
-    """The conditions of an evaluation: the clean images, then the attacks in the order given.
+    """Create the conditions of an evaluation: the clean images, then the attacks in order.
 
     Args:
-        attacks: Attacks by their names in the table.
+        attacks: Attacks by their names in the rows.
         scorer: The model and its settings.
         data: The samples.
-        cases: What is known about all of them; attacks on the text may borrow from any.
-        epsilons: Radii of attacks on images that have none bound.
-        limit: Only the first so many samples are evaluated, and lend their masks to MedIS.
-        texts_at_once: Texts decoded together; None: 32, or ``batch_size`` by a model that encodes
-            the image anew for every text.
-        batch_size: Images in a pass.
+        cases: The cases of all samples; attacks on the text may use the texts of any of them.
+        epsilons: Radii for attacks on images without a bound ``epsilon``.
+        limit: Evaluate only the first ``limit`` samples; MedIS takes target masks from these only.
+        texts_at_once: Texts decoded together. None: 32, or ``batch_size`` for a model that must
+            encode the image again for every text.
+        batch_size: Images per forward pass.
 
     Raises:
-        ValueError: If an attack has no radius or an option that makes no sense, or the protocol is
-            not made for it.
+        ValueError: If an attack has no radius or an invalid option, or the protocol does not
+            support it.
     """
     _refuse_other_protocols(attacks, scorer.protocol)
     on_images = {n: a for n, a in attacks.items() if not isinstance(a, TextAttack | Joint | Medis)}
@@ -95,7 +98,10 @@ def conditions_of(
 
 
 class _TextConditions:
-    """Makes conditions of attacks on the text; the texts of the data are read at the first one."""
+    """Creates conditions for attacks on the text.
+
+    The texts of the data are read only when the first condition is created.
+    """
 
     def __init__(
         self,

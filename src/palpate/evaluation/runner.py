@@ -1,7 +1,7 @@
-"""The loop of every evaluation: which rows are missing, batch by batch, condition by condition.
+"""The evaluation loop: computes the missing rows, batch by batch and condition by condition.
 
-Rows reach the store as soon as they are computed, so a process may be killed at any moment. The
-next call computes only the rows that are missing, and it loads only samples that lack some.
+Rows are passed to the store as soon as they are computed, so a process may be killed at any
+moment. The next call computes only the missing rows, and loads only the samples that they need.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ from palpate.evaluation.results.store import RowStore
 from palpate.evaluation.scoring import Result, Scorer
 from palpate.oom import Portions
 
-# Told how many rows there are, how many there will be, and which condition was just run.
+# Called with the number of finished rows, the number of all rows, and the condition just run.
 Report: TypeAlias = Callable[[int, int, str], None]
 
 
@@ -31,13 +31,13 @@ class Runner:
 
     Args:
         scorer: The model and its settings.
-        conditions: What is done to every sample, in this order.
-        cases: The samples.
-        store: Holds the rows that exist, and gets the new ones.
-        examples: Gets the images of a few samples.
+        conditions: The conditions, in the order in which they are run on every batch.
+        cases: The samples to evaluate.
+        store: Store with the existing rows; receives the new ones.
+        examples: Store for the images of a few samples.
 
     Raises:
-        ValueError: If rows of two samples could not be told apart.
+        ValueError: If two rows would have the same identity.
     """
 
     def __init__(
@@ -75,20 +75,21 @@ class Runner:
         """Compute all missing rows and write them to the store.
 
         Args:
-            data: The samples that ``cases`` are about.
-            batch_size: Images in a pass, at most; halved by itself where memory runs out.
-            device: Where the model is.
-            workers: Threads that read the next images meanwhile.
+            data: The samples that ``cases`` describe.
+            batch_size: Maximum number of images per forward pass; halved automatically if GPU
+                memory runs out.
+            device: Device of the model.
+            workers: Threads that load the next images in the background.
             report_progress: Called after each batch and condition.
         """
-        # The windows do not depend on what is missing, so that a resumed run stacks the same
-        # images as an uninterrupted one and even rounds alike.
+        # The windows do not depend on which rows are missing: a resumed run then stacks the same
+        # images as an uninterrupted one, and rounding errors are the same.
         lacking = [
             [i for i in window if any(self._lacks(self.cases[i], c) for c in self.conditions)]
             for window in windows(len(self.cases), batch_size)
         ]
         sizes = [condition.at_once(batch_size) for condition in self.conditions]
-        # What did not fit for one condition is not tried again for another of the same size.
+        # Shared by conditions of the same size: a size that ran out of memory is not tried again.
         portions = {size: Portions(size) for size in (batch_size, *sizes)}
         for batch in load(data, self.cases, lacking, device, workers):
             everything = range(len(batch.cases))
@@ -104,7 +105,7 @@ class Runner:
         self.store.flush()
 
     def select(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows of this evaluation among all rows of a store."""
+        """Select the rows of this evaluation among all rows of a store."""
         found = rows[list(Identity._fields)].itertuples(index=False, name=None)
         identities = (Identity(*values) for values in found)
         kept = [i in self.wanted or i._replace(prompt=None) in self.wanted for i in identities]
@@ -120,9 +121,9 @@ class Runner:
                     yield identity
 
     def _forget_inapplicable(self, pairs: Iterable[tuple[Case, Condition]]) -> None:
-        """Do not wait for rows that there will never be."""
+        """Drop the rows of conditions that do not apply to a sample from the missing ones."""
         for case, condition in pairs:
-            # Only where rows are missing: this may create every candidate text.
+            # Ask only if rows are missing: applies() may have to create every candidate text.
             if self._lacks(case, condition) and not condition.applies(case):
                 self.total -= len(condition.identities(case))
                 self._done(condition, [case])
@@ -131,7 +132,7 @@ class Runner:
         return not self.missing.isdisjoint(condition.identities(case))
 
     def _done(self, condition: Condition, cases: Iterable[Case]) -> None:
-        # Also the rows that did not come: the condition did not apply after all.
+        # Includes rows that were not produced, because the condition turned out not to apply.
         for case in cases:
             self.missing.difference_update(condition.identities(case))
 
@@ -145,7 +146,7 @@ class Runner:
 
     def _keep(self, results: Sequence[Result], condition: Condition) -> None:
         shown = self.shown if condition.keeps_examples else frozenset()
-        # Examples first: where there is a row, a later call takes its example to be there, too.
+        # Save examples before rows: a process killed in between then computes both again.
         for result in results:
             if self.examples and result.row.key in shown:
                 self.examples.save(result.row, result.image, result.mask, result.prediction)

@@ -1,4 +1,4 @@
-"""Attack a batch with one model under fixed settings, and score the result as rows."""
+"""Attacks a batch with one model under fixed settings, and scores the outcome as rows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,19 +44,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model with all settings that decide the values of a row.
+    """A model with all settings that determine the values of a row.
 
     Attributes:
-        model: Frozen, see :func:`palpate.evaluation.frozen.frozen`.
+        model: The model, frozen by :func:`palpate.evaluation.frozen.frozen`.
         threshold: Logit above which a pixel is foreground.
-        seed: Seed of everything random.
-        protocol: What happens between attack and score.
-        precision: Of the model while images are attacked; scores are always in single precision.
-        tolerance: Of the surface Dice, in pixels.
-        tau: DSC at or below which an attack has succeeded.
+        seed: Seed of all random numbers.
+        protocol: How an attacked image is stored, prompted and scored.
+        precision: Precision of the model during attacks on images; scores are always computed in
+            single precision.
+        tolerance: Tolerance of the normalised surface Dice, in pixels.
+        tau: DSC at or below which an attack has succeeded, in [0, 1).
         metrics: Metrics computed for every image.
-        pipeline: Which sample is attacked and with which prompts, where that is not the sample
-            itself, as under the published protocol.
+        pipeline: Gives the sample and prompts to attack and score, if they differ from those of
+            the batch, as under the published protocol.
+
+    Raises:
+        ValueError: If ``precision`` is unknown.
     """
 
     model: Segmenter
@@ -74,7 +78,7 @@ class Scorer:
             raise ValueError(f"Expected precision 'fp32' or 'bf16', got {self.precision!r}.")
 
     def made_of(self, data: object, cases: Sequence[Case]) -> dict[str, str]:
-        """What the rows of these samples are made of, whatever is done to them: a fingerprint."""
+        """Fingerprint of everything that the rows depend on, except the attacks."""
         return {
             "protocol": self.protocol.name,
             "precision": self.precision,
@@ -103,7 +107,7 @@ class Scorer:
         )
 
     def predict(self, batch: Batch, images: Images, truth: Truth | None = None) -> list[Answer]:
-        """Predict and score images in place of those of the batch."""
+        """Predict and score ``images``, with the prompts, boxes and masks of ``batch``."""
         return answer(
             Bound(self.model, batch.prompts, batch.boxes),
             images,
@@ -147,16 +151,19 @@ class Scorer:
         cost: Cost,
         kind: Kind = "image",
     ) -> list[Result]:
-        """One result per sample, in order, of an attack that was carried out before.
+        """Build the results of an attack that has already been run and scored.
 
         Args:
-            batch: The clean samples, with the prompts that the model was given in the end.
-            attack: Gives the rows name, norm and epsilon.
-            clean: Scores of the samples before the attack.
+            batch: The clean samples, with the prompts used for the scores after the attack.
+            attack: Name, norm and epsilon for the rows.
+            clean: Scores before the attack.
             answers: Scores after the attack.
-            images: The attacked images.
-            cost: Of the attack, per sample.
+            images: The attacked images, shape ``(b, 3, h, w)``.
+            cost: Cost of the attack per sample.
             kind: What was attacked.
+
+        Returns:
+            One result per sample, in order.
         """
         rows = self._rows(batch, attack, clean, answers, images, cost, kind)
         predictions = (each.prediction for each in answers)
@@ -177,9 +184,9 @@ class Scorer:
         with tally, naming(attack, batch):
             if attack == UNTOUCHED:
                 with torch.no_grad():
-                    model(batch.images)  # what a clean row costs
-            # The strength is no part of the name: an image gets the same random numbers at
-            # every epsilon, so that a curve over epsilon shows epsilon and not luck.
+                    model(batch.images)  # so that a clean row counts one forward pass
+            # Epsilon is not part of the seed: an image gets the same random numbers at every
+            # epsilon, so that a curve over epsilon shows the effect of epsilon only.
             generators = [self._generator(key, attack) for key in batch.keys]
             images = attack.run(
                 model,

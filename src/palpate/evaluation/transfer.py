@@ -1,4 +1,4 @@
-"""Transfer of attacks between models: the surrogate by victim matrix."""
+"""Transfer of attacks between models: the matrix of surrogates and victims."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -33,31 +33,31 @@ def transfer_matrix(
 ) -> pd.DataFrame:
     """Attack every model with perturbations computed on every model, itself included.
 
-    There is one evaluation per victim, in which each surrogate is an attack named ``from NAME``, so
-    that rows are kept and resumed as always; a model that is added later costs only its own row and
-    column. On the diagonal the surrogate is the victim: the white-box attack, to which the others
-    are compared.
+    There is one evaluation per victim, in which each surrogate is an attack named ``from NAME``.
+    Rows are therefore stored and resumed as in any evaluation, and a model added later costs only
+    its own row and column. On the diagonal surrogate and victim are the same model: this is the
+    white-box attack that the others are compared with.
 
     Args:
-        models: Surrogates and victims by name, all for the same prompts and on the same device.
-        data: Samples that all of them are evaluated on.
-        attack: Takes ``surrogate=``, a model; :func:`palpate.attacks.transfer` with any options.
+        models: Surrogates and victims by name; all take the same prompts and are on one device.
+        data: Samples on which all models are evaluated.
+        attack: Attack with an argument ``surrogate``, such as :func:`palpate.attacks.transfer`.
         epsilons: Radii of the ball in units of pixel value, unless the attack has one bound.
-        out: Folder with one folder of rows per victim. None keeps nothing but the table.
-        seed: Of everything random, the bootstrap included.
-        tau: An attack succeeds where it takes an image from above this DSC to it or below.
-        settings: Handed on to :func:`evaluate`: ``batch_size``, ``limit``, ....
+        out: Folder with one subfolder of rows per victim. None: rows are not kept.
+        seed: Seed of all random numbers, including the bootstrap.
+        tau: An attack succeeds if the DSC falls from above ``tau`` to ``tau`` or below.
+        settings: Passed to :func:`evaluate`: ``batch_size``, ``limit``, ....
 
     Returns:
-        One row per surrogate, victim and epsilon, in the order of ``models``: number of samples
-        ``n``, mean ``dsc_clean``, mean ``dsc`` with ``low`` and ``high``, its 95 % interval over
-        groups, mean ``drop``, the rate of ``success`` over the ``n_eligible`` samples whose clean
-        prediction had not failed, and passes through the surrogate for each
-        image, ``forwards`` and ``backwards``. ``pivot(index="surrogate",
-        columns="victim", values="dsc")`` of one epsilon is the matrix.
+        One row per surrogate, victim, norm and epsilon, in the order of ``models``: number of
+        samples ``n``; mean ``dsc_clean``; mean ``dsc`` with its 95 % interval over groups, ``low``
+        to ``high``; mean ``drop``; the rate of ``success`` over the ``n_eligible`` samples with
+        ``dsc_clean`` above ``tau``; ``forwards`` and ``backwards``, the passes through the
+        surrogate per image. For one epsilon, ``pivot(index="surrogate", columns="victim",
+        values="dsc")`` gives the matrix.
 
     Raises:
-        ValueError: If there is no model, or as :func:`evaluate` says.
+        ValueError: If there is no model, or as in :func:`evaluate`.
     """
     if not models:
         raise ValueError("Expected at least one model, got none.")

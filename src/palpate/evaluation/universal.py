@@ -26,9 +26,10 @@ def fit_universal_on(
     limit: int | None = None,
     **settings: Any,
 ) -> UniversalPerturbation:
-    """:func:`palpate.attacks.fit_universal` on samples, remembering which and by which model.
+    """Fit a universal perturbation to a data set with :func:`palpate.attacks.fit_universal`.
 
-    Evaluate the result on samples that are not among these, beside its two controls::
+    The result records which model and samples it was fitted on. Evaluate it on other samples,
+    together with its two controls::
 
         p = fit_universal_on(model, train, epsilon=8 / 255, state="uap/state.safetensors")
         attacks = {
@@ -39,16 +40,19 @@ def fit_universal_on(
         evaluate(model, test, attacks, epsilons=[p.epsilon])
 
     Args:
-        model: Called as ``model(images, prompts=[...])``; in evaluation mode and without
-            gradients of its weights meanwhile.
-        data: Samples of one size, loaded as they are needed; those of the training split.
-        epsilon: Radius of the ball, in units of pixel value.
-        batch_size: Images a step.
-        limit: Only the first so many samples.
-        settings: Handed on to :func:`palpate.attacks.fit_universal`.
+        model: Called as ``model(images, prompts=[...])``. During the fit it is in evaluation mode
+            and its parameters require no gradient.
+        data: Training samples, all of one image size; loaded when they are needed.
+        epsilon: Radius of the ball, in units of pixel value in [0, 1].
+        batch_size: Images per step.
+        limit: Use only the first ``limit`` samples.
+        settings: Passed to :func:`palpate.attacks.fit_universal`.
+
+    Returns:
+        The fitted perturbation.
 
     Raises:
-        ValueError: As :func:`palpate.attacks.fit_universal` says.
+        ValueError: See :func:`palpate.attacks.fit_universal`.
     """
     cases = list_cases(data)[:limit]
     batches = _Batches(data, tuple(map(tuple, windows(len(cases), batch_size))), device_of(model))
@@ -83,6 +87,6 @@ class _Batches(Sequence[FitBatch]):
 
 
 def _told(cases: Sequence[Case]) -> str:
-    """Data sets and splits, with the number of samples of each."""
+    """Describe the data sets and splits, with the number of samples of each."""
     kinds = [f"{case.dataset} {case.split}" for case in cases]
     return ", ".join(f"{kind}: {kinds.count(kind)}" for kind in dict.fromkeys(kinds))

@@ -1,4 +1,4 @@
-"""Attacks on images, from the entries of a recipe to functions that were tried out once."""
+"""Configures attacks on images from the entries of a recipe, and tries each out once."""
 
 import inspect
 import re
@@ -22,16 +22,16 @@ from palpate.user_code import is_code, load_code, said
 Options = Mapping[str, Mapping[str, Any]]
 Forms = Mapping[str, tuple[Attack, Mapping[str, Any]]]
 
-JOINT = "joint"  # an attack on image and text together
+JOINT = "joint"  # name in recipes of attacks on image and text together
 
 
 def which(name: str, options: Mapping[str, Any]) -> str:
-    """The attack that an entry stands for: its option ``attack``, or else its name."""
+    """Name of the attack of an entry: its option ``attack``, or else the name of the entry."""
     return str(options.get("attack", name))
 
 
 def named_alone(attack: str) -> tuple[str, dict[str, str]]:
-    """Name in the table and options of an attack that is given by its name alone.
+    """Return name in the rows and options of an attack that is given by name only.
 
     >>> named_alone("pgd"), named_alone("mine.py:press")
     (('pgd', {}), ('press', {'attack': 'mine.py:press'}))
@@ -45,24 +45,28 @@ def is_on_text(name: str, options: Mapping[str, Any]) -> bool:
 
 
 def is_medis(name: str, options: Mapping[str, Any]) -> bool:
-    """Whether an entry of a recipe stands for the tables of MedIS."""
+    """Whether an entry of a recipe is the attack for the tables of MedIS."""
     return which(name, options) == MEDIS
 
 
 def attacks_of(
     options: Options, epsilons: Sequence[float], forms: Forms = MappingProxyType({})
 ) -> dict[str, Attack | ToFit]:
-    """Configured attacks on the image by their names in the table.
+    """Configure the attacks on images, and run each once on a toy model.
 
     Args:
-        options: Name to options, as in a recipe; ``attack`` names the attack itself where it
-            differs from that name. Attacks on the text and the tables of MedIS are left out.
-        epsilons: Radii they will be run at, in units of pixel value or of the protocol.
-        forms: Attacks that a protocol runs in a form of its own, with the options it sets.
+        options: Options by name, as in a recipe; the option ``attack`` is the attack itself if it
+            differs from the name. Attacks on the text and MedIS are skipped.
+        epsilons: Radii of the attacks, in units of pixel value or in those of the protocol.
+        forms: Attacks for which a protocol uses its own implementation, with the options it sets.
+
+    Returns:
+        The attacks by their names in the rows.
 
     Raises:
-        ValueError: If there is no such attack, option or loss, or an option's value is refused.
-        FileNotFoundError: If a file that an option names is not there.
+        ValueError: If an attack, option or loss does not exist, or the value of an option is
+            invalid.
+        FileNotFoundError: If a file named by an option does not exist.
     """
     largest = max(epsilons, default=1 / 255)
     attacks = {
@@ -71,14 +75,14 @@ def attacks_of(
         if not is_on_text(name, given) and not is_medis(name, given)
     }
     for name, attack in attacks.items():
-        # The smallest too: a ball can be too small for a lattice of grey levels.
+        # Try the smallest radius as well: an attack on whole grey levels may not allow it.
         for epsilon in {min(epsilons), largest} if epsilons else {None}:
             rehearse(name, attack, epsilon)
     return attacks
 
 
 def configured(name: str, options: Mapping[str, Any]) -> Attack:
-    """An attack that is an option of another one, which binds its radius.
+    """Configure an attack that is an option of another attack, which binds its radius.
 
     Raises:
         ValueError: If it cannot be configured, or must be fitted first.
@@ -93,10 +97,10 @@ def configured(name: str, options: Mapping[str, Any]) -> Attack:
 
 
 def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse options that an attack does not have.
+    """Check that an attack has all the given options.
 
     Raises:
-        ValueError: If it has no such option.
+        ValueError: If it lacks one.
     """
     for option in options:
         if option not in known:
@@ -107,12 +111,18 @@ def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -
 
 
 def rehearse(name: str, attack: Attack | ToFit, epsilon: float | None) -> None:
-    """Run an attack once on a toy model, so that a wrong option is found before the training.
+    """Run an attack once on a toy model, so that a wrong option is found before training.
+
+    Args:
+        name: Name of the attack, for error messages.
+        attack: The attack.
+        epsilon: Radius; None if the attack has one bound or needs none.
 
     Raises:
-        ValueError: If it cannot be run so, or needs a radius and there is none.
+        ValueError: If the attack raises an error, does not return images, or lacks a radius.
     """
-    images = torch.full((1, 3, 4, 4), 128 / 255)  # a whole grey level
+    # A whole grey level, because some attacks only accept 8-bit images.
+    images = torch.full((1, 3, 4, 4), 128 / 255)
     masks = torch.eye(4, dtype=torch.bool)[None, None]
     try:
         if isinstance(attack, ToFit):
@@ -120,12 +130,12 @@ def rehearse(name: str, attack: Attack | ToFit, epsilon: float | None) -> None:
         attack = _on_nothing_else(attack, masks)
         strength = _strength(attack, epsilon)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnbrokenWarning)  # it is about the toy model
+            warnings.simplefilter("ignore", UnbrokenWarning)  # irrelevant on the toy model
             answer = attack(_brightness, images, masks, **strength)
     except (ValueError, TypeError) as error:
         hint = _numbers_as_text(attack)
         raise ValueError(f"Attack {name!r} cannot be run: {error}{hint}") from error
-    except Exception as error:  # code of the user's own may raise anything
+    except Exception as error:  # user code may raise anything
         raise ValueError(f"Attack {name!r} cannot be run: {said(error)}.") from error
     if getattr(answer, "shape", None) != images.shape:
         raise ValueError(
@@ -147,7 +157,7 @@ def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float
 
 
 def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
-    """The attack of that name, and the options that the protocol sets."""
+    """Find an attack by name; return it with the options that the protocol sets."""
     if is_code(attack):
         return load_code(attack, "an attack")[1], {}
     if attack not in ATTACKS:
@@ -166,7 +176,7 @@ def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
 
 
 def _options_of(function: Attack, attack: str) -> list[str]:
-    """The options of an attack: its arguments after model, images and masks."""
+    """Names of the options of an attack: its parameters after model, images and masks."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 3 or any(p.kind is p.KEYWORD_ONLY for p in parameters[:3]):
         raise ValueError(
@@ -177,11 +187,11 @@ def _options_of(function: Attack, attack: str) -> list[str]:
 
 
 def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator[tuple[str, Any]]:
-    """The options of an attack from the plain values of a recipe."""
+    """Convert plain values of a recipe to options: losses, surrogates, files and inner attacks."""
     for option, value in options.items():
         if option == "loss":
             yield option, _loss(value)
-        elif option == "losses" and attack != "medis":  # whose names depend on its rules
+        elif option == "losses" and attack != "medis":  # medis looks up its own losses
             yield option, tuple(map(_loss, value))
         elif option == "perturbation" and isinstance(value, str):
             yield option, UniversalPerturbation.load(value)
@@ -209,12 +219,15 @@ def _surrogate(name_or_directory: str) -> PixelModel:
 
 
 def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:
-    """The options of an attack inside another, which may be given by its name alone."""
+    """The options of an inner attack, which may be given by name only."""
     return {"attack": inner} if isinstance(inner, str) else dict(inner)
 
 
 def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:
-    """The attack without its surrogate, and with toy masks where it needs a bank."""
+    """Make an attack independent of a real model and data, for a trial run.
+
+    Its surrogate is removed, and if it needs a bank of masks, toy masks are bound.
+    """
     if not isinstance(attack, partial):
         return attack
     bound = {k: v for k, v in attack.keywords.items() if k != "surrogate"}
@@ -224,7 +237,7 @@ def _on_nothing_else(attack: Attack, masks: torch.Tensor) -> Attack:
 
 
 def wants_bank(attack: object) -> bool:
-    """Whether an attack chooses its target from masks and has none bound."""
+    """Whether an attack needs a bank of masks for its target and has none bound."""
     if not isinstance(attack, partial) or "bank" in attack.keywords:
         return False
     return attack.keywords.get("target") in ("random", "nearest")
@@ -236,7 +249,7 @@ def _brightness(images: Images, prompts: object = None) -> Logits:
 
 
 def _numbers_as_text(attack: Attack | ToFit) -> str:
-    """A hint if an option is a text that looks like a number: YAML reads 1e-2 as a text."""
+    """Return a hint if an option is a string like ``1e-2``, which YAML reads as text."""
     options = attack.keywords if isinstance(attack, partial) else {}
     texts = [value for value in options.values() if isinstance(value, str)]
     found = [text for text in texts if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text)]
@@ -244,7 +257,7 @@ def _numbers_as_text(attack: Attack | ToFit) -> str:
 
 
 def _strength(attack: Attack, epsilon: float | None) -> dict[str, float]:
-    """The radius for an attack that takes one and has none bound."""
+    """The argument ``epsilon``, for an attack that takes one and has none bound."""
     wanted = inspect.signature(attack).parameters.get("epsilon")
     if wanted is None or _is_bound(attack):
         return {}

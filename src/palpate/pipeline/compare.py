@@ -1,4 +1,4 @@
-"""Comparison of finished runs in one report."""
+"""Compares finished runs in one report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ def compare_runs(runs: Sequence[Path], out: Path) -> Path:
         out: Folder for the report.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
         ValueError: If there are fewer than two runs, or they cannot be compared.
@@ -40,13 +40,13 @@ def compare_runs(runs: Sequence[Path], out: Path) -> Path:
 
 
 def cards(runs: Mapping[str, Path]) -> list[Check]:
-    """The checks of the sanity cards of several runs, each with the names of its runs.
+    """Merge the sanity cards of several runs; each check states the names of its runs.
 
-    A check that gave the same in all runs is listed once, without names. For a run without a card
-    the checks that need only its rows are made.
+    A check with the same result in all runs is listed once, without names. For a run without a
+    card, the checks that need only rows are run.
 
     Args:
-        runs: Run folders by the names that the report uses.
+        runs: Run folders by their names in the report.
     """
     whose: dict[Check, list[str]] = {}
     for name, run in runs.items():
@@ -66,7 +66,7 @@ def _card(run: Path) -> list[Check]:
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
-    """The last part of each path, or as many parts as make the names different.
+    """Name each run by the last part of its path, or by as many parts as make the names unique.
 
     >>> _names([Path("a/kvasir"), Path("b/kvasir")]), _names([Path("runs/a"), Path("runs/b")])
     (['a/kvasir', 'b/kvasir'], ['a', 'b'])

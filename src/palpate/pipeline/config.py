@@ -31,9 +31,10 @@ from palpate.training import TrainingSettings
 
 Recipe = TypeVar("Recipe")
 
-# Smallest values of settings of the evaluation, which would refuse them after hours of training.
+# Smallest values of settings, checked here because the evaluation would only refuse them after
+# hours of training.
 _LEAST = {"batch_size": 1, "workers": 0, "examples": 0, "sanity_samples": 0}
-MEDIS = "medis-tables"  # an attack of recipes: each loss of MedIS by itself towards each target
+MEDIS = "medis-tables"  # name in recipes of the attack that runs each loss of MedIS separately
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -189,17 +190,17 @@ class MedisConfig:
     """Use only this many samples; null for all."""
 
     def __post_init__(self) -> None:
-        _ = self.resolved  # which checks everything
+        _ = self.resolved  # raises an error if an option is invalid
 
     @property
     def resolved(self) -> Medis:
-        """The same for :func:`palpate.evaluation.evaluate`."""
+        """These options as an attack for :func:`palpate.evaluation.evaluate`."""
         settings = asdict(self)
         return Medis(epsilon=settings.pop("epsilon_255") / 255, **settings)
 
     @property
     def options(self) -> dict[str, Any]:
-        """What differs from the defaults, as the options of an attack in a recipe."""
+        """Options that differ from the defaults, as they are written in a recipe."""
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         given = {name: value for name, (value, default) in values.items() if value != default}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
@@ -260,7 +261,7 @@ class EvaluateConfig:
             self._move_medis(self.medis)
 
     def _move_medis(self, medis: MedisConfig) -> None:
-        """Put the older setting where MedIS stands today, so that nothing else has to know it."""
+        """Move the deprecated setting to ``attacks``, so that no other code has to handle it."""
         if MEDIS in self.attacks:
             raise ValueError(
                 f"Expected MedIS once, got evaluate.medis and evaluate.attacks.{MEDIS}; drop the "
@@ -277,7 +278,7 @@ class EvaluateConfig:
 
     @property
     def choices(self) -> Choices:
-        """The choices that protocol and switches stand for."""
+        """The choices made by ``protocol`` and ``switches``."""
         return choices_of(self.protocol, self.switches)
 
     @property
@@ -331,7 +332,11 @@ def read_config(path: Path) -> RunConfig:
 
 
 def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
-    """Read a recipe.
+    """Read a recipe from a YAML file.
+
+    Args:
+        path: The file.
+        kind: Dataclass of the recipe.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -342,7 +347,7 @@ def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The plain values of a recipe, unchecked.
+    """Read the plain values of a recipe without checking them.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -363,12 +368,17 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def config_from(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
-    """The configuration of a run from plain values; see :func:`recipe_from`."""
+    """Create the configuration of a run from plain values; see :func:`recipe_from`."""
     return recipe_from(values, RunConfig, source)
 
 
 def recipe_from(values: Mapping[str, Any], kind: type[Recipe], source: str) -> Recipe:
-    """A recipe as the dataclass ``kind``, from plain values.
+    """Create a recipe from plain values.
+
+    Args:
+        values: Settings, nested as in a recipe.
+        kind: Dataclass of the recipe.
+        source: Where the values come from, for error messages.
 
     Raises:
         ValueError: If settings are unknown or of the wrong type; all of them are listed.
@@ -381,13 +391,13 @@ def recipe_from(values: Mapping[str, Any], kind: type[Recipe], source: str) -> R
 
 
 def plain(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain values that YAML and JSON can hold."""
+    """Convert a configuration to plain values that YAML and JSON can store."""
     values: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
     return values
 
 
 def write_config(config: RunConfig, path: Path) -> None:
-    """Write the resolved configuration, whole or not at all; it reads back as the same run."""
+    """Write the resolved configuration atomically; reading it gives the same run."""
     write_text(path, yaml.safe_dump(plain(config), sort_keys=False))
 
 

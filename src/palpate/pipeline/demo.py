@@ -36,7 +36,7 @@ DEFAULT = "endoscopy"
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is trained and attacked; chosen for 2 cores."""
+    """Amount of training and attacks: numbers of samples, epochs and steps; chosen for 2 cores."""
 
     train: int
     epochs: int
@@ -49,7 +49,7 @@ class Effort:
 
 _MINUTES = Effort(train=160, epochs=3, val=16, attacked=12, steps=10, sanity=2, examples=3)
 _FAST = Effort(train=48, epochs=2, val=8, attacked=5, steps=4, sanity=1, examples=1)
-# No mirroring: in the user's images, left and right may be anatomical.
+# No flips: in the user's images, left and right may have an anatomical meaning.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
 
 
@@ -75,7 +75,7 @@ def demo_config(
     own: OwnData | None = None,
     out: Path | None = None,
 ) -> RunConfig:
-    """The configuration of a demo: palpate/tiny, fine-tuned on images of a new kind, and attacked.
+    """Configure the demo: palpate/tiny is fine-tuned on images of a new kind and attacked.
 
     Args:
         modality: One of ``MODALITIES``; its phantoms are in an imaging mode that the model was not

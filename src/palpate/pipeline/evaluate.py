@@ -17,16 +17,27 @@ from palpate.pipeline.stages import Splits, base_model, device
 from palpate.pipeline.universal import fit_all
 from palpate.progress import Progress
 
-OTHER_PROTOCOL = "sound"  # folder of rows that have no form under the protocol of the run
+OTHER_PROTOCOL = "sound"  # folder for rows of attacks that the run's protocol does not support
 
 
 def attack_and_score(
     config: RunConfig, plan: Plan, model: PixelModel, splits: Splits, progress: Progress
 ) -> None:
-    """Run all attacks of a run; rows go to ``rows/`` and examples to ``examples/``.
+    """Run all attacks of a run; write rows to ``rows/`` and examples to ``examples/``.
 
-    Under another protocol than the sound one, attacks on texts and MedIS are run by themselves
-    under the sound one; their rows go to ``sound/``, because rows of two protocols are not mixed.
+    If the protocol of the run is not the sound one, attacks on texts and MedIS are run separately
+    under the sound protocol. Their rows are written to ``sound/``, because rows of different
+    protocols are never mixed.
+
+    Args:
+        config: The recipe.
+        plan: The attacks of the run.
+        model: The fine-tuned model.
+        splits: The splits of the data set.
+        progress: Called for every batch.
+
+    Raises:
+        ValueError: If an attack changes the prompt and the model does not read any text.
     """
     wanted, data, seed = config.evaluate, splits.attacked, config.seed
     _refuse_texts(model, texts_of(plan.attacks))
@@ -63,7 +74,11 @@ def attack_and_score(
 def score_baseline(
     config: RunConfig, data: PromptedDataset, progress: Progress
 ) -> pd.DataFrame | None:
-    """Clean scores of the model before it was trained: the frozen-encoder baseline."""
+    """Score the model before fine-tuning on clean images.
+
+    Returns:
+        The rows; None if the run has no baseline, trains nothing, or the model has random weights.
+    """
     if not config.evaluate.baseline or not config.model.trains:
         return None
     model = load_model(
@@ -82,7 +97,7 @@ def score_baseline(
         seed=config.seed,
         batch_size=config.evaluate.batch_size,
         workers=config.evaluate.workers,
-        protocol=config.evaluate.choices.protocol,  # or the gain would be that of the protocol
+        protocol=config.evaluate.choices.protocol,  # otherwise the gain would include its effect
         tolerance=config.evaluate.tolerance,
         tau=config.evaluate.tau,
         metrics=config.evaluate.metrics,
@@ -101,5 +116,5 @@ def _refuse_texts(model: PixelModel, names: list[str]) -> None:
 
 
 def _with_bank(attack: Any, data: PromptedDataset) -> Any:
-    """The attack, with the masks of the data if it has to choose its target from masks."""
+    """Bind the masks of the data to an attack that chooses its target from masks."""
     return partial(attack, bank=mask_bank(data, data.cases)) if wants_bank(attack) else attack

@@ -1,4 +1,4 @@
-"""What a run does to its model: resolved once, and tried out before anything long begins."""
+"""The plan of a run: its attacks, resolved and tried out before any long computation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ class Plan:
     """The attacks of a run, ready to be run.
 
     Attributes:
-        attacks: By their names in the table, in the order of the recipe.
+        attacks: Attacks by their names in the rows, in the order of the recipe.
     """
 
     attacks: Mapping[str, AnyAttack | ToFit]
@@ -32,17 +32,19 @@ class Plan:
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Resolve all attacks and metrics of a recipe, and try out those that are functions.
+    """Resolve all attacks and metrics of a recipe, and try them out.
+
+    Attacks on images are run once on a toy model, and user metrics on toy masks.
 
     Raises:
-        ValueError: If there is no such attack, option, loss or metric, or one cannot be run.
-        FileNotFoundError: If a file that an option names is not there.
+        ValueError: If an attack, option, loss or metric does not exist or cannot be run.
+        FileNotFoundError: If a file named by an option does not exist.
     """
     wanted = config.evaluate
-    find_metrics(wanted.metrics)  # tries out those of the user
+    find_metrics(wanted.metrics)  # also tries out user metrics
     on_images = attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
     ready = {name: a for name, a in on_images.items() if not isinstance(a, ToFit)}
-    at_radii(ready, wanted.radii or None, wanted.tau)  # refuses what evaluation would refuse
+    at_radii(ready, wanted.radii or None, wanted.tau)  # raises now what the evaluation would raise
     found: dict[str, AnyAttack | ToFit] = {**on_images, **text_attacks_of(wanted.attacks)}
     found |= {n: _medis(n, given) for n, given in wanted.attacks.items() if is_medis(n, given)}
     return Plan({name: found[name] for name in wanted.attacks})
@@ -60,11 +62,11 @@ def _medis(name: str, given: Mapping[str, Any]) -> Medis:
 
 
 def described(config: RunConfig, *, attacks: bool = True) -> str:
-    """What a run is going to do, in a sentence for the person who started it.
+    """Describe what a run is going to do, in a sentence for the user.
 
     Args:
         config: The run.
-        attacks: Whether it goes on to the attacks.
+        attacks: Whether the run includes the attacks; ``palpate train`` stops before them.
     """
     wanted = config.evaluate
     model = config.model.name or "A CLIPSeg built from a DINOv2 and pretrained"

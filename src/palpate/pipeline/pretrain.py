@@ -1,6 +1,6 @@
 """``palpate pretrain``: vocabulary, student network, distillation, and training on masks.
 
-The embedded model ``palpate/tiny`` was made so; ``recipes/tiny.yaml`` makes it again.
+The embedded model ``palpate/tiny`` was made this way; ``recipes/tiny.yaml`` reproduces it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -64,7 +64,7 @@ class PretrainConfig:
 
 
 def pretrain(config: PretrainConfig, progress: Progress = silent) -> Path:
-    """Make a small model; a second call continues where the first was interrupted.
+    """Train a small model from scratch; a second call resumes an interrupted one.
 
     Args:
         config: The recipe.
@@ -74,8 +74,8 @@ def pretrain(config: PretrainConfig, progress: Progress = silent) -> Path:
         The finished model directory, in half precision.
 
     Raises:
-        ValueError, FileNotFoundError: If the recipe, the data or the backbone cannot be used; found
-            before the first long computation.
+        ValueError, FileNotFoundError: If the recipe, the data or the backbone cannot be used.
+            Raised before the first long computation.
     """
     out, parts = config.folder, config.parts
     backbone = find_weights(config.backbone, config.root)
@@ -117,7 +117,7 @@ def _parts(config: PretrainConfig, split: str) -> Iterator[PromptedDataset]:
 def _doubles(config: PretrainConfig) -> Iterator[PromptedDataset]:
     if not config.doubles:
         return
-    policy = PromptPolicy("random", seed=config.seed + 1)  # other scenes than those above
+    policy = PromptPolicy("random", seed=config.seed + 1)  # a different seed than in _parts
     for name in ("phantom-endoscopy", "phantom-dermoscopy"):
         yield phantom_data(
             name, policy, split="train", size=config.parts.input_size, count=config.doubles,
@@ -126,13 +126,14 @@ def _doubles(config: PretrainConfig) -> Iterator[PromptedDataset]:
 
 
 def _augmented(part: PromptedDataset, augmentation: Augmentation) -> PromptedDataset:
+    # Where left and right matter, a flip would make prompts about the position wrong.
     if not part.spec.mirrors:
         augmentation = replace(augmentation, flip_horizontal=0.0, flip_vertical=0.0)
     return part.augmented(augmentation)
 
 
 def _texts(data: Sequence[PromptedDataset]) -> Iterator[str]:
-    """Every text of every entry, so that words are counted as often as training reads them."""
+    """Yield every text of every entry, so that words are counted as often as training uses them."""
     for part in data:
         for entry in part.entries:
             for texts in entry.prompts.values():

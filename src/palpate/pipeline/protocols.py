@@ -1,7 +1,7 @@
-"""Protocols by name, with the choices that they make in the evaluation and in the attacks.
+"""Protocols by name, with their choices in the evaluation and inside the attacks.
 
-``paper`` follows the published study of CLIPSeg with adapters. Every choice can be changed by
-itself (``switches``); changed choices become part of the name of the protocol.
+``paper`` follows the published study of CLIPSeg with adapters. Every choice can be changed
+separately (``switches``); changed choices become part of the name of the protocol.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from palpate.types import Attack
 
 ProtocolName: TypeAlias = Literal["sound", "paper"]
 
-# Choices inside the attack: for each switch and setting, options of published_pgd.
+# Choices inside the attack: switch -> setting -> options of published_pgd.
 _SETTINGS: Mapping[str, Mapping[object, Mapping[str, Any]]] = MappingProxyType(
     {
         "space": {"normalised": {"equal_channels": False}, "pixel": {"equal_channels": True}},
@@ -37,7 +37,7 @@ _PUBLISHED = MappingProxyType(
         "loss": "probability",
     }
 )
-# The attacks as the study runs them; its FGSM is one step of the length of the radius.
+# The attacks as in the study; its FGSM is one step of PGD whose size is the radius.
 _ATTACKS: Mapping[str, tuple[Attack, Mapping[str, Any]]] = MappingProxyType(
     {
         "noise": (published_noise, {}),
@@ -46,18 +46,18 @@ _ATTACKS: Mapping[str, tuple[Attack, Mapping[str, Any]]] = MappingProxyType(
         "pgd": (published_pgd, {}),
     }
 )
-_EVERYWHERE = ("equal_channels", "clamp")  # options that noise has as well
+_EVERYWHERE = ("equal_channels", "clamp")  # options that published_noise has as well
 _OF_EVALUATION = tuple(field.name for field in fields(Protocol) if field.name != "name")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices that a protocol stands for.
+    """The choices of a protocol.
 
     Attributes:
         protocol: Choices of the evaluation.
-        options: For each attack that has a published form: that form and its options. If empty,
-            attacks run as they are.
+        options: For each attack with a published form, the function and its options. If empty,
+            palpate's own attacks are used.
     """
 
     protocol: Protocol
@@ -65,18 +65,18 @@ class Choices:
 
 
 def choices_of(name: ProtocolName, switches: Mapping[str, Any]) -> Choices:
-    """The choices of a protocol, with some of them changed.
+    """Return the choices of a protocol, with some of them changed.
 
     Args:
         name: ``sound`` or ``paper``.
-        switches: Setting by switch: those of :class:`palpate.evaluation.Protocol`, and with
+        switches: Setting by switch: fields of :class:`palpate.evaluation.Protocol`, and with
             ``paper`` also ``space`` (``normalised``, ``pixel``: every channel gets the mean
             radius), ``clamp`` (true, false), ``step`` (``fixed``, ``scaled``), ``start``
             (``clean``, ``random``), ``keep`` (``last``, ``dice``) and ``loss`` (``probability``,
             ``logits``).
 
     Raises:
-        ValueError: If there is no such switch or setting.
+        ValueError: If a switch or setting does not exist.
     """
     base = {"sound": SOUND, "paper": PAPER}[name]
     known = (*_OF_EVALUATION, *(_SETTINGS if name == "paper" else ()))

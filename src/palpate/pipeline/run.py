@@ -1,4 +1,4 @@
-"""A whole run: train, attack, score and report."""
+"""Runs a recipe from start to end: train, attack, score and report."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,18 +29,18 @@ from palpate.reporting import report
 
 
 def run(config: RunConfig, progress: Progress = silent) -> Path:
-    """Train, attack, score and report; a second call continues where the first was interrupted.
+    """Train, attack, score and report; a second call resumes an interrupted run.
 
     Args:
         config: The recipe.
         progress: Called for every step of every stage.
 
     Returns:
-        The page, ``report/index.html`` in the run folder.
+        Path of the page, ``report/index.html`` in the run folder.
 
     Raises:
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
-            model or the run folder cannot be used; found before the first long computation.
+            model or the run folder cannot be used. Raised before the first long computation.
     """
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
@@ -56,7 +56,7 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
 
 
 def train_only(config: RunConfig, progress: Progress = silent) -> Path:
-    """Train only, the first half of :func:`run`; returns the path of the checkpoint."""
+    """Only train, the first half of :func:`run`; return the path of the checkpoint."""
     splits = stages.load_splits(config, make_plan(config))
     with open_folder(config) as folder:
         write_environment(folder)
@@ -73,7 +73,7 @@ def evaluate_again(
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
 ) -> Path:
-    """Attack the model of a run folder again, and add the rows to those that are there.
+    """Attack the model of a run folder again, and add the rows to the existing ones.
 
     Args:
         folder: Run folder.
@@ -85,8 +85,8 @@ def evaluate_again(
         The folder of the rows.
 
     Raises:
-        ValueError: If there are no such attacks, or radii are given in another unit than that of
-            the run's protocol.
+        ValueError: If an attack does not exist, or radii in steps of an 8-bit image are given for
+            a run under the protocol ``paper``.
         FileNotFoundError: If the folder is not a run folder.
     """
     config = replace(config_of(folder), out=folder)
@@ -116,7 +116,10 @@ def evaluate_again(
 
 
 def make_report(folder: Path) -> Path:
-    """Write tables, figures and page of a run folder; needs neither model nor data."""
+    """Write tables, figures and page of a run folder; return the path of the page.
+
+    Neither model nor data are needed.
+    """
     config = config_of(folder)
     card, rows = folder / "sanity.json", read_rows(folder / "rows")
     return report(
@@ -135,7 +138,7 @@ def make_report(folder: Path) -> Path:
 
 
 def config_of(folder: Path) -> RunConfig:
-    """The recipe of a run folder.
+    """Read the recipe of a run folder.
 
     Raises:
         FileNotFoundError: If the folder is not a run folder.
@@ -169,7 +172,7 @@ def _examine(
     config: RunConfig, model: PixelModel, data: PromptedDataset, folder: Path, progress: Progress
 ) -> None:
     card = sanity_card(
-        read_rows(folder / "rows"),  # also those of earlier calls, which the card covers as well
+        read_rows(folder / "rows"),  # includes rows of earlier calls, which the card also covers
         model,
         data,
         count=config.evaluate.sanity_samples,
@@ -182,7 +185,7 @@ def _examine(
 
 
 def _texts(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Rows of attacks on texts; also those in ``texts/``, where older versions kept them."""
+    """Rows of attacks on texts, including those in ``texts/``, where older versions stored them."""
     other = _rows_in(folder / OTHER_PROTOCOL)
     new, old = rows_of_texts(rows if other is None else other), _rows_in(folder / "texts")
     if old is None:
@@ -191,12 +194,12 @@ def _texts(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def _medis(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Rows of MedIS, or lines in ``medis/``, where older versions kept them."""
+    """Rows of MedIS, or else the lines in ``medis/``, where older versions stored them."""
     other = _rows_in(folder / OTHER_PROTOCOL)
     rows = rows if other is None else other
     return read_lines(folder / "medis") if medis_lines(rows).empty else rows
 
 
 def _rows_in(folder: Path) -> pd.DataFrame | None:
-    """Rows in a folder that not every run has; None if there are none yet."""
+    """Read the rows of an optional folder; None if it has none."""
     return read_rows(folder) if any(folder.glob("part-*.parquet")) else None

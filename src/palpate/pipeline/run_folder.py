@@ -1,4 +1,4 @@
-"""The run folder: opened by one process at a time, and the small files that document a run."""
+"""The run folder: its lock, and the small files that document a run."""
 
 import importlib.metadata
 import json
@@ -21,7 +21,7 @@ from palpate.config_io import flat
 from palpate.pipeline.config import RunConfig, plain, read_config, write_config
 from palpate.training.loop import peak_memory_mb
 
-# Settings that may differ between two calls of the same run, because they change no number.
+# Settings that may differ between two calls of the same run, because they do not change results.
 _FREE = (
     "out", "name", "model.device", "model.build.cache", "model.build.training.workers",
     "model.checkpoint", "data.root", "data.cache", "train.settings.workers",
@@ -39,9 +39,9 @@ def open_folder(config: RunConfig) -> Iterator[Path]:
     """Create or reopen the run folder, and lock it against other processes.
 
     Raises:
-        PermissionError: If it cannot be written.
-        RuntimeError: If another process works in it.
-        ValueError: If it holds a run with other settings; they are listed.
+        PermissionError: If the folder is not writable.
+        RuntimeError: If another process has locked the folder.
+        ValueError: If it holds a run with other settings; the message lists them.
     """
     folder = config.folder
     try:
@@ -88,10 +88,10 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def measured(stage: str, folder: Path) -> Iterator[None]:
-    """Add the time of a stage to ``costs.json``, and note the peak memory of the process.
+    """Record the time and peak memory of a stage in ``costs.json``.
 
-    Seconds are added up over the calls of an interrupted run. The peak is that of the process up
-    to the end of the stage, as the operating system reports it.
+    Seconds are summed over the calls of an interrupted run. The peak is that of the process up to
+    the end of the stage, as reported by the operating system.
     """
     started = time.perf_counter()
     try:
@@ -107,7 +107,7 @@ def measured(stage: str, folder: Path) -> Iterator[None]:
 
 
 def read_costs(folder: Path) -> dict[str, Any]:
-    """Seconds and peak memory of a run by stage; empty if none were noted."""
+    """Read seconds and peak memory (MB) of a run by stage; empty if none were recorded."""
     path = folder / _COSTS
     costs: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return costs
@@ -116,7 +116,7 @@ def read_costs(folder: Path) -> dict[str, Any]:
 def note_evaluation(
     folder: Path, attacks: tuple[str, ...] | None, epsilon_255: tuple[float, ...] | None
 ) -> None:
-    """Keep what was evaluated beyond the recipe of a run, as the command that asks for it.
+    """Record an evaluation beyond the recipe of a run, as the command that repeats it.
 
     Args:
         folder: Run folder.
@@ -133,10 +133,10 @@ def note_evaluation(
 
 
 def read_evaluations(folder: Path) -> list[str]:
-    """The commands that :func:`note_evaluation` kept, in order.
+    """Read the commands recorded by :func:`note_evaluation`, in order.
 
     Raises:
-        ValueError: If the file has anything else.
+        ValueError: If the file is not a list of commands.
     """
     path = folder / _EVALUATIONS
     if not path.is_file():
@@ -156,7 +156,7 @@ def write_environment(folder: Path) -> None:
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
-    """What :func:`write_environment` wrote; None if there is nothing."""
+    """Read the file of :func:`write_environment`; None if it does not exist."""
     path = folder / _ENVIRONMENT
     if not path.is_file():
         return None
@@ -179,7 +179,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write plain values as JSON, whole or not at all."""
+    """Write plain values to a JSON file atomically."""
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 
@@ -200,7 +200,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of palpate's own checkout, if it runs from one."""
+    """Git commit of palpate's source, or None if it does not run from a checkout."""
     folder = Path(__file__).resolve().parent
     try:
         found = subprocess.run(

@@ -1,4 +1,4 @@
-"""The stages of a run before the evaluation; each resumes what an earlier call has left."""
+"""The stages of a run before the evaluation; each resumes after an interruption."""
 
 import json
 import warnings
@@ -36,9 +36,9 @@ class Splits:
     """The splits of a run's data set, checked before any work starts.
 
     Attributes:
-        attacked: What is attacked and scored.
-        taught: Training and validation split, if there is anything to train.
-        seen: Training split, if a perturbation must be fitted to it.
+        attacked: Samples that are attacked and scored.
+        taught: Training and validation split; None if nothing is trained.
+        seen: Training split for fitting universal perturbations; None if none is fitted.
     """
 
     attacked: PromptedDataset
@@ -47,7 +47,15 @@ class Splits:
 
 
 def load_splits(config: RunConfig, plan: Plan) -> Splits:
-    """Find the data set of a run and check every file of the splits that the run needs."""
+    """Find the data set of a run, and check every file of the splits that the run needs.
+
+    Args:
+        config: The recipe.
+        plan: The attacks of the run; decide whether the training split is needed.
+
+    Raises:
+        ValueError, FileNotFoundError: If a data set is missing or damaged.
+    """
     wanted, attacked = config.data, load_attacked(config)
     load = _loader(wanted, wanted.name, config.seed)
     teaches = config.model.trains
@@ -59,14 +67,14 @@ def load_splits(config: RunConfig, plan: Plan) -> Splits:
 
 
 def load_attacked(config: RunConfig) -> PromptedDataset:
-    """The samples that a run attacks."""
+    """Load the samples that a run attacks."""
     wanted = config.data
     load = _loader(wanted, wanted.test_name or wanted.name, config.seed)
     return load(split=config.evaluate.split, limit=wanted.test_limit)
 
 
 def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedDataset]:
-    """Loads a split, and so many of it."""
+    """Return a function that loads a split (``split=``), or a part of it (``limit=``)."""
     if wanted.images is not None and wanted.masks is not None:
         text = wanted.override_prompt or ""
         load = partial(
@@ -94,7 +102,10 @@ def _then_cached(
 
 
 def base_model(config: RunConfig, progress: Progress) -> Path | str:
-    """Where the model without adapter is; built and pretrained first if the run says so."""
+    """Return name or path of the model without adapters, building and pretraining it if needed.
+
+    A model that was built and pretrained with the same settings before is used again.
+    """
     if config.model.name is not None:
         return config.model.name
     build = config.model.build
@@ -113,12 +124,15 @@ def base_model(config: RunConfig, progress: Progress) -> Path | str:
         backbone, tokenizer, out / "built", parts=build.parts, seed=config.seed
     )
     pretrain(built, data, validation, out, build.training, device=device(config), progress=progress)
-    (out / "finished").touch()
+    (out / "finished").touch()  # marks the folder as complete, for later runs
     return out
 
 
 def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
-    """The model with what is trained of it; trained first unless that is done."""
+    """Return the fine-tuned model of a run, training it first if that is not done yet.
+
+    A run that trains nothing gets the base model.
+    """
     base, wanted = base_model(config, progress), config.model
     adapter, learns = _chosen(wanted, base)
     load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
@@ -131,7 +145,7 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    # A checkpoint that was trained on brings along what it was trained on itself.
+    # If the base is itself a checkpoint, the new checkpoint already refers to that one's base.
     return load(out, base=None if is_checkpoint(Path(base)) else base)
 
 
@@ -146,9 +160,10 @@ def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:
 
 
 def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, Learns | None]:
-    """Which adapter goes in and what learns: all of it, where there is no place for adapters.
+    """Resolve which adapter is inserted and which weights are trained.
 
-    None learns in place of what a checkpoint has trained, where nothing else is said.
+    By default models that take no adapters are trained as a whole, and a checkpoint continues
+    with the weights that it has trained (None).
     """
     by_default = wanted.adapter == ModelConfig.adapter
     if by_default and is_checkpoint(Path(base)):
@@ -157,19 +172,19 @@ def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, 
         family, _ = find_family(str(base))
         if not FAMILIES[family].adapters:
             return None, wanted.learns or "all"
-    # Where there is no place for an adapter that was asked for, load_model refuses it.
+    # If the model takes no adapters but the user asked for one, load_model raises an error.
     return wanted.adapter, wanted.learns or ("adapters" if wanted.adapter else "nothing")
 
 
 def device(config: RunConfig) -> str:
-    """Where to compute."""
+    """Device of a run: the configured one, or with ``auto`` CUDA if it is available."""
     if config.model.device != "auto":
         return config.model.device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def find_weights(path: Path, root: Path | None) -> Path:
-    """A directory as given, or under the data root.
+    """Find a directory, as given or under the data root.
 
     Raises:
         FileNotFoundError: If it is in neither place.
@@ -191,7 +206,7 @@ def _part(name: str, split: str, build: BuildConfig, config: RunConfig) -> Promp
 
 
 def _name_of(backbone: Path, tokenizer: Path, build: BuildConfig, seed: int) -> str:
-    """A folder name that only the same ingredients give."""
+    """Folder name with a hash of everything that determines the pretrained model."""
     made_of = {
         "backbone": fingerprint(read_weights(backbone)),
         "words": _hash_of_words(tokenizer),

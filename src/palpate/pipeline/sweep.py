@@ -1,4 +1,4 @@
-"""Several runs from one recipe: its ``each`` lists the settings in which they differ."""
+"""Sweeps: several runs from one recipe, whose ``each`` lists the settings that vary."""
 
 import itertools
 import re
@@ -29,11 +29,11 @@ from palpate.reporting.numbers.checked_rows import (
 
 EACH, LABEL = "each", "label"
 
-_LONGEST = 120  # characters of a generated label; names of folders may have 255 bytes
+_LONGEST = 120  # characters of a generated label; folder names may have at most 255 bytes
 
 
 def read_sweep(path: Path) -> dict[str, RunConfig]:
-    """All runs of a recipe, by their labels.
+    """Read all runs of a recipe, by their labels.
 
     A recipe without ``each`` is a single run with an empty label.
 
@@ -57,7 +57,10 @@ def read_sweep(path: Path) -> dict[str, RunConfig]:
 
 
 def _refuse_protocols_among_others(runs: Mapping[str, RunConfig], path: Path) -> None:
-    """Refuse protocols that vary together with model, data or seed: no table could compare them."""
+    """Refuse a protocol that varies together with model, data or seed.
+
+    The differences could not be attributed to either in one table.
+    """
     protocols = [config.evaluate.choices.protocol.name for config in runs.values()]
     if len(set(protocols)) < 2:
         return
@@ -81,10 +84,10 @@ def _refuse_protocols_among_others(runs: Mapping[str, RunConfig], path: Path) ->
 
 
 def in_folders(configs: Mapping[str, RunConfig]) -> dict[str, RunConfig]:
-    """Give each run a folder below the common one; a single run keeps its folder.
+    """Give each run a subfolder of the common folder; a single run keeps its folder.
 
-    Runs that differ only in their evaluation share a checkpoint, and their baseline and sanity
-    card, which are the same, are made once.
+    Runs that differ only in their evaluation share a checkpoint. Only the first of them computes
+    the baseline and the sanity card.
     """
     placed: dict[str, RunConfig] = {}
     leaders: list[RunConfig] = []
@@ -114,18 +117,18 @@ def _same_training(one: RunConfig, other: RunConfig) -> bool:
 
 
 def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress = silent) -> Path:
-    """Run all configurations, and report on them together.
+    """Run all configurations, and write a common report.
 
-    Runs under one protocol become one table. If the protocol varies, the first run is the
-    reference, and the table shows what each change of the protocol does.
+    Runs under one protocol are shown in one table. If the protocol varies, the first run is the
+    reference, and the table shows the effect of each change of the protocol.
 
     Args:
-        configs: By their labels, which are also the names of their folders.
+        configs: Configurations by their labels, which are also the names of their folders.
         folder: Folder for the runs and the common report.
         progress: Called for every step of every run.
 
     Returns:
-        The page of the common report.
+        Path of the page of the common report.
     """
     for config in configs.values():
         run(config, progress)
@@ -133,10 +136,10 @@ def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress
 
 
 def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
-    """Write the common report of finished runs.
+    """Write the common report of finished runs; return the path of its page.
 
-    Runs with the same attacks on the same images are compared with the first of them; others make
-    one table. Runs that differ in their seeds are always compared.
+    Runs with the same attacks on the same images are compared with the first of them. Other runs
+    are shown in one table. Runs with different seeds are always compared.
     """
     first = next(iter(configs.values()))
     protocols = [config.evaluate.choices.protocol.name for config in configs.values()]
@@ -164,9 +167,9 @@ def report_sweep(configs: Mapping[str, RunConfig], folder: Path) -> Path:
 
 
 def _meet(rows: Mapping[str, pd.DataFrame]) -> bool:
-    """Whether two runs have the same attack on a sample, with any prompt.
+    """Whether two runs have the same attack on the same sample, with any prompt.
 
-    A mean over both would count that sample twice.
+    If so, a mean over both runs would count that sample twice.
     """
     columns = [*SAMPLE, *CONDITION]
     each = [by_sample(some)[columns].drop_duplicates() for some in rows.values()]
@@ -211,7 +214,7 @@ def _about(
 
 
 def _changes(listed: object, path: Path) -> list[dict[str, Any]]:
-    """Settings of each run: every combination of the lists, or the entries of one list."""
+    """List the settings of each run: all combinations of several lists, or entries of one list."""
     entries = [listed] if isinstance(listed, Mapping) else listed
     if isinstance(entries, list):
         _refuse_other_names(entries, path)
@@ -236,7 +239,7 @@ def _refuse_other_names(entries: list[Any], path: Path) -> None:
 
 
 def _with(values: Mapping[str, Any], changes: Mapping[str, Any], recipe: Path) -> dict[str, Any]:
-    """A copy of nested values in which those named by dotted paths are replaced."""
+    """Copy nested values and replace those named by dotted paths."""
     made = dict(values)
     for path, value in changes.items():
         head, _, rest = path.partition(".")
@@ -251,10 +254,12 @@ def _with(values: Mapping[str, Any], changes: Mapping[str, Any], recipe: Path) -
 
 
 def _called(changes: dict[str, Any], path: Path) -> str:
-    """The label of a run, which is also the name of its folder; removed from its changes if given.
+    """Return the label of a run, which is also the name of its folder.
+
+    A label given in ``changes`` is removed from them, because it is not a setting.
 
     Raises:
-        ValueError: If a label is given that cannot be the name of a folder.
+        ValueError: If a given label cannot be the name of a folder.
     """
     if LABEL not in changes:
         return "-".join(map(_label, changes.values()))[:_LONGEST]
@@ -269,7 +274,7 @@ def _called(changes: dict[str, Any], path: Path) -> str:
 
 
 def _label(value: object) -> str:
-    """A folder name made from the value of a setting.
+    """Make a folder name from the value of a setting.
 
     >>> _label({"storage": "png"}), _label("kvasir"), _label({})
     ('storage-png', 'kvasir', 'as-it-is')

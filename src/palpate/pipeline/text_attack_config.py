@@ -1,4 +1,4 @@
-"""Attacks on the prompt, alone or with the image, from the entries of a recipe."""
+"""Configures attacks on the prompt, alone or with the image, from the entries of a recipe."""
 
 import inspect
 from collections.abc import Mapping
@@ -20,21 +20,24 @@ from palpate.pipeline.attack_config import (
 )
 
 _EMBEDDING = "text-embedding"
-_GIVEN = ("view", "source", "generator")  # to candidates, by the evaluation
-_NEEDED = ("image", "text", "epsilon_255")  # of a joint attack
+_GIVEN = ("view", "source", "generator")  # arguments that the evaluation passes to candidates
+_NEEDED = ("image", "text", "epsilon_255")  # required options of a joint attack
 _OF_JOINT = (*_NEEDED, "rounds")
 
 
 def text_attacks_of(options: Options) -> dict[str, AnyTextAttack]:
-    """Configured attacks on the text, by their names in the table.
+    """Configure the attacks on the text.
 
     Args:
-        options: Name to options, as in a recipe; other attacks are left out. ``joint``
-            takes ``image`` and ``text``, an attack each, by name or with options, the radius
-            ``epsilon_255`` of the image's, and ``rounds``.
+        options: Options by name, as in a recipe; attacks that are not on the text are skipped. The
+            options of ``joint`` are ``image`` and ``text``, each an attack by name or with
+            options; ``epsilon_255``, the radius of the attack on the image; and ``rounds``.
+
+    Returns:
+        The attacks by their names in the rows.
 
     Raises:
-        ValueError: If there is no such attack or option, or an option's value is refused.
+        ValueError: If an attack or option does not exist, or the value of an option is invalid.
     """
     return {
         name: _configured(name, given) for name, given in options.items() if is_on_text(name, given)
@@ -85,7 +88,7 @@ def _joint(name: str, options: Mapping[str, Any]) -> Joint:
 
 
 def _radius(name: str, steps: object) -> float:
-    """In units of pixel value, from steps of an 8-bit image."""
+    """Convert a radius from steps of an 8-bit image to units of pixel value."""
     if not isinstance(steps, int | float) or not 0 < steps <= 255:
         raise ValueError(
             f"Expected one radius `epsilon_255` of attack {name!r} in steps of an 8-bit image, 8 "

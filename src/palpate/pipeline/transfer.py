@@ -42,21 +42,24 @@ def transfer_runs(
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Table:
-    """Score every run's model on adversarial examples made on every run's model.
+    """Score the model of every run on adversarial examples made on the model of every run.
 
     Args:
-        runs: Run folders; the names of the folders become those of the models. The data are those
-            of the first run.
-        out: Folder for the rows and ``tables/transfer``; rows that are there are not made again.
+        runs: Run folders; the models are named after the folders. The data are those of the first
+            run.
+        out: Folder for the rows and ``tables/transfer``; existing rows are not computed again.
         options: Options of the attack.
         epsilons: Radii, in units of pixel value.
         limit: Use only this many samples.
         progress: Called for every batch.
 
+    Returns:
+        The table of the report.
+
     Raises:
-        ValueError: If there are fewer than two runs, two of the same name, or a run that has no
-            trained model yet.
-        FileNotFoundError: If a folder is no run.
+        ValueError: If there are fewer than two runs, two have the same name, or one has no trained
+            model yet.
+        FileNotFoundError: If a folder is not a run folder.
     """
     names = [run.resolve().name for run in runs]
     if len(runs) < 2 or len(set(names)) < len(names):
@@ -86,10 +89,10 @@ def transfer_runs(
 
 
 def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
-    """The model that a finished run attacked, trained or as it was.
+    """Load the model that a finished run attacked.
 
     Raises:
-        ValueError: If the run is to train a model and has not done so.
+        ValueError: If the run trains a model and has not finished training.
     """
     base, wanted = stages.base_model(config, progress), config.model
     if not wanted.trains:
@@ -106,7 +109,7 @@ def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
 
 
 def _described(options: TransferOptions) -> str:
-    """The usual name of the attack.
+    """Name of the attack as in the literature.
 
     >>> _described(TransferOptions(diversity=0.0, kernel=1))
     'MI-FGSM of 10 steps'

@@ -1,4 +1,4 @@
-"""Universal perturbations of a recipe, which are fitted to its model first."""
+"""Universal perturbations of a recipe, which are fitted to the model before the evaluation."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from palpate.progress import Progress
 from palpate.types import Attack, Images, Logits, Loss, Masks, Segmenter
 
 FIT = "fit"
-SHUFFLED = "-shuffled"  # behind the name of a perturbation's control
+SHUFFLED = "-shuffled"  # suffix of the name of a perturbation's control
 
 _OF_DATA = ("batch_size", "limit")  # options of fit_universal_on alone
 _NOT_OPTIONS = ("model", "samples", "epsilon", "state", "made_of", "progress")
@@ -29,8 +29,8 @@ class ToFit:
 
     Attributes:
         attack: :func:`palpate.attacks.universal` with its options.
-        epsilon: Radius to fit in.
-        settings: Of :func:`palpate.evaluation.fit_universal_on`.
+        epsilon: Radius of the perturbation, in units of pixel value.
+        settings: Arguments of :func:`palpate.evaluation.fit_universal_on`.
     """
 
     attack: Attack
@@ -46,18 +46,18 @@ class ToFit:
         largest: float,
         loss: Callable[[str], Loss],
     ) -> "ToFit":
-        """From the plain values of a recipe.
+        """Create one from the plain values of a recipe.
 
         Args:
-            name: In the table, for errors.
+            name: Name of the attack in the rows, for error messages.
             attack: :func:`palpate.attacks.universal` with its options.
             fit: Options of :func:`palpate.attacks.fit_universal`, ``batch_size``, ``limit``, and
                 ``epsilon_255``, by default the largest radius of the run.
-            largest: That radius, in units of pixel value.
-            loss: Finds a loss by its name.
+            largest: Largest radius of the run, in units of pixel value.
+            loss: Function that finds a loss by name.
 
         Raises:
-            ValueError: If there is no such option.
+            ValueError: If an option does not exist.
         """
         settings = dict(fit or {})
         known = [k for k in inspect.signature(fit_universal).parameters if k not in _NOT_OPTIONS]
@@ -73,7 +73,7 @@ class ToFit:
         return cls(attack, largest if steps is None else steps / 255, settings)
 
     def rehearsed(self, model: Callable[..., Logits], images: Images, masks: Masks) -> list[Attack]:
-        """The attacks after one epoch of fitting on one batch, to try out the options."""
+        """Fit for at most one epoch on one batch, to try out the options; return the attacks."""
         settings = {k: v for k, v in self.settings.items() if k not in _OF_DATA}
         settings["epochs"] = min(1, settings.get("epochs", 1))
         samples = [(images, masks, None)]
@@ -94,15 +94,18 @@ def fit_all(
     seed: int,
     progress: Progress,
 ) -> dict[str, AnyAttack]:
-    """Fit universal perturbations to the model; each is followed by its control.
+    """Fit all universal perturbations to the model.
 
     Args:
-        attacks: By name.
-        model: In evaluation mode.
-        seen: The training split, to which they are fitted; None if there are none.
-        folder: Folder of the perturbations and of the state of interrupted fits.
-        seed: Of the fits.
-        progress: Told about every batch.
+        attacks: Attacks by name.
+        model: The model, in evaluation mode.
+        seen: Training split on which they are fitted; None if there is nothing to fit.
+        folder: Folder for the perturbations and the state of interrupted fits.
+        seed: Seed of the fits.
+        progress: Called for every batch.
+
+    Returns:
+        The attacks, each universal perturbation followed by its control.
     """
     ready: dict[str, AnyAttack] = {}
     for name, attack in attacks.items():
@@ -125,7 +128,7 @@ def fit_all(
 
 
 def _about(name: str, progress: Progress) -> Progress:
-    """Progress whose stage contains the name of the perturbation."""
+    """Progress callback that adds the name of the perturbation to the stage."""
 
     def report_progress(stage: str, done: int, total: int, note: str = "") -> None:
         progress(f"{stage} {name}", done, total, note)

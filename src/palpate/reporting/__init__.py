@@ -1,4 +1,4 @@
-"""Rows become tables, figures and one page; no model is needed."""
+"""Reports: tables, figures and an HTML page, made from rows without a model."""
 
 from palpate.reporting.report import report
 

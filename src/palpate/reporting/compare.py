@@ -1,4 +1,4 @@
-"""Comparison of several runs on the same images."""
+"""Compares several runs on the same images."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -50,19 +50,19 @@ def compare(
     """Write one report of several runs, with paired differences.
 
     Args:
-        runs: Rows of each, by a name for readers; the others are compared with the first.
-        out: As for :func:`palpate.reporting.report`.
+        runs: Rows of each run by its name in the report; all are compared with the first.
+        out: Folder of the report, as in :func:`palpate.reporting.report`.
         examples: Stored examples of each run.
-        paired: Whether to add the paired differences from the first; False where the runs share no
-            image.
-        shown: What else the report shows, see there.
+        paired: Whether to add the paired differences from the first run; False if the runs share
+            no images.
+        shown: Further arguments of :func:`palpate.reporting.report`.
 
     Returns:
-        The path of the page.
+        Path of the page.
 
     Raises:
-        ValueError: If there are fewer than two runs, no image and condition in which another
-            meets the first, or rows that cannot be reported.
+        ValueError: If there are fewer than two runs, no run shares an image and condition with the
+            first, or rows cannot be reported.
     """
     if len(runs) < 2:
         raise ValueError(f"Expected two or more runs to compare, got {', '.join(runs) or 'none'}.")
@@ -74,7 +74,7 @@ def compare(
         for each in some
     ]
     together = pd.concat(named, ignore_index=True)
-    # pandas drops attributes in which the parts differ, as runs with other metrics do.
+    # pandas drops attributes that differ between the parts, as for runs with different metrics.
     declared = {k: v for rows in runs.values() for k, v in rows.attrs.get("metrics", {}).items()}
     together.attrs["metrics"] = declared
     return report(
@@ -87,11 +87,14 @@ def compare(
 
 
 def compared(runs: Mapping[str, pd.DataFrame]) -> Table:
-    """The table of paired differences between the first run and each other one.
+    """Make the table of paired differences between the first run and each other run.
 
-    Samples are paired by data set, structure and key, whatever their prompts; where a run took
-    several prompts of a sample, by prompt level, too. Conditions and levels that only one run
-    has are left out.
+    Samples are paired by data set, structure and key, regardless of their prompts. If a run has
+    several prompts per sample, they are also paired by prompt level. Conditions and levels that
+    only one run has are left out.
+
+    Raises:
+        ValueError: If no run shares an image and condition with the first.
     """
     first, *others = [
         (run, by_sample(of_fixed_radius(checked(rows)))) for run, rows in runs.items()
@@ -149,19 +152,19 @@ def _lines(
 
 
 def _matching(first: pd.DataFrame, other: pd.DataFrame) -> list[str]:
-    """The columns by which each row of a run has at most one of the other to stand beside."""
+    """Columns that pair each row of a run with at most one row of the other run."""
     several = of_several_prompts(first) or of_several_prompts(other)
     return [*(BY_LEVEL if several else SAMPLE), *CONDITION]
 
 
 def _levels(runs: Iterable[tuple[str, pd.DataFrame]]) -> str:
-    """What else has to be equal where a run took several prompts of an image."""
+    """Addition to the caption if a run has several prompts per image."""
     several = any(of_several_prompts(rows) for _, rows in runs)
     return ", with prompts of the same level where a run took several of an image" * several
 
 
 def _named(run: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a run with its name in that of their data, so that it stands by itself."""
+    """Add the name of a run to the name of its data set, so that runs are reported separately."""
     named = rows.copy()
     named[RUN], named[OF] = run, rows["dataset"]
     named["dataset"] = rows["dataset"].astype(str) + f", {run}"

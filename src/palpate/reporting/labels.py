@@ -86,7 +86,7 @@ REFERENCE: Final = "#ffffff"
 
 
 def attack_label(attack: str) -> str:
-    """Name for readers.
+    """Display name of an attack.
 
     >>> attack_label("pgd"), attack_label("my-attack")
     ('PGD', 'my-attack')
@@ -95,7 +95,7 @@ def attack_label(attack: str) -> str:
 
 
 def epsilon_label(epsilon: float, norm: str = "linf") -> str:
-    """Radius as people quote it: steps of an 8-bit image for L-infinity, plain for L2.
+    """Format a radius: in steps of an 8-bit image for L-infinity, as a plain number otherwise.
 
     >>> epsilon_label(8 / 255), epsilon_label(0.01), epsilon_label(0.5, "l2")
     ('8/255', '2.55/255', '0.5')
@@ -114,7 +114,7 @@ def length_label(length: float, norm: str) -> str:
 
 
 def norm_name(norm: str) -> str:
-    """A norm as readers know it.
+    """Display name of a norm.
 
     >>> norm_name("l2")
     'L2'
@@ -123,7 +123,7 @@ def norm_name(norm: str) -> str:
 
 
 def radius_label(norm: str, epsilon: float) -> str:
-    """Radius of a ball; its norm is said where it is not L-infinity.
+    """Format the radius of a ball, with its norm unless that is L-infinity.
 
     >>> radius_label("linf", 2 / 255), radius_label("l2", 0.5), radius_label("normalised", 0.1)
     ('2/255', 'L2 0.5', '0.1 (normalised)')
@@ -135,7 +135,7 @@ def radius_label(norm: str, epsilon: float) -> str:
 
 
 def norm_label(attack: str, norm: str, epsilon: float) -> str:
-    """Attack and radius in one phrase; the norm is said where it is not L-infinity.
+    """Format attack and radius in one phrase, with the norm unless that is L-infinity.
 
     >>> norm_label("pgd", "linf", 2 / 255), norm_label("pgd", "l2", 0.5)
     ('PGD at 2/255', 'PGD at L2 0.5')
@@ -177,7 +177,7 @@ def attack_rank(attack: str) -> int:
 def colours(attacks: list[str]) -> dict[str, str]:
     """One colour per attack; FGSM and PGD always have theirs, the control is grey.
 
-    With more than nine attacks colours come again, never together with the same mark.
+    With more than nine attacks colours are reused, but never with the same marker.
     """
     return {a: _GREY if a == CONTROL else _HUES[i % len(_HUES)] for a, i in _places(attacks)}
 

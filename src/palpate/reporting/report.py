@@ -1,4 +1,4 @@
-"""The whole report of a run, from its rows."""
+"""Writes the complete report of a run from its rows."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,27 +47,28 @@ def report(
     """Write ``tables/``, ``figures/`` and ``report/index.html`` into a folder.
 
     Args:
-        rows: One row per image, structure, prompt, attack and epsilon, as evaluation stores them.
-        out: Usually the folder of the run; made if missing. Files of the same name are replaced.
-        baseline: Rows of the same images by the model without its adapter; adds a table of the gain
-            from fine-tuning.
-        variants: Rows of the same images under a protocol with one choice made otherwise, by that
+        rows: One row per image, structure, prompt, attack and epsilon, as stored by an evaluation.
+        out: Folder of the report, usually the run folder; created if missing. Existing files of
+            the same name are replaced.
+        baseline: Rows of the model before fine-tuning on the same images; adds a table of the
+            gain from fine-tuning.
+        variants: Rows of the same images under the protocol with one choice changed, by that
             choice; adds a table of the effect of each choice.
-        texts: Rows of attacks on the prompt, where they are not among ``rows``; adds their tables
-            and a chart.
-        medis: Rows or lines of MedIS, where they are not among ``rows``, see
-            :func:`palpate.evaluation.medis_lines`; adds its tables.
-        examples: Stored examples to show; without, the page has no pictures.
-        sanity: The sanity card; without, what can be checked from the rows alone.
-        config: Resolved configuration of the run, shown as it is.
-        environment: Versions, hashes and, as ``command``, the line that repeats the run.
-        evaluations: Lines that add to what this one makes, in order.
+        texts: Rows of attacks on the prompt, if they are not in ``rows``; adds their tables and a
+            chart.
+        medis: Rows or lines of MedIS, if they are not in ``rows``; see
+            :func:`palpate.evaluation.medis_lines`. Adds its tables.
+        examples: Stored examples to show; without them the page has no images.
+        sanity: The sanity card; None: only the checks that need nothing but rows are run.
+        config: Resolved configuration of the run, shown unchanged.
+        environment: Versions, hashes and, as ``command``, the command that repeats the run.
+        evaluations: Commands that added rows to the run, in order.
         notes: Licence and citation of each data set, by its name.
-        further: Tables that the rows do not hold.
+        further: Additional tables, not computed from the rows.
         title: Heading of the page.
 
     Returns:
-        The path of the page.
+        Path of the page.
 
     Raises:
         ValueError: If the rows cannot be reported; see
@@ -122,13 +123,13 @@ def report(
 
 
 def _runs(rows: pd.DataFrame) -> dict[str, str]:
-    """The run of each data set and structure, where the rows are of several runs."""
+    """The run of each data set and structure; empty unless the rows are of several runs."""
     return dict(zip(rows["facet"], rows[RUN], strict=True)) if RUN in rows.columns else {}
 
 
 def _medis_tables(rows: pd.DataFrame) -> Iterator[Table]:
-    """The tables of MedIS; a set for each entry of the recipe, where there are several."""
-    if "loss_name" not in rows.columns:  # lines, or rows from before there were any of MedIS
+    """Yield the tables of MedIS, one set for each of its entries in the recipe."""
+    if "loss_name" not in rows.columns:  # lines, or rows of a version without MedIS
         yield from medis_tables(rows) if "loss" in rows.columns and len(rows) else ()
         return
     rows = rows[rows["loss_name"] != ""]
@@ -143,6 +144,6 @@ def _medis_tables(rows: pd.DataFrame) -> Iterator[Table]:
 
 
 def _without_control(panels: dict[Panel, list[Strip]]) -> dict[Panel, list[Strip]]:
-    """All panels but those of random noise, unless there are no others."""
+    """Drop the panels of random noise, unless there are no others."""
     real = {panel: some for panel, some in panels.items() if panel[1] != CONTROL}
     return real or panels

@@ -1,4 +1,4 @@
-"""Checks of an attack, as tables for the terminal."""
+"""Prints the checks of an attack as tables in the terminal."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The list of attacks, as tables for the terminal; read from the source without loading torch."""
+"""Prints the list of attacks as tables; they are read from the source without loading torch."""
 
 import ast
 import importlib.metadata
@@ -48,7 +48,7 @@ def show_attacks() -> None:
 
 
 def image_attacks() -> list[AttackEntry]:
-    """Attacks on the image, with their options and the defaults of these."""
+    """List the attacks on images, with their options and defaults."""
     return [
         AttackEntry(name, summary(function), ", ".join(_options(function)))
         for name, value in entries(_IMAGE, "ATTACKS").items()
@@ -57,7 +57,7 @@ def image_attacks() -> list[AttackEntry]:
 
 
 def added_attacks(attacks: Mapping[str, Callable[..., Any]]) -> list[AttackEntry]:
-    """The attacks of a registry that are not in palpate's source."""
+    """List the attacks of a registry that are not in palpate's source."""
     known = entries(_IMAGE, "ATTACKS")
     return [
         AttackEntry(name, first_paragraph(inspect.getdoc(attack)), ", ".join(_names(attack)))
@@ -72,7 +72,7 @@ def _names(attack: Callable[..., Any]) -> list[str]:
 
 
 def _of_plugins() -> list[AttackEntry]:
-    """Attacks of installed plugins; whoever has some waits for the import of torch."""
+    """List the attacks of installed plugins; only if there are any, torch is imported."""
     if not importlib.metadata.entry_points(group="palpate.plugins"):
         return []
     from palpate.attacks import ATTACKS
@@ -81,7 +81,7 @@ def _of_plugins() -> list[AttackEntry]:
 
 
 def text_attacks() -> list[AttackEntry]:
-    """Attacks on the prompt, and whether the text that they make still means the same."""
+    """List the attacks on the prompt, and whether they preserve the meaning of the text."""
     listed = [_text_attack(name, value) for name, value in entries(_TEXT, "TEXT_ATTACKS").items()]
     about = summary(_found(_TEXT, "joint"))
     both = f"{about} Its options are image, text, epsilon_255 and rounds."
@@ -89,7 +89,7 @@ def text_attacks() -> list[AttackEntry]:
 
 
 def _text_attack(name: str, value: Definition) -> AttackEntry:
-    """From ``TextAttack(candidates, kind)``, or a call of a function that returns one."""
+    """Read an entry from ``TextAttack(candidates, kind)`` or a call of a function returning one."""
     made = value
     if isinstance(value.node, ast.Call) and ast.unparse(value.node.func) != "TextAttack":
         function = _function(value)
@@ -122,7 +122,7 @@ def _found(module: str, name: str) -> Definition:
 
 
 def _options(function: Definition) -> Iterator[str]:
-    """What a recipe can set of an attack, with the defaults that are numbers or words."""
+    """Options of an attack in a recipe, with those defaults that are numbers or strings."""
     for parameter in parameters(function)[3:]:  # after model, images and masks
         if parameter.name in _NOT_OPTIONS:
             continue
@@ -133,7 +133,7 @@ def _options(function: Definition) -> Iterator[str]:
 
 
 def _table(about: str, detail: str, attacks: list[AttackEntry]) -> Table:
-    # A web address that is cut off is of no use: fold it.
+    # Wrap instead of cutting off: a truncated web address is useless.
     table = Table("attack", Column(about, overflow="fold"), detail, box=SIMPLE_HEAD)
     for attack in attacks:
         table.add_row(*map(escape, attack))

@@ -1,4 +1,4 @@
-"""Checks of data sets, as tables for the terminal and as JSON for scripts."""
+"""Prints the checks of data sets as tables, and writes them as JSON for scripts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from palpate.data.locate import locate
 from palpate.pipeline.run_folder import write_json
 from palpate.progress import Progress, silent
 
-_SHOWN: Final = 5  # files of a finding
+_SHOWN: Final = 5  # maximum number of files listed per finding
 _SIGNS: Final[dict[str, tuple[str, str]]] = {
     "pass": ("✓", "green"),
     "note": ("·", "cyan"),
@@ -44,7 +44,7 @@ def check_data(
     """Check data sets by name or path, and write the outcome as JSON if a file is given.
 
     Raises:
-        FileNotFoundError, ValueError: If a data set is not there; other errors are findings.
+        FileNotFoundError, ValueError: If a data set does not exist; other errors are findings.
     """
     if json_file is not None and not json_file.parent.is_dir():
         raise FileNotFoundError(

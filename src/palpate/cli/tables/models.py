@@ -1,4 +1,4 @@
-"""The list of models and the checks of one, as tables for the terminal."""
+"""Prints the list of models, and the checks of one model, as tables in the terminal."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ from palpate.models.request import AdapterName
 from palpate.models.wrap.wrap import Wrapped
 from palpate.prompting import Bound
 
-_SIDE = 96  # pixels of the test image
-_ENDLESS = 10_000  # characters: a line that needs no wrapping
+_SIDE = 96  # side of the test image in pixels
+_ENDLESS = 10_000  # line width in characters at which nothing is wrapped
 _GRADIENT = {True: "yes", False: "NO", None: "fails, see palpate models check"}
 _COLUMNS = (
     "name", "parameters", "trainable", "input", "threshold", "text", "gradient", "weights",
@@ -133,7 +133,7 @@ def _family(name: str) -> str:
 
 
 def _specimens(model: PixelModel, size: int, count: int) -> tuple[Batch, list[str]]:
-    """Test images, and prompts that the model understands."""
+    """Create test images, with prompts that the model supports."""
     data = load_data("phantom-endoscopy", split="test", size=size, limit=count)
     batch = collate([data[i] for i in range(count)])
     prompts = list(batch.prompts)

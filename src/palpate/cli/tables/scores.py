@@ -1,4 +1,4 @@
-"""The scores of a run, as tables for the terminal."""
+"""Prints the scores of a run as tables in the terminal."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from palpate.reporting.tables.table import percent_interval
 def show_scores(folder: Path) -> None:
     """Print the scores before and after fine-tuning and under attack, from the tables of a run.
 
-    Goes to standard error, so that the path of the page stays alone on standard output.
+    They go to standard error, so that standard output contains only the path of the page.
     """
     console = Console(stderr=True, highlight=False)
     gained = folder / "tables" / "baseline.csv"
@@ -79,7 +79,7 @@ def _other_norms(scores: pd.DataFrame) -> str:
 
 
 def _doubts(card: Sequence[Check]) -> Iterator[str]:
-    """How many checks passed and failed, and the text of those that did not pass."""
+    """Count the checks that passed and failed, and list those that did not pass."""
     counts = Counter(check.status for check in card)
     listed = [f"{counts[s]} {s.replace('_', ' ')}" for s in ("pass", "warn", "fail", "not_run")]
     yield f"Sanity card: {', '.join(listed)}."

@@ -1,9 +1,8 @@
 """Checks of an attack against the contract that evaluation relies on: ``palpate attacks check``.
 
-An attack whose result for an image depends on the other images of the batch, that uses random
-numbers other than those of its generators, or that leaves gradients behind gives results that
-cannot be reproduced. The checks run on a small model in double precision, so that rounding does not
-matter.
+Results cannot be reproduced if the result for an image depends on the other images of the batch,
+if the attack draws random numbers from other sources than its generators, or if it leaves gradients
+behind. The checks run on a small model in double precision, so that rounding does not matter.
 """
 
 import warnings
@@ -21,8 +20,8 @@ from palpate.overlap import count, dice
 from palpate.types import Images
 from palpate.user_code import said
 
-_SAME = 1e-4  # of the change: what rounding in double precision may do
-_LEAST = 1e-9  # a change below it is none
+_SAME = 1e-4  # tolerance relative to the change of the image; covers rounding in double precision
+_LEAST = 1e-9  # smaller changes count as no change
 
 
 def check_attack(attack: AttackAtRadius) -> list[CheckResult]:
@@ -33,7 +32,7 @@ def check_attack(attack: AttackAtRadius) -> list[CheckResult]:
     """
     problem = toy_problem(attack)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnbrokenWarning)  # these images need not be broken
+        warnings.simplefilter("ignore", UnbrokenWarning)  # the attack need not succeed here
         return [_carried_out(name, step, problem) for name, step in CHECKS.items()]
 
 
@@ -66,7 +65,7 @@ def _harm(problem: ToyProblem) -> tuple[Status, str]:
 
 def _reproducible(problem: ToyProblem) -> tuple[Status, str]:
     first = problem.run()
-    torch.rand(1)  # whatever was drawn in between
+    torch.rand(1)  # changes the global random state, which the attack must not use
     gap = (problem.run() - first).abs().max().item()
     if gap == 0:
         return "pass", "The same generators give the same images."
@@ -91,7 +90,7 @@ def _neighbours(problem: ToyProblem) -> tuple[Status, str]:
 def _left_alone(problem: ToyProblem) -> tuple[Status, str]:
     net, clean, state = problem.net, problem.images.clone(), torch.get_rng_state()
     weights = {name: value.clone() for name, value in net.state_dict().items()}
-    net.layers[0].train()  # whatever the mode is, it is the caller's business
+    net.layers[0].train()  # a mixed mode, which the attack must restore exactly
     try:
         problem.run()
         changed = [

@@ -14,7 +14,7 @@ from palpate.randomness import generator
 from palpate.types import Images, Masks, Norm, PerImage
 
 _SIDE, COUNT = 16, 4
-_STD = (1.0, 1.0, 1.0)  # of a network that normalises nothing
+_STD = (1.0, 1.0, 1.0)  # the toy model does not normalise its input
 
 
 class ToyModel(nn.Module):
@@ -49,7 +49,7 @@ class ToyProblem:
         return check(self.raw(rows, given), given, self.attack, names, _STD)
 
     def raw(self, rows: Sequence[int], images: Images | None = None) -> Images:
-        """The same without the check; each image has its own random generator."""
+        """Attack some of the images without the check; each has its own random generator."""
         truth = self.masks[list(rows)]
         given = self.images[list(rows)] if images is None else images
         return self.attack.run(
@@ -77,7 +77,7 @@ class ToyProblem:
             return bce_dice(self.net(images), self.masks)
 
     def noise(self, size: float) -> Images:
-        """Images with random noise of that size, as a control."""
+        """The images with random noise of norm ``size``, as a control."""
         random = [generator(0, f"noise {row}") for row in range(COUNT)]
         return noise(
             self.net, self.images, self.masks, epsilon=size, norm=self.norm, generator=random
@@ -85,7 +85,7 @@ class ToyProblem:
 
 
 def toy_problem(attack: AttackAtRadius) -> ToyProblem:
-    """The attack on images whose masks are what the model predicts for them."""
+    """Create the toy problem; masks are the clean predictions, so that the clean DSC is 1."""
     net = ToyModel().double().eval()
     images = torch.rand(COUNT, 3, _SIDE, _SIDE, generator=generator(1)).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""MedIS on a data set: how many steps each loss needs to reach each target, image by image."""
+"""MedIS on a data set: the steps that each loss needs to reach each target, per image."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,31 +32,32 @@ from palpate.types import Images, Loss, Masks, Segmenter
 
 @dataclass(frozen=True)
 class Medis:
-    """MedIS as its tables report it: each loss by itself towards each target, image by image.
+    """MedIS as in its tables: each loss attacks each image alone, once per target.
 
-    An image that meets the criterion before it is attacked says nothing about the attack. It is
-    attacked all the same, and its row says ``already``;
-    :func:`~palpate.evaluation.medis.fusion.success_rates` leaves it out and counts such images. A
-    target is the same for all losses. With ``faithful`` both are otherwise: the clean image counts
-    as step 1, and a random target is one mask for a data set, drawn for each loss.
+    An image that meets the criterion before the attack says nothing about the attack. It is
+    attacked nevertheless, and its row has ``already`` set;
+    :func:`~palpate.evaluation.medis.fusion.success_rates` excludes such images and reports their
+    share. All losses have the same target mask. With ``faithful`` both points differ: the clean
+    image counts as step 1, and a random target is one mask per data set, drawn for each loss.
 
     Attributes:
         targets: ``"untargeted"`` and names of :data:`palpate.attacks.medis.targets.TARGETS`.
         losses: See :func:`palpate.attacks.medis`.
-        bank: Masks that targets are chosen from; by default those of the data, each once. It is
-            held in memory, a byte a pixel.
-        steps: Updates, at most.
-        epsilon: Radius of the L-infinity ball, in units of pixel value.
+        bank: Masks from which targets are chosen; by default the distinct masks of the data. It is
+            held in memory, with one byte per pixel.
+        steps: Maximum number of updates.
+        epsilon: Radius of the L-infinity ball, in units of pixel value in [0, 1].
         criterion: ``"miou"`` or ``"dice"``.
-        success: Score with the truth at or below which an attack without a target has succeeded.
-        success_target: Score with the target at or above which an attack towards one has.
-        faithful: Do everything as the notebooks do it, see
+        success: Score with the ground truth at or below which an untargeted attack has succeeded.
+        success_target: Score with the target at or above which a targeted attack has succeeded.
+        faithful: Follow the notebooks in every detail; see
             :mod:`palpate.attacks.medis.success_rules`.
-        copies: Losses at once, see :func:`palpate.attacks.medis.parallel_losses.run_losses`.
-        limit: Only the first so many samples; targets are chosen from these, too.
+        copies: Number of losses run together; see
+            :func:`palpate.attacks.medis.parallel_losses.run_losses`.
+        limit: Use only the first ``limit`` samples; targets are also chosen from these only.
 
     Raises:
-        ValueError: If there is no such target or loss, or a budget or threshold makes no sense.
+        ValueError: If a target or loss is unknown, or a budget or threshold is invalid.
     """
 
     targets: Sequence[str] = (UNTARGETED, *TARGETS)
@@ -82,10 +83,10 @@ class Medis:
                 raise ValueError(f"Expected {name} >= 1, got {value}.")
 
     def rules(self, *, targeted: bool, threshold: float = 0.0) -> Rules:
-        """How attacks with or without a target are stepped and judged.
+        """Step size and success criterion for targeted or untargeted attacks.
 
         Args:
-            targeted: Whether there is a target.
+            targeted: Whether the attack is targeted.
             threshold: Logit above which a pixel is foreground.
         """
         return success_rules(
@@ -101,13 +102,13 @@ class Medis:
     def conditions(
         self, name: str, scorer: Scorer, data: Samples, cases: Sequence[Case]
     ) -> list["MedisCondition"]:
-        """One condition per target.
+        """Create one condition per target.
 
         Args:
-            name: Of the rows.
+            name: Name of the attack in the rows.
             scorer: The model and its settings.
-            data: The samples, whose masks are read where targets are chosen from them.
-            cases: What is known about those that are evaluated.
+            data: The samples; their masks are read if targets are chosen from them.
+            cases: The cases of the samples that are evaluated.
         """
         cases, bank = cases[: self.limit], self.bank
         if bank is None and {"random", "nearest"} & set(self.targets):
@@ -118,14 +119,14 @@ class Medis:
 
 @dataclass(frozen=True)
 class MedisCondition(Condition):
-    """All losses of MedIS towards one target; each gives a row of its own.
+    """All losses of MedIS with one target; each loss has a row of its own.
 
     Attributes:
-        scorer: The model and its settings; only its seed, threshold and tolerance count, and
-            everything is computed in single precision.
-        name: Of the rows.
-        settings: The options.
-        bank: Masks that the target is chosen from, where it is.
+        scorer: The model and its settings; its precision is ignored, because MedIS always runs in
+            single precision.
+        name: Name of the attack in the rows.
+        settings: The options of MedIS.
+        bank: Masks from which the target is chosen; None if it is not chosen from masks.
         cases: The samples that are attacked.
         target: ``"untargeted"``, or the name of a target.
     """
@@ -141,7 +142,7 @@ class MedisCondition(Condition):
         return f"{self.name} {self.target}"
 
     def describe(self) -> Mapping[str, str]:
-        """Rules, losses and bank, one entry each: losses and targets can be added later."""
+        """Rules, losses and bank as separate entries, so that losses and targets can be added."""
         kind = "targeted" if self.rules.targeted else "untargeted"
         entries = {kind: repr(replace(self.rules, doubled=False))}
         if self.target in ("random", "nearest"):
@@ -158,7 +159,7 @@ class MedisCondition(Condition):
         return case in self.cases
 
     def at_once(self, batch_size: int) -> int:
-        """Each image is in memory once for each loss."""
+        """Fewer samples than ``batch_size``: each image is in memory once per loss run together."""
         return max(1, batch_size // (self.settings.copies or len(self.losses)))
 
     def run(self, batch: Batch, clean: Sequence[Answer]) -> list[Result]:
@@ -190,7 +191,7 @@ class MedisCondition(Condition):
 
     @cached_property
     def rules(self) -> Rules:
-        """How attacks towards the target are stepped and judged."""
+        """Step size and success criterion for the target."""
         judged = self.settings.rules(
             targeted=self.target != UNTARGETED, threshold=self.scorer.threshold
         )
@@ -208,7 +209,7 @@ class MedisCondition(Condition):
 
     @property
     def _model(self) -> Segmenter:
-        """The model; or its side maps, where it has some and all is done as in the notebooks.
+        """The model, or its side maps if it has some and everything follows the notebooks.
 
         Only the losses of the notebooks can be computed from several maps.
         """
@@ -220,7 +221,7 @@ class MedisCondition(Condition):
         return model
 
     def _aims(self, batch: Batch) -> list[Masks]:
-        """For each loss the masks that its attack aims at, or moves away from."""
+        """For each loss, the masks that its attack moves towards, or away from if untargeted."""
         if self.target == UNTARGETED:
             return [batch.masks] * len(self.losses)
         if self.settings.faithful and self.target == "random":
@@ -232,7 +233,7 @@ class MedisCondition(Condition):
         )
 
     def _published_random(self, batch: Batch, loss: str) -> Masks:
-        """One mask of the bank for a whole data set, another for each loss (defect 5)."""
+        """One mask of the bank per data set and loss, as in the notebooks (defect 5)."""
         bank = check_bank(self.bank, batch.masks, "random")
         places = [
             choose(len(bank), self.scorer.seed, case.dataset, "target", loss)
@@ -256,7 +257,7 @@ class MedisCondition(Condition):
         # A success counts only if the returned image shows it as well.
         success = run.success & self.rules.succeeds(seen.score)
         already = self.rules.succeeds(credit) & ~run.skipped
-        # Passes of this image and loss alone: in a batch, finished ones wait for the others.
+        # Count the passes of this image and loss only: in a batch, finished ones wait for others.
         passes = (~run.scores.isnan()).sum(1).double().tolist()
         areas = aim.flatten(1).double().mean(1).tolist()
         answers = self.scorer.predict(batch, images)
@@ -307,10 +308,10 @@ class _Measured(NamedTuple):
 
 
 def mask_bank(data: Samples, cases: Sequence[Case]) -> Bank:
-    """The masks of the samples, each once, in order.
+    """Collect the distinct masks of the samples, in order.
 
     Raises:
-        ValueError: If they have several sizes.
+        ValueError: If the masks have different sizes.
     """
     masks: dict[bytes, Tensor] = {}
     for index in range(len(cases)):

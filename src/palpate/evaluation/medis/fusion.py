@@ -8,24 +8,24 @@ import pandas as pd
 from palpate.evaluation.medis.rows import UNTARGETED
 from palpate.evaluation.statistics.bootstrap import bootstrap_interval
 
-FUSED = "fusion"  # in place of the loss, in lines and rates of the loss that did best
+FUSED = "fusion"  # name in place of a loss, for the success rate of the fusion of all losses
 
 _IMAGE = ["dataset", "split", "key", "prompt_level", "prompt", "target", "seed", "protocol"]
 
 
 def fuse_lines(lines: pd.DataFrame) -> pd.DataFrame:
-    """Parallel fusion: for each image and target, the line of the loss that did best.
+    """Parallel fusion: select the line of the best loss for each image and target.
 
-    That is the loss that succeeded in the fewest steps, of equals that with the best score (the
-    highest towards a target, the lowest without), of equals the first. Without a success it is
-    the one with the best score, of equals the one with the fewest steps. Losses that left an
-    image alone come last.
+    The best loss is the one that succeeded in the fewest steps; ties go to the better score
+    (higher for targeted, lower for untargeted attacks), then to the first loss. If no loss
+    succeeded, it is the one with the best score; ties go to the fewest steps. Losses that skipped
+    the image come last.
 
     Args:
-        lines: As :func:`palpate.evaluation.medis_lines` returns them.
+        lines: As returned by :func:`palpate.evaluation.medis_lines`.
 
     Returns:
-        Lines with the same columns; passes and seconds are those of all losses together.
+        Lines with the same columns; passes and seconds are sums over all losses.
     """
     sign = np.where(lines["target"] == UNTARGETED, 1.0, -1.0)
     shortfall = sign * lines["score"]
@@ -48,22 +48,24 @@ def fuse_lines(lines: pd.DataFrame) -> pd.DataFrame:
 def success_rates(lines: pd.DataFrame) -> pd.DataFrame:
     """Attack success rate and mean distortion of each loss and of their fusion.
 
-    Images that met the criterion before they were attacked and images that were skipped do not
-    count. The fusion succeeds on an image if any loss does, so that no loss has a higher rate.
+    Images that were skipped, or that met the criterion before the attack, are not counted. The
+    fusion succeeds on an image if any loss does, so that no loss has a higher rate.
 
-    Under the protocol of the notebooks, images that met the criterion before count as well; those
-    of the fusion are the images that the last loss did not skip.
+    Under the protocol of the notebooks, images that met the criterion before the attack are
+    counted as well, and the number of images of the fusion is that of the images that the last
+    loss did not skip.
 
     Args:
-        lines: Of one protocol and seed.
+        lines: Lines of one protocol and seed.
 
     Returns:
-        For each data set, target and loss, the fusion first (``loss`` is ``"fusion"``):
-        ``success`` and ``success_low``, ``success_high`` (95 % bootstrap interval over groups),
-        in [0, 1]; ``steps``, mean over successes, and likewise its interval; ``linf``, the
-        measured distance, mean over successes; ``n`` images that count, in ``groups``;
-        ``successes``; ``already``, the share that met the threshold as they were; ``skipped``
-        images; ``flat``, the share of failures without a gradient at some step.
+        One row per data set, target and loss, the fusion first (``loss`` is ``"fusion"``):
+        ``success`` in [0, 1] with its 95 % bootstrap interval over groups, ``success_low`` to
+        ``success_high``; ``steps``, mean over successes, with its interval; ``linf``, mean
+        measured distance over successes; ``n`` counted images in ``groups`` groups; number of
+        ``successes``; ``already``, the share of attacked images that met the criterion before the
+        attack; number of ``skipped`` images; ``flat``, the share of failures with a zero gradient
+        at some step.
 
     Raises:
         ValueError: If there are no lines, or lines of several protocols or seeds.
@@ -83,7 +85,7 @@ def _rates(lines: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _fused_count(part: pd.DataFrame) -> int | None:
-    """Under the protocol of the notebooks, the images of the last loss that was read."""
+    """Number of images not skipped by the last loss, under the protocol of the notebooks only."""
     if part["protocol"].iloc[0] != "notebooks":
         return None
     last = part[part["loss"] == part["loss"].iloc[-1]]

@@ -1,4 +1,4 @@
-"""Rows of MedIS as the tables of MedIS read them, one line per image, target and loss."""
+"""Converts rows of MedIS to the lines that its tables read: one per image, target and loss."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 
 from palpate.attacks.medis.targets import TARGETS
 
-UNTARGETED = "untargeted"  # target of the rows of attacks without one
+UNTARGETED = "untargeted"  # value of the column target for untargeted attacks
 
 _ORDER = {target: place for place, target in enumerate((UNTARGETED, *TARGETS))}
-# Columns of a line by name, with the column of a row that they come from.
+# Column of a line -> column of a row.
 _COLUMNS = {
     "dataset": "dataset", "split": "split", "key": "key", "image_name": "image_name",
     "structure": "structure", "group": "group", "prompt_level": "prompt_level",
@@ -26,19 +26,19 @@ _SAMPLE = ["dataset", "split", "key", "prompt_level", "prompt"]
 
 
 def medis_lines(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of MedIS among all rows, with the column names of its tables.
+    """Select the rows of MedIS and rename their columns to those of its tables.
 
     Args:
-        rows: As :func:`palpate.evaluation.evaluate` returns them.
+        rows: As returned by :func:`palpate.evaluation.evaluate`.
 
     Returns:
-        One line per image, target and loss. Per image targets are in the order of the published
-        tables and losses in the order in which they were given, which decides between equals in
-        :func:`palpate.evaluation.medis.fusion.fuse_lines`. Columns that name the sample; ``target``
-        and ``loss``; ``skipped``, ``already``, ``success``, ``steps``, ``score``,
-        ``score_clean`` and ``flat`` as in :class:`palpate.evaluation.Row`; ``target_area``;
-        ``miou_target``, ``miou_truth``, ``dsc_truth`` and ``linf`` of the attacked image; and the
-        costs. None where there are no rows of MedIS.
+        One line per image, target and loss; no lines if there are no rows of MedIS. For each image
+        targets are in the order of the published tables and losses in the order given, which
+        breaks ties in :func:`palpate.evaluation.medis.fusion.fuse_lines`. The columns are those
+        that identify the sample; ``target`` and ``loss``; ``skipped``, ``already``, ``success``,
+        ``steps``, ``score``, ``score_clean`` and ``flat`` as in :class:`palpate.evaluation.Row`;
+        ``target_area``; ``miou_target``, ``miou_truth``, ``dsc_truth`` and ``linf`` of the
+        attacked image; and the costs.
     """
     if "target" not in rows.columns:
         return pd.DataFrame(columns=list(_COLUMNS))
@@ -50,10 +50,10 @@ def medis_lines(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_lines(folder: Path | str) -> pd.DataFrame:
-    """Lines in the folder ``medis/`` of a run from before its rows held them, oldest first.
+    """Read the lines that older versions wrote to the folder ``medis/`` of a run.
 
     Returns:
-        As :func:`medis_lines`; no lines if there is no such folder.
+        Lines as from :func:`medis_lines`; none if the folder does not exist.
 
     Raises:
         ValueError: If a part is damaged.

@@ -1,7 +1,8 @@
 """Metrics: functions that score predictions against masks, one value per image.
 
-To add one to palpate, write a function here and a line in :data:`METRICS`. To use one without
-adding it, name it ``file.py:function`` in a recipe, or pass it to :func:`palpate.evaluate`.
+To add a metric to palpate, write a function here and an entry in :data:`METRICS`. To use one
+without adding it, name it ``file.py:function`` in a recipe, or pass it to
+:func:`palpate.evaluate`.
 
 >>> mask = torch.ones(1, 1, 2, 2, dtype=torch.bool)
 >>> METRICS["dsc"](mask, mask), METRICS["recall"](~mask, mask)
@@ -27,12 +28,12 @@ from palpate.user_code import is_code, load_code
 
 __all__ = ["METRICS", "Metric", "MetricInputs", "Metrics", "find_metric", "find_metrics"]
 
-# Metrics by name, as the user's own function, or declared.
+# Each metric is a name, a Metric, or a function of the user.
 Metrics: TypeAlias = Iterable[str | Metric | Callable[..., Any]]
 
 
 def dsc(counts: Counts, predictions: Masks, truth: Tensor | None = None) -> PerImage:
-    """Dice similarity coefficient; with grey values a pixel counts as far as it is foreground."""
+    """Dice similarity coefficient; grey values in the ground truth weight the pixels."""
     if truth is None:
         return dice(counts)
     both, total = _grey_areas(predictions, truth)
@@ -48,12 +49,12 @@ def iou(counts: Counts, predictions: Masks, truth: Tensor | None = None) -> PerI
 
 
 def precision(counts: Counts) -> PerImage:
-    r"""Share of the predicted foreground that is right, :math:`TP / (TP + FP)`."""
+    r"""Share of the predicted foreground that is correct, :math:`TP / (TP + FP)`."""
     return ratio(counts.tp, counts.area, counts)
 
 
 def recall(counts: Counts) -> PerImage:
-    r"""Share of the true foreground that is found, :math:`TP / (TP + FN)`; also sensitivity."""
+    r"""Recall or sensitivity: share of the true foreground found, :math:`TP / (TP + FN)`."""
     return ratio(counts.tp, counts.mask_area, counts)
 
 
@@ -69,7 +70,7 @@ _DISTANCE = "0 if both masks are empty, the diagonal of the image if one is"
 
 
 def _of_plugin(name: str, thing: Metric | Callable[..., Any]) -> Metric:
-    # Never among the default ones: installing a package must not change what a run computes.
+    # Never a default metric: installing a package must not change what a run computes.
     metric = declared(thing)
     label = name if metric.label == metric.name else metric.label
     return replace(metric, name=name, label=label, default=False)
@@ -104,19 +105,19 @@ METRICS: Registry[Metric] = Registry(
 
 
 def find_metrics(wanted: Metrics | None = None) -> tuple[Metric, ...]:
-    """The metrics of an evaluation; those that are not palpate's are tried out first.
+    """Look up the metrics of an evaluation, and try out those that are not palpate's own.
 
     Args:
-        wanted: Names in :data:`METRICS`, ``file.py:function`` or ``package.module:function`` for
-            one of the user's own, functions, or metrics. None: those that are computed by default.
+        wanted: Names in :data:`METRICS`, ``file.py:function`` or ``package.module:function``,
+            functions, or metrics. None: the default metrics.
 
     Returns:
-        In the order asked for; ``dsc``, by which success and failure are told, comes first where
-        it was left out.
+        The metrics in the order given. If ``dsc`` is missing, it is added first, because success
+        and failure modes are based on it.
 
     Raises:
         ValueError: If there is no such metric, a name is taken, or a metric cannot be computed.
-        FileNotFoundError: If a file that is named is not there.
+        FileNotFoundError: If a named file does not exist.
     """
     if wanted is None:
         return tuple(metric for metric in METRICS.own.values() if metric.default)
@@ -137,7 +138,7 @@ def find_metrics(wanted: Metrics | None = None) -> tuple[Metric, ...]:
 
 
 def find_metric(wanted: str | Metric | Callable[..., Any]) -> Metric:
-    """One metric; see :func:`find_metrics`."""
+    """Look up one metric; see :func:`find_metrics`."""
     if isinstance(wanted, str) and wanted in METRICS:
         return METRICS[wanted]
     if isinstance(wanted, str) and not is_code(wanted):
@@ -155,7 +156,7 @@ def find_metric(wanted: str | Metric | Callable[..., Any]) -> Metric:
 
 
 def _try_out(metric: Metric) -> None:
-    """Score every case of empty and filled masks: it must not fail after hours of attacks."""
+    """Score all combinations of empty and filled masks, to find errors before hours of attacks."""
     nothing = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     something = nothing.clone()
     something[..., 2:5, 3:7] = True

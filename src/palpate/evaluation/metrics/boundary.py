@@ -3,8 +3,8 @@
 Both equal MONAI's metrics, whose distances they use. An edge pixel is a foreground pixel with a
 background pixel (or the outside of the image) above, below, left or right of it.
 
-Empty masks: where both are empty, HD95 = 0 and NSD = 1. Where exactly one is empty, HD95 is the
-diagonal of the image, which no distance in it exceeds, and NSD = 0.
+Empty masks: if both are empty, HD95 = 0 and NSD = 1. If exactly one is empty, NSD = 0 and HD95 is
+the diagonal of the image, the upper bound of all distances in it.
 """
 
 from math import hypot, isfinite
@@ -26,10 +26,10 @@ class SurfaceDistances(NamedTuple):
     """Distances between the outlines of one image's prediction and mask.
 
     Attributes:
-        there: Of each edge pixel of the prediction to the outline of the mask.
-        back: Of each edge pixel of the mask to the outline of the prediction.
-        diagonal: Of the image.
-        empty: How many of prediction and mask are empty; there are no distances unless 0.
+        there: Distance from each edge pixel of the prediction to the outline of the mask.
+        back: Distance from each edge pixel of the mask to the outline of the prediction.
+        diagonal: Diagonal of the image, in the same unit.
+        empty: How many of prediction and mask are empty, 0 to 2; unless 0, there are no distances.
     """
 
     there: NDArray[np.float32]
@@ -41,16 +41,15 @@ class SurfaceDistances(NamedTuple):
 def surface_distances(
     predictions: Masks, masks: Masks, spacing: Spacing | None = None
 ) -> list[SurfaceDistances]:
-    """Distances between outlines, image by image; HD95 and NSD are both computed from them.
+    """Compute the distances between outlines for each image, from which HD95 and NSD follow.
 
     Args:
-        predictions: On any device; the work is done on the CPU.
-        masks: The truth.
-        spacing: Height and width of a pixel, the same for all images; None counts pixels.
+        predictions: Bool, shape ``(b, 1, h, w)``, on any device; the CPU does the work.
+        masks: Ground truth, same shape.
+        spacing: Height and width of a pixel, the same for all images; None: distances in pixels.
 
     Raises:
-        ValueError: For a spacing that is not positive, or predictions and masks that do not
-            belong together.
+        ValueError: If the spacing is not positive, or predictions and masks differ in shape.
     """
     require_pairs(predictions, masks)
     if spacing is not None and not all(isfinite(side) and side > 0 for side in spacing):
@@ -95,11 +94,11 @@ def surface_dice(
     outline, in [0, 1]. Edges are counted in pixels, not by length.
 
     Args:
-        predictions: On any device; the work is done on the CPU.
-        masks: The truth.
-        tolerance: Distance up to which an edge pixel counts as right, in the unit of
+        predictions: Bool, shape ``(b, 1, h, w)``, on any device; the CPU does the work.
+        masks: Ground truth, same shape.
+        tolerance: Distance up to which an edge pixel counts as correct, in the unit of
             ``spacing``. Report it with every NSD.
-        spacing: Height and width of a pixel, the same for all images; None counts pixels.
+        spacing: Height and width of a pixel, the same for all images; None: distances in pixels.
 
     >>> empty = torch.zeros(1, 1, 3, 4, dtype=torch.bool)
     >>> surface_dice(empty, empty), surface_dice(empty, ~empty)
@@ -145,7 +144,7 @@ def _distances(
 
 
 def _edges(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    # As in MONAI, whose own function warns about its arguments in one release or another.
+    # Same as in MONAI, whose own function emits deprecation warnings in some releases.
     inside: NDArray[np.bool_] = binary_erosion(area)
     return area & ~inside
 

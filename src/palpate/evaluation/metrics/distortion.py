@@ -1,4 +1,4 @@
-"""Size of a perturbation as image quality: PSNR and SSIM between adversarial and clean images.
+"""Image quality of adversarial images compared with clean ones: PSNR and SSIM.
 
 The L-inf and L2 lengths of a perturbation are :func:`palpate.geometry.norms`.
 """
@@ -19,8 +19,8 @@ _CONTRAST = 0.03**2
 def psnr(adversarial: Images, images: Images) -> PerImage:
     """Peak signal-to-noise ratio in dB for values in [0, 1]: ``-10 log10`` of the mean square.
 
-    An unchanged image has an infinite ratio, which is kept as ``inf``. A mean over images must
-    leave these out and give their number;
+    It is ``inf`` for an unchanged image. A mean over images must exclude these and report their
+    number;
     :func:`palpate.evaluation.statistics.bootstrap.bootstrap_interval` refuses them.
 
     >>> clean = torch.zeros(1, 3, 2, 2)
@@ -36,12 +36,13 @@ def ssim(adversarial: Images, images: Images) -> PerImage:
     """Structural similarity (Wang et al., 2004, https://doi.org/10.1109/TIP.2003.819861).
 
     Gaussian window of 11 x 11 pixels with sigma 1.5, constants 0.01 and 0.03, data range 1, as
-    in the paper; only windows that lie fully inside the image count, and channels are averaged.
-    An image with a side below 11 pixels gets the largest odd window that fits, so its value is not
+    in the paper. Only windows fully inside the image are used, and channels are averaged. An
+    image with a side below 11 pixels gets the largest odd window that fits, so its value is not
     comparable with those of larger images.
 
-    Not MONAI's, which is off by more than 1e-5 in single precision on an image of one window and
-    refuses images below it; nor torchmetrics', which also counts windows that cross the border.
+    MONAI's implementation is not used, because it is off by more than 1e-5 in single precision on
+    an image of one window and refuses smaller images; torchmetrics' is not used, because it
+    includes windows that cross the border.
 
     Returns:
         One value per image in [-1, 1]; 1 for identical images.
@@ -51,7 +52,7 @@ def ssim(adversarial: Images, images: Images) -> PerImage:
     tensor([1.])
     """
     _require_same_shape(adversarial, images)
-    # One image at a time: the working memory of a batch does not fit the caches of a CPU.
+    # One image at a time is faster on a CPU, whose caches do not hold the data of a batch.
     pairs = zip(adversarial.float(), images.float(), strict=True)
     return torch.stack([_similarity(a[None], b[None]) for a, b in pairs])
 

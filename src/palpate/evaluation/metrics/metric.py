@@ -1,4 +1,4 @@
-"""What a metric is: a function of a batch, and how its values are to be read."""
+"""Declares metrics: a function of a batch, and how its values are to be interpreted."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -23,19 +23,19 @@ Values: TypeAlias = Float[Tensor, " b"]
 
 @dataclass(frozen=True)
 class MetricInputs:
-    """A batch of predictions, and what metrics are given of it.
+    """A batch of predictions, with the inputs that metrics may use.
 
-    A metric takes what it needs by the names of its parameters. What several metrics need, such as
-    the distances between outlines, is computed once, when the first of them asks for it.
+    A metric receives the attributes that its parameters name. Inputs shared by several metrics,
+    such as the distances between outlines, are computed once, on first use.
 
     Attributes:
-        predictions: Boolean predictions.
-        masks: Ground truth.
-        logits: What ``predictions`` were made from, where there is any.
-        threshold: Logit above which a pixel was taken for foreground.
-        truth: Ground truth with grey values in [0, 1]; None where ``masks`` say all.
-        tolerance: Of the surface Dice, in the unit of ``spacing``.
-        spacing: Height and width of a pixel; None counts pixels.
+        predictions: Bool, shape ``(b, 1, h, w)``.
+        masks: Ground truth, bool, same shape.
+        logits: Logits from which ``predictions`` were computed, if available.
+        threshold: Logit above which a pixel is foreground.
+        truth: Ground truth with grey values in [0, 1]; None if there is only ``masks``.
+        tolerance: Tolerance of the normalised surface Dice, in the unit of ``spacing``.
+        spacing: Height and width of a pixel; None: distances in pixels.
     """
 
     predictions: Masks
@@ -68,22 +68,25 @@ OFFERED = (
 
 @dataclass(frozen=True)
 class Metric:
-    """A function that scores predictions, and how its values are to be read.
+    """A function that scores predictions, and how its values are to be interpreted.
 
     Attributes:
-        function: Takes any of :class:`MetricInputs` by the names of its parameters, for example
-            ``(predictions, masks)`` or ``(counts)``, and returns one finite number per image.
+        function: Its parameters name attributes of :class:`MetricInputs`, for example
+            ``(predictions, masks)`` or ``(counts)``; it returns one finite number per image.
         name: Column of the rows, and name in recipes.
         direction: Whether ``"higher"`` or ``"lower"`` values are better.
         label: Name in tables and figures; by default ``name``.
-        unit: Of the values, such as ``"px"``; empty for a share or a count.
+        unit: Unit of the values, such as ``"px"``; empty for a share or a count.
         range: Smallest and largest possible value. Values from 0 to 1 without a unit are shown in
             percent.
-        empty: What it gives where prediction or mask is empty, in words for a caption.
-        default: Whether it is computed where nobody says which metrics to compute.
-        primary: Whether it stands in the main table and has a chart; else it stands in the table
-            of further metrics.
+        empty: Its value if prediction or mask is empty, in words for a caption.
+        default: Whether it is computed if no metrics are specified.
+        primary: Whether it is in the main table and has a chart; otherwise it is in the table of
+            further metrics.
         keeps_clean: Whether each row also holds the score of the clean image, as ``NAME_clean``.
+
+    Raises:
+        ValueError: If the name, the direction or a parameter of the function is invalid.
     """
 
     function: Callable[..., Any]
@@ -116,29 +119,32 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Label with the unit, for the head of a column."""
+        """Label with the unit, for a column header."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def __call__(self, predictions: Masks, masks: Masks, **inputs: Any) -> Values:
-        """One value per image; ``inputs`` are further fields of :class:`MetricInputs`."""
+        """Compute one value per image; ``inputs`` are further fields of :class:`MetricInputs`."""
         return self.of(MetricInputs(predictions, masks, **inputs))
 
     def of(self, inputs: MetricInputs, keys: Sequence[str] = ()) -> Values:
-        """One value per image of a batch, in double precision.
+        """Compute one value per image of a batch.
 
         Args:
-            inputs: The batch.
-            keys: Names of its images, for errors.
+            inputs: The batch of ``b`` images.
+            keys: Names of the images, for error messages.
+
+        Returns:
+            Shape ``(b,)``, double precision, on the CPU.
 
         Raises:
-            ValueError: If the function raises, or returns anything but one finite number within
-                :attr:`range` per image.
+            ValueError: If the function raises an error, or does not return one finite number
+                within :attr:`range` per image.
         """
         wanted = inspect.signature(self.function).parameters
         given = {name: getattr(inputs, name) for name in OFFERED if name in wanted}
         try:
             values = self.function(**given)
-        except Exception as error:  # code of the user's own may raise anything
+        except Exception as error:  # user code may raise anything
             raise ValueError(f"Metric {self.name!r} cannot be computed: {said(error)}.") from error
         return self._checked(values, len(inputs.masks), keys)
 
@@ -167,11 +173,11 @@ class Metric:
 
 
 def declared(function: Callable[..., Any]) -> Metric:
-    """A function as a metric.
+    """Make a metric of a function.
 
-    What its attributes ``direction``, ``label``, ``unit``, ``range``, ``empty``, ``primary`` and
-    ``keeps_clean`` do not say is as :class:`Metric` has it by default: higher is better, no unit,
-    any number.
+    The attributes ``direction``, ``label``, ``unit``, ``range``, ``empty``, ``primary`` and
+    ``keeps_clean`` of the function are used if they exist, otherwise the defaults of
+    :class:`Metric`: higher is better, no unit, any finite value.
 
     >>> def lesions(predictions, masks): ...
     >>> lesions.direction = "lower"
@@ -187,13 +193,13 @@ def declared(function: Callable[..., Any]) -> Metric:
 
 
 def as_text(metric: Metric) -> dict[str, Any]:
-    """The declaration of a metric as plain values, to be kept with the rows."""
+    """The declaration of a metric as plain values, to be stored with the rows."""
     kept = ("direction", "label", "unit", "range", "empty", "primary")
     return {key: getattr(metric, key) for key in kept}
 
 
 def from_text(name: str, told: Mapping[str, Any]) -> Metric:
-    """A metric that is known by its declaration only: it can be reported, not computed."""
+    """Restore a metric from its declaration; it can be reported but not computed."""
     return Metric(_unknown, name, **{**told, "range": tuple(told["range"])})
 
 

@@ -1,9 +1,9 @@
-"""Evaluation protocols: each choice between attack and score is a switch.
+"""Evaluation protocols: how an attacked image is stored, prompted and scored.
 
-The sound protocol scores the image that the attack returned, in memory, with the prompt that was
-attacked. Published studies wrote images to files and read them again with a newly drawn prompt;
-each of these choices is a switch, so that its effect can be measured by itself. Choices inside the
-attack (normalised epsilon, no clamp, fixed step) are options of
+The sound protocol scores the image returned by the attack, in memory, with the prompt that was
+attacked. Published studies saved images to files and scored them with a newly drawn prompt. Each
+of these choices is a separate switch, so that its effect can be measured on its own. Choices
+inside the attack (normalised epsilon, no clamp, fixed step) are options of
 :func:`palpate.attacks.published_pgd`.
 """
 
@@ -23,18 +23,23 @@ class Protocol:
 
     Attributes:
         name: Column of every row; rows of different protocols are never put into one table.
-        prompts: ``fixed``: a sample keeps its prompt. ``redrawn``: attack and score each draw
-            another, at every strength again, so that the attacker does not know what is asked.
-        storage: What an attacked image is before it is scored: ``float`` as returned; ``png``
-            rounded to 8 bits; ``jpeg`` compressed, too; ``named`` JPEG or PNG as the image file's
-            extension says. Clean images are scored as they are.
-        quality: Of the JPEG, 1 to 95.
-        naming: ``image``: a file is called like its image, so that of several structures in one
-            image the last one's attack is scored for all. ``sample``: each has its own.
-        seeding: ``sample``: what is random depends on the seed and the sample alone. ``none``: it
-            differs from run to run.
-        truth: ``soft``: grey values of masks stay what they are, in the loss of the attack and in
-            DSC and IoU. ``binary``: cut at half of their range.
+        prompts: ``fixed``: a sample keeps its prompt. ``redrawn``: attack and scoring each draw a
+            new prompt, at every epsilon, so that the attacker does not know the prompt used for
+            scoring.
+        storage: Form in which an attacked image is scored. ``float``: as returned by the attack.
+            ``png``: rounded to 8 bits. ``jpeg``: also compressed. ``named``: JPEG or PNG,
+            according to the extension of the image file. Clean images are never converted.
+        quality: JPEG quality, 1 to 95.
+        naming: ``sample``: every sample has a file of its own. ``image``: a file is named after
+            its image, so that if an image shows several structures, the attack on the last one is
+            scored for all of them.
+        seeding: ``sample``: random numbers depend on the seed and the sample only. ``none``: they
+            differ from run to run.
+        truth: ``binary``: masks are thresholded at half of their range. ``soft``: grey values of
+            masks are kept in the loss of the attack and in DSC and IoU.
+
+    Raises:
+        ValueError: If a choice is unknown or the quality is out of range.
     """
 
     name: str = "sound"

@@ -1,8 +1,8 @@
-"""Which image is attacked, with which prompt, and with which prompt it is scored.
+"""The published pipeline: which sample and prompt are attacked, and with which prompt scored.
 
 Under the sound protocol these are always the image and prompt of the sample. The published pipeline
-stores attacked images in files and loads them with newly drawn prompts, so that a scored image may
-have been attacked for another structure and with another prompt.
+saves attacked images to files and loads them with newly drawn prompts, so that a scored image may
+have been attacked for another structure or with another prompt.
 """
 
 import secrets
@@ -24,16 +24,16 @@ _DRAWS = 2**31
 
 
 class PublishedPipeline:
-    """Gives the batches that are attacked and scored under a protocol.
+    """Replaces samples and prompts of a batch as a protocol requires.
 
     Args:
-        data: The samples; must draw prompts anew (``with_epoch``) where the protocol does.
-        cases: Their cases, in order.
+        data: The samples; need ``with_epoch`` if the protocol redraws prompts.
+        cases: The cases of all samples, in order.
         protocol: The protocol.
-        seed: Seed of the prompts that are drawn anew.
+        seed: Seed of the redrawn prompts.
 
     Raises:
-        ValueError: If the data cannot do what the protocol asks for.
+        ValueError: If the protocol redraws prompts and the data have no ``with_epoch``.
     """
 
     def __init__(self, data: Samples, cases: Sequence[Case], protocol: Protocol, seed: int) -> None:
@@ -48,17 +48,17 @@ class PublishedPipeline:
             )
 
     def attacked(self, batch: Batch, attack: AttackAtRadius) -> Batch:
-        """The samples that are attacked in place of those of a batch, with their prompts."""
+        """Return the samples to attack in place of those of the batch, with their prompts."""
         if self.protocol.naming == "image":
             batch = self._authors(batch)
         return self._redrawn(batch, attack, "attack")
 
     def scored(self, batch: Batch, attack: AttackAtRadius) -> Batch:
-        """The batch with the prompts it is scored with."""
+        """Return the batch with the prompts used for scoring."""
         return self._redrawn(batch, attack, "score")
 
     def truth(self, batch: Batch) -> Float[Tensor, "b 1 h w"] | None:
-        """Masks with the grey values of their files, where the protocol keeps these."""
+        """Masks with the grey values of their files, or None if the protocol uses binary masks."""
         if self.protocol.truth == "binary":
             return None
         data: Any = self.data
@@ -68,7 +68,7 @@ class PublishedPipeline:
         return torch.stack([data.soft_mask(place) for place in places]).to(batch.images)
 
     def _authors(self, batch: Batch) -> Batch:
-        """The last sample of each image: its attack overwrites those of the others of the image."""
+        """The last sample of each image, whose file overwrites those of its other samples."""
         places = [self.last[case.dataset, case.image_name] for case in batch.cases]
         own = [self.places[_identity(case)] for case in batch.cases]
         if places == own:
@@ -92,7 +92,7 @@ class PublishedPipeline:
         )
 
     def _draw(self, attack: AttackAtRadius, role: str) -> Sequence[Case]:
-        """All cases with prompts drawn for an attack and role; the same ones in every call."""
+        """All cases with prompts drawn for an attack and role; the same in every call."""
         purpose = (attack.name, attack.epsilon, role)
         if purpose not in self._drawn:
             data: Any = self.data

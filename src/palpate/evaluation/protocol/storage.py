@@ -1,4 +1,4 @@
-"""Images after they are written to a file and read again."""
+"""Converts images as if they were saved to a file and loaded again."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -17,15 +17,18 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def stored(images: Images, names: Sequence[str], protocol: Protocol) -> Images:
-    """Images as they come back from files; as they are where the protocol keeps floats.
+    """Save images in the format of the protocol and load them again.
 
-    Values are clamped to [0, 1], times 255, rounded half up. JPEG is Pillow's, with halved colour
-    resolution at every quality below 100.
+    Images are unchanged if the protocol stores floats. Otherwise values are clamped to [0, 1],
+    multiplied by 255 and rounded half up. JPEG is Pillow's, with chroma subsampling.
 
     Args:
-        images: Float, of any range.
-        names: File name of each image, whose extension ``storage="named"`` goes by.
-        protocol: Says how they are stored.
+        images: Float, shape ``(b, 3, h, w)``, any range.
+        names: File name of each image; ``storage="named"`` uses its extension.
+        protocol: The protocol, with storage format and JPEG quality.
+
+    Returns:
+        The images, with the dtype and device of ``images``.
     """
     if protocol.storage == "float":
         return images
@@ -37,7 +40,7 @@ def stored(images: Images, names: Sequence[str], protocol: Protocol) -> Images:
 
 
 def as_png(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    """An image as it comes back from an 8-bit PNG."""
+    """Return an image after a round trip through 8-bit PNG."""
     return _as_file(image, "PNG", 0).to(image)
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of attacks, losses and models with all their settings, for fingerprints."""
+"""Describes attacks, losses, metrics and models with all their settings, for fingerprints."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,17 +17,18 @@ from palpate.config_io import flat
 from palpate.evaluation.metrics import METRICS, Metric, find_metrics
 from palpate.user_code import is_installed, source_of, text_of
 
-# Columns of a row, or a setting of their own; an attack inside another one has them for itself.
+# Left out for the attack itself: these are columns of a row, or a fingerprint entry of their own.
+# They are kept for an attack inside another one, where they are settings.
 _PER_ROW = ("epsilon", "max_epsilon", "generator", "threshold")
-_DEEPEST = 8  # things that hold each other would never come to an end
+_DEEPEST = 8  # depth limit, because objects may refer to each other in a circle
 
 
 def describe(attack: object) -> str:
-    """An attack or loss with all its settings, defaults included, the same in every process.
+    """Describe an attack or loss with all its settings, identically in every process.
 
-    What a function closes over, what a method belongs to and what an object holds are settings,
-    too. Code that does not come with palpate is described by its source as well, so that rows of an
-    attack that has changed since are not mixed with new ones.
+    Settings are the arguments with their defaults, the variables that a function closes over, the
+    object of a bound method, and the attributes of a callable object. Code from outside palpate is
+    also described by its source, so that rows of a changed attack are not mixed with new ones.
 
     >>> from palpate.attacks import fgsm
     >>> describe(partial(fgsm, norm="l2")).partition("norm")[2][:5]
@@ -37,17 +38,17 @@ def describe(attack: object) -> str:
 
 
 def hash_weights(model: object) -> str:
-    """Hash of every tensor that is saved; of anything but a module only its name is known."""
+    """Hash all tensors of the ``state_dict``; a model that is not a module is only described."""
     if not isinstance(model, nn.Module):
         return f"not a module: {describe(model)}"
     return _hash(model.state_dict().items())
 
 
 def describe_model(model: object) -> dict[str, str]:
-    """What decides the answers of a model and is not in its weights, as far as it is known.
+    """Describe what determines the output of a model besides its weights, as far as known.
 
-    That is how it prepares images and reads its output, buffers that are not saved, and the source
-    of modules and functions that no installed package has.
+    These are its traits (how it prepares images and reads its output), buffers that are not saved,
+    and the source of modules and functions that are not from an installed package.
     """
     if not isinstance(model, nn.Module):
         return {}
@@ -62,9 +63,10 @@ def describe_model(model: object) -> dict[str, str]:
 
 
 def describe_metrics(metrics: Sequence[Metric]) -> dict[str, str]:
-    """Which metrics are computed, where not those of old: their names, and the code of new ones.
+    """Names of the metrics, and descriptions of those that are not palpate's own.
 
-    Rows from before there was a choice say nothing of it, and are of the default ones.
+    The result is empty for the default metrics, so that it matches older rows, whose fingerprints
+    have no entry for metrics.
     """
     if tuple(metrics) == find_metrics():
         return {}
@@ -92,7 +94,8 @@ def _held(function: Any) -> dict[str, object]:
     """The variables that a function closes over, or the attributes of a callable object."""
     if isinstance(function, FunctionType):
         if source_of(function) is None:
-            function = inspect.unwrap(function)  # what checks palpate's own types is no setting
+            # The decorators that check types of palpate's own functions are not settings.
+            function = inspect.unwrap(function)
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         return {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
     if isinstance(function, nn.Module | type) or is_dataclass(function):
@@ -142,7 +145,7 @@ def _value(value: object, depth: int) -> str:
         return f"{{{', '.join(f'{key}: {each}' for key, each in items)}}}"
     if is_dataclass(value) and not isinstance(value, type) and _tells_by_fields(value):
         return f"{type(value).__qualname__}{_value(_fields(value), depth)}"
-    text = repr(value)  # an address in it would never be the same again
+    text = repr(value)  # a memory address in it would differ in every process
     return type(value).__qualname__ if " at 0x" in text else text
 
 
@@ -151,13 +154,13 @@ def _fields(thing: Any) -> dict[str, Any]:
 
 
 def _tells_by_fields(thing: Any) -> bool:
-    """Whether its ``repr`` is generated from its fields, where large tensors are abbreviated."""
+    """Whether ``repr`` is generated by the dataclass, and would abbreviate large tensors."""
     told: bool = type(thing).__dataclass_params__.repr
     return told
 
 
 def _home(function: object) -> str:
-    """The module of a function; only the stage for functions of palpate, whose files may move."""
+    """The module of a function; only the top-level package for palpate, whose modules may move."""
     module: str = getattr(function, "__module__", None) or type(function).__module__
     return ".".join(module.split(".")[:2]) if module.startswith("palpate.") else module
 
@@ -167,7 +170,7 @@ def _code_of(part: object) -> Iterator[str]:
     function = getattr(part, "function", None)
     if isinstance(function, FunctionType | partial):
         yield describe(function)
-    # The name of a stage is among the weights; where that does not tell all, so does this.
+    # The weights include the repr of a stage; if that is incomplete, describe the stage as well.
     if isinstance(part, Staged) and text_of(part.stage) != repr(part.stage):
         yield describe(part.stage)
     for kind in type(part).__mro__:

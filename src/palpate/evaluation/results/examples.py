@@ -1,13 +1,13 @@
-"""A few images kept for the eye: what the model saw, what it answered, what was true.
+"""Examples: images of a few samples with prediction and ground truth, saved for figures.
 
-One ``.npz`` file for each sample, attack and strength, the clean image being the attack named
-``clean``. Each file stands for itself and holds
+There is one ``.npz`` file per sample, attack and epsilon; the clean image is saved as the attack
+``clean``. Each file is self-contained and holds
 
 - ``image``: float32 ``(3, h, w)`` in [0, 1], bit for bit what the model was given;
 - ``mask`` and ``prediction``: bool ``(h, w)``;
-- ``row``: the row of results as JSON text.
+- ``row``: the row of results, as JSON text.
 
-Nothing is pickled, and ``numpy.load(path)`` opens a file without palpate.
+Nothing is pickled, so ``numpy.load(path)`` opens a file without palpate.
 """
 
 import json
@@ -41,17 +41,18 @@ class ExampleStore:
     """A folder of examples.
 
     Args:
-        folder: Made when the first example is saved.
-        count: How many samples to keep, each with all its attacks.
+        folder: Folder of the files; created when the first example is saved.
+        count: Number of samples to save, each with all its attacks.
     """
 
     def __init__(self, folder: Path | str, count: int = 4) -> None:
         self.folder, self.count = Path(folder), count
 
     def choose(self, cases: Sequence[Case]) -> frozenset[str]:
-        """Keys of the samples to keep: one of each group before two of any, groups in order.
+        """Choose the samples to save; return their keys.
 
-        Where there are more groups than wanted, they are taken at equal distances.
+        One sample is taken of each group before a second one of any group. If there are more
+        groups than samples wanted, groups at equal distances are taken.
         """
         groups: dict[str, list[str]] = {}
         for case in cases:
@@ -72,7 +73,7 @@ class ExampleStore:
         mask: Bool[Tensor, "1 h w"],
         prediction: Bool[Tensor, "1 h w"],
     ) -> Path:
-        """Write one example; one that is there already is replaced."""
+        """Write one example, replacing an existing one; return the path of the file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(row.identity)
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -87,17 +88,20 @@ class ExampleStore:
 
     def _path(self, identity: Identity) -> Path:
         name = f"{identity.key}-{identity.attack}-{identity.epsilon * 255:g}"
-        # Not the columns of MedIS, which has no examples: files of older runs are named without.
+        # Leave out the MedIS columns, so that names match the files of older runs; MedIS itself
+        # saves no examples.
         values = tuple(identity)[: Identity._fields.index("target")]
         unique = blake2b(repr(values).encode(), digest_size=4).hexdigest()
         return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:120]}-{unique}.npz"
 
 
 def read_examples(folder: Path | str) -> list[Example]:
-    """All examples of a folder, by sample and attack, weakest first; none if it is missing.
+    """Read all examples of a folder, sorted by sample, attack and epsilon.
+
+    The result is empty if the folder does not exist.
 
     Raises:
-        ValueError: If a file is damaged or foreign.
+        ValueError: If a file is damaged or is not an example of palpate.
     """
     examples = [_read(path) for path in sorted(Path(folder).glob("*.npz"))]
     return sorted(examples, key=lambda e: (e.row.key, e.row.attack, e.row.epsilon))
@@ -105,11 +109,11 @@ def read_examples(folder: Path | str) -> list[Example]:
 
 def _read(path: Path) -> Example:
     try:
-        # Opened here, because numpy leaves a damaged file open.
+        # Open the file here, because numpy does not close a damaged one.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             row = Row.of(json.loads(str(arrays["row"])))
             return Example(row, arrays["image"], arrays["mask"], arrays["prediction"])
-    except Exception as error:  # numpy and zipfile raise a dozen kinds
+    except Exception as error:  # numpy and zipfile raise many different types
         raise ValueError(
             f"{path} is no example of palpate or is damaged ({error}). Move it away."
         ) from error

@@ -1,10 +1,9 @@
-"""Fingerprints: what a set of rows was made of, so that it is not mixed with other rows.
+"""Fingerprints: everything that a set of rows depends on, so that different rows are not mixed.
 
-A fingerprint is a flat mapping of names to text: the hash of the weights, the hash of the data,
-the protocol, every setting that changes a number. Two sets of rows belong together if their
-fingerprints agree on every name that they share. Names that begin with ``attack.`` may be missing
-on one side, so that an attack can be added to existing rows; so may those that begin with
-``model.``, because older rows have fewer of them.
+A fingerprint is a flat mapping from names to text: the hash of the weights, the hash of the data,
+the protocol, and every setting that changes a result. Two sets of rows belong together if their
+fingerprints are equal. Only names that begin with ``attack.`` or ``model.`` may be missing on one
+side: attacks can be added to existing rows, and older rows have fewer entries about the model.
 """
 
 import json
@@ -19,16 +18,17 @@ from palpate.data.sample import Case
 Fingerprint: TypeAlias = Mapping[str, str]
 
 _MAY_LACK = ("attack.", "model.")
-# The files between a stage of palpate and the name of a function or class:
-# ".losses.basic" in "palpate.attacks.losses.basic.margin".
+# The module path between a top-level package of palpate and the name of a function or class,
+# such as ".losses.basic" in "palpate.attacks.losses.basic.margin".
 _FILES = re.compile(r"\b(palpate\.\w+)(?:\.[a-z_][a-z0-9_]*)+(?=\.[A-Za-z_])")
 
 
 def differences(ours: Fingerprint, theirs: Fingerprint) -> dict[str, tuple[str, str]]:
-    """The entries in which two fingerprints differ, by name: the value here and the value there.
+    """Return the entries in which two fingerprints differ: by name, our value and their value.
 
-    Older fingerprints name functions of palpate with the file that they were in. Files do not
-    count: functions are moved between them, and their names are unique within a stage.
+    Older fingerprints name functions of palpate with their full module path. Modules are ignored
+    in the comparison, because functions move between them and their names are unique within a
+    top-level package.
 
     >>> differences({"weights": "a", "attack.pgd": "pgd()"}, {"weights": "b"})
     {'weights': ('a', 'b')}
@@ -51,14 +51,14 @@ def _without_files(value: str) -> str:
 
 
 def describe_differences(differing: Mapping[str, tuple[str, str]]) -> str:
-    """One line for a reader: ``weights (a here, b there), protocol (…)``."""
+    """Format differences in one line: ``weights (a here, b there), protocol (…)``."""
     return ", ".join(f"{name} ({a} here, {b} there)" for name, (a, b) in differing.items())
 
 
 def hash_data(data: object, cases: Iterable[Case]) -> str:
-    """Hash of what is known about every sample, in order, and of the ``size`` images get.
+    """Hash the cases of all samples, in order, and the image size of the data set.
 
-    Pixels are not read: hash the files yourself where they may change under their names.
+    Pixels are not read. If files may change while their names stay, hash them yourself.
     """
     digest = blake2b(repr(getattr(data, "size", None)).encode(), digest_size=16)
     for case in cases:

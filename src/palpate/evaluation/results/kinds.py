@@ -1,4 +1,4 @@
-"""Rows divided by what was attacked: tables and checks are each about one kind."""
+"""Selects rows by what was attacked (image, text, both, or MedIS)."""
 
 from typing import Final
 
@@ -10,12 +10,15 @@ _TEXT_NORMS: Final = ("text", "embedding", "cosine")
 
 
 def rows_of_images(rows: pd.DataFrame) -> pd.DataFrame:
-    """Clean rows and those of attacks on images."""
+    """Select the clean rows and the rows of attacks on images."""
     return rows[kinds(rows) == "image"].reset_index(drop=True)
 
 
 def rows_of_texts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Clean rows and those of attacks on texts, alone or with the image; none without such."""
+    """Select the rows of attacks on texts, alone or with the image, and the clean rows.
+
+    The result is empty if there is no attack on texts.
+    """
     kind = kinds(rows)
     attacked = kind.isin(["text", "joint"])
     if not attacked.any():
@@ -24,10 +27,10 @@ def rows_of_texts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def kinds(rows: pd.DataFrame) -> pd.Series:
-    """The kind of each row, see :class:`palpate.evaluation.Row`.
+    """Return the kind of each row; see :class:`palpate.evaluation.Row`.
 
-    Tables from before there was the column hold rows of images, and of texts if their norm is one
-    of texts.
+    Tables of older versions have no column ``kind``. There, rows with a norm that only attacks on
+    texts have are of kind ``"text"``, and all others of kind ``"image"``.
     """
     if "kind" in rows.columns:
         kind = rows["kind"].fillna("image")

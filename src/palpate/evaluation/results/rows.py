@@ -1,8 +1,8 @@
-"""The row: what one attack did to one image, as flat as a line of a table.
+"""Rows: the results of one attack on one image, with one column per value.
 
-Everything palpate reports is computed from rows and from nothing else. A row says what was
-measured on which sample under which protocol; what the run as a whole was made of (weights, data,
-settings) stands once beside the rows, see :mod:`palpate.evaluation.results.fingerprint`.
+Everything that palpate reports is computed from rows. A row holds what was measured, on which
+sample and under which protocol. What all rows depend on (weights, data, settings) is stored once
+beside them; see :mod:`palpate.evaluation.results.fingerprint`.
 """
 
 import json
@@ -23,10 +23,10 @@ Kind: TypeAlias = Literal["image", "text", "joint", "medis"]
 
 
 class Identity(NamedTuple):
-    """The columns that identify a row: no two rows of one store agree in all of them.
+    """The columns that identify a row; no two rows of a store have the same identity.
 
-    A ``prompt`` of None stands for any prompt. Rows of attacks on the text are looked up by it,
-    because nobody knows before the attack which prompt it will return.
+    A ``prompt`` of None stands for any prompt. It is used to look up rows of attacks on the text,
+    because the prompt that such an attack returns is unknown before it is run.
     """
 
     dataset: str
@@ -45,12 +45,12 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One image, one structure, one prompt, one attack at one strength.
+    """Results for one image, one structure, one prompt, and one attack at one epsilon.
 
-    Areas are fractions of the image. ``forwards`` and ``backwards`` are the passes through the
-    model, or through a surrogate in its place, that the attack spent on this image; ``seconds`` is
-    this image's share of its batch. A clean row counts the one pass that scores it, an attacked row
-    counts the attack alone.
+    Areas are fractions of the image area. ``forwards`` and ``backwards`` are the passes that the
+    attack spent on this image, through the model or its surrogate; ``seconds`` is the time of the
+    batch divided by its images. A clean row counts one forward pass; an attacked row counts the
+    attack only, not the pass that scores it.
     """
 
     dataset: str
@@ -64,14 +64,14 @@ class Row:
     height: int
     width: int
 
-    attack: str  # CLEAN where nothing did
+    attack: str  # name of the attack; CLEAN for the clean image
     norm: str  # "linf" or "l2"; "none" for CLEAN
     epsilon: float  # in units of pixel value, 0 for CLEAN
     seed: int
     protocol: str
 
-    # Of each metric by its name, and of those that keep the score of the clean image NAME_clean.
-    # In a table each is a column of its own; dsc and dsc_clean are always there.
+    # Score of each metric by its name; with keeps_clean also NAME_clean, the score of the clean
+    # image. In a table each score is a column of its own; dsc and dsc_clean always exist.
     scores: Mapping[str, float] = field(hash=False)
     mask_area: float
     clean_area: float  # of the prediction on the clean image
@@ -81,7 +81,7 @@ class Row:
 
     linf: float
     l2: float
-    psnr: float  # in dB; infinite where nothing changed
+    psnr: float  # in dB; infinite if the image did not change
     ssim: float
     loss_clean: float  # binary cross-entropy, mean over pixels
     loss: float
@@ -90,23 +90,23 @@ class Row:
     backwards: float
     seconds: float
 
-    # Whether the attack searched for the smallest perturbation: epsilon is then only the largest
-    # that was allowed, the distance of the returned image is the result, and an image on which the
-    # attack failed is the clean one.
+    # Whether the attack searched for the smallest perturbation. If so, epsilon is only the largest
+    # norm allowed, the result is the distance of the returned image (linf, l2), and where the
+    # attack failed the returned image is the clean one.
     minimal: bool = False
 
-    # Columns from here on are empty where they do not apply, and in older tables.
-    kind: Kind = "image"  # what was attacked; clean rows are of kind "image", too
+    # The columns below have their default where they do not apply, and in older tables.
+    kind: Kind = "image"  # what was attacked; clean rows also have the kind "image"
 
-    # Of MedIS (kind "medis"): one row per loss and target. ``success`` is by its criterion there.
+    # MedIS only (kind "medis"): one row per loss and target; ``success`` follows its criterion.
     target: str = ""  # "untargeted", or one of palpate.attacks.medis.targets.TARGETS
     loss_name: str = ""
-    loss_place: int | None = None  # of equally good losses, fusion prefers the lowest place
+    loss_place: int | None = None  # position of the loss; the lowest wins a tie in the fusion
     skipped: bool = False  # not attacked, because the target is the image's own mask
     already: bool = False  # the clean image meets the criterion without an attack
     flat: bool = False  # the gradient was zero at some step before the loss had succeeded
     steps: int | None = None  # to the first success, otherwise to the best score
-    score: float | None = None  # of the criterion, after ``steps``
+    score: float | None = None  # value of the criterion on the returned image
     score_clean: float | None = None
     target_area: float | None = None  # as a fraction of the image
     miou_target: float | None = None
@@ -127,19 +127,19 @@ class Row:
         return self.scores["dsc_clean"]
 
     def columns(self) -> dict[str, Any]:
-        """The row as a line of a table: one value for each column, in order."""
+        """The row as a flat mapping of column names to values, in the order of the columns."""
         return _flat({f.name: getattr(self, f.name) for f in fields(self)}, self.scores)
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> "Row":
-        """The row of a line of a table; columns that a row does not have are its scores."""
+        """Create a row from a flat mapping; columns that are not fields become scores."""
         own = {f.name for f in fields(cls)} - {_SCORES}
         scores = {name: value for name, value in line.items() if name not in own}
         return cls(**{name: line[name] for name in own if name in line}, scores=scores)
 
 
 def _flat(values: dict[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores in the place of the field that holds them."""
+    """Replace the field ``scores`` by the scores themselves, at the same position."""
     names = list(values)
     place = names.index(_SCORES)
     before, after = names[:place], names[place + 1 :]
@@ -147,7 +147,7 @@ def _flat(values: dict[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _SCORES = "scores"
-_METRIC = b"palpate.metric"  # of a column, in its metadata: how the metric is declared
+_METRIC = b"palpate.metric"  # key in the metadata of a column: the declaration of the metric
 _ARROW_TYPES = {
     str: pa.string(),
     Failure: pa.string(),
@@ -163,16 +163,16 @@ _LATER = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
 
 
 def score_names(metrics: Iterable[Metric]) -> list[str]:
-    """The columns of metrics: first all scores, then those of the clean images."""
+    """Names of the columns of metrics: first all scores, then the scores of the clean images."""
     metrics = list(metrics)
     return [m.name for m in metrics] + [f"{m.name}_clean" for m in metrics if m.keeps_clean]
 
 
 def schema_of(metrics: Sequence[Metric]) -> pa.Schema:
-    """The columns of rows with these metrics, whose declarations go with them.
+    """Arrow schema of rows with these metrics; declarations are stored in the column metadata.
 
     Raises:
-        ValueError: If a metric is called as a column that every row has.
+        ValueError: If a metric has the name of a column that every row has.
     """
     if taken := sorted(set(_OWN) & set(score_names(metrics))):
         raise ValueError(
@@ -187,23 +187,23 @@ def schema_of(metrics: Sequence[Metric]) -> pa.Schema:
     return pa.schema(list(_flat(every, scores).values()))
 
 
-SCHEMA = schema_of(find_metrics())  # of rows with the metrics that are computed by default
+SCHEMA = schema_of(find_metrics())  # schema of rows with the default metrics
 COLUMNS = tuple(SCHEMA.names)
 
 
 def to_table(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> pa.Table:
-    """Rows as columns.
+    """Convert rows to an Arrow table.
 
     Args:
-        rows: Which all have the scores of ``metrics``.
-        metrics: None: those that are computed by default.
+        rows: Rows that all have the scores of ``metrics``.
+        metrics: Metrics of the rows; None: the default metrics.
     """
     schema = SCHEMA if metrics is None else schema_of(metrics)
     return pa.Table.from_pylist([row.columns() for row in rows], schema=schema)
 
 
 def completed(table: pa.Table) -> pa.Table:
-    """A table of rows with the columns that came later, each at what it was until then."""
+    """Add the columns that an older table lacks, filled with their defaults."""
     for name, default in _LATER.items():
         if name not in table.column_names:
             values = pa.array([default] * len(table), _OWN[name].type)
@@ -213,7 +213,7 @@ def completed(table: pa.Table) -> pa.Table:
 
 
 def wrong_columns(schema: pa.Schema) -> list[str]:
-    """The columns that keep a table from being one of rows, missing ones included."""
+    """Names of the columns that are missing, unknown or of the wrong type in a table of rows."""
     declared = {f.name for f in schema if _METRIC in (f.metadata or {})}
     scores = {*score_names(METRICS.values()), *declared, *(f"{name}_clean" for name in declared)}
     types = {name: pa.float64() for name in scores} | {f.name: f.type for f in _OWN.values()}
@@ -223,11 +223,11 @@ def wrong_columns(schema: pa.Schema) -> list[str]:
 
 
 def to_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
-    """Tables of rows as one data frame, ordered by identity, each identity once.
+    """Combine tables of rows into one data frame, sorted by identity and without duplicates.
 
-    Where an identity occurs twice the earlier row stays: a later one can only be the same
-    measurement made again. A metric that some tables lack is NaN in their rows. The declarations
-    of metrics are in ``attrs["metrics"]`` of the frame, by name.
+    Of rows with the same identity the first is kept: a later one can only repeat the same
+    measurement. A metric that a table lacks is NaN in its rows. ``attrs["metrics"]`` of the frame
+    holds the declarations of the metrics by name.
     """
     parts = list(tables) or [SCHEMA.empty_table()]
     table = pa.concat_tables(parts, promote_options="default")
@@ -244,9 +244,9 @@ def to_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
 
 
 def metrics_in(rows: pd.DataFrame) -> list[Metric]:
-    """The metrics that a frame of rows has values of: palpate's in their order, then the others.
+    """List the metrics for which a frame has values: palpate's own in order, then the others.
 
-    One that is not palpate's is known by its declaration in ``attrs["metrics"]`` of the frame.
+    Other metrics are taken from the declarations in ``attrs["metrics"]`` of the frame.
     """
     declared = rows.attrs.get("metrics", {})
     own = [from_text(name, told) for name, told in declared.items() if name not in METRICS]
@@ -258,13 +258,13 @@ def metrics_in(rows: pd.DataFrame) -> list[Metric]:
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
-    """The columns as a row has them: those that an early part lacks were put at the end."""
+    """Sort columns into the order of a row; concatenation puts those that a part lacks last."""
     scores = [name for name in names if name not in _OWN]
     scores.sort(key=lambda name: name.endswith("_clean"))
     return list(_flat(dict.fromkeys(f.name for f in fields(Row)), dict.fromkeys(scores)))
 
 
 def identities(table: pa.Table) -> Iterable[Identity]:
-    """The identity of every row of a table."""
+    """Yield the identity of every row of a table."""
     columns = (table.column(name).to_pylist() for name in Identity._fields)
     return (Identity(*values) for values in zip(*columns, strict=True))

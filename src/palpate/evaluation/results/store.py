@@ -1,9 +1,9 @@
-"""Rows on disk, in parts that are written as rows come in.
+"""Stores rows on disk, in parts that are written during the evaluation.
 
-A store is a folder of ``part-*.parquet`` files, each written whole or not at all, beside one
-``protocol.json`` that holds the fingerprint of the rows. A process may be killed at any moment: it
-loses the rows that were not flushed yet, and they are computed by the next call. Several processes
-may write to one folder.
+A store is a folder of ``part-*.parquet`` files, each written atomically, and one
+``protocol.json`` with the fingerprint of the rows. A process may be killed at any moment: only the
+rows not yet flushed are lost, and the next call computes them. Several processes may write to one
+folder.
 """
 
 import json
@@ -35,30 +35,30 @@ from palpate.evaluation.results.rows import (
 from palpate.version import release
 
 PROTOCOL_FILE = "protocol.json"
-_MADE_OF, _RELEASE = b"palpate", b"palpate.release"  # of a part, in its metadata
+_MADE_OF, _RELEASE = b"palpate", b"palpate.release"  # keys in the metadata of a part
 
 
 class DamagedPartError(ValueError):
-    """A part of a row store that cannot be read: cut short, or overwritten by something else."""
+    """Raised if a part of a row store cannot be read, because it is truncated or overwritten."""
 
 
 class RowStore:
     """A folder of rows, open for writing.
 
-    Use it as a context manager: leaving flushes what is held, also when an error leaves.
-
-    Args:
-        folder: Made if missing.
-        fingerprint: What the rows are made of, see :mod:`palpate.evaluation.results.fingerprint`.
-        metrics: Whose scores the rows hold; None: those that are computed by default.
-        flush_rows: Rows held in memory before they are written.
-        flush_seconds: Seconds after which rows are written however few they are.
+    Use it as a context manager: on exit, also after an error, it writes the rows held in memory.
 
     A part that cannot be read is renamed with a warning, and its rows count as missing. Rows of
-    another version of palpate are gone on with, with a warning.
+    another version of palpate are kept and extended, with a warning.
+
+    Args:
+        folder: Folder of the store; created if missing.
+        fingerprint: What the rows depend on; see :mod:`palpate.evaluation.results.fingerprint`.
+        metrics: Metrics whose scores the rows hold; None: the default metrics.
+        flush_rows: Number of rows held in memory before they are written.
+        flush_seconds: Time in seconds after which rows are written, however few.
 
     Raises:
-        ValueError: If the folder holds rows with another fingerprint, or of another format.
+        ValueError: If the folder holds rows with another fingerprint or in another format.
         OSError: If the folder cannot be written.
     """
 
@@ -87,15 +87,15 @@ class RowStore:
         return len(self._done)
 
     def done(self, identity: Identity) -> bool:
-        """Whether this row was added, now or by an earlier process.
+        """Whether this row exists, added by this or an earlier process.
 
         Args:
-            identity: With a prompt of None, a row with any prompt will do.
+            identity: Identity of the row; a prompt of None matches any prompt.
         """
         return identity in (self._done_whatever_prompt if identity.prompt is None else self._done)
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Take rows that belong together: they reach the disk in one file or not at all."""
+        """Add rows; rows added in one call are written to one file, so all or none are stored."""
         new = [row for row in rows if row.identity not in self._done]
         self._held.extend(new)
         for row in new:
@@ -106,9 +106,9 @@ class RowStore:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held; afterwards a killed process loses nothing."""
+        """Write the rows held in memory to a new part."""
         if self._held:
-            # The time comes first so that parts sort by age, whoever wrote them.
+            # The time comes first, so that parts sort by age even if several processes write.
             name = f"part-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet"
             table = to_table(self._held, self.metrics)
             table = table.replace_schema_metadata(_as_metadata(self.fingerprint))
@@ -130,17 +130,23 @@ class RowStore:
 
 
 def read_rows(folder: Path | str) -> pd.DataFrame:
-    """All rows of a store, ordered by identity, each once.
+    """Read all rows of a store, sorted by identity and without duplicates.
 
     Raises:
-        FileNotFoundError: If the folder is no store.
-        ValueError: If a part is damaged or foreign: a table with silent gaps would be wrong.
+        FileNotFoundError: If the folder is not a store.
+        ValueError: If a part is damaged or does not belong to the store. Skipping it would give a
+            table with unnoticed gaps.
     """
     return to_frame(_tables(Path(folder)))
 
 
 def read_fingerprint(folder: Path | str) -> dict[str, str]:
-    """What the rows of a store are made of."""
+    """Read the fingerprint of a store.
+
+    Raises:
+        FileNotFoundError: If the folder is not a store.
+        ValueError: If the file of the fingerprint is damaged.
+    """
     path = Path(folder) / PROTOCOL_FILE
     if not path.is_file():
         raise FileNotFoundError(
@@ -158,10 +164,16 @@ def read_fingerprint(folder: Path | str) -> dict[str, str]:
 
 
 def merge_rows(folders: Sequence[Path | str]) -> pd.DataFrame:
-    """The rows of several stores as one table.
+    """Combine the rows of several stores in one table.
+
+    Args:
+        folders: Folders of the stores, at least one.
+
+    Returns:
+        The rows, sorted by identity and without duplicates.
 
     Raises:
-        ValueError: If the stores were made under different protocols, weights, data or settings.
+        ValueError: If the stores differ in protocol, weights, data or settings.
     """
     if not folders:
         raise ValueError("Expected at least one folder of rows to merge, got none.")
@@ -190,8 +202,8 @@ def _make_writable(folder: Path) -> None:
 
 
 def _claim(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
-    """Write the fingerprint, or check it against the one that is there."""
-    # Another process may do so at the same time, and what it adds must not be lost.
+    """Write the fingerprint, or check it against the existing one; return the merged one."""
+    # The lock keeps two processes from overwriting each other's additions.
     with FileLock(folder / f".{PROTOCOL_FILE}.lock"):
         return _claimed(folder, fingerprint)
 
@@ -226,9 +238,9 @@ def _set_damaged_parts_aside(folder: Path) -> None:
 
 
 def _warn_of_other_releases(folder: Path) -> None:
-    """Warn if rows of this version are added to rows of another one, where these name theirs.
+    """Warn if existing rows were written by another version of palpate.
 
-    A version alone is no reason to refuse them: most change no number.
+    They are not refused, because most new versions do not change results.
     """
     metadata = (pq.read_schema(path).metadata or {} for path in _parts(folder))
     made_by = {found[_RELEASE].decode() for found in metadata if _RELEASE in found}

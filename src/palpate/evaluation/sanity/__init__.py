@@ -1,7 +1,7 @@
-"""The sanity card: checks of whether measured robustness can be trusted.
+"""The sanity card: numbered checks of whether measured robustness can be trusted.
 
-The checks are numbered. Most of them look for attacks that fail for other reasons than robustness,
-because a failed attack and a robust model give the same numbers.
+A failed attack and a robust model give the same scores. Most checks therefore look for attacks
+that fail for a reason other than robustness.
 """
 
 from palpate.evaluation.sanity.card import sanity_card

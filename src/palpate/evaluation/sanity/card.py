@@ -1,4 +1,4 @@
-"""The whole sanity card: every check, including those that were not run."""
+"""The complete sanity card: every check, including those that were not run."""
 
 from typing import Any
 
@@ -33,13 +33,17 @@ def sanity_card(
     samples: Samples | None = None,
     **settings: Any,
 ) -> list[Check]:
-    """All checks by number, from rows, from a model with samples, or from both.
+    """Run all checks that the rows, the model, or both allow.
 
     Args:
-        rows: See :func:`card_from_rows`.
-        model: See :func:`card_from_model`.
-        samples: What to examine the model on.
+        rows: Rows of an evaluation; see :func:`card_from_rows`.
+        model: Model to examine; see :func:`card_from_model`.
+        samples: Samples to examine the model on; required with ``model``.
         settings: Further arguments of :func:`card_from_model`.
+
+    Returns:
+        The checks in order of their numbers; those that were not run have the status
+        ``"not_run"``.
 
     Raises:
         ValueError: If a model is given without samples.
@@ -49,6 +53,7 @@ def sanity_card(
     checks = [] if rows is None else card_from_rows(rows)
     if model is not None and samples is not None:
         checks += card_from_model(model, samples, **settings)
+    # List the checks that were not run, so that a short card cannot look like a complete one.
     seen = {check.number for check in checks}
     unseen = [
         Check(number, "not_run", *_NOT_RUN.get(number, _MISSING))

@@ -1,4 +1,4 @@
-"""The checks of the sanity card, and the card as a file."""
+"""Names and outcomes of the checks of the sanity card, and reading and writing a card."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -35,11 +35,11 @@ class Check:
     """The outcome of one check.
 
     Attributes:
-        number: As in :data:`NAMES`; several checks may have the same number.
-        status: ``"fail"`` means that the measured robustness cannot be trusted as it stands,
-            ``"warn"`` that readers must be told, ``"not_run"`` that the check was not run.
-        measured: The evidence, in numbers.
-        meaning: What follows from it, in a sentence for the reader of the report.
+        number: A key of :data:`NAMES`; several checks may have the same number.
+        status: ``"pass"``; ``"warn"`` if the result must be reported to readers; ``"fail"`` if
+            the measured robustness cannot be trusted; ``"not_run"`` if the check was not run.
+        measured: The measurements, as text.
+        meaning: What follows from them, written for the reader of the report.
     """
 
     number: int
@@ -55,24 +55,34 @@ class Check:
 def conclude(
     number: int, status: Status, measured: str, *, good: str, doubtful: str, bad: str
 ) -> Check:
-    """A check whose meaning depends on how it came out: pass, warn or fail."""
+    """Make a check whose meaning depends on its status.
+
+    Args:
+        number: A key of :data:`NAMES`.
+        status: The outcome; not ``"not_run"``.
+        measured: The measurements, as text.
+        good: Meaning if the check passed.
+        doubtful: Meaning if it ended in a warning.
+        bad: Meaning if it failed.
+    """
     meaning = {"pass": good, "warn": doubtful, "fail": bad}[status]
     return Check(number, status, measured, meaning)
 
 
 def grade(value: float, *, warn_above: float, fail_above: float) -> Status:
-    """Status of a number that should be small; what is not a number fails.
+    """Return the status of a value that should be small; NaN fails.
 
     >>> [grade(x, warn_above=0.2, fail_above=0.5) for x in (0.1, float("nan"))]
     ['pass', 'fail']
     """
+    # Negated, because NaN compares false with everything and must fail.
     if not value <= fail_above:
         return "fail"
     return "warn" if value > warn_above else "pass"
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The status of a card: its worst check; "not_run" where nothing ran.
+    """Return the worst of several statuses; "not_run" if there are none or no check was run.
 
     >>> worst(["pass", "warn", "not_run"])
     'warn'
@@ -82,16 +92,16 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 def save_card(checks: Sequence[Check], path: Path | str) -> None:
-    """Write a card as JSON."""
+    """Write a card to a JSON file."""
     lines = [asdict(check) | {"name": check.name} for check in checks]
     write_text(Path(path), json.dumps(lines, indent=2, ensure_ascii=False))
 
 
 def load_card(path: Path | str) -> list[Check]:
-    """Read a card that :func:`save_card` wrote.
+    """Read a card written by :func:`save_card`.
 
     Raises:
-        ValueError: If the file is something else.
+        ValueError: If the file does not contain a sanity card.
     """
     try:
         lines = json.loads(Path(path).read_text(encoding="utf-8"))

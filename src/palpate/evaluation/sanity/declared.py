@@ -1,11 +1,13 @@
-"""Does the model declare random and non-differentiable stages? Check 13 of the sanity card.
+"""Check 13 of the sanity card: random and non-differentiable stages are declared.
 
-A model, a part of it or a wrapper around it declares such stages by attributes:
+A model, a submodule or a wrapper around a model declares such stages with attributes:
 
-- ``is_random = True``: the same image may get another answer; attacks have to average over it;
-- ``is_differentiable = False``: some stage has no gradient, or a substitute in its place.
+- ``is_random = True``: the same image may get different outputs, and attacks must average over
+  them;
+- ``is_differentiable = False``: some stage has no gradient, or only a substitute for it.
 
-A declaration of a module holds for its parts; without one, those of its parts hold.
+A declaration of a module also holds for its submodules. Without one, the declarations of its
+submodules are combined.
 """
 
 from collections.abc import Iterator
@@ -18,13 +20,14 @@ from palpate.evaluation.sanity.check import Check, Status, conclude
 from palpate.evaluation.sanity.gradients import count_without
 from palpate.evaluation.sanity.subject import Subject
 
-_NOTICEABLE = 1e-3  # of logits; smaller differences come from kernels, not from chance
+_NOTICEABLE = 1e-3  # in logits; smaller differences come from GPU kernels, not from randomness
 
 
 def declares_its_stages(subject: Subject) -> Check:
-    """Check 13: what looks random or has no gradient is declared to be so."""
+    """Check 13: every stage that behaves randomly or has no gradient is declared."""
     is_random, is_differentiable = _declarations(subject.scorer.model)
     gap, (dead, images) = subject.largest_gap, _without_gradient(subject)
+    # A stage without a gradient needs an explicit False: a missing declaration conceals it.
     concealed = (gap > _NOTICEABLE and not is_random) or (
         dead > 0 and is_differentiable is not False
     )
@@ -46,18 +49,18 @@ def declares_its_stages(subject: Subject) -> Check:
 
 
 def declarations(model: object) -> str:
-    """The declarations of a model as a text."""
+    """Describe the declarations of a model in one line of text."""
     is_random, is_differentiable = _declarations(model)
     return f"is_random {_said(is_random)}, is_differentiable {_said(is_differentiable)}"
 
 
 def declared(model: object, name: str, *, prevailing: bool) -> bool | None:
-    """The declaration of a model or of its parts; None without any.
+    """Return what a model or its parts declare; None if nothing is declared.
 
     Args:
-        model: A module, a function or a wrapper that holds either as ``model`` or ``func``.
-        name: The attribute.
-        prevailing: What holds for the whole if parts contradict each other.
+        model: A module, a function, or a wrapper that holds one of these as ``model`` or ``func``.
+        name: Name of the boolean attribute.
+        prevailing: Result if the parts contradict each other.
     """
     own = getattr(model, name, None)
     if isinstance(own, bool):
@@ -81,12 +84,13 @@ def _parts(model: object) -> Iterator[object]:
 
 
 def _without_gradient(subject: Subject) -> tuple[int, int]:
+    """Number of images without a gradient, and number of all images."""
     images = sum(len(batch.cases) for batch in subject.batches)
     try:
-        # By the margin: where only a sigmoid is saturated, no stage of the model lacks a gradient.
+        # With the margin loss: a saturated sigmoid in the loss must not count against the model.
         return count_without(subject, LOSSES["margin"]), images
     except torch.cuda.OutOfMemoryError:
-        raise  # a RuntimeError, too, and says nothing about the model
+        raise  # also a RuntimeError, but it says nothing about the model
     except RuntimeError:
         return images, images
 

@@ -1,4 +1,4 @@
-"""Checks of the sanity card on a model: would a gradient attack on it find anything?"""
+"""Checks of the sanity card that examine a model: whether gradient attacks work on it."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -52,23 +52,28 @@ def card_from_model(
     out: Path | str | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
-    """Checks 1, 4, 7 and 9 to 15 of the sanity card, on a few samples.
+    """Run checks 1, 4, 7 and 9 to 15 of the sanity card on a few samples.
 
-    A check that cannot be carried out fails and says why. Together they take about ``5 * steps``
-    forward and backward passes per sample, and as many forward passes alone.
+    A check that raises an error fails and reports the error. All checks together take about
+    ``5 * steps`` forward and backward passes per sample, plus as many passes forward only.
 
     Args:
         model: As in :func:`palpate.evaluation.evaluate`.
-        samples: Evenly spread ones are taken.
-        count: How many are taken.
-        epsilon: Radius of the attacks, in units of pixel value.
-        steps: Steps of PGD, the attack that is judged.
-        seed: Of the random starts.
-        batch_size: Images attacked at once; halved by itself where memory runs out.
-        precision: Of the model while it is attacked; best that of the rows the card stands under.
-        out: A file to keep the outcome in. A later call on the same weights, samples and settings
-            reads it there; a model that is no module shows no weights and is examined each time.
-        progress: Told before each check which one it is.
+        samples: Data set; ``count`` samples at even distances are used.
+        count: Number of samples to use.
+        epsilon: L-infinity radius of the attacks, in units of pixel value in [0, 1].
+        steps: Steps of PGD, the attack that is checked.
+        seed: Seed of the random starts.
+        batch_size: Images attacked together; halved automatically if GPU memory runs out.
+        precision: Precision of the model under attack; use that of the rows that the card
+            accompanies.
+        out: File to cache the result in. A later call with the same weights, samples and settings
+            reads the result from it. A model that is not an ``nn.Module`` is never cached,
+            because its weights are unknown.
+        progress: Called before each check with its name.
+
+    Returns:
+        The checks in order of their numbers.
     """
     scorer = Scorer(
         model, threshold_of(model), seed, Protocol("sanity"), precision, tolerance=2.0, tau=0.5
@@ -96,7 +101,7 @@ def _examine(
     batch_size: int,
     progress: Progress,
 ) -> list[Check]:
-    """All checks of the model, in batches that fit into memory."""
+    """Run all checks of the model, with a batch size that fits into memory."""
     model, before = scorer.model, _state_of(scorer.model)
     cases, checks = list_cases(samples), None
     with frozen(model):
@@ -110,13 +115,13 @@ def _examine(
 
 
 def _spread(available: int, count: int) -> list[int]:
-    """Indices of so many samples at even distances; of all where there are fewer."""
+    """Indices of ``count`` samples at even distances, or of all samples if there are fewer."""
     count = min(count, available)
     return [i * available // count for i in range(count)]
 
 
 def _all_checks(subject: Subject, progress: Progress) -> list[Check] | None:
-    """All there are; nothing where memory did not suffice and smaller batches might fit."""
+    """Run all checks; return None if memory ran out and smaller batches might fit."""
     try:
         checks = []
         for done, (number, check) in enumerate(_CHECKS.items()):
@@ -127,16 +132,17 @@ def _all_checks(subject: Subject, progress: Progress) -> list[Check] | None:
     except torch.cuda.OutOfMemoryError:
         if all(len(batch.cases) == 1 for batch in subject.batches):
             raise
-    # Outside the handler, where nothing holds the tensors of the failed attempt any more.
+    # Outside the handler: inside, the traceback still keeps the failed attempt's tensors alive.
     torch.cuda.empty_cache()
     return None
 
 
 def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subject) -> Check:
+    """Run one check; an error of the model or attack becomes a failed check."""
     try:
         return check(subject)
     except torch.cuda.OutOfMemoryError:
-        raise  # says nothing about the model
+        raise  # also a RuntimeError, but it says nothing about the model
     except (ArithmeticError, RuntimeError, ValueError) as error:
         return Check(
             number,
@@ -147,7 +153,7 @@ def _carried_out(number: int, check: Callable[[Subject], Check], subject: Subjec
 
 
 def _left_alone(model: Segmenter, before: tuple[str, ...]) -> Check:
-    """Check 12: everything stood in evaluation mode and no weight or buffer changed."""
+    """Check 12: all modules were in evaluation mode and no weight or buffer changed."""
     if not isinstance(model, nn.Module):
         return Check(12, "not_run", "The model is not a module.", "Its state cannot be seen.")
     learning = [name or "itself" for name, module in model.named_modules() if module.training]
@@ -165,14 +171,14 @@ def _left_alone(model: Segmenter, before: tuple[str, ...]) -> Check:
 
 
 def _state_of(model: Segmenter) -> tuple[str, ...]:
-    """Of weights, and of buffers whether they are saved or not."""
+    """Hashes of the weights and of all buffers, including buffers that are not saved."""
     return hash_weights(model), describe_model(model).get("model.buffers", "")
 
 
 def _keep(checks: Sequence[Check], made_of: Mapping[str, str], path: Path) -> None:
-    """Write the checks with everything that they depend on.
+    """Write the checks to a file, with everything that they depend on.
 
-    Nothing is written if a check raised an error, whose cause may be the machine.
+    Nothing is written if a check raised an error: the cause may lie in the machine, not the model.
     """
     if any(check.meaning == _ABANDONED for check in checks):
         return
@@ -182,7 +188,7 @@ def _keep(checks: Sequence[Check], made_of: Mapping[str, str], path: Path) -> No
 
 
 def _kept(made_of: Mapping[str, str], path: Path) -> list[Check] | None:
-    """The checks in the file; None if they depend on something else, or the file is damaged."""
+    """Read the checks; None if the file is missing, damaged or made from something else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["made_of"] != dict(made_of):

@@ -1,4 +1,4 @@
-"""Checks of the sanity card that need only rows."""
+"""Checks of the sanity card that need only the rows of an evaluation."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,29 +13,30 @@ from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
 from palpate.evaluation.sanity.rivals import is_white, rivals_in
 
-LADDER = ("fgsm", "pgd", "apgd", "sea")  # each should be at least as strong as those before it
+LADDER = ("fgsm", "pgd", "apgd", "sea")  # each should be at least as strong as the one before
 CONTROL = "noise"
 
-_VISIBLE = 0.02  # mean DSC that must be lost before damages are compared
+_VISIBLE = 0.02  # drop in mean DSC below which noise and attacks are not compared
 
 
 def card_from_rows(rows: pd.DataFrame) -> list[Check]:
-    """Checks 2, 3, 5, 6, 10 and 16 of the sanity card, from the rows of one evaluation.
+    """Run checks 2, 3, 5, 6, 10 and 16 of the sanity card on the rows of one evaluation.
 
-    With rows of attacks without gradients or from other models come checks 7 and 8. Attacks are
-    known by how their names begin: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``, so
-    ``pgd-100`` is a ``pgd``; for 7 and 8 see :func:`palpate.evaluation.sanity.rivals.rivals_in`.
+    Checks 7 and 8 are added if there are rows of black-box or transferred attacks. Attacks are
+    recognised by the beginning of their names: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``, so
+    ``pgd-100`` counts as ``pgd``. For checks 7 and 8 see
+    :func:`palpate.evaluation.sanity.rivals.rivals_in`.
 
     Args:
-        rows: As returned by :func:`palpate.evaluation.evaluate`; only attacks on images count.
+        rows: As returned by :func:`palpate.evaluation.evaluate`; only attacks on images are used.
     """
     rows = rows_of_images(rows)
     attacked = rows[rows["attack"] != CLEAN]
     if attacked.empty:
         why = "There is no row of an attack.", "Evaluate with at least one attack."
         return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 10, 16)]
-    # Attacks for the smallest perturbation stop at a goal: how much damage they do, and whether
-    # an image came back as it was, says nothing about them.
+    # Attacks for the smallest perturbation stop as soon as they succeed, so their damage says
+    # nothing about their strength, and an unchanged image is no defect.
     fixed = rows[~_is_minimal(rows)]
     return [
         _stays_in_the_ball(attacked),
@@ -90,7 +91,7 @@ def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
         return Check(2, "not_run", why, "Every image was measured right after its attack.")
     is_l2 = rows["norm"] == "l2"
     length = rows["l2"].where(is_l2, rows["linf"])
-    # Single precision rounds every pixel; an l2 length adds up the roundings of all of them.
+    # Single precision rounds every pixel, and an l2 norm accumulates the rounding of all of them.
     roundings = np.where(is_l2, np.sqrt(3 * rows["height"] * rows["width"]), 1.0)
     excess = length - rows["epsilon"] * (1 + 1e-5) - 2.0**-22 * roundings
     outside = int((~(excess <= 0)).sum())
@@ -114,7 +115,7 @@ def _grows_with_epsilon(rows: pd.DataFrame) -> Check:
         fitted = isotonic_regression(curve.to_numpy(), increasing=False).x
         violation = float(np.abs(curve.to_numpy() - fitted).max())
         status = grade(violation, warn_above=0.01, fail_above=0.03)
-        # One long step may leave the region where the gradient holds: known, not a defect.
+        # One long step can overshoot the region where the gradient is valid; this is no defect.
         statuses.append("warn" if status == "fail" and is_single_step else status)
         lines.append(f"{name} ({norm}) {violation:.3f}")
     if not lines:
@@ -133,7 +134,10 @@ def _grows_with_epsilon(rows: pd.DataFrame) -> Check:
 
 
 def _curves(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series, bool]]:
-    """Mean DSC over epsilon, 0 first, of each attack that used a gradient."""
+    """Yield name, norm, mean DSC over epsilon (from 0), and whether it takes a single step.
+
+    Only attacks that used the model's own gradient are considered.
+    """
     clean = rows[rows["attack"] == CLEAN]
     for (name, norm), attacked in rows[is_white(rows)].groupby(["attack", "norm"]):
         curve = attacked.groupby("epsilon")["dsc"].mean().drop(0.0, errors="ignore")

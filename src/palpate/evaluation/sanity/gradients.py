@@ -1,4 +1,4 @@
-"""Does the gradient lead anywhere? Checks 9, 10 and 11 of the sanity card."""
+"""Checks 9, 10 and 11 of the sanity card: convergence, gradients and saturation."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from palpate.evaluation.sanity.subject import Subject, mean_dsc
 from palpate.types import Loss
 
 _SATURATED = 16.6  # log(2 ** 24): beyond it the sigmoid is exactly 0 or 1 in single precision
-_SLIGHT = 1e-12  # length of a gradient that survives no further multiplication
+_SLIGHT = 1e-12  # gradients of at most this length count as zero: they underflow when scaled
 
 
 def has_converged(subject: Subject) -> Check:
-    """Check 9: the loss rises, and twice the steps find little more."""
+    """Check 9: the loss increases, and twice as many steps do little more damage."""
     results, curve = subject.attacked
     more = subject.pgd(epsilon=subject.epsilon, steps=2 * subject.steps)
     gain = mean_dsc(results) - mean_dsc(more)
@@ -36,11 +36,11 @@ def has_converged(subject: Subject) -> Check:
 
 
 def has_gradient(subject: Subject) -> Check:
-    """Check 10: the gradient of the loss is a number, is not zero, and reaches the pixels."""
+    """Check 10: the gradient of the loss is finite, not zero, and reaches the pixels."""
     gradients = [_gradient(subject, batch) for batch in subject.batches]
     lengths = _lengths(gradients)
     zeros = torch.cat([(gradient == 0).all(1).flatten(1).float().mean(1) for gradient in gradients])
-    dead = int((~(lengths > _SLIGHT)).sum())  # also where it is not a number
+    dead = int((~(lengths > _SLIGHT)).sum())  # negated, so that NaN counts as well
     broken = dead > 0 or not lengths.isfinite().all()
     return conclude(
         10,
@@ -57,7 +57,7 @@ def has_gradient(subject: Subject) -> Check:
 
 
 def hides_nothing(subject: Subject) -> Check:
-    """Check 11: a loss that saturation cannot flatten finds no more than the usual one."""
+    """Check 11: a loss that does not saturate (margin) does no more damage than BCE plus Dice."""
     results, _ = subject.attacked
     margin = subject.pgd(epsilon=subject.epsilon, steps=subject.steps, loss=LOSSES["margin"])
     gap = mean_dsc(results) - mean_dsc(margin)
@@ -81,7 +81,7 @@ def hides_nothing(subject: Subject) -> Check:
 
 
 def count_without(subject: Subject, loss: Loss) -> int:
-    """Images without a gradient of the loss, or with one that is not a number.
+    """Count the images for which the gradient of the loss is zero or NaN.
 
     Raises:
         RuntimeError: If autograd finds no path from the logits to the pixels.

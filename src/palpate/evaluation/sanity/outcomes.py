@@ -1,4 +1,4 @@
-"""Properties that attacks have on any model: checks 1, 4, 14 and 15 of the sanity card."""
+"""Checks 1, 4, 14 and 15 of the sanity card: properties that must hold for every model."""
 
 import torch
 
@@ -43,7 +43,7 @@ def breaks_without_bound(subject: Subject) -> Check:
 
 
 def survives_storage(subject: Subject) -> Check:
-    """Check 14: an adversarial image, stored as 8-bit PNG and read again, scores the same."""
+    """Check 14: an adversarial image scores the same after a round trip through 8-bit PNG."""
     results, _ = subject.attacked
     images = iter(results)
     shifts: list[float] = []

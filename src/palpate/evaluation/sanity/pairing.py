@@ -1,12 +1,12 @@
-"""Rows of different attacks on the same image at the same strength."""
+"""Columns that pair rows of different attacks on the same image at the same strength."""
 
 SAMPLE = ["dataset", "split", "key", "prompt_level", "prompt", "seed", "protocol"]
 SETTING = ["norm", "epsilon"]
-LOST = 0.01  # DSC by which an attack must be beaten before it counts as weaker on an image
+LOST = 0.01  # an attack is weaker on an image if another one lowers DSC by this much more
 
 
 def percent(share: float) -> str:
-    """A share of images as the card writes it.
+    """Format a share in [0, 1] as a percentage.
 
     >>> percent(0.125)
     '12.5 %'

@@ -1,4 +1,7 @@
-"""Black-box and transferred attacks must not beat white-box ones: checks 7 and 8 of the card."""
+"""Checks 7 and 8 of the card: black-box and transferred attacks must not beat white-box ones.
+
+If they do, the gradient of the model is masked and its white-box results cannot be trusted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +16,17 @@ from palpate.evaluation.sanity.subject import Subject, mean_dsc
 BLACK_BOX = ("square", "spsa", "nes", "simba", "hopskipjump")
 TRANSFERRED = ("transfer", "from")  # "from-pranet", or as in transfer_matrix "from pranet"
 
-_TOO_MANY = 0.2  # of the images on which the rival did more damage
+_TOO_MANY = 0.2  # share of images with more damage by the rival attack, above which a check fails
 
 
 def finds_no_more_by_search(subject: Subject) -> Check:
-    """Check 7: Square Attack, which needs no gradient, breaks no image more than PGD does."""
+    """Check 7: Square Attack, which uses no gradient, does no more damage than PGD."""
     white, _ = subject.attacked
     black = subject.square()
     behind = sum(b.row.dsc < w.row.dsc - LOST for b, w in zip(black, white, strict=True))
     share = behind / len(white)
     return _BLACK.judge(
-        # One image of a handful is luck that a search may have; it is no masked gradient yet.
+        # Among a few images, a random search may win on one by luck: a warning, not a failure.
         min(share, _TOO_MANY) if behind == 1 else share,
         f"{black[0].row.forwards:.0f} queries of Square Attack beat {subject.steps} steps of PGD "
         f"on {behind} of {len(white)} images; mean DSC {mean_dsc(black):.3f} against "
@@ -32,12 +35,12 @@ def finds_no_more_by_search(subject: Subject) -> Check:
 
 
 def rivals_in(rows: pd.DataFrame) -> list[Check]:
-    """Checks 7 and 8 by the rows of such attacks, where there are any.
+    """Run checks 7 and 8 on the rows of black-box and transferred attacks, if there are any.
 
-    Attacks are known by their names: ``square``, ``spsa``, ``nes``, ``simba`` or ``hopskipjump``,
-    and ``transfer`` or ``from``, each by itself or with more behind a hyphen (``spsa-500``,
-    ``from-pranet``). All others that used a gradient are taken to have used the model's own, and
-    are white-box.
+    Attacks are recognised by their names: ``square``, ``spsa``, ``nes``, ``simba`` and
+    ``hopskipjump`` are black-box, ``transfer`` and ``from`` are transferred. More may follow after
+    a hyphen or space (``spsa-500``, ``from-pranet``). Every other attack that used a gradient
+    counts as a white-box attack.
     """
     attacked = rows[rows["attack"] != CLEAN]
     white = attacked[is_white(attacked)]
@@ -49,19 +52,19 @@ def rivals_in(rows: pd.DataFrame) -> list[Check]:
 
 
 def is_white(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are of attacks that used the gradient of the model itself."""
+    """Boolean mask of the rows whose attack used the gradient of the attacked model."""
     return (rows["backwards"] > 0) & ~_is_one_of(rows["attack"], (*BLACK_BOX, *TRANSFERRED))
 
 
 def _is_one_of(names: pd.Series, kinds: Sequence[str]) -> pd.Series:
-    # What must follow keeps "nesterov" from being a "nes".
+    # Require a separator after the prefix, so that "nesterov" does not count as "nes".
     beginnings = tuple(kind + mark for kind in kinds for mark in "- ")
     return names.isin(kinds) | names.str.startswith(beginnings)
 
 
 @dataclass(frozen=True)
 class _Rival:
-    """A kind of attack that sees less than a white-box attack."""
+    """A kind of attack that knows less about the model than a white-box attack."""
 
     number: int
     names: tuple[str, ...]
@@ -69,6 +72,7 @@ class _Rival:
     bad: str
 
     def judge(self, share: float, measured: str) -> Check:
+        """Grade the share of images on which this kind did more damage than the white-box one."""
         return conclude(
             self.number,
             grade(share, warn_above=0.05, fail_above=_TOO_MANY),
@@ -98,6 +102,7 @@ _TRANSFERRED = _Rival(
 
 
 def _compare(kind: _Rival, rivals: pd.DataFrame, white: pd.DataFrame) -> Check:
+    """Compare the strongest attack of each kind on every image, and judge the worst epsilon."""
     by = [*SAMPLE, *SETTING]
     scores = {"rival": rivals.groupby(by)["dsc"].min(), "white": white.groupby(by)["dsc"].min()}
     both = pd.DataFrame(scores).dropna()

@@ -1,4 +1,4 @@
-"""The model and samples of the sanity card, with the attacks that its checks share."""
+"""The model and samples examined for the sanity card, and the attacks that its checks share."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from palpate.prompting import Bound
 from palpate.types import Images, Logits, Loss, Masks, PerImage
 
 _PASSES = 4  # a random model with few possible outputs may give the same one twice
-_QUERIES_PER_STEP = 5  # a pass forward and back costs about three queries
+_QUERIES_PER_STEP = 5  # a forward and backward pass costs about as much as three queries
 
 
 @dataclass
 class LossCurve:
-    """A loss that records its values: the mean over images at each step.
+    """A loss that records its mean over all images at each step of an attack.
 
-    Works with attacks that compute the loss of every image of a batch at every step.
+    It requires an attack that computes the loss of every image of a batch at every step.
     """
 
     loss: Loss = LOSSES["bce_dice"]
@@ -47,7 +47,16 @@ class LossCurve:
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that is checked, and the samples to check it on."""
+    """The model under examination and the samples to examine it on.
+
+    Results that several checks need are computed once and cached.
+
+    Attributes:
+        scorer: The model and its settings.
+        batches: Samples; all images of a batch have the same size.
+        epsilon: L-infinity radius of the attacks, in units of pixel value.
+        steps: Steps of PGD.
+    """
 
     scorer: Scorer
     batches: tuple[Batch, ...]  # each of one size
@@ -56,12 +65,12 @@ class Subject:
 
     @cached_property
     def clean(self) -> list[list[Answer]]:
-        """Scores of the clean batches."""
+        """Predictions and scores of the clean batches."""
         return [self.scorer.predict(batch, batch.images) for batch in self.batches]
 
     @cached_property
     def attacked(self) -> tuple[list[Result], list[float]]:
-        """Results of the PGD attack that most checks use, and its loss at every step."""
+        """Results of the PGD attack that most checks use, and its mean loss at every step."""
         curve = LossCurve()
         return self.pgd(epsilon=self.epsilon, steps=self.steps, loss=curve), curve.means()
 
@@ -77,7 +86,10 @@ class Subject:
 
     @cached_property
     def gap_of_company(self) -> float:
-        """Largest difference between logits of an image alone and in a batch, as a share."""
+        """Largest difference between logits of an image alone and in a batch.
+
+        It is relative to the largest logit of the batch, or absolute if that is below 1.
+        """
         shares = []
         with torch.no_grad():
             for batch in self.batches:
@@ -90,7 +102,10 @@ class Subject:
     def pgd(
         self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]
     ) -> list[Result]:
-        """Attack every batch, without warnings of zero gradients, which another check finds."""
+        """Attack every batch with PGD.
+
+        Warnings about zero gradients are silenced, because check 10 reports them.
+        """
         results: list[Result] = []
         for batch, clean in zip(self.batches, self.clean, strict=True):
             if isinstance(loss, LossCurve):
@@ -103,14 +118,14 @@ class Subject:
         return results
 
     def square(self) -> list[Result]:
-        """Attack every batch without gradients, at about the cost of :meth:`pgd`."""
+        """Attack every batch with Square Attack, for at least the compute of :meth:`pgd`."""
         attack: Any = partial(square, queries=_QUERIES_PER_STEP * self.steps)
         at_radius = AttackAtRadius("square", attack, "linf", self.epsilon)
         pairs = zip(self.batches, self.clean, strict=True)
         return [result for pair in pairs for result in self.scorer.attack(*pair, at_radius)]
 
     def logits(self, batch: Batch, images: Images) -> Logits:
-        """Logits of images in place of those of a batch."""
+        """Logits for ``images``, with the prompts and boxes of ``batch``."""
         return Bound(self.scorer.model, batch.prompts, batch.boxes)(images).float()
 
 

@@ -1,7 +1,7 @@
-"""Bootstrap intervals of means and of paired differences.
+"""Bootstrap intervals of means and of paired differences, clustered by group.
 
-Images of one patient, and prompts of one image, are not independent: ``groups`` names what is drawn
-together. Intervals that ignore it are too narrow.
+Images of one patient, and prompts of one image, are not independent. Values of one group are
+therefore resampled together; intervals that ignore groups are too narrow.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _DRAWS_AT_ONCE = 2**20  # bounds memory to some tens of megabytes, whatever n an
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its bootstrap interval.
+    """A mean of ``n`` values in ``groups`` independent groups, and its bootstrap interval.
 
-    ``n`` values in ``groups`` independent groups; ``low`` and ``high`` are NaN where there is
-    only one group, because the variation between groups is then unknown.
+    ``low`` and ``high`` are NaN if there is only one group, because the variation between groups
+    is then unknown.
     """
 
     mean: float
@@ -43,24 +43,24 @@ def bootstrap_interval(
     seed: int = 0,
     method: Method = "percentile",
 ) -> Interval:
-    """Bootstrap interval of a mean (Efron and Tibshirani, 1993), over groups where given.
+    """Bootstrap interval of a mean (Efron and Tibshirani, 1993), optionally clustered by group.
 
-    Groups are drawn with replacement, each with all its values; the mean is over all values
-    drawn, so a patient with many images weighs more. The same seed and number of groups give
-    the same resamples, in the order of the group names: pass the keys as groups where there are
-    no patients, and the order of the rows changes nothing.
+    Groups are drawn with replacement, each with all its values. The mean is over all values
+    drawn, so that a patient with many images has more weight. Groups are sorted by name, and the
+    resamples depend only on the seed and the number of groups. If there are no patients, pass the
+    keys of the images as groups: the result then does not depend on the order of the rows.
 
     Args:
-        values: One score per image, all finite.
-        groups: What each value belongs to. None: every value stands for itself.
-        confidence: Share of samples whose interval would cover the true mean.
-        resamples: Number of draws.
-        seed: Of the draws.
-        method: ``"percentile"``, or ``"bca"``, which corrects bias and skew at more cost.
+        values: One finite score per image.
+        groups: Group of each value, such as the patient. None: every value is its own group.
+        confidence: Confidence level, in (0, 1).
+        resamples: Number of bootstrap resamples, at least 100.
+        seed: Seed of the resampling.
+        method: ``"percentile"``, or ``"bca"``, which corrects bias and skew at a higher cost.
 
     Raises:
-        ValueError: For values that are empty or not finite, a confidence outside (0, 1), fewer
-            than 100 resamples, or an unknown method.
+        ValueError: If values are empty or not finite, the confidence is outside (0, 1), there are
+            fewer than 100 resamples, or the method is unknown.
 
     >>> bootstrap_interval([0.5, 0.5, 0.5])
     Interval(mean=0.5, low=0.5, high=0.5, n=3, groups=3)
@@ -84,10 +84,10 @@ def paired_difference(
     seed: int = 0,
     method: Method = "percentile",
 ) -> Interval:
-    """Interval of the mean of ``after - before``, pair by pair; negative where scores fell.
+    """Bootstrap interval of the mean paired difference ``after - before``; negative for a loss.
 
-    Both sides see the same resamples, as a mean is linear: bootstrapping the differences is
-    bootstrapping both and subtracting. Arguments as in :func:`bootstrap_interval`.
+    The differences are resampled. As the mean is linear, this equals resampling both sides
+    together and subtracting their means. For the arguments see :func:`bootstrap_interval`.
 
     >>> paired_difference([0.75, 0.5], [0.5, 0.25])
     Interval(mean=-0.25, low=-0.25, high=-0.25, n=2, groups=2)
@@ -98,7 +98,11 @@ def paired_difference(
 
 
 def differences(before: object, after: object) -> Array:
-    """``after - before`` of two checked sequences of one length."""
+    """Compute ``after - before``.
+
+    Raises:
+        ValueError: If the sequences are empty, not finite or of different lengths.
+    """
     first, second = finite(before, "scores before"), finite(after, "scores after")
     if len(first) != len(second):
         raise ValueError(f"Expected scores in pairs, got {len(first)} before, {len(second)} after.")

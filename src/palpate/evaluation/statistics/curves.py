@@ -14,12 +14,12 @@ _DRAWS_AT_ONCE = 2**20  # bounds memory, whatever the number of images
 
 
 def area_under_curve(epsilons: object, dice: object) -> Array:
-    """Mean height of the curve between epsilon 0 and the largest, by the trapezoid rule.
+    """Area under the DSC curve divided by the largest epsilon, by the trapezoid rule.
 
     Args:
         epsilons: Radii, ascending from 0 (the clean score), in units of pixel value.
-        dice: DSC at each of them along the last axis, one curve or many: one curve per image
-            lets the area be bootstrapped like any score.
+        dice: DSC at each radius along the last axis, for one or many curves. With one curve per
+            image the areas can be bootstrapped like any score.
 
     >>> float(area_under_curve([0, 1 / 255, 4 / 255], [1.0, 0.5, 0.5]))
     0.5625
@@ -29,14 +29,13 @@ def area_under_curve(epsilons: object, dice: object) -> Array:
 
 
 def success_rate(rows: pd.DataFrame, tau: float = 0.5) -> float:
-    """Share of successes among the images whose clean prediction had not failed.
+    """Attack success rate: share of successes among the images with a clean DSC above ``tau``.
 
-    Images with a failed clean prediction are left out; NaN where there are no others. See
-    :func:`palpate.evaluation.outcome.success`.
+    It is NaN if there are no such images. See :func:`palpate.evaluation.outcome.success`.
 
     Args:
-        rows: Of one condition.
-        tau: DSC down from which a prediction has failed.
+        rows: Rows of one condition.
+        tau: DSC at or below which a prediction has failed, in [0, 1).
     """
     return float(rows.loc[rows["dsc_clean"] > tau, "success"].mean())
 
@@ -44,12 +43,12 @@ def success_rate(rows: pd.DataFrame, tau: float = 0.5) -> float:
 def epsilon_at_half(epsilons: object, dice: object, level: float | None = None) -> float:
     """Smallest epsilon at which a curve has fallen to half of its clean value.
 
-    Interpolates linearly between the measured radii; NaN where the curve never falls so far.
+    Interpolates linearly between the measured radii. NaN if the curve stays above that value.
 
     Args:
         epsilons: Radii, ascending from 0 (the clean score), in units of pixel value.
-        dice: Mean DSC at each of them.
-        level: Another height to look for, such as 0.5 for a DSC of one half.
+        dice: Mean DSC at each radius.
+        level: DSC to look for instead of half of the clean value.
 
     >>> epsilon_at_half([0, 1, 2], [0.75, 0.5, 0.25])
     1.5
@@ -71,7 +70,7 @@ def epsilon_at_half(epsilons: object, dice: object, level: float | None = None) 
 
 
 def worst_decile(values: object) -> float:
-    """Mean of the lowest tenth of the values, rounded up to at least one of them.
+    """Mean of the lowest tenth of the values; their number is rounded up, so it is at least 1.
 
     >>> worst_decile([0.9, 0.1] + [1.0] * 8)
     0.1
@@ -84,8 +83,8 @@ def worst_decile(values: object) -> float:
 class Radius:
     """The smallest radius within which half of the predictions fail, with its interval.
 
-    ``median``, ``low`` and ``high`` are infinite where fewer than half were broken at all.
-    ``unbroken`` of the ``n`` images in ``groups`` groups were not.
+    ``n`` is the number of images, in ``groups`` groups; on ``unbroken`` of them the attack failed.
+    ``median``, ``low`` and ``high`` are infinite where fewer than half of the images fail.
     """
 
     median: float
@@ -104,19 +103,19 @@ def median_radius(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Radius:
-    """Median robustness radius, images that were not broken counted as beyond every radius.
+    """Median robustness radius; images on which the attack failed have an infinite radius.
 
-    Leaving those out would bias the median downwards. Their radius only has to be larger than
-    those found, so the median is exact as long as half of the images broke. It is the smallest
-    radius within which at least half of them do.
+    Excluding those images would bias the median downwards. Their true radius only has to exceed
+    the radii found, so the median is exact as long as the attack broke half of the images. It is
+    the smallest radius within which at least half of the images fail.
 
     Args:
-        lengths: Length of the perturbation that broke each image; any number where none did.
-        broken: Whether one was found.
-        groups: What each image belongs to and is drawn with; None: itself.
-        confidence: Share of samples whose interval would cover the median.
-        resamples: Draws of the percentile bootstrap.
-        seed: Of the draws.
+        lengths: Norm of the perturbation that broke each image; ignored if none did.
+        broken: Whether the attack broke each image.
+        groups: Group of each image, resampled together; None: every image is its own group.
+        confidence: Confidence level of the interval, in (0, 1).
+        resamples: Number of resamples of the percentile bootstrap.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: If there are no images, or a length is negative or not finite.
@@ -139,7 +138,8 @@ def median_radius(
     low, high = (inf, inf) if np.isinf(radii).all() else (nan, nan)
     if count > 1:
         medians = np.sort(_drawn_medians(radii, codes, count, resamples, seed))
-        tail = (1 - confidence) / 2  # no interpolation between a radius and infinity
+        # Take order statistics: interpolation between a radius and infinity is not possible.
+        tail = (1 - confidence) / 2
         low, high = (medians[round(q * (resamples - 1))] for q in (tail, 1 - tail))
     median = float(radii[(len(radii) - 1) // 2])
     return Radius(median, float(low), float(high), len(radii), count, int((~found).sum()))
@@ -148,7 +148,11 @@ def median_radius(
 def _drawn_medians(
     radii: Array, codes: NDArray[np.intp], count: int, resamples: int, seed: int
 ) -> Array:
-    """Medians of samples of groups; radii rise, a weight is how often a group was drawn."""
+    """Medians of bootstrap samples of groups.
+
+    ``radii`` are sorted. Instead of copying values, each is weighted with the number of times that
+    its group was drawn.
+    """
     random, medians = np.random.default_rng(seed), []
     portion = max(1, _DRAWS_AT_ONCE // len(radii))
     for start in range(0, resamples, portion):

@@ -1,4 +1,4 @@
-"""How much a model's answer hangs on the wording: best minus worst DSC over the benign texts."""
+"""Prompt sensitivity: best minus worst DSC over texts with the same meaning."""
 
 import pandas as pd
 
@@ -11,19 +11,19 @@ _SAMPLE = [name for name in Identity._fields if name not in _NOT_OF_A_SAMPLE]
 
 
 def prompt_sensitivity(rows: pd.DataFrame, *, worst: str = WORST, best: str = BEST) -> pd.DataFrame:
-    """Best and worst DSC of each sample over the texts that mean the same, and their difference.
+    """Best and worst DSC of each sample over texts with the same meaning, and their difference.
 
     Args:
-        rows: With attacks on texts, of :func:`palpate.evaluation.evaluate`.
+        rows: Rows of :func:`palpate.evaluation.evaluate` that include both attacks.
         worst: Attack that picks the worst of a set of texts.
         best: Attack that picks the best of the same set.
 
     Returns:
-        One line per sample, with the columns that name it, ``structure``, ``group``,
+        One line per sample, with the columns that identify it, ``structure``, ``group``,
         ``dsc_clean``, ``best``, ``worst`` and ``sensitivity``.
 
     Raises:
-        ValueError: If a sample has one of both rows only, or none has any.
+        ValueError: If a sample has only one of the two rows, or there are no such rows.
     """
     keep = [*_SAMPLE, "structure", "group", "dsc_clean", "dsc"]
     low = rows.loc[rows["attack"] == worst, keep].rename(columns={"dsc": "worst"})

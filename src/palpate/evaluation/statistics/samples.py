@@ -1,4 +1,4 @@
-"""Checks of values to be averaged, and their sums by group."""
+"""Checks values before they are averaged, and sums them by group."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -23,10 +23,14 @@ class Clusters(NamedTuple):
 
 
 def finite(values: object, name: str) -> Array:
-    """Any flat sequence of numbers as an array.
+    """Convert a flat sequence of numbers to an array, and check it.
+
+    Args:
+        values: The numbers.
+        name: What they are, for error messages.
 
     Raises:
-        ValueError: Where it is empty, not flat, or contains NaN or infinity.
+        ValueError: If it is empty, not flat, or contains NaN or infinity.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
@@ -41,10 +45,12 @@ def finite(values: object, name: str) -> Array:
 
 
 def gather(values: Array, groups: Groups) -> Clusters:
-    """Sums and sizes by group, groups in the order of their names; None: each value is its own.
+    """Compute sum and size of each group, sorted by the names of the groups.
+
+    If ``groups`` is None, each value is its own group.
 
     Raises:
-        ValueError: Where a value has no group.
+        ValueError: If a value has no group.
     """
     if groups is None:
         return Clusters(values, np.ones_like(values))

@@ -16,10 +16,10 @@ _FLIPS_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class Comparison:
-    """Outcome of a paired test.
+    """Result of a paired test.
 
-    ``effect`` is the matched-pairs rank-biserial correlation in [-1, 1]: 1 where every
-    value rose, -1 where every value fell. ``difference`` is the mean of ``after - before``.
+    ``effect`` is the matched-pairs rank-biserial correlation in [-1, 1]: 1 if every value rose,
+    -1 if every value fell. ``difference`` is the mean of ``after - before``.
     """
 
     p_value: float
@@ -42,20 +42,20 @@ def paired_test(
     Args:
         before: One score per image.
         after: The other score of the same images, in the same order.
-        groups: What each pair belongs to, see :mod:`palpate.evaluation.statistics`; the group
-            is then the unit of the test.
-        test: ``"wilcoxon"``, the signed-rank test on the mean difference of each group, groups
-            without a difference left out; or ``"permutation"``, which flips the sign of whole
-            groups and compares the mean over all pairs.
-        resamples: Sign flips of the permutation test; all of them are tried where there are
-            not more. The smallest p is then ``2 / (resamples + 1)``.
-        seed: Of the sign flips.
+        groups: Group of each pair, such as the patient; groups are the units of the test. None:
+            every pair is its own group.
+        test: ``"wilcoxon"``: signed-rank test on the mean difference of each group, without groups
+            whose difference is 0. ``"permutation"``: flips the sign of whole groups and compares
+            the mean over all pairs.
+        resamples: Number of sign flips in the permutation test; the test is exact if there are no
+            more possible ones. Otherwise the smallest possible p is ``2 / (resamples + 1)``.
+        seed: Seed of the sign flips.
 
     Returns:
-        p = 1 and effect = 0 where no pair differs.
+        The result; p = 1 and effect = 0 if no pair differs.
 
     Raises:
-        ValueError: For scores that are not finite or not in pairs.
+        ValueError: If scores are not finite, not paired, or the test is unknown.
 
     >>> paired_test([0.5, 0.5], [0.5, 0.5])
     Comparison(p_value=1.0, effect=0.0, difference=0.0, n=2, groups=2)
@@ -79,9 +79,9 @@ def paired_test(
 def holm(p_values: object) -> Array:
     """P-values adjusted for the family-wise error rate (Holm, 1979).
 
-    The i-th smallest of m is multiplied by m - i (from i = 0), made at least as large as those
+    The i-th smallest of m p-values (from i = 0) is multiplied by m - i, raised to the largest
     before it, and limited to 1. Compare the result with the significance level itself.
-    SciPy has no such correction (only the false discovery rate).
+    Implemented here because SciPy only has corrections for the false discovery rate.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]

@@ -33,14 +33,14 @@ from palpate.types import Attack, Images
 
 @dataclass(frozen=True)
 class Joint:
-    """An attack on image and text in turns, see :func:`palpate.attacks.text.joint`.
+    """An attack on image and text in alternation; see :func:`palpate.attacks.text.joint`.
 
     Attributes:
         image: Attack on the image with its epsilon bound: ``partial(pgd, epsilon=8 / 255)``.
         text: Attack on the text that picks the worst of its texts.
-        rounds: How often both are run.
-        image_name: Name of the rows of the image attack alone. Both use the same random numbers,
-            so that no row of the joint attack is weaker than that row.
+        rounds: Number of rounds; each runs both attacks.
+        image_name: Name of the image attack in the rows, if it is also run alone. Both then use
+            the same random numbers, so that the joint attack is never weaker.
     """
 
     image: Attack
@@ -53,32 +53,32 @@ AnyTextAttack: TypeAlias = TextAttack | Joint
 
 
 class Attacked(NamedTuple):
-    """What an attack returned for one sample."""
+    """The image and text that an attack returned for one sample."""
 
-    images: Images  # one
+    images: Images  # a batch of one image
     prompt: str
-    condition: Float[Tensor, "1 d"] | None  # in place of the prompt, where that was attacked
+    condition: Float[Tensor, "1 d"] | None  # embedding used instead of the prompt, if attacked
 
 
 @dataclass(frozen=True)
 class TextCondition(Condition):
     """An attack on the text, or on image and text together.
 
-    In its rows ``prompt`` is the attacked text, ``prompt_level`` the level of the original, and
-    ``dsc_clean`` the score under the original. ``norm`` is ``"text"`` and ``epsilon`` 0, except
-    for attacks on the text's embedding, whose prompt stays the original one, and joint attacks,
-    which have norm and radius of the attack on the image. ``forwards`` counts decoded texts and
-    ``backwards`` gradients through the decoder. A text to which the attack does not apply has no
-    row.
+    In its rows ``prompt`` is the attacked text, ``prompt_level`` the level of the original text,
+    and ``dsc_clean`` the score with the original text. ``norm`` is ``"text"`` and ``epsilon`` 0,
+    with two exceptions: attacks on the embedding keep the original prompt and have a norm and
+    radius of their own, and joint attacks have the norm and radius of the attack on the image.
+    ``forwards`` counts decoded texts and ``backwards`` gradients through the decoder. A sample to
+    which the attack does not apply has no row.
 
     Attributes:
         scorer: The model and its settings.
         row: Name, norm and radius of the rows.
         attack: The attack.
-        model: The scorer's model, able to encode image and text apart.
+        model: The scorer's model, with separate encoders for image and text.
         sources: For each sample, the texts that the attack may use.
-        described_sources: The same as a text for the fingerprint.
-        texts_at_once: Texts decoded together, at most.
+        described_sources: Hash of these texts, for the fingerprint.
+        texts_at_once: Maximum number of texts decoded together.
     """
 
     scorer: Scorer
@@ -93,7 +93,7 @@ class TextCondition(Condition):
         return self.row.name
 
     def describe(self) -> Mapping[str, str]:
-        """The attack with all its settings, its words and the texts of the data."""
+        """The attack with all its settings, its lexicon and the texts of the data."""
         attack = describe_text_attack(self.attack)
         return {f"attack.{self.row.name}": f"{attack} with {self.described_sources}"}
 
@@ -175,7 +175,7 @@ class TextCondition(Condition):
     def _answers(self, sample: Batch, attacked: Attacked) -> list[Answer]:
         condition = attacked.condition
         if condition is None:
-            # The ordinary forward pass, so that a row does not depend on what the attack measured.
+            # Run the model again, so that a row does not depend on what the attack measured.
             return self.scorer.predict(sample, attacked.images)
         return answer(
             lambda images: self.model.decode(self.model.encode(images), condition),
@@ -188,15 +188,15 @@ class TextCondition(Condition):
         )
 
     def _generator(self, key: str) -> torch.Generator:
-        # Without the attack's name, so that an attack draws the same texts alone and jointly.
+        # Without the name of the attack, so that it draws the same texts alone and jointly.
         return generator(self.scorer.seed, key, "text")
 
 
 def row_of(name: str, attack: AnyTextAttack) -> AttackAtRadius:
-    """Name, norm and radius of the rows of an attack on the text.
+    """Return name, norm and radius for the rows of an attack on the text.
 
     Raises:
-        ValueError: If the image attack of a joint one has no radius.
+        ValueError: If the image attack of a joint attack has no radius.
     """
     if isinstance(attack, Joint):
         (_, row) = at_radii({name: attack.image}, None)
@@ -205,11 +205,11 @@ def row_of(name: str, attack: AnyTextAttack) -> AttackAtRadius:
 
 
 def describe_text_attack(attack: AnyTextAttack) -> str:
-    """An attack on the text with all its settings and the hash of the lexicon."""
+    """Describe an attack on the text with all its settings and the hash of the lexicon."""
     if isinstance(attack, Joint):
         text = describe_text_attack(attack.text)
         return f"joint({describe(attack.image)}, {text}, rounds={attack.rounds})"
-    # The lexicon always counts: whether candidates come from it cannot be seen from outside.
+    # Always include the lexicon: whether candidates come from it cannot be seen from outside.
     return f"{attack.pick} of {describe(attack.candidates)}, lexicon {hash_lexicon()}"
 
 

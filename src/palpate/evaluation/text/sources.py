@@ -11,14 +11,14 @@ from palpate.data.sample import Case
 
 
 def text_sources(data: Samples, cases: Sequence[Case]) -> list[PromptSource]:
-    """The texts that attacks may start from or use, for each sample in order.
+    """List the texts that attacks may use, for each sample in order.
 
-    A data set gives all texts of its samples with ``texts``. Without, only the prompts are known,
-    and no texts of other structures in the same image.
+    A data set provides all texts of its samples as ``texts``. Without this attribute only the
+    prompts are known, and no texts about other structures in the same image.
 
     Args:
-        data: Samples.
-        cases: Their cases.
+        data: The samples.
+        cases: The cases of all samples.
     """
     pool = tuple(dict.fromkeys(case.prompt for case in cases))
     texts = getattr(data, "texts", None)
@@ -40,9 +40,9 @@ def text_sources(data: Samples, cases: Sequence[Case]) -> list[PromptSource]:
 
 
 def hash_sources(sources: Sequence[PromptSource]) -> str:
-    """Hash of all texts about the samples' own images.
+    """Hash all texts about the samples' own images.
 
-    Texts borrowed from other samples are prompts, which are in the hash of the data.
+    Texts of other samples are not included: they are prompts, which the hash of the data covers.
     """
     digest = blake2b(digest_size=8)
     for source in sources:

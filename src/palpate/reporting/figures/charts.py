@@ -1,7 +1,7 @@
-"""The charts, each drawn on given axes for one data set and structure.
+"""Charts, each drawn on given axes for one data set and structure.
 
-They draw the summaries of :mod:`palpate.reporting.numbers.summary` and average nothing themselves,
-so that figures and tables agree.
+They draw the summaries of :mod:`palpate.reporting.numbers.summary` and compute no means of their
+own, so that figures and tables agree.
 """
 
 import math
@@ -38,8 +38,8 @@ _ASIDE = 0.02  # of a radius, between two neighbours
 def score_over_epsilon(axis: Axes, scores: pd.DataFrame, metric: Metric = METRICS["dsc"]) -> None:
     """Mean of a metric under every attack and the control over epsilon, with interval bands.
 
-    With more than four attacks the bands would cover each other: then every interval is a bar, and
-    attacks are moved aside.
+    With more than four attacks the bands would overlap. Intervals are then drawn as error bars, and
+    the points of different attacks are shifted horizontally.
     """
     clean = scores[scores["attack"] == "clean"].iloc[0]
     attacks = _attacks(scores)
@@ -199,12 +199,12 @@ def damage_over_cost(axis: Axes, scores: pd.DataFrame) -> None:
 
 
 def outcome_legend() -> list[Patch]:
-    """What the colours of :func:`outcomes` mean."""
+    """Legend entries for the colours of :func:`outcomes`."""
     return [Patch(color=FAILURE_COLOURS[f], label=name) for f, name in FAILURES.items()]
 
 
 def size_legend() -> list[Line2D]:
-    """What the colours of :func:`dsc_by_size` mean."""
+    """Legend entries for the colours of :func:`dsc_by_size`."""
     return [
         Line2D([], [], color=hue, marker=SIZE_MARKS[name], label=f"{name} masks")
         for name, hue in SIZE_COLOURS.items()
@@ -212,7 +212,7 @@ def size_legend() -> list[Line2D]:
 
 
 def text_legend() -> list[Line2D]:
-    """What the colours of :func:`dsc_by_text` mean."""
+    """Legend entries for the colours of :func:`dsc_by_text`."""
     before = Line2D([], [], color=INK, marker="|", markersize=7, linestyle="none")
     before.set_label("before")
     return [
@@ -230,14 +230,14 @@ def _attacks(frame: pd.DataFrame) -> list[str]:
 
 
 def _with_clean(part: pd.DataFrame, clean: pd.Series, metric: Metric) -> pd.DataFrame:
-    """Every curve starts at the clean score: radius 0 changes nothing."""
+    """Add the clean score as the first point of every curve, at radius 0."""
     start = clean.to_frame().T
     columns = ["epsilon", *(f"{metric.name}{end}" for end in ("", "_low", "_high"))]
     return pd.concat([start[columns], part[columns]]).astype(float).sort_values("epsilon")
 
 
 def _unit_of_shift(radii: pd.Series) -> pd.Series:
-    """What points are moved aside by: alike everywhere, but on a logarithmic axis in proportion."""
+    """Horizontal shift of points: constant, or proportional to the radius on a logarithmic axis."""
     wide = radii.max() > _WIDE * radii[radii > 0].min()
     return radii if wide else radii.max() * (radii > 0)
 
@@ -262,7 +262,7 @@ def _unit_axis(axis: Axes, label: str) -> None:
 
 
 def _dsc_along(axis: Axes, lines: int) -> None:
-    """So many named lines, one above the other, with the DSC along the bottom."""
+    """Set up axes for ``lines`` horizontal rows, with DSC on the x axis."""
     axis.tick_params(axis="y", labelsize=6.3, pad=2)
     axis.set_ylim(-0.7, lines - 0.3)
     axis.set_xlim(0, 1)
@@ -272,7 +272,7 @@ def _dsc_along(axis: Axes, lines: int) -> None:
 
 
 def _grouped_places(attacks: list[str]) -> list[float]:
-    """Positions of bars with a little air between attacks."""
+    """Positions of bars, with small gaps between attacks."""
     changes = np.cumsum([0, *(a != b for a, b in zip(attacks[1:], attacks[:-1], strict=True))])
     return [float(index + 0.5 * change) for index, change in enumerate(changes)]
 

@@ -1,4 +1,4 @@
-"""A sheet of images with the outlines of their masks and their prompts, to inspect data."""
+"""Contact sheets: images with the outlines of their masks and their prompts, to inspect data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from palpate.atomic import replacing
 from palpate.reporting.figures.drawing import INK, house_style, shorten
 from palpate.reporting.figures.strips import outline
 
-# Seen on red mucosa, brown skin and grey ultrasound alike, and apart by colour-blind readers.
+# Visible on red mucosa, brown skin and grey ultrasound, and distinguishable by the colour-blind.
 HUES: Final = ("#22e1ff", "#ffc61a", "#ff5fb0", "#7bea52", "#b79bff", "#ff8a3d")
 _SIDE: Final = 1.72  # inches of the square that an image is fitted into
 _GAP, _MARGIN, _HEAD = 0.16, 0.3, 0.4  # the head without notes
 _NOTE: Final = 0.15
 _LINE, _SIZE = 0.108, 6.2  # height of a line of text in inches, and its size in points
-_LETTERS: Final = 36  # that fit beneath an image
-_LINES: Final = 9  # of texts beneath an image
+_LETTERS: Final = 36  # characters per line that fit below an image
+_LINES: Final = 9  # maximum number of lines of text below an image
 _DPI: Final = 170
 _MUTED: Final = "#69737f"
 
@@ -56,11 +56,11 @@ def contact_sheet(
     """Draw images with the outlines of their masks and the texts that go with them.
 
     Args:
-        tiles: At least one; as many to a row as ``columns`` says.
-        path: Of the picture to write; see :func:`check_sheet`.
-        title: What the sheet shows.
-        notes: Said beneath the title, a line each; at most two.
-        columns: Images in a row.
+        tiles: The images, at least one.
+        path: Image file to write; see :func:`check_sheet`.
+        title: Title of the sheet.
+        notes: Lines below the title, at most two.
+        columns: Images per row.
 
     Returns:
         The path.
@@ -91,13 +91,13 @@ def contact_sheet(
 
 
 def check_sheet(path: Path) -> None:
-    """Refuse a path that no sheet can be written to, before anything is drawn.
+    """Check that a sheet can be written to a path, before anything is drawn.
 
     Raises:
-        ValueError: If its ending is that of no picture.
-        FileNotFoundError: If its folder is not there.
+        ValueError: If its extension is not that of an image format.
+        FileNotFoundError: If its folder does not exist.
         IsADirectoryError: If it is a folder.
-        PermissionError: If its folder or itself cannot be written.
+        PermissionError: If the file or its folder is not writable.
     """
     known = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
@@ -162,7 +162,7 @@ def _draw(
         )
     )
     axis.imshow(_shrunk(tile.image), extent=(0, wide, tall, 0), interpolation="lanczos")
-    for one in sorted(tile.masks, key=_extent, reverse=True):  # what is inside, on top
+    for one in sorted(tile.masks, key=_extent, reverse=True):  # draw inner masks on top
         _outline(axis, one.mask, hues[one.structure])
     for number, (text, structure) in enumerate(lines):
         axis.annotate(
@@ -179,13 +179,13 @@ def _draw(
 
 
 def _extent(one: Outlined) -> int:
-    """Pixels of the box around a mask: a ring is larger than what it surrounds."""
+    """Area of the bounding box of a mask, by which a ring is larger than what it surrounds."""
     down, across = (np.flatnonzero(one.mask.any(axis=axis)) for axis in (1, 0))
     return int(np.ptp(down) * np.ptp(across)) if down.size else 0
 
 
 def _outline(axis: Axes, mask: Bool[np.ndarray, "h w"], hue: str) -> None:
-    """A bright line on a dark one, so that it stands out from any ground."""
+    """Draw a bright line on a darker, wider one, so that it is visible on any background."""
     for line in outline(mask):
         axis.plot(
             line[:, 0], line[:, 1], color="black", alpha=0.55, lw=2.1, solid_joinstyle="round"
@@ -194,7 +194,7 @@ def _outline(axis: Axes, mask: Bool[np.ndarray, "h w"], hue: str) -> None:
 
 
 def _lines(tile: Tile) -> list[tuple[str, str]]:
-    """What stands beneath an image: its name, then the text of each mask, cut to fit."""
+    """Lines of text below an image: its name, then the text of each mask, cut to fit."""
     each = max(1, _LINES // max(1, len(tile.masks)))
     lines = [(shorten(tile.name, _LETTERS + 4), "")]
     for one in tile.masks:
@@ -209,7 +209,7 @@ def _lines(tile: Tile) -> list[tuple[str, str]]:
 
 
 def _shrunk(image: Float[np.ndarray, "3 h w"]) -> np.ndarray:
-    """No more pixels than are shown, taken with care."""
+    """Downsample an image to the resolution at which it is shown."""
     pixels = np.moveaxis((image * 255).round().clip(0, 255).astype(np.uint8), 0, -1)
     picture = Image.fromarray(pixels)
     picture.thumbnail((round(_SIDE * _DPI),) * 2, Image.Resampling.LANCZOS)
@@ -217,6 +217,6 @@ def _shrunk(image: Float[np.ndarray, "3 h w"]) -> np.ndarray:
 
 
 def _dark(hue: str) -> str:
-    """A hue as ink on white."""
+    """Darken a colour so that text in it is legible on white."""
     channels = (int(hue[k : k + 2], 16) for k in (1, 3, 5))
     return "#" + "".join(f"{round(0.62 * channel):02x}" for channel in channels)

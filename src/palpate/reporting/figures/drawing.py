@@ -70,7 +70,7 @@ _STYLE: Final[dict[str, Any]] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Everything drawn inside looks like a figure of palpate; nothing outside changes."""
+    """Apply palpate's matplotlib style inside the context; restore the old style afterwards."""
     with mpl.rc_context(cast(Any, _STYLE)):
         yield
 
@@ -83,7 +83,7 @@ def multiples(
     legend: Sequence[Any] = (),
     share_y: bool = True,
 ) -> Figure:
-    """One small chart per part, at most three in a row, with one legend for all of them."""
+    """Draw one small chart per part, at most three in a row, with a common legend."""
     columns = min(3, len(parts))
     lines = -(-len(parts) // columns)
     width = COLUMN if columns == 1 else PAGE
@@ -101,7 +101,7 @@ def multiples(
         axis.set_title(shorten(title))
         if share_y and index % columns:
             axis.set_ylabel("")
-        if index + columns < len(parts):  # another chart below says it
+        if index + columns < len(parts):  # the chart below has the label
             axis.set_xlabel("")
     if handles:
         figure.legend(handles=handles, loc="outside upper left", ncols=across)
@@ -109,13 +109,13 @@ def multiples(
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """How many entries fit beside each other, at about fifteen letters an inch."""
+    """Number of legend entries that fit side by side, at about fifteen characters per inch."""
     longest = max(map(len, labels), default=0) + 6  # the mark and some air
     return max(1, min(5, len(labels), int(15 * width) // longest))
 
 
 def single(draw: Draw, rows: pd.DataFrame, *, height: float = 2.3) -> Figure:
-    """The same chart alone and without title or legend: the page sets those around it."""
+    """Draw one chart without title and legend, which the page adds itself."""
     figure = new_figure(COLUMN, height)
     draw(figure.subplots(), rows)
     return figure
@@ -175,7 +175,7 @@ def attack_legend(attacks: list[str]) -> list[Any]:
 
 
 def shorten(text: str, length: int = 34) -> str:
-    """Cut names that would run over a neighbour; and no name is read as TeX.
+    """Shorten long names, and escape characters that matplotlib would read as TeX.
 
     >>> shorten("a" * 40, 6)
     'aaaaa…'
@@ -186,7 +186,7 @@ def shorten(text: str, length: int = 34) -> str:
 
 
 def slug(*parts: str) -> str:
-    """A name for files and elements; what it loses, a short hash keeps apart.
+    """Make a name for files and HTML elements; a short hash is added if characters are lost.
 
     >>> slug("panel", "kvasir", "pgd")
     'panel-kvasir-pgd'
@@ -203,7 +203,7 @@ def _dash(attack: str) -> str:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay out once; otherwise every format would pay for it again."""
+    """Compute the layout once; otherwise it would be computed again for every format."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -1,4 +1,4 @@
-"""The figures of the report: all data sets together for a paper, one at a time for the page."""
+"""Figures of the report: files with all data sets for a paper, single charts for the page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Chart:
 
 
 def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Chart]:
-    """The charts that the rows have values for."""
+    """Choose the charts for which the rows have values."""
     of_norm = _of_norm(summary.scores, focus)
     attacks = [a for a in of_norm["attack"].unique() if a != "clean"]
     lines = drawing.attack_legend(attacks)

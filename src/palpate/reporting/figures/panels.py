@@ -35,7 +35,7 @@ _SCORE: Final[dict[str, Any]] = {
 
 
 def panel(title: str, attack: str, some: Sequence[Strip]) -> Figure:
-    """Two lines per sample: images with outlines and DSC, and below what was added to them.
+    """Draw two rows per sample: images with outlines and DSC, and below their perturbations.
 
     Columns are the clean image and one per radius. The perturbation is magnified by one factor
     for the whole figure, so that radii can be compared; the figure says by which.
@@ -95,7 +95,7 @@ class _Cell:
 
 
 def _sheet(height: float) -> tuple[Figure, Axes]:
-    """One pair of axes in inches from the upper left: dozens of axes would take seconds."""
+    """Create one pair of axes in inches from the upper left; dozens of axes would take seconds."""
     figure = new_figure(PAGE, height)
     figure.set_layout_engine("none")
     axis = figure.add_axes((0, 0, 1, 1))

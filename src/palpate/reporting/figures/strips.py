@@ -1,4 +1,4 @@
-"""Stored examples in order: each sample clean and under increasing radii."""
+"""Arranges stored examples in strips: a sample clean and under attack at increasing radii."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,14 +47,14 @@ def strips(examples: Iterable[Example], rows: pd.DataFrame) -> dict[Panel, list[
 
 
 def magnification(some: Iterable[Strip]) -> int:
-    """The whole number by which the largest perturbation may be multiplied and still be shown."""
+    """Largest integer factor at which the largest perturbation still fits the range of display."""
     deltas = [np.abs(e.image - s.clean.image).max() for s in some for e in s.attacked]
     largest = float(max(deltas, default=0.0))
     return max(1, int(_MID_GREY / largest)) if largest > 0 else 1
 
 
 def magnified(strip: Strip, example: Example, factor: int) -> Float[np.ndarray, "3 h w"]:
-    """The perturbation times ``factor`` around mid-grey, which stands for no change."""
+    """Return the perturbation times ``factor``, as an image in which mid-grey is no change."""
     shown: np.ndarray = _MID_GREY + factor * (example.image - strip.clean.image)
     return shown.clip(0.0, 1.0).astype(np.float32)
 

@@ -59,11 +59,11 @@ class Gallery:
 
 
 def galleries(panels: dict[Panel, list[Strip]], first: str) -> list[Gallery]:
-    """The panels as pictures, as many samples of each as the size of the page allows.
+    """Convert panels to pictures, with as many samples as the size of the page allows.
 
     Args:
-        panels: By facet, attack and norm.
-        first: The attack that the page opens with.
+        panels: Strips by facet, attack and norm.
+        first: The attack shown when the page opens.
     """
     each = sum(1 + 2 * max(len(s.attacked) for s in some) for some in panels.values())
     count = max(1, min(_MOST, _PICTURES // max(1, each)))
@@ -146,7 +146,7 @@ def svg_path(mask: Bool[np.ndarray, "h w"]) -> str:
 
 
 def _corners(line: np.ndarray) -> np.ndarray:
-    """The points at which a closed line turns; those on a straight stretch say nothing."""
+    """Keep only the points at which a closed line changes direction."""
     points = line[:-1]
     turns = (np.roll(points, -1, 0) - points != points - np.roll(points, 1, 0)).any(axis=1)
     corners: np.ndarray = points[turns]

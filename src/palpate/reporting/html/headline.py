@@ -238,7 +238,7 @@ def _on_masks(sizes: pd.DataFrame) -> str:
 
 
 def _on_significance(tests: pd.DataFrame, together: int) -> str:
-    """Which differences are significant; ``together`` tests are covered by Holm's correction."""
+    """State which differences are significant; Holm's correction covers ``together`` tests."""
     total, clear = len(tests), int((tests["p_holm"] < _CLEAR).sum())
     few = int(tests["groups"].min())
     against = {"clean": "the clean images", CONTROL: "noise"}

@@ -1,4 +1,4 @@
-"""Every image of the run as one line of the page's last table."""
+"""The last table of the page: one line per image of the run."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The page: one HTML file that works offline and shows only escaped text."""
+"""Renders the page: one HTML file that works offline and contains only escaped text."""
 
 import base64
 import hashlib
@@ -109,7 +109,7 @@ def _command(content: Content) -> str:
 
 
 def _packaged(environment: jinja2.Environment, name: str) -> Markup:
-    """A packaged file, unescaped; never used for a user's text."""
+    """Read a packaged file without escaping it; never used for text of the user."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
@@ -149,7 +149,7 @@ def _provenance(rows: pd.DataFrame) -> dict[str, str]:
     samples = rows.drop_duplicates(IMAGE)
     if RUN in rows.columns:
         runs = rows[RUN].nunique()
-        # Each run calls the data its own and may have worded its prompts otherwise.
+        # Each run has its own name for the data and may have used other prompts.
         samples = samples.assign(dataset=samples[OF]).drop_duplicates(SAMPLE)
     images = samples.drop_duplicates(["dataset", "image_name"])
     return {
@@ -165,7 +165,7 @@ def _provenance(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _samples(samples: int, images: int) -> str:
-    """What n counts.
+    """Describe what n counts: images, or samples if an image has several.
 
     >>> _samples(9, 7), _samples(5, 5)
     ('9 samples (image, mask and prompt) of 7 images', '5 images')

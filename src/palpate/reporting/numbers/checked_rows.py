@@ -1,4 +1,4 @@
-"""Checks, order and names of the rows of a report."""
+"""Checks and sorts the rows of a report, and selects parts of them."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,9 +10,9 @@ from palpate.reporting.labels import attack_rank, norm_label
 
 IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
 CONDITION: Final = ["attack", "norm", "epsilon"]
-SAMPLE: Final = ["dataset", "structure", "key"]  # whatever its prompt
-BY_LEVEL: Final = [*SAMPLE, "prompt_level"]  # whatever the words of its prompt
-RUN, OF = "run", "run_dataset"  # of rows of several runs: whose each is, and the data as they are
+SAMPLE: Final = ["dataset", "structure", "key"]  # regardless of the prompt
+BY_LEVEL: Final = [*SAMPLE, "prompt_level"]  # regardless of the wording of the prompt
+RUN, OF = "run", "run_dataset"  # extra columns for several runs: run, and original data set name
 REQUIRED: Final = (
     *IMAGE, "split", "image_name", "group", *CONDITION, "seed", "protocol", "dsc",
     "dsc_clean", "mask_area", "success", "failure", "forwards", "backwards", "seconds",
@@ -21,10 +21,10 @@ _SCORES = ("dsc", "iou", "dsc_clean")
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows in reading order, with a column ``facet`` that names data set and structure.
+    """Check and sort rows, and add a column ``facet`` that names data set and structure.
 
     Args:
-        rows: One row per image, structure, prompt, attack and epsilon, as evaluation stores them.
+        rows: One row per image, structure, prompt, attack and epsilon, as stored by an evaluation.
 
     Returns:
         A copy, sorted by data set, structure, attack, norm, epsilon and key. The norm of clean
@@ -57,13 +57,13 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def facets(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each data set and structure with its rows, in order; every table and figure splits so."""
+    """Yield each data set and structure with its rows, as all tables and figures split them."""
     for name, part in rows.groupby("facet", sort=False):
         yield str(name), part
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each line of a table by the names of its columns."""
+    """Convert each line of a table to a dictionary by column name."""
     return [
         dict(zip(rows.columns, line, strict=True))
         for line in rows.itertuples(index=False, name=None)
@@ -71,48 +71,52 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def attacked(rows: pd.DataFrame) -> pd.DataFrame:
-    """All rows but the clean ones; the noise control is among them."""
+    """Select all rows except the clean ones; the noise control is included."""
     return rows[rows["attack"] != "clean"]
 
 
 def is_minimal(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are of attacks that look for the smallest perturbation; none in older tables."""
+    """Boolean mask of rows whose attack searches for the smallest perturbation.
+
+    All False for older tables, which lack the column.
+    """
     if "minimal" not in rows.columns:
         return pd.Series(False, index=rows.index)
-    return rows["minimal"].eq(True)  # a gap, where old rows were joined to new ones, is no
+    return rows["minimal"].eq(True)  # missing values of older rows count as False
 
 
 def of_fixed_radius(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose DSC is comparable: clean ones, and those attacked at a stated radius.
+    """Select the rows whose DSC is comparable: clean rows, and attacks at a fixed radius.
 
-    An attack that stops as soon as the DSC has fallen to a goal shows that goal as its DSC.
+    Attacks for the smallest perturbation stop as soon as they succeed, so their DSC only reflects
+    the threshold of success.
     """
     return rows[~is_minimal(rows)].reset_index(drop=True)
 
 
 def by_sample(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with keys that name samples whatever their prompts.
+    """Remove the prompt level from the keys, so that a key names a sample regardless of its prompt.
 
-    Under ``prompt: all`` a key ends in the level of its prompt (``image-1#p2``), which tells the
-    rows of a sample from each other there and from those of any other run here.
+    With ``prompt: all``, keys end in the prompt level (``image-1#p2``). This keeps the rows of one
+    sample apart, but it would also keep samples of different runs from being paired.
     """
     pairs = zip(rows["key"].astype(str), rows["prompt_level"].astype(str), strict=True)
     return rows.assign(key=[key.removesuffix(f"#{level}") for key, level in pairs])
 
 
 def of_several_prompts(rows: pd.DataFrame) -> bool:
-    """Whether the same was done to a sample under several prompts, as with ``prompt: all``."""
+    """Whether samples have several prompts per condition, as with ``prompt: all``."""
     return bool(rows.duplicated([*SAMPLE, *CONDITION]).any())
 
 
 def conditions(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.DataFrame]]:
-    """Each (attack, norm, epsilon) with its rows, in reading order."""
+    """Yield each (attack, norm, epsilon) with its rows, in the order of the rows."""
     for (attack, norm, epsilon), part in rows.groupby(CONDITION, sort=False):
         yield (str(attack), str(norm), float(str(epsilon))), part
 
 
 def listed(values: pd.Series) -> str:
-    """Each value once, in order, for readers.
+    """Format the distinct values in sorted order.
 
     >>> listed(pd.Series([1, 0, 1]))
     '0, 1'
@@ -121,15 +125,15 @@ def listed(values: pd.Series) -> str:
 
 
 def paired(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
-    """Rows beside the control's DSC on the same image and prompt, as column ``dsc_control``."""
+    """Add the control's DSC for the same image and prompt as the column ``dsc_control``."""
     values = control[[*IMAGE, "dsc"]].rename(columns={"dsc": "dsc_control"})
     return rows.merge(values, on=IMAGE, how="inner", validate="one_to_one")
 
 
 def gaps(rows: pd.DataFrame) -> list[str]:
-    """Conditions that do not cover every image of their facet, in words; usually a run cut short.
+    """Describe conditions that do not cover all images of their facet, as after an aborted run.
 
-    Means over different images must not be compared, so the reader has to know.
+    Readers must know of them, because means over different images are not comparable.
     """
     found = []
     for name, part in facets(rows):

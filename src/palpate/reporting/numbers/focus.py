@@ -17,11 +17,18 @@ class Focus:
 
 
 def choose_focus(scores: pd.DataFrame) -> Focus | None:
-    """The strongest attack, at the smallest radius that halves the clean DSC.
+    """Choose the strongest attack, at the smallest radius that halves the mean clean DSC.
 
-    Strongest is what has the lowest DSC in most places where two or more attacks meet; where none
-    meet, the lowest DSC of all. Where no radius halves the DSC, averaged over data sets and
-    structures, the largest is taken. None without attacks.
+    Attacks are ranked by DSC in every facet, norm and radius that two or more of them share; the
+    strongest has the lowest mean rank. If no attacks share a condition, it has the lowest mean
+    DSC. If no radius halves the DSC, averaged over data sets and structures, the largest radius
+    is taken.
+
+    Args:
+        scores: Mean scores per condition; see :func:`palpate.reporting.numbers.summary.scores`.
+
+    Returns:
+        The condition; None if there are no attacks.
     """
     attacks = scores[scores["attack"] != "clean"]
     real = attacks[attacks["attack"] != CONTROL]
@@ -41,7 +48,7 @@ def choose_focus(scores: pd.DataFrame) -> Focus | None:
 
 
 def _complete(scores: pd.DataFrame) -> pd.DataFrame:
-    """The conditions that cover every image that any does; all of them where none does."""
+    """Select the conditions that cover all images and most facets; all of them if none does."""
     wanted = scores.groupby("facet")["n"].max()
     is_short = scores["n"] < scores["facet"].map(wanted)
     condition = [scores[name] for name in ("attack", "norm", "epsilon")]
@@ -52,7 +59,7 @@ def _complete(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _places(scores: pd.DataFrame) -> pd.Series:
-    """0 for the lowest DSC in a place and 1 for the highest; NaN where an attack is alone."""
+    """Rank of each attack by DSC, from 0 (lowest) to 1 (highest); NaN for an attack alone."""
     there = scores.groupby(["facet", "norm", "epsilon"])["dsc"]
     others = there.transform("size") - 1
     return (there.rank() - 1) / others.where(others > 0)

@@ -11,7 +11,7 @@ from palpate.reporting.numbers.checked_rows import attacked, conditions, facets,
 
 
 def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each attack against the clean images and against the noise control of the same radius.
+    """Compare each attack with the clean images and with the noise control of the same radius.
 
     Returns:
         One line per facet, condition and comparison: ``against`` is ``clean`` or ``noise``; the

@@ -1,7 +1,7 @@
 """Means with n and interval: one line per data set, structure and condition.
 
-Every table, figure and sentence of the report takes its numbers from here. Intervals are 95 %
-bootstrap intervals of the mean over images, resampled by group (the patient where known).
+All tables, figures and sentences of the report use these numbers. Intervals are 95 % bootstrap
+intervals of the mean over images, resampled by group (the patient, if known).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,14 +28,14 @@ from palpate.reporting.numbers.checked_rows import (
 )
 from palpate.reporting.numbers.paired_tests import comparisons
 
-_FEWER: Final = 2_000  # resamples of breakdowns, which are many; the main scores take 10,000
+_FEWER: Final = 2_000  # bootstrap resamples for the many breakdowns; main scores use 10,000
 WHERE: Final = ["facet", "dataset", "structure"]
 _VISIBILITY: Final = ("psnr", "ssim")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is computed once and used by tables, charts and sentences alike."""
+    """Numbers that are computed once and used by tables, charts and sentences."""
 
     scores: pd.DataFrame
     failures: pd.DataFrame
@@ -45,19 +45,19 @@ class Summary:
 
 
 def summarise(rows: pd.DataFrame) -> Summary:
-    """Summarise rows as :func:`palpate.reporting.numbers.checked_rows.checked` returns them.
+    """Summarise rows returned by :func:`palpate.reporting.numbers.checked_rows.checked`.
 
-    Rows of attacks that look for the smallest perturbation appear in ``radii`` alone.
+    Rows of attacks that search for the smallest perturbation are used in ``radii`` only.
     """
     fixed = of_fixed_radius(rows)
     return Summary(scores(fixed), failures(fixed), by_size(fixed), comparisons(fixed), radii(rows))
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Primary metrics, drop of DSC and rate of success per condition, and what an image cost.
+    """Primary metrics, drop in DSC, success rate and cost per image, for each condition.
 
-    The rate of success is over the ``n_eligible`` images whose clean prediction had not failed:
-    what was lost before is no attack's success.
+    The success rate is over the ``n_eligible`` images whose clean prediction had not failed,
+    because a prediction that already failed is no success of an attack.
 
     Returns:
         Columns ``facet dataset structure attack norm epsilon n groups``, then for each of the
@@ -69,7 +69,11 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
-    """Share of images per failure mode, clean ones too; the modes of a condition add up to 1."""
+    """Share of images per failure mode for each condition, including clean; the sum is 1.
+
+    Raises:
+        ValueError: If a failure mode is unknown.
+    """
     unknown = set(rows["failure"]) - set(FAILURES)
     if unknown:
         raise ValueError(
@@ -80,19 +84,19 @@ def failures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def quality(rows: pd.DataFrame) -> pd.DataFrame:
-    """The metrics that are not primary, and how large the perturbation is.
+    """Metrics that are not primary, and the size of the perturbation.
 
-    A value that is not finite (the distance to an empty prediction, the PSNR of an unchanged
-    image) is left out, and ``n_<name>`` says how many remain.
+    Values that are not finite (the distance to an empty prediction, the PSNR of an unchanged
+    image) are excluded; ``n_<name>`` is the number of the remaining ones.
     """
     names = [metric.name for metric in metrics_in(rows) if not metric.primary]
     return _per_condition(rows, partial(_quality_line, names))
 
 
 def by_size(rows: pd.DataFrame) -> pd.DataFrame:
-    """DSC of the thirds of the images with small, middle and large masks.
+    """DSC by mask size: thirds of the images with small, middle and large masks.
 
-    Facets with fewer than three sizes have no thirds and are left out.
+    Facets with fewer than three different sizes are left out.
     """
     parts = []
     for _, part in facets(rows):
@@ -109,7 +113,7 @@ def by_size(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
-    """DSC per prompt level, where more than one was used."""
+    """DSC per prompt level; empty if there is only one."""
     if rows["prompt_level"].nunique() < 2:
         return pd.DataFrame()
     parts = [
@@ -120,17 +124,17 @@ def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
-    """Area under DSC over epsilon per attack, and the radius that halves the mean DSC.
+    """Area under the curve of DSC over epsilon per attack, and the radius that halves mean DSC.
 
-    The area is taken per image, over the images that were attacked at every radius, so that its
-    interval is that of any other score.
+    The area is computed per image, over the images attacked at every radius, so that its interval
+    is bootstrapped like that of any other score.
     """
     lines, clean = [], rows[rows["attack"] == "clean"].set_index(IMAGE)["dsc"]
     for where, part in attacked(rows).groupby([*WHERE, "attack", "norm"], sort=False):
         curves = part.pivot(index=[*IMAGE, "group"], columns="epsilon", values="dsc")
         curves = curves.drop(columns=0.0, errors="ignore")
-        # Of the clean row: an attacked row that was made in another call may say another one,
-        # where a protocol draws prompts anew.
+        # Use the DSC of the clean row, not dsc_clean of attacked rows: if the protocol redraws
+        # prompts, the latter may differ between calls.
         start = clean.reindex(curves.reset_index("group").index).to_numpy()
         known = curves.notna().all(axis=1).to_numpy() & ~np.isnan(start)
         if not known.any() or not len(curves.columns):
@@ -152,14 +156,14 @@ def curve_area(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def radii(rows: pd.DataFrame) -> pd.DataFrame:
-    """Median length of the perturbation that breaks an image, per attack that sought the smallest.
+    """Median robustness radius for each attack that searches for the smallest perturbation.
 
-    Over the ``n`` images whose clean prediction had not failed; ``lost`` counts the others. An
-    image that was not broken counts as beyond every radius, and ``unbroken`` counts those.
+    It is over the ``n`` images whose clean prediction had not failed; ``lost`` is the number of
+    the others. The ``unbroken`` images, on which the attack failed, have an infinite radius.
 
     Returns:
         Columns ``facet dataset structure attack norm epsilon n groups``, ``lost``, ``unbroken``,
-        ``radius`` with ``_low`` and ``_high`` (infinite where fewer than half were broken), the
+        ``radius`` with ``_low`` and ``_high`` (infinite if fewer than half were broken), the
         rate ``broken`` with its interval, and the means of ``forwards backwards seconds``.
     """
     rows = _with_eligible(rows)

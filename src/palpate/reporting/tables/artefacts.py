@@ -1,4 +1,4 @@
-"""Effect of each choice of a protocol: the same images under variants of it, paired."""
+"""Table of the effect of each choice of a protocol: paired differences on the same images."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,11 +14,11 @@ _CHOICE = "Choice"
 
 
 def artefacts(rows: pd.DataFrame, variants: Mapping[str, pd.DataFrame]) -> Table:
-    """The table of differences in DSC between the protocol and its variants.
+    """Make the table of differences in DSC between the protocol and its variants.
 
     Args:
-        rows: Under the protocol itself, checked.
-        variants: Under the protocol with one choice changed, by that choice; checked. Only
+        rows: Checked rows under the protocol itself.
+        variants: Checked rows under the protocol with one choice changed, by that choice. Only
             images and conditions that both have are compared.
 
     Raises:

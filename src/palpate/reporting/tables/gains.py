@@ -1,4 +1,4 @@
-"""Gain from fine-tuning: clean scores of the model with and without its adapter, paired."""
+"""Table of the gain from fine-tuning: paired clean scores before and after."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from palpate.reporting.tables.table import DATA, Table, p_value, percent_interva
 
 
 def gains(rows: pd.DataFrame, baseline: pd.DataFrame) -> Table:
-    """The table of clean scores before and after fine-tuning, on the images that have both.
+    """Make the table of clean scores before and after fine-tuning, on the images that have both.
 
     Args:
-        rows: Of the fine-tuned model, checked.
-        baseline: Of the model without its adapter, checked; only its clean rows count.
+        rows: Checked rows of the fine-tuned model.
+        baseline: Checked rows of the model before fine-tuning; only clean rows are used.
 
     Raises:
-        ValueError: If they were scored under different protocols, or share no image and prompt.
+        ValueError: If the two were scored under different protocols, or share no image and prompt.
     """
     ours, theirs = rows["protocol"].iloc[0], baseline["protocol"].iloc[0]
     if ours != theirs:

@@ -41,7 +41,7 @@ def all_tables(
     baseline: pd.DataFrame | None = None,
     variants: Mapping[str, pd.DataFrame] | None = None,
 ) -> Iterator[Table]:
-    """Every table that the rows have values for, the main one first."""
+    """Make all tables for which the rows have values, the main table first."""
     everything, rows = rows, of_fixed_radius(rows)
     yield from main_tables(rows, summary.scores)
     if baseline is not None:
@@ -222,7 +222,7 @@ def _quality(rows: pd.DataFrame) -> Table:
 
 
 def _counted(cells: list[str], numbers: pd.DataFrame, name: str) -> list[str]:
-    """Cells with the number of images in parentheses where some had no finite value."""
+    """Format cells, with the number of images in parentheses if some had no finite value."""
     counts = zip(cells, numbers[f"n_{name}"], numbers["n"], strict=True)
     return [
         cell if cell == "–" or used == n else f"{cell} ({used:.0f})" for cell, used, n in counts
@@ -230,7 +230,7 @@ def _counted(cells: list[str], numbers: pd.DataFrame, name: str) -> list[str]:
 
 
 def _empty_masks(metrics: list[Metric]) -> str:
-    """The rules for empty masks, each with the metrics that keep it."""
+    """Describe the values for empty masks, each with the metrics that have it."""
     rules: dict[str, list[str]] = {}
     for metric in metrics:
         if metric.empty:
@@ -240,7 +240,7 @@ def _empty_masks(metrics: list[Metric]) -> str:
 
 
 def _size_note(numbers: pd.DataFrame) -> str:
-    """Where the thirds are cut, per facet, as shares of the image."""
+    """Describe the limits of the thirds per facet, as shares of the image area."""
     parts = []
     for name, part in numbers.groupby("facet", sort=False):
         limits = part.groupby("size", sort=False)["area_high"].first().iloc[:2]

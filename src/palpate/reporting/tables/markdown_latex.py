@@ -1,4 +1,4 @@
-"""A table as Markdown and as LaTeX; whatever a name contains, it stays text."""
+"""Writes tables as Markdown and LaTeX, with all special characters escaped."""
 
 import re
 import unicodedata
@@ -119,7 +119,7 @@ def _longtable(columns: str, caption: str, header: list[str], body: list[str]) -
 
 
 def escape_latex(text: str) -> str:
-    r"""Text that LaTeX prints as it is.
+    r"""Escape text so that LaTeX prints it literally.
 
     >>> print(escape_latex("5 % of a_b & {c}"))
     5 \% of a\_b \& \{c\}
@@ -129,7 +129,7 @@ def escape_latex(text: str) -> str:
 
 
 def _latex_sign(sign: str) -> str:
-    r"""A sign in what every LaTeX knows: accents as commands, letters of other scripts by number.
+    r"""Write a character in plain LaTeX: accents as commands, other scripts as code points.
 
     >>> print(_latex_sign("é"), _latex_sign("\u0430"))  # the second only looks like an a
     {\'e} \texttt{U+0430}
@@ -145,7 +145,7 @@ def _latex_sign(sign: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""Text that Markdown shows as it is, on one line.
+    r"""Escape text so that Markdown shows it literally, on one line.
 
     >>> print(escape_markdown("a|b <i>"))
     a\|b \<i\>
@@ -170,7 +170,7 @@ def _cell(text: str, shrink: bool) -> str:
 
 
 def _without_repeats(table: Table) -> pd.DataFrame:
-    """Blank what the line above already says, in the leading columns that name a group."""
+    """Blank repeated values in the leading columns that name a group."""
     shown = table.shown.copy()
     same = pd.Series(True, index=shown.index)
     for column in table.group_columns:

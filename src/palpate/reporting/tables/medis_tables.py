@@ -18,15 +18,14 @@ _KINDS = {
 
 
 def medis_tables(lines: pd.DataFrame) -> list[Table]:
-    """The tables that MedIS is reported by, in the layout of its published files.
+    """Make the tables of MedIS, in the layout of its published files.
 
     One line for each data set, or for each data set and loss; for each target its success rate
     and the mean number of steps of the successes, which is the L-infinity distance in grey
     levels.
 
     Args:
-        lines: As :func:`palpate.evaluation.medis_lines` returns them, of one
-            protocol and seed.
+        lines: Lines of one protocol and seed, from :func:`palpate.evaluation.medis_lines`.
 
     Returns:
         With and without fusion, towards targets and without one, where there are lines of it.

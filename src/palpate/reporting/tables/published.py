@@ -1,4 +1,4 @@
-"""Scores of the published study beside ours, in the layout of its Table 1.
+"""Compares our scores with those of the published study, in the layout of its Table 1.
 
 DSC and IoU in percent as printed there, for CLIPSeg with dense-vl adapters at 352 pixels; radii in
 units of the normalised image.

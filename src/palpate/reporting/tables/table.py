@@ -94,7 +94,7 @@ def number(value: float) -> str:
 
 
 def units(metrics: Iterable[Metric]) -> str:
-    """What a caption says of metrics: which are in percent, and of which lower is better.
+    """Describe the units of metrics for a caption, and for which of them lower is better.
 
     >>> from palpate.evaluation.metrics import METRICS
     >>> units([METRICS["dsc"], METRICS["iou"], METRICS["hd95"]])
@@ -127,7 +127,7 @@ def p_value(value: float) -> str:
 
 
 def labelled(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The columns that say which condition a line is about."""
+    """Columns that name the data, attack and radius of each line."""
     condition = zip(numbers["attack"], numbers["norm"], numbers["epsilon"], strict=True)
     radius = ["–" if a == "clean" else epsilon_label(e, n) for a, n, e in condition]
     attack = numbers["attack"].map(attack_label)

@@ -17,8 +17,8 @@ _RESAMPLES: Final = 2000
 def worst_tenth(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean of the worst tenth of the images of each condition, for each primary metric.
 
-    The tenth is taken anew within every resample of the groups, because other images could have
-    been the worst ones. ``n_worst`` is the size of the tenth, rounded up. Lower values are worse
+    The worst tenth is determined again in every bootstrap resample, because other images could
+    have been the worst. ``n_worst`` is the size of the tenth, rounded up. Lower values are worse
     unless the metric declares otherwise.
 
     Returns:
@@ -77,7 +77,7 @@ def lower_tail(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, fl
 
 
 def _tail_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean of the lowest tenth; values rise, a weight is how often a value was drawn."""
+    """Weighted mean of the lowest tenth of sorted values; a weight counts draws of a value."""
     total = weights.sum(axis=1, keepdims=True)
     wanted = -(-total // 10)
     before = weights.cumsum(axis=1) - weights

@@ -41,14 +41,14 @@ def write_tables(
     """Write each table as ``<name>.csv``, ``.md`` and ``.tex``.
 
     Args:
-        rows: As :func:`palpate.reporting.numbers.checked_rows.checked` returns them.
-        summary: Of these rows.
-        folder: Made if missing. Tables of an earlier report are replaced, or removed where they
-            are not made any more.
-        sanity: The card of the run, whose outcome is in every caption.
-        baseline: Checked rows of the model without its adapter, for a table of what it brought.
-        variants: Checked rows under the protocol with one choice made otherwise, by that choice.
-        further: Tables that are not made of the rows.
+        rows: Rows from :func:`palpate.reporting.numbers.checked_rows.checked`.
+        summary: Summary of these rows.
+        folder: Folder of the tables; created if missing. Tables of an earlier report are replaced,
+            or removed if they are no longer made.
+        sanity: Sanity card of the run, whose result is in every caption.
+        baseline: Checked rows of the model before fine-tuning, for the table of gains.
+        variants: Checked rows under the protocol with one choice changed, by that choice.
+        further: Additional tables, not computed from the rows.
 
     Returns:
         The tables, for the page to show.
@@ -82,7 +82,7 @@ def _remove_others(tables: Iterable[Table], folder: Path) -> None:
 
 
 def tally(sanity: Sequence[Check]) -> str:
-    """How many checks of a card came out how.
+    """Count the checks of a card by status, as text.
 
     >>> tally([])
     'no checks'
