@@ -110,7 +110,7 @@ def test_what_cannot_run_is_refused_before_any_work(options, message, code, tmp_
 
 
 def test_an_attack_that_leaves_the_ball_is_named(code, tmp_path):
-    with pytest.raises(ValueError, match=r"'mine'.*broke its promise"):
+    with pytest.raises(ValueError, match=r"'mine'.*returned an invalid"):
         run(made(tmp_path, {"mine": {"attack": f"{code}:wide"}}))
 
 
@@ -122,7 +122,7 @@ def test_they_are_checked(code, capsys, monkeypatch):
     assert "palpate/tiny on 2 samples" in printed
     with pytest.raises(SystemExit, match="does not work as an attack must"):
         main(["attacks", "check", f"{code}:wide"])
-    assert "broke its promise" in capsys.readouterr().out
+    assert "returned an invalid" in capsys.readouterr().out
 
 
 def test_all_are_listed(capsys, monkeypatch):

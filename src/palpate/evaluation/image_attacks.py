@@ -196,7 +196,9 @@ def check(
     adversarial = adversarial.detach().to(images)
     for image, clean, key in zip(adversarial, images, keys, strict=True):
         if problem := _problem(image[None], clean[None], attack, std):
-            raise ValueError(f"{who} broke its promise on {key!r}: {problem}. Correct the attack.")
+            raise ValueError(
+                f"{who} returned an invalid image for {key!r}: {problem}. Correct the attack."
+            )
     return adversarial.clamp(0.0, 1.0) if attack.stays_valid else adversarial
 
 

@@ -160,7 +160,7 @@ class TrainConfig:
 
     __pydantic_config__ = _STRICT
     settings: TrainingSettings = field(default_factory=TrainingSettings)
-    """Hyper-parameters of training."""
+    """Hyperparameters of training."""
     augmentation: Augmentation | None = None
     """Data augmentation; null for none, as published."""
 

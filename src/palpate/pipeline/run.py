@@ -64,7 +64,7 @@ def train_only(config: RunConfig, progress: Progress = silent) -> Path:
             stages.base_model(config, progress)
         with measured("train", folder):
             stages.tune(config, splits, progress)
-        return folder / "checkpoint"
+        return config.model.checkpoint or folder / "checkpoint"
 
 
 def evaluate_again(

@@ -131,7 +131,3 @@ class Subject:
 
 def mean_dsc(results: Sequence[Result]) -> float:
     return sum(result.row.dsc for result in results) / len(results)
-
-
-def mean_clean_dsc(results: Sequence[Result]) -> float:
-    return sum(result.row.dsc_clean for result in results) / len(results)

@@ -223,6 +223,6 @@ def _check_condition(
         distance = ((condition - origin).norm() / length).item()
     if not distance <= row.epsilon * (1 + 1e-4) + 1e-5:
         raise ValueError(
-            f"Attack {row.name!r} (epsilon {row.epsilon:.6g}, {row.norm}) broke its promise: the "
-            f"condition it returned is {distance:.6g} away. Correct the attack."
+            f"Attack {row.name!r} (epsilon {row.epsilon:.6g}, {row.norm}) returned an invalid "
+            f"condition: it is {distance:.6g} away from that of the prompt. Correct the attack."
         )
