@@ -83,7 +83,7 @@ def _has_annotations(folder: Path) -> bool:
 
 
 def _at(folder: Path) -> Located:
-    """The data set in a folder; files from before ``dataset.json`` are known by folder name."""
+    """The data set in a folder, by its ``dataset.json`` or else by the name of the folder."""
     name = _named_in(folder) or folder.resolve().name
     known = [n for n, s in DATASETS.items() if n not in PHANTOMS and name in (n, s.folder)]
     if known and name:
