@@ -39,10 +39,10 @@ def read_table(source: Source, name: str, *columns: str) -> list[dict[str, str]]
 
 
 def read_json(source: Source, name: str) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file of a source.
 
     Raises:
-        ValueError: If it is not JSON.
+        ValueError: If the file is not valid JSON in UTF-8.
     """
     try:
         return json.loads(source.read(name).decode("utf-8-sig"))
