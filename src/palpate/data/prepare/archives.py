@@ -231,7 +231,7 @@ def _expanded(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _plain(name: str) -> str:
-    """A member name with forward slashes and without a leading dot."""
+    """Name of a file in an archive with forward slashes and without a leading ``./``."""
     return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 

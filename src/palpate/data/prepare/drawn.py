@@ -22,7 +22,7 @@ def drawn_mask(
     label: str,
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
-    """The union of drawn parts, upright like their image.
+    """Draw the union of the parts of a mask, upright like its image, ``(h, w)``.
 
     Coordinates refer to the image as stored, unless the file states the size that the image has
     after its EXIF orientation is applied; then they refer to the image as displayed.

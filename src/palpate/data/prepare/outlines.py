@@ -1,7 +1,7 @@
-"""Masks from run lengths (RLE) and polygons as in COCO, with checks of damaged ones.
+"""Masks from run lengths (RLE) and polygons in COCO format, with validation.
 
-The package pycocotools decodes the same run lengths, but returns uninitialised memory if they are
-too short for the image, and accepts NaN corners.
+The package pycocotools decodes the same run lengths, but it returns uninitialised memory if they
+are too short for the image, and accepts polygons with NaN coordinates.
 """
 
 from collections.abc import Sequence

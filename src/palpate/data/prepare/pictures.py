@@ -1,4 +1,4 @@
-"""Reading images and masks of a source: upright and of one size."""
+"""Reading of images and masks from a source, upright and of the same size."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +65,7 @@ def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
 def read_masks(
     source: Source, image: str, *masks: str, threshold: Foreground = of_one_colour
 ) -> NDArray[np.bool_]:
-    """The union of the masks of an image, upright and of its size.
+    """Read the union of the masks of an image, upright and of its size, ``(h, w)``.
 
     Args:
         source: Contains the files.

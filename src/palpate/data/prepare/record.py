@@ -138,7 +138,7 @@ def _read_journal(path: Path) -> dict[str, Record]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = Record(**json.loads(line))
-        except (ValueError, TypeError):  # cut off where the run was killed
+        except (ValueError, TypeError):  # incomplete line of an interrupted run
             continue
         records[record.mask_name] = record
     return records
