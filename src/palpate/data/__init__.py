@@ -1,4 +1,4 @@
-"""Data sets: from files, arrays, Hugging Face or phantoms to samples and batches."""
+"""Data sets from files, arrays, Hugging Face or phantoms; samples and batches of them."""
 
 import warnings
 from typing import Any
@@ -48,6 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    # A module attribute would not warn; this runs only if a name is not found otherwise.
     if name == "Prompt":
         from palpate.data.boxes import Prompt
 

@@ -1,4 +1,4 @@
-"""Reading ``anns/<split>.json``: which image goes with which mask and which texts."""
+"""Annotation files ``anns/<split>.json``, which list images with their masks and prompts."""
 
 import json
 import warnings
@@ -22,16 +22,16 @@ _SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("",
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One image with one mask, as an annotation file lists it.
+    """One image with one mask and its prompts, as listed in an annotation file.
 
     Attributes:
-        image_name: As listed.
-        mask_name: As listed.
+        image_name: Name of the image in the annotation file.
+        mask_name: Name of the mask in the annotation file.
         image: Path of the image.
         mask: Path of the mask.
         prompts: Texts by level; a level may have several phrasings.
-        group: Patient, if the annotations name one; takes precedence over the file name.
-        structure: What the mask outlines, likewise.
+        group: Patient; None to derive it from the name of the image.
+        structure: Structure that the mask outlines; None to derive it from the name of the mask.
         facts: Other metadata, such as view or pathology.
     """
 
@@ -74,17 +74,17 @@ def check_split(split: str) -> None:
     """Raise an error for an unknown split.
 
     Raises:
-        ValueError: If it is not ``train``, ``val`` or ``test``.
+        ValueError: If the split is not ``train``, ``val`` or ``test``.
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
 
 
 def check_limit(limit: int | None) -> None:
-    """Raise an error for a limit below 1.
+    """Raise an error for a limit below 1; None means no limit.
 
     Raises:
-        ValueError: If it is below one.
+        ValueError: If the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
@@ -96,10 +96,11 @@ def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
     Args:
         folder: Folder of the data set.
         split: ``train``, ``val`` or ``test``.
-        annotations: Folder below ``anns/`` with another division of the same data into splits.
+        annotations: Folder below ``anns/`` with another division of the same data into splits;
+            empty for ``anns/`` itself.
 
     Raises:
-        ValueError: If the split is unknown, or ``annotations`` is not a folder below ``anns/``.
+        ValueError: If the split is unknown, or ``annotations`` leads outside ``anns/``.
         FileNotFoundError: If the folder has no annotations, or none of this split.
     """
     check_split(split)
@@ -116,14 +117,18 @@ def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
 
 
 def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileEntry, ...]:
-    """Entries of a split in the order of the file, each once.
+    """Read the entries of a split in the order of the file, without repetitions.
 
     Args:
         folder: Has ``images/``, ``masks/`` and ``anns/``. A file that is missing in ``images/`` is
-            looked for in ``images/<split>/`` (for ``val`` also in ``images/train/``), and so for
-            masks: CAMUS was published like that.
+            also looked for in ``images/<split>/`` (for ``val`` in ``images/train/`` too), and
+            masks likewise, since CAMUS was published in that layout.
         split: ``train``, ``val`` or ``test``.
-        annotations: Folder below ``anns/`` with another division of the same data into splits.
+        annotations: Folder below ``anns/`` with another division of the same data into splits;
+            empty for ``anns/`` itself.
+
+    Returns:
+        The entries. A warning is issued if the file repeats some.
 
     Raises:
         ValueError: If an entry lacks a field of :class:`FileEntry` or names a file outside
@@ -135,7 +140,17 @@ def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileE
 
 
 def entries_of(records: list[Any], folder: Path, split: str, path: Path) -> tuple[FileEntry, ...]:
-    """Entries of the records of an annotation file ``path``; see :func:`read_entries`."""
+    """Check the records of an annotation file and convert them to entries.
+
+    Args:
+        records: Elements of the list in the file.
+        folder: Folder of the data set.
+        split: ``train``, ``val`` or ``test``.
+        path: The annotation file, for errors.
+
+    Raises:
+        ValueError: As for :func:`read_entries`; all faults are listed.
+    """
     if not records:
         raise ValueError(f"Expected at least one entry in {path}, got an empty list.")
     problems = [text for i, record in enumerate(records) for text in _faults(i, record)]
@@ -145,7 +160,7 @@ def entries_of(records: list[Any], folder: Path, split: str, path: Path) -> tupl
 
 
 def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str]]:
-    """Usable entries of a split, repetitions included, and the faults of all other entries.
+    """Read the usable entries of a split, repetitions included, and list the faults of the others.
 
     Raises:
         ValueError: If the file as a whole cannot be used.
@@ -161,12 +176,12 @@ def examine_entries(folder: Path, split: str) -> tuple[list[FileEntry], list[str
 
 
 def read_records(path: Path) -> list[Any]:
-    """The list in a JSON file; its elements are not checked.
+    """Read the list in a JSON file without checking its elements.
 
     Raises:
-        ValueError: If it is not JSON, not UTF-8 or not a list.
+        ValueError: If the file is not JSON, not UTF-8 or not a list.
     """
-    try:
+    try:  # utf-8-sig, since editors on Windows may write a byte order mark
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ValueError(
@@ -185,6 +200,7 @@ def read_records(path: Path) -> list[Any]:
 
 
 def _faults(index: int, record: Any) -> list[str]:
+    """Faults of one record; all are collected, so that a user can repair them in one pass."""
     where = f"entry {index}"
     if not isinstance(record, dict):
         return [f"{where}: expected an object, got {type(record).__name__}"]
@@ -204,7 +220,7 @@ def _faults(index: int, record: Any) -> list[str]:
 
 
 def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
-    """Faults of the optional fields that palpate writes."""
+    """Faults of the optional fields, which palpate adds to the published format."""
     faults = [
         f"{where}: expected a text in {each!r}, got {record[each]!r}"
         for each in ("group", "structure")
@@ -217,7 +233,7 @@ def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
 
 
 def are_prompts(prompts: Any) -> bool:
-    """Whether a value maps levels to a text or a list of phrasings."""
+    """Whether a value maps at least one level to a text or a non-empty list of phrasings."""
     if not isinstance(prompts, dict) or not prompts:
         return False
     return all(
@@ -228,7 +244,8 @@ def are_prompts(prompts: Any) -> bool:
 
 
 def _leaves_folder(name: str) -> bool:
-    # Checked by the rules of Windows, too, so that a data set is valid on every system.
+    """Whether a name refers to a file outside the folder that it is relative to."""
+    # The rules of Windows apply on every system, so that a valid data set is valid everywhere.
     windows = PureWindowsPath(name)
     return bool(windows.drive or windows.root) or ".." in windows.parts or name.startswith("/")
 
@@ -246,15 +263,17 @@ def _entry(folder: Path, split: str, record: dict[str, Any]) -> FileEntry:
 
 
 def _by_number(item: tuple[str, object]) -> tuple[int, str]:
-    return len(item[0]), item[0]  # p2 before p10, whatever the order of the file
+    return len(item[0]), item[0]  # sorts p2 before p10
 
 
 def _locate(folder: Path, split: str, name: str) -> Path:
+    """Path of a file in the first subfolder that has it; if none has it, where it should be."""
     candidates = [folder / subfolder / name for subfolder in _SUBFOLDERS[split]]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 def _unique(entries: Sequence[FileEntry], path: Path) -> tuple[FileEntry, ...]:
+    """The entries without repetitions; different entries with the same key are an error."""
     by_key: dict[str, FileEntry] = {}
     clashes, repeated = [], Counter[str]()
     for entry in entries:

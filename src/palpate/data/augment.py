@@ -1,4 +1,4 @@
-"""Training augmentation of image and mask; words for places in the prompt follow a flip."""
+"""Training augmentation of images and masks; flips also change position words in the prompt."""
 
 import math
 from dataclasses import dataclass, fields
@@ -19,10 +19,11 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths of the augmentation; zero switches an effect off.
+    """Strengths of the augmentation; 0 switches an effect off.
 
-    A horizontal flip also exchanges "left" and "right" where the prompt locates the lesion, but it
-    cannot turn a left ventricle into a right one: do not flip where sides are anatomical (CAMUS).
+    A horizontal flip also exchanges "left" and "right" in the position words of the prompt. It
+    cannot turn a left ventricle into a right one, so do not flip images with anatomical sides
+    (such as CAMUS).
 
     Attributes:
         flip_horizontal: Probability of exchanging left and right.
@@ -52,17 +53,20 @@ class Augmentation:
 def augment(
     image: Image, mask: Mask, prompt: str, augmentation: Augmentation, generator: Generator
 ) -> tuple[Image, Mask, str]:
-    """One random variant of an image with its mask and prompt.
+    """Augment an image with its mask and prompt at random.
 
-    The same number of random numbers is drawn at every strength, so that switching one effect on
+    The number of random draws does not depend on the strengths, so that switching one effect on
     does not change the others.
 
     Args:
-        image: Pixel values in [0, 1].
-        mask: Transformed like the image (nearest neighbour).
-        prompt: Its words for places follow the flips, see :func:`mirror_words`.
-        augmentation: The strengths.
-        generator: A generator on the CPU.
+        image: Image (3, h, w) in [0, 1].
+        mask: Mask (1, h, w); transformed like the image, with nearest-neighbour sampling.
+        prompt: Text whose position words follow the flips, see :func:`mirror_words`.
+        augmentation: Strengths of all effects.
+        generator: Random generator on the CPU.
+
+    Returns:
+        Image, mask and prompt, of the same shapes and ranges.
     """
     chances = torch.rand(2, generator=generator).tolist()
     moves = (2 * torch.rand(4, generator=generator) - 1).tolist()
@@ -142,7 +146,7 @@ def _sources(
     height, width = image.shape[-2:]
     cosine = math.cos(math.radians(degrees)) / factor
     sine = math.sin(math.radians(degrees)) / factor
-    # Rotate in pixels, not in the unit square, which would shear an image that is not square.
+    # Rotate in pixel coordinates: in normalised ones, images that are not square would be sheared.
     rows = [[cosine, -sine * height / width], [sine * width / height, cosine]]
     theta = [[a, b, -2 * (a * right + b * down)] for a, b in rows]
     return F.affine_grid(torch.tensor([theta]), [1, 1, height, width], align_corners=False)

@@ -1,4 +1,4 @@
-"""Batches in order, also of images of different sizes."""
+"""Batches of consecutive samples, also of images of different sizes."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -10,21 +10,25 @@ from palpate.data.sample import Batch, Sample, collate
 def batches(
     data: Samples, batch_size: int, indices: Iterable[int] | None = None, workers: int = 0
 ) -> Iterator[Batch]:
-    """Batches of consecutive samples; a new batch starts where the image size changes.
+    """Iterate over batches of consecutive samples; a new batch starts where the image size changes.
 
-    At most one batch is held in memory, and with workers as many prefetched samples.
+    Holds at most one batch in memory and, with workers, about as many prefetched samples.
 
     Args:
         data: The samples.
         batch_size: Largest number of samples in a batch.
         indices: Indices of the samples, in this order; by default all.
-        workers: Threads that read ahead, see :func:`stream`.
+        workers: Number of prefetching threads, see :func:`stream`.
+
+    Yields:
+        Batches of at most ``batch_size`` samples.
 
     Raises:
         ValueError: If ``batch_size`` is not positive, or ``workers`` negative.
     """
     if batch_size < 1:
         raise ValueError(f"Expected batch_size >= 1, got {batch_size}.")
+    # The generator is a separate function, so that invalid arguments raise an error immediately.
     return _batches(stream(data, indices, workers, ahead=batch_size), batch_size)
 
 

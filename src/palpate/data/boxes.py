@@ -1,4 +1,4 @@
-"""Bounding boxes of masks, for models that are prompted with a box."""
+"""Bounding boxes of masks, for models with box prompts."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from palpate.types import Box, Masks
 
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)  # the box of an empty mask
 
 
 class Prompt(str):
-    """A text with a box. Deprecated: pass ``boxes=[...]`` to a model that wants boxes.
+    """A text prompt with a box. Deprecated: pass ``boxes=[...]`` to a model that wants boxes.
 
     Args:
-        text: The prompt.
-        box: Left, top, right and bottom edge as shares of the image.
+        text: The text.
+        box: Left, top, right and bottom edge as fractions of width and height, in [0, 1].
 
     Raises:
-        ValueError: If the box is not valid.
+        ValueError: If the box is outside the image or has no area.
     """
 
     box: Box
@@ -29,7 +29,7 @@ class Prompt(str):
         return made
 
     def __getnewargs__(self) -> tuple[str, Box]:  # type: ignore[override]
-        return str(self), self.box  # so that it can be pickled
+        return str(self), self.box  # pickle passes these to __new__
 
     def saying(self, text: str) -> "Prompt":
         """Another text with the same box."""
@@ -37,10 +37,13 @@ class Prompt(str):
 
 
 def check_box(box: Sequence[float | int]) -> Box:
-    """The box as four floats, if it lies in the image and has an area.
+    """Check a box and convert it to four floats.
+
+    Args:
+        box: Left, top, right and bottom edge as fractions of width and height.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If the box does not have four edges, is outside the image or has no area.
     """
     left, top, right, bottom = map(float, box) if len(box) == 4 else (0.0,) * 4
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
@@ -52,12 +55,15 @@ def check_box(box: Sequence[float | int]) -> Box:
 
 
 def boxes_of(masks: Masks) -> list[Box]:
-    """The smallest box around the foreground of each mask, from outer edge to outer edge.
+    """Compute the tight bounding box of each mask, including the full extent of its pixels.
 
-    The box of an empty mask is the whole image, which gives nothing away.
+    The box of an empty mask is the whole image, which tells a model nothing about the mask.
 
     Args:
-        masks: Ground truth ``(b, 1, h, w)``.
+        masks: Ground-truth masks ``(b, 1, h, w)``.
+
+    Returns:
+        Left, top, right and bottom edge of each box, as fractions of width and height.
     """
     left, right = _extent(masks.any(dim=2))
     top, bottom = _extent(masks.any(dim=3))
@@ -68,7 +74,7 @@ def boxes_of(masks: Masks) -> list[Box]:
 
 
 def _extent(lines: Tensor) -> tuple[Tensor, Tensor]:
-    """Start of the first line with foreground and end of the last, as shares, of ``(b, 1, n)``."""
+    """Start of the first and end of the last marked line of ``(b, 1, n)``, as fractions of n."""
     marked = lines.flatten(1).to(torch.uint8)
     count = marked.shape[1]
     first = marked.argmax(dim=1).double() / count

@@ -1,10 +1,10 @@
 """On-disk cache of decoded and resized samples.
 
-A sample is one file: a short header, the image as 8 bits (or as floats, where 8 bits would lose
-precision) and the mask. Its name is a hash of the paths, sizes and modification times of image and
-mask and of the requested size, so a changed image gets a new cache entry. Files are written
-atomically, so several processes may share a folder; each has a checksum, and a damaged one is
-decoded again. Cached samples equal decoded ones bit for bit.
+A sample is one file: a short header, the image as 8-bit integers (or as floats if 8 bits would lose
+precision) and the mask. The file name is a hash of the paths, sizes and modification times of image
+and mask and of the requested size, so that a changed image gets a new cache entry. Files are
+written atomically, so that several processes may share a folder. Each has a checksum, and damaged
+samples are decoded again. Cached samples equal decoded ones bit for bit.
 """
 
 import mmap
@@ -27,22 +27,25 @@ from palpate.atomic import write_bytes
 from palpate.data.annotations import FileEntry
 from palpate.data.dataset import PromptedDataset, describe_entry
 
-_MARK = b"palpate1"  # counts up when decoding changes or the format does
+_MARK = b"palpate1"  # increase the number if the decoding or this format changes
 _HEADER = struct.Struct(
     "<8sIBII"
-)  # mark, checksum of all that follows, is it 8 bits, height, width
-_AFTER_CHECKSUM = 12
+)  # mark, checksum of everything after it, whether 8 bits, height, width
+_AFTER_CHECKSUM = 12  # bytes of mark and checksum
 
 
 def cached(data: PromptedDataset, folder: str | Path) -> PromptedDataset:
-    """The same data set with a cache: decoded samples are stored in ``folder`` on first use.
+    """Add a cache to a data set: decoded samples are stored in ``folder`` on first use.
 
-    Phantoms and samples that are not files are not cached.
+    Only samples from files are cached; phantoms and samples in memory are not.
 
     Args:
-        data: Samples of any size.
-        folder: Created if needed; may be shared by data sets, sizes and processes. A sample of 352
-            pixels takes half a megabyte. The folder may be deleted at any time.
+        data: The data set.
+        folder: Cache folder, created if needed; may be shared by data sets, sizes and processes. A
+            sample of 352 x 352 pixels takes half a megabyte. It is safe to delete.
+
+    Returns:
+        A copy of the data set that reads through the cache.
 
     Raises:
         NotADirectoryError: If ``folder`` is a file.
@@ -62,7 +65,7 @@ class _Pair(NamedTuple):
 @final
 @dataclass(frozen=True)
 class _CachedEntry:
-    """An entry of files that is read from the cache, if it is there."""
+    """A file entry that is read from the cache if possible."""
 
     entry: FileEntry
     folder: Path
@@ -116,6 +119,8 @@ class _CachedEntry:
 
 
 def _name(entry: FileEntry, size: int | None) -> str:
+    """File name of a sample in the cache, in one of 256 subfolders."""
+    # Modification times replace a hash of the contents, which would mean reading the files.
     told = [str(size)]
     for path in (entry.image, entry.mask):
         status = path.stat()
@@ -137,6 +142,7 @@ def _load(path: Path) -> _Pair | None:
 
 
 def _unpacked(kept: mmap.mmap) -> _Pair | None:
+    """A sample from its mapped file; None if header, length or checksum is wrong."""
     if len(kept) < _HEADER.size:
         return None
     mark, checksum, is_short, height, width = _HEADER.unpack_from(kept)
@@ -153,7 +159,7 @@ def _unpacked(kept: mmap.mmap) -> _Pair | None:
         )
         image = values.astype(np.float32).reshape(3, height, width)
         mask = torch.from_numpy(np.frombuffer(view, np.bool_, area, _HEADER.size + pixels).copy())
-        del values
+        del values  # the map cannot be closed while an array refers to it
     finally:
         view.release()
     if is_short:
@@ -175,7 +181,9 @@ def _keep(path: Path, pair: _Pair) -> None:
 
 
 def _packed(pair: _Pair) -> bytes:
+    """The bytes of a cache file."""
     levels = (pair.image * 255).round().to(torch.uint8)
+    # 8 bits only if they restore the image exactly, so that the cache never changes a result.
     is_short = torch.equal(levels.float() / 255, pair.image)
     pixels = levels if is_short else pair.image
     _, height, width = pair.image.shape

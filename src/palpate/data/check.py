@@ -1,4 +1,4 @@
-"""Checks of all files of a split before work starts, reported in one error."""
+"""Checks of all files of a split before a run, with all problems in one error."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from palpate.data.reading.decode import brightest_of_range, foreground, try_deco
 from palpate.data.reading.files import naming, opened
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 
-_DARK = 1 / 8  # of the 16-bit range; images of 12 bits stored in 16 use a sixteenth
-_THREADS = 4  # decoding releases the interpreter's lock
+_DARK = 1 / 8  # fraction of the 16-bit range; 12-bit data stored in 16 bits use a sixteenth
+_THREADS = 4  # threads suffice: decoding releases the global interpreter lock
 
 
 class _FileProblems(NamedTuple):
@@ -23,7 +23,11 @@ class _FileProblems(NamedTuple):
 
 
 def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
-    """Check that all files exist, inside the folder.
+    """Check that all files exist and are inside the folder, links resolved.
+
+    Args:
+        entries: Entries of a split.
+        folder: Folder of the data set.
 
     Raises:
         FileNotFoundError: If files are missing.
@@ -46,10 +50,13 @@ def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
 
 
 def check_files(entries: Sequence[FileEntry]) -> None:
-    """Decode every image and mask once, JPEG images at an eighth of their size.
+    """Decode every image and mask once; JPEG images at an eighth of their size, which is faster.
+
+    Warns of 16-bit images that use a small part of their range, and of masks whose EXIF orientation
+    had to be guessed.
 
     Raises:
-        ValueError: If files cannot be read or masks do not fit their images.
+        ValueError: If files cannot be read or masks do not fit their images; lists the problems.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         findings = list(pool.map(_inspect, entries))
@@ -77,6 +84,7 @@ def check_files(entries: Sequence[FileEntry]) -> None:
 
 
 def _inspect(entry: FileEntry) -> _FileProblems:
+    """Problems of one image and its mask."""
     try:
         with opened(entry.image) as picture, opened(entry.mask) as drawing:
             check_shapes(picture, drawing, orientations(picture, drawing))

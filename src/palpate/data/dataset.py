@@ -17,16 +17,16 @@ from palpate.randomness import generator
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Properties of a data set that its files do not tell.
+    """Properties of a data set that are not in its files.
 
     Attributes:
         name: Name under which the data set is loaded.
         folder: Its folder below the root; empty for the root itself.
-        structure: Maps the name of a mask file to the structure that it outlines.
-        group: Maps the name of an image to its group (patient), which splits and bootstraps keep
+        structure: Maps the name of a mask file to the structure that the mask outlines.
+        group: Maps the name of an image to its group (patient). Splits and bootstraps keep groups
             together.
         reference: Citation.
-        mirrors: Whether a mirrored image is still valid; False for the heart, for example.
+        mirrors: Whether a mirrored image is anatomically valid; False for the heart, for example.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Entry(Protocol):
 
     @property
     def image_name(self) -> str:
-        """Unique to the image within its data set and split."""
+        """Name of the image, unique within its data set and split."""
         ...
 
     @property
     def mask_name(self) -> str:
-        """Unique to the mask."""
+        """Name of the mask, unique within its data set and split."""
         ...
 
     @property
@@ -62,21 +62,25 @@ class Entry(Protocol):
         ...
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-        """The image in [0, 1] and its mask, square if ``size`` is given."""
+        """Read or render the image, (3, h, w) in [0, 1], and its mask, (1, h, w).
+
+        Args:
+            size: Side of the square that both are resized to, in pixels; None for their own size.
+        """
         ...
 
 
 def describe(
     data: Dataset[Sample], name: str, split: str, size: int | None, *, shown: int = 4
 ) -> str:
-    """Name, split and counts of a data set in one line, for ``repr``; reads no image.
+    """Describe a data set in one line for ``repr``: name, split and counts. Reads no image.
 
     Args:
-        data: Has ``cases``.
-        name: Of the data set.
-        split: Of its samples.
-        size: Side of its images in pixels; None if each keeps its own.
-        shown: How many structures are listed by name.
+        data: A data set with ``cases``.
+        name: Name of the data set.
+        split: Split of its samples.
+        size: Side of its images in pixels; None if each keeps its own size.
+        shown: Largest number of structures to name.
     """
     cases: tuple[Case, ...] = data.cases  # type: ignore[attr-defined]
     structures = list(dict.fromkeys(case.structure for case in cases))
@@ -91,26 +95,26 @@ def describe(
 
 
 def describe_entry(entry: "Entry") -> str:
-    """Type, key and prompt levels of an entry in one line, for ``repr``."""
+    """Describe an entry in one line for ``repr``: type, key and prompt levels."""
     return f"<{type(entry).__name__.strip('_')} {entry.key!r}, prompts: {', '.join(entry.prompts)}>"
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PromptedDataset(Dataset[Sample]):
-    """Samples of one split; made by :func:`palpate.data.load_data`.
+    """A split of a data set with prompts; made by :func:`palpate.data.load_data`.
 
-    Images are read or drawn when a sample is indexed; ``cases`` has the metadata without that.
+    Images are read or rendered when a sample is indexed; ``cases`` has the metadata without them.
 
     Attributes:
         spec: Properties of the data set.
         split: ``train``, ``val`` or ``test``.
-        entries: What the annotations list, or the generator of phantoms draws.
-        policy: Chooses the prompts; its seed is that of the augmentation too.
-        size: Side of the square that samples are resized to, in pixels; None keeps their own.
-        epoch: Epoch that random choices are drawn for; None outside training.
+        entries: Entries of the annotation file, or phantoms.
+        policy: Chooses the prompts; its seed is also the seed of the augmentation.
+        size: Side of the square that samples are resized to, in pixels; None keeps their own size.
+        epoch: Epoch that seeds the random choices; None outside training.
         augmentation: Applied to every sample after resizing; None in evaluation.
-        redraw: Gives the entries of an epoch, if every epoch has new ones; their number is fixed.
+        redraw: Returns new entries for an epoch, always the same number; None to keep the entries.
     """
 
     spec: DatasetSpec
@@ -124,12 +128,12 @@ class PromptedDataset(Dataset[Sample]):
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
-        """Metadata of each sample, in order; prompts as they are before augmentation."""
+        """Metadata of each sample, in order, with prompts before augmentation."""
         return tuple(case for _, case in self._items)
 
     @cached_property
     def texts(self) -> tuple[Texts, ...]:
-        """All texts of each sample by level; its prompt is one of them, unless overridden."""
+        """All texts of each sample by level; the prompt is one of them unless it is overridden."""
         return tuple(entry.prompts for entry, _ in self._items)
 
     def __len__(self) -> int:
@@ -143,24 +147,28 @@ class PromptedDataset(Dataset[Sample]):
         image, mask = entry.read(self.size)
         if self.augmentation is None:
             return Sample(case, image, mask)
+        # Seeded by sample and epoch: the result does not depend on order or number of workers.
         source = generator(self.policy.seed, "augmentation", *self._draw, case.key)
         image, mask, prompt = augment(image, mask, case.prompt, self.augmentation, source)
         return Sample(replace(case, prompt=prompt), image, mask)
 
     def soft_mask(self, index: int) -> Float[Tensor, "1 h w"]:
-        """The mask of a sample with the grey values of its file; 0 and 1 for phantoms."""
+        """The mask of a sample with the grey values of its file, (1, h, w) in [0, 1].
+
+        Sources without soft masks, such as phantoms, give 0 and 1.
+        """
         entry, _ = self._items[index]
         read = getattr(entry, "read_soft_mask", None)
         soft: Tensor = self[index].mask.float() if read is None else read(self.size)
         return soft
 
     def with_epoch(self, epoch: int) -> "PromptedDataset":
-        """The same data with random choices (prompts, augmentation) drawn for this epoch."""
+        """A copy whose random choices (prompts, augmentation) are those of this epoch."""
         entries = self.entries if self.redraw is None else self.redraw(epoch)
         return replace(self, epoch=epoch, entries=entries)
 
     def augmented(self, augmentation: Augmentation | None) -> "PromptedDataset":
-        """The same data with this augmentation, for training."""
+        """A copy with this augmentation, for training."""
         return replace(self, augmentation=augmentation)
 
     @property
@@ -172,7 +180,9 @@ class PromptedDataset(Dataset[Sample]):
         return tuple((e, case) for e in self.entries for case in self._cases_of(e))
 
     def _cases_of(self, entry: Entry) -> list[Case]:
+        """Metadata of the samples of an entry: one, or one per level if the prompt is ``all``."""
         levels = self.policy.levels(entry.prompts, entry.key, *self._draw)
+        # Several samples of one entry need different keys; others keep theirs for pairing.
         suffixed = self.policy.prompt == ALL and self.policy.override is None
         return [
             Case(

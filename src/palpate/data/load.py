@@ -1,4 +1,4 @@
-"""Loading a data set by its name."""
+"""Loading of data sets by name: folders, phantoms, Hugging Face sets and pools."""
 
 import os
 from pathlib import Path
@@ -39,36 +39,42 @@ def load_data(
     """Load one split of a data set and check all of its files.
 
     Args:
-        name: One of ``DATASETS``, or ``folder`` for a folder of your own in the same layout:
-            ``images/``, ``masks/`` and ``anns/{train,val,test}.json``, a list of objects with
-            ``img_name``, ``mask_name`` and ``prompts`` (level to text or list of texts).
-            The ``phantom-...`` sets are drawn and need no files, see :mod:`palpate.data.phantoms`.
-            ``hf:`` and a directory or name on the hub is a set of Hugging Face's ``datasets``, see
-            :mod:`palpate.data.sources.hugging_face`.
-            Several joined by ``+``, or a pool such as ``pooled-polyp`` or ``cross-polyp``, come one
-            after the other, see :mod:`palpate.data.splits.protocols`.
-        root: Folder that holds the folder of the data set, or that folder itself; by default the
-            environment variable ``PALPATE_DATA``, or else ``data``. Phantoms have no use for it.
+        name: Name of the data set: one of
+
+            - ``DATASETS``; among these ``folder`` is your own folder in the same layout:
+              ``images/``, ``masks/`` and ``anns/{train,val,test}.json``, a list of objects with
+              ``img_name``, ``mask_name`` and ``prompts`` (level to text or list of texts), and
+              ``phantom-...`` are synthetic images, see :mod:`palpate.data.phantoms`;
+            - ``hf:`` followed by a directory or a name on the Hugging Face hub, see
+              :mod:`palpate.data.sources.hugging_face`;
+            - several names joined by ``+``, or a pool such as ``pooled-polyp`` or ``cross-polyp``,
+              which are concatenated, see :mod:`palpate.data.splits.protocols`.
+        root: Folder that contains the folder of the data set, or that folder itself; by default
+            the environment variable ``PALPATE_DATA``, or else ``data``. Not used by phantoms.
         split: ``train``, ``val`` or ``test``.
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size (phantoms: 224).
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
         override_prompt: One text for every sample, instead of the annotated prompts.
-        seed: Seed of prompts, of augmentation in training, and of phantoms.
-        limit: Largest number of entries (of a pool: of each data set). Spread over patients, see
-            :func:`~palpate.data.subset.spread`; the first ones where every image is its own
+        seed: Seed of the prompts, of training augmentation, and of phantoms.
+        limit: Largest number of entries (in a pool, of each data set), spread over patients, see
+            :func:`~palpate.data.subset.spread`; the first entries if every image is its own
             patient.
-        check: Decode every file once before returning (about a millisecond each), so that a
-            damaged one is found now and not hours later. Existence is always checked.
+        check: Decode every file once before returning (about a millisecond each), so that damaged
+            files are found now and not during a run. Existence is always checked.
         appearance: How phantoms are imaged, such as ``narrow-band``; by default the first
-            appearance of their modality. For phantoms only.
+            appearance of their modality. Only for phantoms.
         cache: Folder of cached decoded samples, see :func:`palpate.data.cache.cached`; by default
             every sample is decoded each time.
         annotations: Folder below ``anns/`` with another division of the same data into splits, as
             written by ``palpate data split``.
 
+    Returns:
+        The data set; its images are read when a sample is indexed.
+
     Raises:
-        ValueError: If the name, split, prompt level, appearance or a file is not what was expected.
+        ValueError: If the name, split, prompt level, appearance or another argument is invalid, or
+            a file cannot be used.
         FileNotFoundError: If the folder, its annotations, an image or a mask is missing.
     """
     if name.startswith(PREFIX):
@@ -91,6 +97,7 @@ def load_data(
     policy = PromptPolicy(prompt, override_prompt, seed)
     if name in PHANTOMS:
         _refuse_annotations(name, annotations)
+        # An unknown split gets any count here; phantom_data raises the error for it.
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
         return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
     _refuse_appearance(name, appearance)
@@ -117,17 +124,19 @@ def _refuse_annotations(name: str, annotations: str) -> None:
 def _pool(
     name: str, root: str | Path | None, split: str, limit: int | None, **options: Any
 ) -> PromptedDataset:
-    """All data sets of a pool, each from its own folder."""
+    """Load all data sets of a pool, each from its own folder."""
     names = members(name, split)
     specs = [_spec(member) for member in names]
     files = [spec for spec in specs if spec.name not in PHANTOMS]
     folders = [data_folder(spec, root) for spec in files]
+    # If root is the folder of one data set, all names find that folder.
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ValueError(
             f"Expected a folder for each of {', '.join(names)}, got {folders[0]} for several. Pass "
             "as root the folder that holds them all."
         )
     parts = [load_data(one, root, split=split, limit=limit, **options) for one in names]
+    # A limited run is a trial and need not have the numbers of the published protocol.
     if name in PROTOCOLS and split == "test" and limit is None:
         counts = {p.spec.name: len({case.image_name for case in p.cases}) for p in parts}
         PROTOCOLS[name].check_test(counts)
@@ -144,6 +153,7 @@ def _from_files(
     check: bool,
     annotations: str,
 ) -> PromptedDataset:
+    """Load annotations and check them; files are checked last, since that takes longest."""
     folder = data_folder(spec, root)
     entries = spread(read_entries(folder, split, annotations), limit, spec)
     texts = {entry.key: entry.prompts for entry in entries}
@@ -165,12 +175,16 @@ def _spec(name: str) -> DatasetSpec:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that holds the data sets: as given, or $PALPATE_DATA, or ``data``."""
+    """Folder that contains the data sets: ``root`` if given, else $PALPATE_DATA, else ``data``."""
     return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or "data")
 
 
 def data_folder(spec: DatasetSpec, root: str | Path | None = None) -> Path:
-    """The folder of a data set, below the root or the root itself.
+    """Folder of a data set: its subfolder of the root, or the root itself.
+
+    Args:
+        spec: Properties of the data set.
+        root: See :func:`data_root`.
 
     Raises:
         FileNotFoundError: If neither has annotations.
@@ -187,6 +201,7 @@ def data_folder(spec: DatasetSpec, root: str | Path | None = None) -> Path:
 
 
 def _check_names(entries: tuple[FileEntry, ...], spec: DatasetSpec) -> None:
+    """Raise an error if structures or groups cannot be derived from file names."""
     problems = []
     for entry in entries:
         try:

@@ -1,4 +1,4 @@
-"""Finding a data folder by the name of its data set or by its path."""
+"""Search for a data folder by the name of its data set or by its path."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,13 @@ _OWN = "folder"
 
 
 class Located(NamedTuple):
-    """A data folder, the properties of its data set, and its published card."""
+    """A data folder with its data set.
+
+    Attributes:
+        folder: Path of the folder.
+        spec: Properties of the data set.
+        card: Published description; None if there is none.
+    """
 
     folder: Path
     spec: DatasetSpec
@@ -27,18 +33,18 @@ class Located(NamedTuple):
 def locate(name: str, root: Path | None = None) -> Located:
     """Find a data set by its name, or by the path of its folder.
 
-    Its ``dataset.json``, or else its name, tells which data set a folder holds; any other folder is
-    a user's own data set, named after the folder.
+    A folder is identified as a known data set by its ``dataset.json``, or else by its own name. Any
+    other folder is a user's data set, named after the folder.
 
     Args:
-        name: One of ``DATASETS``, a folder below the root that has ``anns/`` (such as ``pairs``,
-            made by ``palpate data prepare pairs``), or the path of one; ``./kvasir`` for a folder
-            that is called like a data set.
-        root: Holds the folders of data sets; by default ``PALPATE_DATA``, or else ``data``.
+        name: One of ``DATASETS``; or a folder below the root that has ``anns/`` (such as ``pairs``,
+            made by ``palpate data prepare pairs``); or the path of such a folder. Write
+            ``./kvasir`` for a folder that has the name of a data set.
+        root: Contains the folders of data sets; by default ``PALPATE_DATA``, or else ``data``.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If there is no such data set, or its images are drawn and not files.
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If there is no such data set, or it has no folder (phantoms, Hugging Face).
     """
     if name in PHANTOMS:
         raise ValueError(
@@ -62,7 +68,7 @@ def locate(name: str, root: Path | None = None) -> Located:
         if _has_annotations(folder):
             return _at(folder)
     if given.is_dir():
-        return _at(given)  # whoever opens it says what it lacks
+        return _at(given)  # the error about missing annotations is left to the caller
     hint = did_you_mean(name, DATASETS)
     if hint or not ("/" in name or "\\" in name):
         raise ValueError(
@@ -77,6 +83,7 @@ def _has_annotations(folder: Path) -> bool:
 
 
 def _at(folder: Path) -> Located:
+    """The data set in a folder, by its ``dataset.json`` or else by the name of the folder."""
     name = _named_in(folder) or folder.resolve().name
     known = [n for n, s in DATASETS.items() if n not in PHANTOMS and name in (n, s.folder)]
     if known and name:

@@ -1,4 +1,4 @@
-"""One error for many problems of a data set."""
+"""Errors that report many problems of a data set at once."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,13 @@ def refuse(
     """Raise one error that lists all problems; do nothing if there are none.
 
     Args:
-        problems: One line each, naming the file or entry; the first ten are shown.
+        problems: One line per problem, which names the file or entry; the first ten are shown.
         summary: What was expected, without a full stop.
         error: Type of the error.
         remedy: What to do, in one sentence.
+
+    Raises:
+        Exception: Of type ``error``, if there are problems.
     """
     if not problems:
         return

@@ -1,4 +1,4 @@
-"""How the prompt of a sample is chosen among its texts."""
+"""Choice of the prompt of a sample among its texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from palpate.randomness import choose
 
 RANDOM = "random"
 ALL = "all"
-OVERRIDE = "override"
-EMPTY_LEVEL = "p0"  # no text at all
+OVERRIDE = "override"  # level in result tables if one text replaces all prompts
+EMPTY_LEVEL = "p0"  # the empty prompt
 
 Texts: TypeAlias = Mapping[str, Sequence[str]]  # by level, each in one or more phrasings
 
 
 @dataclass(frozen=True)
 class PromptPolicy:
-    """How a run chooses prompts.
+    """Rule by which a run chooses prompts.
 
     The choice depends only on the seed and the key of the sample (and in training on the epoch), so
-    that a sample keeps its prompt whatever else is in the run. If a level has several phrasings, a
-    sample gets the same one under every policy.
+    that a sample keeps its prompt in a subset or another order. If a level has several phrasings,
+    a sample gets the same one under every policy with the same seed.
 
     Attributes:
-        prompt: A level such as ``p3``; ``random``, any level but the empty ``p0`` with equal
-            probability; or ``all``, one sample per level.
+        prompt: A level such as ``p3``; ``random`` for any level except the empty ``p0``, with equal
+            probability; or ``all`` for one sample per level.
         override: One text for every sample; ``prompt`` is then ignored.
         seed: Seed of the choice.
     """
@@ -34,7 +34,12 @@ class PromptPolicy:
     seed: int = 0
 
     def levels(self, prompts: Texts, key: str, *epoch: int) -> list[str]:
-        """Levels that a sample is used with: one, or all of them if ``prompt`` is ``all``.
+        """Levels at which an entry is used: one, or every level if ``prompt`` is ``all``.
+
+        Args:
+            prompts: Texts of the entry by level.
+            key: Key of the entry.
+            *epoch: Training epoch; none in evaluation.
 
         >>> PromptPolicy("all").levels({"p0": [""], "p1": ["polyp"]}, "image-1")
         ['p0', 'p1']
@@ -50,7 +55,14 @@ class PromptPolicy:
         return [self.prompt]
 
     def text(self, prompts: Texts, level: str, key: str, *epoch: int) -> str:
-        """The text of a level; one of them if there are several phrasings."""
+        """Text of a level; one of its phrasings at random if there are several.
+
+        Args:
+            prompts: Texts of the entry by level.
+            level: A level as returned by :meth:`levels`.
+            key: Key of the entry.
+            *epoch: Training epoch; none in evaluation.
+        """
         if self.override is not None:
             return self.override
         return _pick(prompts[level], self.seed, "phrasing", key, level, *epoch)
@@ -68,12 +80,12 @@ def check_levels(policy: PromptPolicy, texts: Mapping[str, Texts], where: str) -
     """Raise an error if entries have no text for a policy.
 
     Args:
-        policy: How prompts are chosen.
-        texts: Texts of every entry, by its key.
+        policy: Rule by which prompts are chosen.
+        texts: Texts by level of every entry, by its key.
         where: Source of the texts, for the error.
 
     Raises:
-        ValueError: Says how many entries lack a text, and which levels there are.
+        ValueError: If entries lack a text; lists the levels that exist.
     """
     lacking = [key for key, prompts in texts.items() if policy.lacks(prompts)]
     if not lacking:

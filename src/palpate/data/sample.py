@@ -1,4 +1,4 @@
-"""One example, what is known about it, and how examples become a batch."""
+"""Samples with their metadata, and batches of samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,17 @@ from palpate.types import Box, Images, Masks
 
 @dataclass(frozen=True)
 class Case:
-    """What is known about a sample besides its pixels.
+    """Metadata of a sample.
 
-    ``key`` names the sample in every results table, so that two runs can be paired; ``group``
-    is what must not be torn apart by a split or a bootstrap: the patient where known.
+    Attributes:
+        key: Identifier of the sample in every results table, by which two runs are paired.
+        dataset: Name of the data set.
+        split: ``train``, ``val`` or ``test``.
+        image_name: Name of the image.
+        structure: Structure that the mask outlines.
+        group: Unit that splits and bootstraps keep together: the patient where known.
+        prompt: Text that says what to segment.
+        prompt_level: Level of the text, such as ``p3``.
     """
 
     key: str
@@ -31,7 +38,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """An image, the prompt that says what to segment (``case.prompt``), and its mask."""
+    """An image with its mask and metadata.
+
+    Attributes:
+        case: Metadata, with the prompt.
+        image: Image (3, h, w) in [0, 1].
+        mask: Ground-truth mask (1, h, w).
+    """
 
     case: Case
     image: Float[Tensor, "3 h w"]  # in [0, 1]
@@ -39,12 +52,12 @@ class Sample:
 
     @property
     def prompt(self) -> str:
-        """What to segment."""
+        """Text that says what to segment."""
         return self.case.prompt
 
     @property
     def box(self) -> Box:
-        """The box of the mask, for models that declare ``wants_boxes = True``."""
+        """Bounding box of the mask, for models that declare ``wants_boxes = True``."""
         return boxes_of(self.mask[None])[0]
 
 
@@ -52,9 +65,13 @@ class Sample:
 class Batch:
     """Samples of one size, stacked along a first axis.
 
-    ``boxes`` has one box per sample, that of its true mask, for models that declare
-    ``wants_boxes = True``. It is a field, so that it stays the box of the true mask where a copy of
-    the batch gets other images or masks.
+    Attributes:
+        cases: Metadata of each sample.
+        images: Images (b, 3, h, w) in [0, 1].
+        masks: Ground-truth masks (b, 1, h, w).
+        boxes: Bounding box of each ground-truth mask, for models that declare ``wants_boxes =
+            True``. It is a field and not computed from ``masks``, so that it remains the box of the
+            ground truth in a copy of the batch with other masks.
     """
 
     cases: tuple[Case, ...]
@@ -64,7 +81,7 @@ class Batch:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """One text per sample."""
+        """Prompt of each sample."""
         return tuple(case.prompt for case in self.cases)
 
     @property
@@ -73,10 +90,13 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; the ``collate_fn`` of every loader of the package.
+    """Stack samples into a batch; the ``collate_fn`` of every loader of the package.
+
+    Args:
+        samples: At least one sample; images of one size.
 
     Raises:
-        ValueError: If there is no sample, or their sizes differ.
+        ValueError: If there is no sample, or the sizes differ.
     """
     sizes = {tuple(sample.image.shape[-2:]) for sample in samples}
     if len(sizes) != 1:

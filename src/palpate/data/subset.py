@@ -1,4 +1,4 @@
-"""A subset of a split that covers as many patients as possible."""
+"""Subsets of a split that cover as many patients as possible."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,17 +10,20 @@ from palpate.data.dataset import DatasetSpec
 def spread(
     entries: Sequence[FileEntry], limit: int | None, spec: DatasetSpec
 ) -> tuple[FileEntry, ...]:
-    """Up to ``limit`` entries in their order: one of each patient before a second one of any.
+    """Choose up to ``limit`` entries: one of each patient before a second one of any patient.
 
-    A confidence interval over patients needs many of them, and the first entries of a file are
-    often all of one. Successive patients start with different ones of their entries, so that views
-    and structures alternate as well. A larger subset contains the smaller ones; where every image
-    is its own patient, the subset is the first entries.
+    A confidence interval over patients needs many patients, but the first entries of a file often
+    belong to a single one. The choice starts at a different entry for successive patients, so that
+    views and structures vary as well. A larger subset contains all smaller ones. If every image is
+    its own patient, the subset consists of the first entries.
 
     Args:
         entries: Entries of a split.
-        limit: Number of entries; None for all.
-        spec: Gives the patient where the annotations do not.
+        limit: Largest number of entries; None for all.
+        spec: Derives the patient from a file name if the annotations do not name it.
+
+    Returns:
+        The chosen entries in their original order.
     """
     if limit is None or limit >= len(entries):
         return tuple(entries)
@@ -32,7 +35,7 @@ def spread(
 
 
 def _in_turn(groups: list[list[int]]) -> list[int]:
-    """Members of all groups, round robin.
+    """Members of all groups in round-robin order.
 
     >>> _in_turn([[0, 1], [2, 3], [4]])
     [0, 3, 4, 1, 2]

@@ -1,4 +1,4 @@
-"""Integrity checks of data sets: files, masks, duplicates, leaks between splits."""
+"""Integrity checks of data sets: files, masks, duplicates and leakage between splits."""
 
 from palpate.data.integrity.check import Wanted, check_sets
 from palpate.data.integrity.finding import CHECKS, Finding, Severity

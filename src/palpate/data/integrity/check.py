@@ -1,4 +1,4 @@
-"""All checks of data sets, run in one go."""
+"""Entry point that runs all integrity checks of data sets."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,13 @@ _FAULTS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """A data set to check: its folder, what its file names mean, and its published card."""
+    """A data set to check.
+
+    Attributes:
+        folder: Folder of the data set.
+        spec: Properties of the data set.
+        card: Published description; without it, official counts are not checked.
+    """
 
     folder: Path
     spec: DatasetSpec
@@ -55,13 +61,15 @@ def check_sets(
     """Check data sets, each on its own and against each other.
 
     Args:
-        wanted: At least one.
-        pixels: Whether to open the files; else only names and annotations are checked.
-        progress: Told about every file.
+        wanted: At least one data set.
+        pixels: Whether to decode the files; otherwise only names and annotations are checked.
+        progress: Called for every file.
+
+    Returns:
+        The report; all other problems than those below are findings in it.
 
     Raises:
-        FileNotFoundError: If a folder does not exist or has no annotations. Everything else that
-            is wrong becomes a finding.
+        FileNotFoundError: If a folder does not exist or has no annotations.
     """
     surveys = [survey(one.folder, one.spec) for one in wanted]
     reports, pictures = [], []
@@ -82,6 +90,7 @@ class _Summaries:
 
 
 def _summarise(found: Survey, progress: Progress) -> _Summaries:
+    """Decode all images, and the masks whose image could be decoded."""
     entries = [record.entry for record in found.records]
     images = summarise_images((e.image for e in entries if e.image.is_file()), progress)
     whole = [
@@ -95,6 +104,7 @@ def _summarise(found: Survey, progress: Progress) -> _Summaries:
 def _report(
     one: Wanted, found: Survey, shown: list[ListedImage], seen: _Summaries | None
 ) -> SetReport:
+    """Run all checks of one data set; checks that cannot run are reported as not run."""
     findings = [
         *found.findings,
         *listing_findings(found),
@@ -122,6 +132,7 @@ def _report(
 def _fault_findings(
     summaries: Mapping[Path, ImageSummary | MaskSummary | Fault],
 ) -> Iterator[Finding]:
+    """One finding per check for all files that could not be decoded or used."""
     by_check: dict[str, list[str]] = defaultdict(list)
     for summary in summaries.values():
         if isinstance(summary, Fault):

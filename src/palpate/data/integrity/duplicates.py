@@ -1,4 +1,4 @@
-"""Images that occur twice: within a split, across splits, across data sets."""
+"""Checks for duplicate images within a split, across splits and across data sets."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,16 @@ from palpate.data.integrity.finding import Finding, Severity
 from palpate.data.integrity.images import DuplicatePair, ListedImage, duplicate_pairs
 from palpate.data.integrity.survey import Survey
 
-_MOST_DIFFER = 0.5  # of shared names; prompts can agree by chance (same age and sex)
+# Fraction of shared names whose prompts must differ; some agree by chance (same age and sex).
+_MOST_DIFFER = 0.5
 
 
 def name_findings(pictures: Sequence[ListedImage]) -> Iterator[Finding]:
-    """Names and groups that two splits share: leaks, or one name for different images.
+    """Find names and groups that two splits share: leakage, or one name for different images.
 
-    If a name refers to two files, their pixels decide. If it refers to one file, or to none, the
-    prompts decide: if most of the shared names have other prompts in the other split, they meant
-    other images, and one image of each pair was lost when the folders were merged.
+    If a name refers to two files, their pixels are compared. If it refers to a single file or to
+    none, the prompts are compared: if most shared names have different prompts in the two splits,
+    the names meant different images, and one image of each pair was lost when folders were merged.
     """
     for one, other in combinations(SPLITS, 2):
         here, there = _by_name(pictures, one), _by_name(pictures, other)
@@ -36,7 +37,7 @@ def name_findings(pictures: Sequence[ListedImage]) -> Iterator[Finding]:
 
 
 def duplicate_findings(found: Sequence[DuplicatePair]) -> Iterator[Finding]:
-    """Equal and nearly equal images, except nearly equal ones of one patient."""
+    """Find duplicates and near duplicates, except near duplicates of one patient in one split."""
     by_place: dict[tuple[str, str, bool], list[DuplicatePair]] = defaultdict(list)
     for pair in found:
         splits = sorted((pair.first.split, pair.second.split), key=SPLITS.index)
@@ -58,7 +59,7 @@ def duplicate_findings(found: Sequence[DuplicatePair]) -> Iterator[Finding]:
 
 
 def annotation_findings(sets: Sequence[Survey]) -> Iterator[Finding]:
-    """Data sets with the same entries: one of them must hold the annotation file of the other."""
+    """Find data sets with the same entries: one of them has the annotation file of the other."""
     for one, other in combinations(sets, 2):
         same = [
             s for s in SPLITS if one.of(s) and _entries_digest(one, s) == _entries_digest(other, s)
@@ -74,7 +75,7 @@ def annotation_findings(sets: Sequence[Survey]) -> Iterator[Finding]:
 
 
 def shared_images(pictures: Sequence[ListedImage]) -> Iterator[Finding]:
-    """Images that two data sets share; an error if one is trained on and the other tested on."""
+    """Find images that two data sets share; an error if one is a test image and the other not."""
     found: dict[tuple[str, str], list[tuple[bool, str]]] = defaultdict(list)
     for pair in duplicate_pairs(list(pictures)):
         one, other = pair.first, pair.second
@@ -95,7 +96,7 @@ def _by_name(pictures: Sequence[ListedImage], split: str) -> dict[str, ListedIma
 
 
 def _collisions(shared: Sequence[tuple[ListedImage, ListedImage]]) -> set[str]:
-    """Names that mean different images."""
+    """Names that refer to different images in two splits."""
     told = {a.name: _digest(a) != _digest(b) for a, b in shared if _two_files(a, b)}
     untold = [(a, b) for a, b in shared if a.name not in told]
     differ = sum(_texts_differ(a, b) for a, b in untold)
@@ -140,7 +141,7 @@ def _collision_findings(
 def _group_findings(
     one: str, other: str, pictures: Sequence[ListedImage], collided: set[str]
 ) -> Iterator[Finding]:
-    """Groups that are in two splits, except numbers that were given to two different patients."""
+    """Find groups in two splits, except identifiers that were given to two different patients."""
     groups: dict[str, set[str]] = {one: set(), other: set()}
     twofold = {p.group for p in pictures if p.name in collided}
     for picture in pictures:

@@ -1,11 +1,11 @@
-"""The checks of a data set, and one finding of a check."""
+"""List of all checks, and the finding of a check."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
-# In the order of the report. JSON output and scripts refer to these names: do not rename any.
+# In the order of the report. JSON output and scripts use these names: do not rename them.
 CHECKS = {
     "annotations": "annotation files can be read and every entry used",
     "missing": "every annotated image and mask is there",
@@ -35,19 +35,20 @@ NEEDS_PIXELS = frozenset((
     "leak-content", "leak-near", "shared-images",
 ))
 # fmt: on
+# Checks of several data sets against each other.
 ACROSS = frozenset(("same-annotations", "shared-images"))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding of a check, with the files concerned.
+    """A finding of a check, with the files concerned.
 
     Attributes:
         check: One of ``CHECKS``.
-        severity: ``error`` if results on the data would be wrong, ``warning`` if they may be,
+        severity: ``error`` if results on the data would be wrong, ``warning`` if they may be wrong,
             ``note`` otherwise.
         message: One or two sentences: what was found, and what to do.
-        files: All files or entries concerned, below the folder of the set.
+        files: All files or entries concerned; paths are relative to the folder of the data set.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""The images of a data set, each once per split, and the pairs of them that are duplicates."""
+"""Images of a data set, each once per split, and pairs of duplicates among them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from palpate.data.integrity.near_duplicates import near_pairs
 from palpate.data.integrity.summaries import Fault, ImageSummary
 from palpate.data.integrity.survey import Survey
 
-_MOST = 50  # copies of one image whose pairs are listed; a thousand would make half a million
+_MOST = 50  # copies of an image whose pairs are listed; a thousand copies have half a million pairs
 
 
 @dataclass(frozen=True)
 class ListedImage:
-    """An image as one split of one data set uses it.
+    """An image as listed in one split of one data set.
 
     Attributes:
-        dataset: Name of the set.
-        split: Which lists it.
-        name: As listed.
-        path: Where it is.
-        group: Patient, or the name of the image.
-        texts: Prompts by mask, to tell two images of one name apart where there are no pixels.
-        summary: Of its pixels; None if they could not be read.
+        dataset: Name of the data set.
+        split: Split that lists the image.
+        name: Name in the annotation file.
+        path: Path of the file.
+        group: Patient, or the name of the image if that is unknown.
+        texts: Prompts by mask, which distinguish two images of one name if there are no pixels.
+        summary: Hashes of the pixels; None if these could not be read.
     """
 
     dataset: str
@@ -41,17 +41,24 @@ class ListedImage:
 
     @property
     def grouped(self) -> bool:
-        """Whether its group is known, rather than the name of the image."""
+        """Whether the group is more than the name of the image."""
         return self.group != self.name
 
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two images with equal or nearly equal pixels."""
+    """Two images with equal or nearly equal pixels.
+
+    Attributes:
+        first: One image.
+        second: The other image.
+        distance: Number of different bits of their perceptual hashes, of 255; 0 for equal pixels.
+        turned: Whether one is a mirrored or rotated copy of the other.
+    """
 
     first: ListedImage
     second: ListedImage
-    distance: int  # 0 where pixels are equal
+    distance: int
     turned: bool = False
 
     def __str__(self) -> str:
@@ -62,7 +69,7 @@ class DuplicatePair:
 
     @property
     def exact(self) -> bool:
-        """Whether the pixels are the same."""
+        """Whether the pixels are equal."""
         one, other = self.first.summary, self.second.summary
         return one is not None and other is not None and one.digest == other.digest
 
@@ -70,7 +77,7 @@ class DuplicatePair:
 def listed_images(
     found: Survey, summaries: Mapping[Path, ImageSummary | Fault]
 ) -> list[ListedImage]:
-    """Every image once per split, in the order of the annotations."""
+    """List every image once per split, in the order of the annotations."""
     pictures: dict[tuple[str, str], ListedImage] = {}
     for record in found.records:
         entry, key = record.entry, (record.split, record.entry.image_name)
@@ -87,7 +94,7 @@ def listed_images(
 
 
 def duplicate_pairs(pictures: list[ListedImage]) -> list[DuplicatePair]:
-    """All pairs of different files with equal or nearly equal pixels."""
+    """Find all pairs of different files with equal or nearly equal pixels."""
     return [*_exact(pictures), *_near(pictures)]
 
 
@@ -105,7 +112,7 @@ def _exact(pictures: list[ListedImage]) -> list[DuplicatePair]:
 
 
 def _near(pictures: list[ListedImage]) -> list[DuplicatePair]:
-    """Near duplicates; of images with equal pixels only the first is compared."""
+    """Pairs of near duplicates; of several images with equal pixels, only the first is compared."""
     unique = {
         p.summary.digest: p for p in reversed(pictures) if p.summary and p.summary.low is not None
     }

@@ -10,14 +10,14 @@ from palpate.data.integrity.survey import Record, Survey
 
 
 def listing_findings(found: Survey) -> Iterator[Finding]:
-    """Entries listed twice, entries with the same key, and names that differ only in case."""
+    """Find repeated entries, entries with the same key, and names that differ only in case."""
     for split in SPLITS:
         yield from _within(split, found.of(split))
     yield from _differing_in_case(found)
 
 
 def file_findings(found: Survey) -> Iterator[Finding]:
-    """Entries without files, files without entries, and links out of the folder."""
+    """Find entries without files, files without entries, and links to outside the folder."""
     if not found.images and not found.masks:
         message = "There are no images and no masks; only the annotations were checked."
         yield Finding("missing", "error", message, ("images/", "masks/"))
@@ -43,14 +43,14 @@ def file_findings(found: Survey) -> Iterator[Finding]:
 
 
 def count_findings(found: Survey, official: Mapping[str, int]) -> Iterator[Finding]:
-    """Numbers of images that differ from the official ones.
+    """Find numbers of images that differ from the official ones.
 
     Args:
-        found: The folder.
-        official: Number of images by split, and of all under ``all``.
+        found: Survey of the folder.
+        official: Official number of images by split, and in total under ``all``.
     """
     images = {s: len({r.entry.image_name for r in found.of(s)}) for s in SPLITS}
-    if "val" not in official:  # then validation was taken out of the training images
+    if "val" not in official:  # users take validation from training images
         images["train"] += images["val"]
     every = {(r.entry.image_name, r.entry.image) for r in found.records}
     there = images | {"all": len(every)}

@@ -1,4 +1,4 @@
-"""Invalid and doubtful masks: wrong size, several values, coloured, empty or full."""
+"""Checks for invalid and doubtful masks: wrong size, several values, coloured, empty or full."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,14 @@ from pathlib import Path
 from palpate.data.integrity.finding import Finding, Severity
 from palpate.data.integrity.summaries import Fault, MaskSummary
 
-_BLURRED = 0.02  # of the mask; the edges of a JPEG mask of 256 pixels are below
+# Fractions of the pixels of a mask.
+_BLURRED = 0.02  # the edges of a JPEG mask of 256 pixels are below this
 _COLOURED = 0.001
 _FULL = 0.999
 
 
 def mask_findings(summaries: Mapping[Path, MaskSummary | Fault], folder: Path) -> Iterator[Finding]:
-    """Findings about size, values, colour, and empty or full masks."""
+    """Find masks with problems of size, values or colour, and empty or full masks."""
     named = {path.relative_to(folder).as_posix(): mask for path, mask in summaries.items()}
     by_kind: dict[tuple[str, Severity, str], list[str]] = defaultdict(list)
     for name, mask in named.items():
@@ -26,6 +27,7 @@ def mask_findings(summaries: Mapping[Path, MaskSummary | Fault], folder: Path) -
 
 
 def _kinds(mask: MaskSummary) -> Iterator[tuple[str, Severity, str]]:
+    """Check, severity and message template of each problem of a mask."""
     yield from _of_size(mask)
     if mask.coloured > _COLOURED:
         yield (

@@ -1,11 +1,11 @@
-"""Near-duplicate images: a perceptual hash, and all pairs of images whose hashes are close.
+"""Near-duplicate images: a perceptual hash, and all pairs of images with similar hashes.
 
-The hash is the sign of low frequencies (pHash; Zauner, 2010, https://www.phash.org). An image,
-shrunk to 64 x 64 grey pixels, goes through a cosine transform; the signs of the 16 x 16 lowest
-coefficients except the mean are its 255 bits. Other compression, size, brightness or contrast
-change few of them. Mirroring negates every other coefficient and a turn by 90 degrees transposes
-them, so the hashes of all eight orientations follow from one transform. (The package ImageHash
-computes the same hash of one orientation only.)
+The hash consists of the signs of low frequencies (pHash; Zauner, 2010, https://www.phash.org). An
+image is reduced to 64 x 64 grey pixels and cosine-transformed; the signs of the 16 x 16 lowest
+coefficients except the mean are its 255 bits. Compression, size, brightness and contrast change few
+of them. Mirroring negates every other coefficient and transposition exchanges them, so that the
+hashes of all eight orientations follow from one transform. (The package ImageHash computes the hash
+of one orientation only.)
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,14 @@ from scipy.fft import dctn
 
 BITS = 255
 _SIDE, _KEPT = 64, 16
-_FLAT = 1.0  # grey levels of standard deviation, below which signs are those of noise
+_FLAT = 1.0  # standard deviation in grey levels below which the signs are noise
 _UPRIGHT = (False, False, False)
 
-# Largest distance of near duplicates, of 255 bits. On 2,899 endoscopic, dermoscopic and ultrasound
-# images all pairs up to 25 showed one scene; two phases of one heart began at 27, unrelated images
-# at 41 (at 50 in other orientations). On 150 of these images JPEG of quality 40 and
-# half the size changed at most 13 bits, a quarter more brightness 7 on average (at most 36).
+# Largest distance of near duplicates, of 255 bits. In 2,899 endoscopic, dermoscopic and ultrasound
+# images, all pairs up to 25 bits apart showed one scene; two phases of one heart were at least 27
+# bits apart, and unrelated images 41 (50 in other orientations). In 150 of these images, JPEG of
+# quality 40 and half the size changed at most 13 bits, and 25 % more brightness 7 on average (at
+# most 36).
 NEAR = 24
 _BLOCK = 1024  # rows of the distance matrix held at a time
 
@@ -43,15 +44,15 @@ class Pair(NamedTuple):
 def near_pairs(
     low: Float[np.ndarray, "n 16 16"], most: int = NEAR, *, turned: bool = True
 ) -> list[Pair]:
-    """All pairs of images whose bits differ in at most ``most`` places.
+    """Find all pairs of images whose hashes differ in at most ``most`` bits.
 
     Args:
-        low: Of each image, see :func:`low_frequencies`.
+        low: Low frequencies of each image, see :func:`low_frequencies`.
         most: Largest distance, of 255 bits.
-        turned: Whether mirrored and turned copies count, too.
+        turned: Whether to include mirrored and rotated copies.
 
     Returns:
-        Each pair once, in the orientation in which it is nearest, in the order of its numbers.
+        Each pair once, with the distance in its nearest orientation, in the order of the indices.
     """
     found: dict[tuple[int, int], Pair] = {}
     bits = signs(low)
@@ -66,14 +67,14 @@ def near_pairs(
 
 
 def content_digest(pixels: Shaped[np.ndarray, "..."]) -> str:
-    """A hash that is equal for equal pixels, whatever the file format."""
+    """Hash of the pixels with their shape and type, independent of the file format."""
     digest = blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
 def low_frequencies(picture: Image.Image) -> Float[np.ndarray, "16 16"] | None:
-    """Lowest cosine coefficients of an image; None if it is flat, so that signs would be noise."""
+    """Lowest cosine coefficients of an image; None if it is flat, since signs would be noise."""
     grey = picture if picture.mode in ("L", "F") else picture.convert("L")
     enough = min(grey.size) >= _SIDE
     filtering = Image.Resampling.BOX if enough else Image.Resampling.BILINEAR
@@ -85,7 +86,7 @@ def low_frequencies(picture: Image.Image) -> Float[np.ndarray, "16 16"] | None:
 
 
 def signs(low: Float[np.ndarray, "n 16 16"]) -> Float[np.ndarray, "n 255"]:
-    """The hash bits of each image as 1 and -1: two images differ in ``(255 - a @ b) / 2`` bits."""
+    """Hash bits of each image as 1 and -1, so that two differ in ``(255 - a @ b) / 2`` bits."""
     flat = low.reshape(len(low), -1)[:, 1:]
     return np.where(flat > 0, 1, -1).astype(np.float32)
 
@@ -93,10 +94,10 @@ def signs(low: Float[np.ndarray, "n 16 16"]) -> Float[np.ndarray, "n 255"]:
 def all_orientations(
     low: Float[np.ndarray, "n 16 16"],
 ) -> Iterator[tuple[bool, Float[np.ndarray, "n 16 16"]]]:
-    """Low frequencies of the images upright, then mirrored and turned in the seven other ways.
+    """Iterate over the low frequencies of images in all eight orientations.
 
     Yields:
-        Whether they are upright, and the coefficients.
+        Whether the images are upright, which they are first, and the coefficients.
     """
     odd = (-1.0) ** np.arange(_KEPT, dtype=np.float32)
     for transposed, down, across in product((False, True), repeat=3):
@@ -109,7 +110,7 @@ def all_orientations(
 def _below(
     bits: Float[np.ndarray, "n 255"], others: Float[np.ndarray, "n 255"], most: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Pairs above the diagonal with at most ``most`` different bits, and their distance."""
+    """Indices (first < second) and distance of all pairs with at most ``most`` different bits."""
     # A matrix product counts equal bits faster than XOR and population count in NumPy.
     least = BITS - 2 * most
     for start in range(0, len(bits), _BLOCK):

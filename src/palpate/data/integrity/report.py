@@ -1,4 +1,4 @@
-"""The report of all checks, as an object and as JSON."""
+"""Report of all checks, as an object and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +16,14 @@ _RANK: tuple[Outcome, ...] = ("pass", "note", "warning", "error")
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Numbers of samples, images and groups of a split."""
+    """Counts of a split.
+
+    Attributes:
+        samples: Number of entries.
+        images: Number of images.
+        groups: Number of groups (patients).
+        structures: Names of the structures.
+    """
 
     samples: int
     images: int
@@ -26,7 +33,16 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class SetReport:
-    """The report of one data set; its card has licence, source and citation."""
+    """Report of one data set.
+
+    Attributes:
+        name: Name of the data set.
+        folder: Folder of the data set.
+        card: Published description with licence and citation; None if there is none.
+        splits: Counts by split.
+        outcomes: Outcome of every check.
+        findings: All findings, in the order of the checks.
+    """
 
     name: str
     folder: Path
@@ -38,7 +54,13 @@ class SetReport:
 
 @dataclass(frozen=True)
 class IntegrityReport:
-    """The report of several data sets, each on its own and against each other."""
+    """Report of several data sets, each on its own and against each other.
+
+    Attributes:
+        sets: Report of each data set.
+        outcomes: Outcome of every check across data sets.
+        findings: All findings across data sets.
+    """
 
     sets: tuple[SetReport, ...]
     outcomes: Mapping[str, Outcome]
@@ -46,7 +68,7 @@ class IntegrityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no error; warnings do not count."""
+        """Whether there are no findings of severity ``error``."""
         every = [*self.findings, *(finding for one in self.sets for finding in one.findings)]
         return all(finding.severity != "error" for finding in every)
 
@@ -60,12 +82,12 @@ class IntegrityReport:
 def outcomes_of(
     findings: tuple[Finding, ...], ran: frozenset[str], among: frozenset[str]
 ) -> dict[str, Outcome]:
-    """The worst finding of every check, in the order of ``CHECKS``.
+    """Outcome of every check, in the order of ``CHECKS``: its most severe finding.
 
     Args:
-        findings: Of the checks that ran.
-        ran: Those checks.
-        among: All checks to account for.
+        findings: Findings of the checks that ran.
+        ran: Checks that ran; without findings they pass.
+        among: All checks to report; those that did not run are ``not run``.
     """
     worst: dict[str, Outcome] = {}
     for check in CHECKS:
@@ -77,7 +99,7 @@ def outcomes_of(
 
 
 def counts_of(found: Survey) -> dict[str, SplitCounts]:
-    """Counts of each split that is not empty."""
+    """Count samples, images and groups of each split that is not empty."""
     return {
         split: SplitCounts(
             samples=len({record.entry.key for record in records}),

@@ -1,4 +1,4 @@
-"""Summaries of the images and masks of a data set: each file is decoded once."""
+"""Summaries of the images and masks of a data set, for which each file is decoded once."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +21,8 @@ from palpate.progress import Progress, silent
 _Wanted = TypeVar("_Wanted")
 _Result = TypeVar("_Result")
 
-_COLOURED = 48  # difference of two channels above which a pixel is coloured; JPEG stays below
-_MIDDLE = (64, 192)  # grey levels that occur only in blurred masks and in other images
+_COLOURED = 48  # difference of channels above which a pixel is coloured; JPEG errors are smaller
+_MIDDLE = (64, 192)  # grey levels that sharp binary masks do not contain
 _GREY = ("1", "L")
 
 
@@ -31,8 +31,8 @@ class ImageSummary:
     """Hashes of an image.
 
     Attributes:
-        digest: Of its pixels, see :func:`content_digest`.
-        low: Its perceptual hash before the signs are taken, see :func:`low_frequencies`.
+        digest: Hash of the pixels, see :func:`content_digest`.
+        low: Low frequencies for the perceptual hash, see :func:`low_frequencies`; None if flat.
     """
 
     digest: str
@@ -41,17 +41,17 @@ class ImageSummary:
 
 @dataclass(frozen=True)
 class MaskSummary:
-    """Statistics of a mask and of its fit to its image.
+    """Statistics of a mask.
 
     Attributes:
-        share: Foreground, as a share of the mask.
+        share: Fraction of foreground pixels.
         size: Width and height as stored.
         wanted: Width and height of the image as stored.
         levels: Number of different grey values.
-        middling: Share of pixels that are neither dark nor bright.
-        coloured: Share of pixels that are not grey.
-        lossy: Whether its format is lossy, such as JPEG.
-        on_trust: Whether it is turned like its image although its size does not prove that.
+        middling: Fraction of pixels that are neither dark nor bright.
+        coloured: Fraction of pixels that are not grey.
+        lossy: Whether the file format is lossy, such as JPEG.
+        on_trust: Whether the mask is turned like its image although it would also fit unturned.
     """
 
     share: float
@@ -66,7 +66,12 @@ class MaskSummary:
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that could not be decoded, or a mask that cannot be thresholded."""
+    """A file that cannot be decoded, or a mask that cannot be used.
+
+    Attributes:
+        check: The check that failed, one of ``CHECKS``.
+        message: What is wrong with which file.
+    """
 
     check: str
     message: str
@@ -75,7 +80,7 @@ class Fault:
 def summarise_images(
     paths: Iterable[Path], progress: Progress = silent
 ) -> dict[Path, ImageSummary | Fault]:
-    """Decode images and summarise them, several at a time."""
+    """Decode and summarise images in parallel; repeated paths are decoded once."""
     wanted = list(dict.fromkeys(paths))
     return dict(zip(wanted, _parallel(_image, wanted, "images", progress), strict=True))
 
@@ -83,7 +88,7 @@ def summarise_images(
 def summarise_masks(
     entries: Sequence[FileEntry], progress: Progress = silent
 ) -> dict[Path, MaskSummary | Fault]:
-    """Decode masks and summarise them, several at a time; of images only the size is read."""
+    """Decode and summarise masks in parallel; of their images only the headers are read."""
     wanted = list({entry.mask: entry for entry in entries}.values())
     looks = _parallel(_mask, wanted, "masks", progress)
     return {entry.mask: look for entry, look in zip(wanted, looks, strict=True)}
@@ -115,7 +120,7 @@ def _image(path: Path) -> ImageSummary | Fault:
 def _grey(pixels: Shaped[np.ndarray, "..."]) -> Image.Image:
     if pixels.ndim == 3:
         return Image.fromarray(pixels).convert("L")
-    values = pixels.astype(np.float32)  # images of 16 bits use any part of their range
+    values = pixels.astype(np.float32)  # 16-bit images may use a small part of their range
     lowest, highest = float(values.min()), float(values.max())
     return Image.fromarray((values - lowest) * (255 / max(highest - lowest, 1e-6)))
 
@@ -131,6 +136,7 @@ def _mask(entry: FileEntry) -> MaskSummary | Fault:
 
 
 def _beside(entry: FileEntry, drawing: Image.Image) -> MaskSummary | Fault:
+    """Summary of a decoded mask, compared with the header of its image."""
     with opened(entry.image) as picture:
         wanted, on_trust = picture.size, turned_on_trust(picture, drawing)
         try:

@@ -1,4 +1,4 @@
-"""Survey of a data folder: its annotations and files, read with faults as findings."""
+"""Survey of a data folder: annotations and file names, with faults reported as findings."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from palpate.data.integrity.finding import Finding
 
 @dataclass(frozen=True)
 class Record:
-    """An entry of an annotation file with its split, group and structure."""
+    """An entry of an annotation file, with its split, group (patient) and structure."""
 
     split: str
     entry: FileEntry
@@ -24,15 +24,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Survey:
-    """One data folder.
+    """Content of a data folder.
 
     Attributes:
-        name: Of the data set.
-        folder: Holds ``images/``, ``masks/`` and ``anns/``.
-        records: All entries of all splits that can be used, in order, repetitions too.
+        name: Name of the data set.
+        folder: Contains ``images/``, ``masks/`` and ``anns/``.
+        records: All usable entries of all splits, in order, repetitions included.
         images: Image files below ``images/``, with forward slashes.
-        masks: Likewise below ``masks/``.
-        findings: What was wrong with the annotation files.
+        masks: Image files below ``masks/``, with forward slashes.
+        findings: Problems of the annotation files.
     """
 
     name: str
@@ -53,7 +53,11 @@ class Survey:
 
 
 def survey(folder: Path, spec: DatasetSpec) -> Survey:
-    """Read the annotations of all splits and list the files.
+    """Read the annotations of all splits and list the files of a folder.
+
+    Args:
+        folder: Folder of the data set.
+        spec: Derives group and structure from file names if the annotations do not name them.
 
     Raises:
         FileNotFoundError: If there is no folder, or it has no annotations of any split.
@@ -83,6 +87,7 @@ def survey(folder: Path, spec: DatasetSpec) -> Survey:
 
 
 def _read(folder: Path, split: str, spec: DatasetSpec) -> tuple[list[Record], list[Finding]]:
+    """Records of a split, and findings about its annotation file."""
     name = f"anns/{split}.json"
     try:
         entries, faults = examine_entries(folder, split)
@@ -104,13 +109,14 @@ def _read(folder: Path, split: str, spec: DatasetSpec) -> tuple[list[Record], li
 
 
 def _record(split: str, entry: FileEntry, spec: DatasetSpec) -> Record:
-    """Group and structure of the annotations take precedence over those in file names."""
+    """Record of an entry; annotated group and structure take precedence over file names."""
     group = getattr(entry, "group", None) or spec.group(entry.image_name)
     structure = getattr(entry, "structure", None) or spec.structure(entry.mask_name)
     return Record(split, entry, group, structure)
 
 
 def _absences(folder: Path, present: list[str]) -> Iterator[Finding]:
+    """Notes on splits that are missing, and on annotation files that are not splits."""
     absent = [split for split in SPLITS if split not in present]
     if absent:
         yield Finding("annotations", "note", f"There is no split {' and no '.join(absent)}.")
@@ -132,7 +138,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _files(folder: Path) -> tuple[str, ...]:
-    """Image files at any depth; links to folders are not followed, since they may form a cycle."""
+    """Image files at any depth; links to folders are not followed, since they may be circular."""
     known = Image.registered_extensions()
     return tuple(
         sorted(

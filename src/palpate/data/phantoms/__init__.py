@@ -1,8 +1,9 @@
-"""Phantoms: drawn images with exact masks, known attributes, and texts made of these.
+"""Phantoms: synthetic images with exact masks, known attributes and prompts built from them.
 
-Three modalities (endoscopy, dermoscopy, echocardiography), each in two parts: a *scene* says what
-there is, in coordinates that know no pixels; an instrument makes a picture of it. Another
-instrument gives the same scene another appearance. Everything follows from seed, split and index.
+Three modalities (endoscopy, dermoscopy, echocardiography), each in two parts: a *scene* describes
+the anatomy in resolution-independent coordinates, and an *instrument* renders it as an image.
+Another instrument gives the same scene another appearance. A phantom is fully determined by its
+seed, split and index.
 
 >>> from palpate.data import load_data
 >>> sample = load_data("phantom-endoscopy", size=64, limit=3)[0]

@@ -1,8 +1,8 @@
-"""Coordinates and smooth noise that mean the same at every image size.
+"""Resolution-independent coordinates and smooth noise.
 
 A noise field is a cubic B-spline over a small lattice of random numbers. The lattice does not
-depend on the size of the image, so a phantom drawn larger is the same phantom, only sharper; and
-evaluating it is two products with small matrices.
+depend on the image size, so a phantom rendered at a larger size is the same phantom, only sharper.
+Evaluating the spline takes two products with small matrices.
 """
 
 from dataclasses import dataclass
@@ -23,38 +23,55 @@ _SPLINE_STD = 151 / 315
 
 @dataclass(frozen=True)
 class Canvas:
-    """A square of pixels spanning [-1, 1] along x (to the right) and y (downwards)."""
+    """A square pixel grid that spans [-1, 1] along x (to the right) and y (downwards).
+
+    Attributes:
+        size: Side in pixels.
+    """
 
     size: int
 
     @property
     def x(self) -> Field:
-        """Horizontal coordinate, one row that broadcasts."""
+        """Horizontal coordinates of the pixel centres, (1, size)."""
         return _centres(self.size)[None, :]
 
     @property
     def y(self) -> Field:
-        """Vertical coordinate, one column that broadcasts."""
+        """Vertical coordinates of the pixel centres, (size, 1)."""
         return _centres(self.size)[:, None]
 
     @property
     def pixel(self) -> float:
-        """Width of a pixel."""
+        """Width of a pixel in these coordinates."""
         return 2 / self.size
 
     def noise(self, rng: np.random.Generator, cells: int, across: int | None = None) -> Field:
-        """A smooth random field of mean 0 and standard deviation 1.
+        """Smooth random field of mean 0 and standard deviation 1.
 
         Args:
             rng: Source of the lattice.
-            cells: Lattice cells from top to bottom; the grain is about two cells long.
-            across: Lattice cells from left to right; by default as many.
+            cells: Lattice cells from top to bottom; features are about two cells long.
+            across: Lattice cells from left to right; by default equal to ``cells``.
+
+        Returns:
+            The field, (size, size).
         """
         return noise(rng, (self.size, self.size), (cells, across or cells))
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Field:
-    """The same for any rectangle, see :meth:`Canvas.noise`."""
+    """Smooth random field on a rectangle, like :meth:`Canvas.noise`.
+
+    Args:
+        rng: Source of the lattice.
+        shape: Height and width of the field in pixels.
+        cells: Lattice cells along both axes.
+
+    Returns:
+        The field, of shape ``shape``.
+    """
+    # A cubic spline of n cells has n + 3 coefficients.
     lattice = rng.standard_normal((cells[0] + 3, cells[1] + 3), dtype=np.float32)
     field: Field = _basis(shape[0], cells[0]) @ lattice @ _basis(shape[1], cells[1]).T
     field /= np.float32(_SPLINE_STD)
@@ -62,38 +79,46 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, in
 
 
 def ramp(field: Field, start: float, end: float) -> Field:
-    """0 up to ``start``, 1 from ``end`` on, and smooth between; falls where ``end < start``."""
+    """Smooth step: 0 up to ``start``, 1 from ``end``; with ``end < start`` it falls instead."""
     t = np.clip((field - np.float32(start)) * np.float32(1 / (end - start)), 0, 1)
     smooth: Field = t * t * (3 - 2 * t)
     return smooth
 
 
 def ridge(field: Field, sharpness: float) -> Field:
-    """1 where a field changes its sign, falling off on both sides: thin lines, from noise a net."""
+    """Gaussian lines along the zero crossings of a field: 1 on a crossing, 0 away from it."""
     lines: Field = np.exp(-((field * np.float32(sharpness)) ** 2))
     return lines
 
 
 def slopes(height: Field, canvas: Canvas) -> tuple[Field, Field]:
-    """How steeply a surface rises downwards and to the right."""
+    """Partial derivatives of a height field, first downwards and then to the right."""
     down: Field = np.gradient(height, canvas.pixel, axis=0)
     right: Field = np.gradient(height, canvas.pixel, axis=1)
     return down, right
 
 
 def colour(*channels: float) -> Colours:
-    """One colour that broadcasts over the pixels, (3, 1, 1)."""
+    """A colour as an array (3, 1, 1) that broadcasts over the pixels."""
     return np.array(channels, np.float32)[:, None, None]
 
 
 def blend(below: Colours, above: Colours, cover: Field) -> Colours:
-    """Lay ``above`` over ``below`` with the opacity ``cover``."""
+    """Composite ``above`` over ``below`` with the opacity ``cover``, (h, w) in [0, 1]."""
     mixed: Colours = below + (above - below) * cover
     return mixed
 
 
 def soften(picture: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
-    """Blur over neighbouring pixels; ``strength`` 0 leaves it, 1 is the binomial 1-2-1 filter."""
+    """Blur with a separable 3 x 3 filter.
+
+    Args:
+        picture: Channels of pixels, (..., h, w).
+        strength: 0 changes nothing; 1 is the binomial 1-2-1 filter; larger values blur more.
+
+    Returns:
+        The blurred image. Rows and columns at the border are blurred along the border only.
+    """
     side, middle = np.float32(strength / 4), np.float32(1 - strength / 2)
     rows = picture.copy()
     rows[..., 1:-1, :] *= middle
@@ -111,10 +136,11 @@ def _centres(size: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=512)
 def _basis(points: int, cells: int) -> NDArray[np.float32]:
-    """Values of the uniform cubic B-splines of ``cells`` cells at ``points`` pixel centres."""
+    """Uniform cubic B-spline basis, (points, cells + 3), at the pixel centres."""
     position = (np.arange(points) + 0.5) * (cells / points)
     first = np.minimum(position.astype(int), cells - 1)
     t = position - first
+    # Only four of the splines differ from zero in a cell.
     weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
     basis = np.zeros((points, cells + 3), dtype=np.float32)
     for offset, weight in enumerate(weights):

@@ -1,4 +1,4 @@
-"""What a dermatoscope makes of the skin: light, gel, hairs in front, ruler, tube, camera."""
+"""Rendering of a dermoscopic image: light, gel, hairs, ruler, tube and camera."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from palpate.data.phantoms.hair import hairs
 from palpate.data.phantoms.outline import Outline
 from palpate.data.phantoms.skin import paint_skin
 
-_SKETCH = Canvas(64)  # fine enough to see what covers what, the same at every image size
+_SKETCH = Canvas(64)  # overlaps are tested here, so that they do not depend on the image size
 _INK = colour(0.16, 0.15, 0.17)
 _STICKERS = (
     colour(0.05, 0.55, 0.85), colour(0.93, 0.85, 0.15), colour(0.95, 0.55, 0.12),
@@ -20,15 +20,15 @@ _STICKERS = (
 
 @dataclass(frozen=True)
 class Dermatoscope:
-    """How skin is lit and recorded.
+    """Light and camera of a dermatoscope.
 
     Attributes:
-        gain: Of red, green and blue.
-        contrast: About mid-gray.
-        falloff: How much darker corners are than the centre.
-        glare: Strength of a reflection of the light source.
-        blur: Of the optics, see :func:`soften`.
-        grain: Standard deviation of the sensor noise.
+        gain: Factors of red, green and blue.
+        contrast: Contrast factor about mid-gray.
+        falloff: Darkening from the centre to the corners.
+        glare: Strength of the reflection of the light source.
+        blur: Strength of the optical blur, see :func:`soften`.
+        grain: Standard deviation of the sensor noise; the image range is [0, 1].
     """
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -41,7 +41,7 @@ class Dermatoscope:
 
 DERMATOSCOPES = {
     "contact": Dermatoscope(),
-    # A telephone without polarising filter in poor light: bluish, flat, with glare and noise.
+    # A phone without a polarising filter in poor light: bluish, low contrast, glare and noise.
     "smartphone": Dermatoscope(
         gain=(0.68, 0.86, 1.15), contrast=0.5, falloff=0.9, glare=0.3, blur=1.4, grain=0.045
     ),
@@ -55,8 +55,19 @@ def paint_dermoscopy(
     dermatoscope: Dermatoscope,
     rng: np.random.Generator,
 ) -> Colours:
-    """The recorded picture, (3, h, w) in [0, 1]."""
+    """Render a scene as a dermoscopic image.
+
+    Args:
+        scene: Skin and lesions.
+        canvas: Pixel grid to render on.
+        dermatoscope: Light and camera.
+        rng: Source of texture, artefacts and noise.
+
+    Returns:
+        The image, (3, h, w) in [0, 1].
+    """
     picture = paint_skin(scene, canvas, rng)
+    # Composited from back to front; light and camera affect everything.
     picture = blend(picture, colour(1.0, 1.0, 1.0), _gel(canvas, rng))
     cover, tone = hairs(canvas, rng)
     picture = blend(picture, tone, cover)
@@ -74,12 +85,12 @@ def paint_dermoscopy(
 
 
 def _tint(rng: np.random.Generator) -> Colours:
-    """White balance differs from camera to camera."""
+    """Random white balance, (3, 1, 1); it differs from camera to camera."""
     return np.exp(colour(*rng.normal(0, [0.02, 0.015, 0.035])))
 
 
 def _light(canvas: Canvas, dermatoscope: Dermatoscope, rng: np.random.Generator) -> Field:
-    """Brightest near the centre, with a gradient where the instrument is tilted."""
+    """Illumination, (h, w): brightest near the centre, off-centre if the instrument is tilted."""
     x, y = (canvas.x - float(rng.normal(0, 0.3))), (canvas.y - float(rng.normal(0, 0.3)))
     fall = dermatoscope.falloff * float(rng.uniform(0.3, 1.5))
     light: Field = float(rng.uniform(0.9, 1.12)) - 0.5 * fall * (x * x + y * y)
@@ -87,14 +98,16 @@ def _light(canvas: Canvas, dermatoscope: Dermatoscope, rng: np.random.Generator)
 
 
 def _glare(canvas: Canvas, rng: np.random.Generator) -> Field:
+    """Reflection of the light source: a spot with an irregular border, (h, w) in [0, 1]."""
     x, y = rng.uniform(-0.7, 0.7, 2).tolist()
     distance = (canvas.x - x) ** 2 + (canvas.y - y) ** 2
     return ramp(distance + 0.05 * canvas.noise(rng, 8), 0.35, 0.0)
 
 
 def _gel(canvas: Canvas, rng: np.random.Generator) -> Field:
-    """Rims of air bubbles in the gel."""
+    """Opacity of the bright rims of air bubbles in the gel, (h, w)."""
     shine = np.zeros((canvas.size, canvas.size), np.float32)
+    # Two of three images have no bubbles.
     for _ in range(max(0, int(rng.integers(-12, 7)))):
         x, y = rng.uniform(-1, 1, 2).tolist()
         radius = float(rng.uniform(0.015, 0.09))
@@ -108,7 +121,8 @@ def _gel(canvas: Canvas, rng: np.random.Generator) -> Field:
 def _sticker(
     picture: Colours, scene: DermoscopyScene, canvas: Canvas, rng: np.random.Generator
 ) -> Colours:
-    """Part of a coloured sticker at the border of some pictures, never on a lesion."""
+    """Add part of a coloured sticker at the border of some images, never over a lesion."""
+    # All numbers are drawn in any case: what follows must not depend on whether there is one.
     has_one, kind = rng.random() < 0.15, int(rng.integers(len(_STICKERS)))
     angle = float(rng.uniform(0, 2 * np.pi))
     reach, radius = float(rng.uniform(1.1, 1.5)), float(rng.uniform(0.4, 0.7))
@@ -122,7 +136,7 @@ def _sticker(
 
 
 def _ruler(canvas: Canvas, rng: np.random.Generator) -> Field:
-    """Ticks of a scale along one border, every fifth one longer, in a third of the pictures."""
+    """Opacity of a ruler along one border in a third of the images; every fifth tick is longer."""
     angle = float(rng.integers(4)) * np.pi / 2 + float(rng.normal(0, 0.12))
     along = canvas.x * float(np.cos(angle)) + canvas.y * float(np.sin(angle))
     outwards = canvas.y * float(np.cos(angle)) - canvas.x * float(np.sin(angle))
@@ -131,7 +145,7 @@ def _ruler(canvas: Canvas, rng: np.random.Generator) -> Field:
         return np.zeros_like(along)
     tick = along / spacing
     nearest = np.round(tick)
-    width = 0.5 * max(0.012, canvas.pixel)
+    width = 0.5 * max(0.012, canvas.pixel)  # thinner ticks would vanish in small images
     line = ramp(np.abs(tick - nearest) * spacing, 2 * width, width)
     start = np.where(nearest % 5 == 0, np.float32(0.84), np.float32(0.90))
     return 0.8 * line * ramp(outwards - start, -canvas.pixel, canvas.pixel)

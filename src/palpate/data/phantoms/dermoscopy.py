@@ -1,4 +1,4 @@
-"""What there is in a dermoscopic phantom: the scene, before any pixel is drawn."""
+"""Scenes of dermoscopic phantoms: skin and lesions, before they are rendered."""
 
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -11,8 +11,8 @@ from palpate.data.phantoms.words import LARGE, SMALL, Attributes, place_word, si
 
 Colour: TypeAlias = tuple[float, float, float]
 
-# How strongly the pigment of a lesion absorbs red, green and blue: melanin near the surface is
-# brown or, where dense, black; deep melanin blue; blood red.
+# Absorption of red, green and blue by the pigment of a lesion: melanin near the surface looks
+# brown or, where dense, black; deep melanin looks blue; blood looks red.
 PIGMENTS: dict[str, Colour] = {
     "brown": (0.52, 1.00, 1.35),
     "black": (1.60, 1.95, 2.05),
@@ -21,35 +21,35 @@ PIGMENTS: dict[str, Colour] = {
     "pink": (0.03, 0.34, 0.22),
     "blue": (1.00, 0.80, 0.48),
 }
-# Pairs of words that a reader would not mix up on the same skin.
+# Colours that could be mixed up, so that a colour would not tell two lesions of a scene apart.
 _CONFUSABLE = ({"brown", "tan"}, {"brown", "black"}, {"red", "pink"}, {"black", "blue"})
 _FREQUENCY = (0.50, 0.14, 0.10, 0.14, 0.07, 0.05)
 SHAPES = ("round", "oval", "irregular")
 
-# From light to dark, as skin types I to VI; the second is I in gray light.
+# Skin types I to VI from light to dark; the second row is type I in gray light.
 _SKINS = np.array(
     [(0.95, 0.84, 0.80), (0.84, 0.77, 0.72), (0.90, 0.74, 0.68), (0.84, 0.68, 0.58),
      (0.72, 0.54, 0.43), (0.56, 0.38, 0.28), (0.40, 0.26, 0.19)]
 )  # fmt: skip
 _SKIN_FREQUENCY = (0.20, 0.20, 0.20, 0.16, 0.11, 0.08, 0.05)
 _TWO = 0.25  # share of scenes with two lesions
-_SKETCH = Canvas(64)  # fine enough to measure area and place
-_GAP = 1.25  # level up to which the surroundings of two lesions must not meet
-_INSIDE = 0.9  # part of a lesion that must be in the picture
+_SKETCH = Canvas(64)  # fine enough to measure area and position
+_GAP = 1.25  # level (1 is the border) up to which two lesions must not overlap
+_INSIDE = 0.9  # least fraction of a lesion's area that is in the image
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A pigmented lesion and the words for it.
+    """A pigmented lesion and its attributes in words.
 
     Attributes:
-        outline: Its course without the ragged border.
-        ragged: Standard deviation of the border's raggedness, in radii.
-        border_seed: Of the raggedness.
+        outline: Outline without the irregularity of the border.
+        ragged: Standard deviation of the irregularity of the border, in radii.
+        border_seed: Seed of the irregularity.
         softness: Width over which the pigment fades towards the border, in radii.
         pigment: Absorption of red, green and blue.
-        network: How pronounced the pigment network is, 0 to 1.
-        words: For all of these.
+        network: Strength of the pigment network, 0 to 1.
+        words: Attributes for prompts.
     """
 
     outline: Outline
@@ -61,7 +61,8 @@ class Lesion:
     words: Attributes
 
     def level(self, canvas: Canvas) -> Field:
-        """0 in the centre, 1 on the ragged border."""
+        """Distance from the centre relative to the irregular border (1), (h, w)."""
+        # A generator of its own: the border is the same in the mask and in the image.
         rng = np.random.default_rng(self.border_seed)
         coarse = canvas.noise(rng, self.cells(2.0))
         fine = canvas.noise(rng, self.cells(6.0))
@@ -69,13 +70,19 @@ class Lesion:
         return level
 
     def cells(self, per_radius: float) -> int:
-        """Lattice cells for a grain that goes with the size of the lesion."""
+        """Number of lattice cells for noise whose scale is proportional to the lesion."""
         return int(np.clip(2 * per_radius / self.outline.radius, 3, 70))
 
 
 @dataclass(frozen=True)
 class DermoscopyScene:
-    """A patch of skin; ``tube`` is the radius of the dermoscope's field of view, 2 for all."""
+    """A patch of skin with one or two lesions.
+
+    Attributes:
+        skin: Red, green and blue reflectance of the skin, in [0, 1].
+        tube: Radius of the circular field of view, in half-sides; 2 shows the whole image.
+        lesions: Lesions, which do not touch each other.
+    """
 
     skin: Colour
     tube: float
@@ -83,24 +90,25 @@ class DermoscopyScene:
 
     @property
     def asked(self) -> tuple[Attributes, ...]:
-        """What the scene can be asked for."""
+        """Attributes of each lesion, any of which a prompt can refer to."""
         return tuple(lesion.words for lesion in self.lesions)
 
     def mask(self, number: int, canvas: Canvas) -> Region:
-        """One lesion as far as it is in the field of view; lesions do not touch."""
+        """Mask of a lesion inside the field of view, (h, w)."""
         return (self.lesions[number].level(canvas) < 1) & self.field_of_view(canvas)
 
     def field_of_view(self, canvas: Canvas) -> Region:
-        """Inside the tube of the dermatoscope."""
+        """Pixels inside the tube of the dermatoscope, (h, w)."""
         return canvas.x**2 + canvas.y**2 < self.tube**2
 
 
 def random_dermoscopy(rng: np.random.Generator) -> DermoscopyScene:
-    """Draw a scene."""
+    """Sample a scene: lesions apart, inside the image, and different in colour and position."""
     skin = _skin(rng)
     tube = float(rng.uniform(1.0, 1.3)) if rng.random() < 0.3 else 2.0
     count = 2 if rng.random() < _TWO else 1
     shown = DermoscopyScene(skin, tube, ()).field_of_view(_SKETCH)
+    # Rejection sampling; words for size and position come from the masks that are accepted.
     while True:
         lesions = _lesions(rng, count)
         levels = [lesion.level(_SKETCH) for lesion in lesions]
@@ -115,7 +123,7 @@ def random_dermoscopy(rng: np.random.Generator) -> DermoscopyScene:
 
 
 def _lesions(rng: np.random.Generator, count: int) -> list[Lesion]:
-    """As many as wanted, in colours that cannot be confused."""
+    """Sample lesions whose colours cannot be confused."""
     while True:
         lesions = [_lesion(rng, count) for _ in range(count)]
         colours = {lesion.words.colour for lesion in lesions}
@@ -124,11 +132,13 @@ def _lesions(rng: np.random.Generator, count: int) -> list[Lesion]:
 
 
 def _is_in_picture(lesion: Lesion, mask: Region) -> bool:
-    # The image covers 4 square half-sides.
+    """Whether enough of a lesion is in the image."""
+    # The image has an area of 4 square half-sides.
     return bool(mask.mean() > _INSIDE * np.pi * lesion.outline.radius**2 / 4)
 
 
 def _named(lesion: Lesion, mask: Region) -> Lesion:
+    """The lesion with words for size and position measured on its mask."""
     words = replace(lesion.words, size=size_word(mask), place=place_word(mask))
     return replace(lesion, words=words)
 
@@ -144,7 +154,7 @@ def _lesion(rng: np.random.Generator, count: int) -> Lesion:
     least, largest = (SMALL * 0.6, LARGE * 2.2) if count == 1 else (SMALL / 3, LARGE * 0.6)
     # Uniform in the logarithm: most real lesions cover a small part of the image.
     area = np.exp(rng.uniform(np.log(least), np.log(largest)))
-    spread = 0.28 if count == 1 else 0.75  # who photographs one lesion centres it
+    spread = 0.28 if count == 1 else 0.75  # a single lesion is usually centred
     x, y = np.clip(rng.normal(0, spread, 2), -0.8, 0.8).tolist()
     colour = str(rng.choice(list(PIGMENTS), p=_FREQUENCY))
     strength = float(np.exp(rng.normal(-0.2, 0.2)))
@@ -153,7 +163,7 @@ def _lesion(rng: np.random.Generator, count: int) -> Lesion:
         outline=Outline(
             x=x,
             y=y,
-            radius=float(np.sqrt(4 * area / np.pi)),  # the image covers 4 square half-sides
+            radius=float(np.sqrt(4 * area / np.pi)),  # the image has an area of 4
             aspect=float(rng.uniform(1.4, 2.0) if shape == "oval" else rng.uniform(1.0, 1.2)),
             angle=float(rng.uniform(0, np.pi)),
             waves=random_waves(rng, 0.26 if shape == "irregular" else 0.05),

@@ -1,4 +1,4 @@
-"""Phantoms as data sets."""
+"""Data sets of phantoms, and pairs of them that test whether a model follows its prompt."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,8 +11,8 @@ from palpate.data.phantoms.entries import LEAST_SIZE, PhantomEntry, phantom_entr
 from palpate.data.phantoms.modalities import PHANTOMS
 from palpate.data.prompt_policy import PromptPolicy, check_levels
 
-_RARITY = 4  # scenes that are drawn for one of two things, with room to spare
-SPLIT_SIZES = {"train": 2000, "val": 200, "test": 200}  # entries that load_data gives
+_RARITY = 4  # upper estimate of how many scenes are sampled for one with the wanted structures
+SPLIT_SIZES = {"train": 2000, "val": 200, "test": 200}  # default number of entries by split
 
 
 def phantom_data(
@@ -26,20 +26,25 @@ def phantom_data(
     things: int | None = None,
     fresh: bool = False,
 ) -> PromptedDataset:
-    """Phantoms of one kind.
+    """Make a data set of phantoms of one modality.
 
     Args:
         name: One of ``PHANTOMS``.
-        policy: Chooses the texts; its seed is that of the phantoms, too.
-        split: ``train``, ``val`` or ``test``; no scene is in two of them.
-        size: Side of the images in pixels; the same scene at any size.
-        count: How many entries, as many as you like; by default as in ``SPLIT_SIZES``.
+        policy: Chooses the prompts; its seed is also the seed of the phantoms.
+        split: ``train``, ``val`` or ``test``; splits share no scene.
+        size: Side of the images in pixels, at least 32; by default 224. The scenes do not depend
+            on it.
+        count: Number of entries, without an upper limit; by default as in ``SPLIT_SIZES``.
         look: One of the appearances of the modality; by default the first.
-        things: Only scenes that can be asked for this many things.
-        fresh: Every epoch of a training has scenes of its own.
+        things: Use only scenes with this many structures that a prompt can refer to.
+        fresh: Sample new scenes in every training epoch.
+
+    Returns:
+        The data set; images are rendered when a sample is indexed.
 
     Raises:
-        ValueError: If the split, level or appearance does not exist, or the size is too small.
+        ValueError: If the name, split, level or appearance does not exist, or the size is too
+            small.
     """
     look = _checked(name, split, size, look)
     count = SPLIT_SIZES[split] if count is None else count
@@ -51,8 +56,9 @@ def phantom_data(
 def _of_epoch(
     name: str, split: str, seed: int, look: str, things: int | None, count: int, epoch: int
 ) -> tuple[PhantomEntry, ...]:
-    # A scene has an entry at least, and most are passed over where two things are wanted, so that
-    # epochs that are this far apart share none.
+    """Entries of one training epoch; different epochs share no scene."""
+    # `count` entries come from at most `count` scenes, since each has at least one entry. With
+    # `things`, scenes with another number of structures are skipped, hence the larger step.
     start = epoch * count * (_RARITY if things else 1)
     return tuple(islice(phantom_entries(name, split, seed, look, things, start), count))
 
@@ -67,20 +73,27 @@ def listening_pair(
     count: int = 100,
     appearance: str | None = None,
 ) -> tuple[PromptedDataset, PromptedDataset]:
-    """The same images and masks with the right prompts and with those of another thing in them.
+    """Make two data sets of the same images, one with correct and one with wrong prompts.
 
-    A model that listens scores high on the first and low on the second. The images are those of
-    two polyps, two lesions, or a heart, where the other thing is another structure. Keys agree, so
-    that results can be paired.
+    A wrong prompt describes another structure in the same image: the other of two polyps or
+    lesions, or another structure of the heart. A model that follows its prompt scores high on the
+    first data set and low on the second. Keys agree, so that results can be paired.
 
     Args:
         name: One of ``PHANTOMS``.
-        split: As in :func:`phantom_data`.
-        size: As in :func:`phantom_data`.
-        prompt: A level that says what is meant, so not ``p0``, or ``random``.
-        seed: Of the phantoms and of the draw of prompts.
-        count: How many entries.
-        appearance: How the images are recorded.
+        split: ``train``, ``val`` or ``test``.
+        size: Side of the images in pixels, at least 32; by default 224.
+        prompt: A level from ``p1`` on, or ``random``; ``p0`` names no structure.
+        seed: Seed of the phantoms and of the choice of prompts.
+        count: Number of entries.
+        appearance: One of the appearances of the modality; by default the first.
+
+    Returns:
+        The data set with correct prompts and the one with wrong prompts.
+
+    Raises:
+        ValueError: If the name, split, level or appearance does not exist, the level names no
+            structure, or the size is too small.
     """
     look = _checked(name, split, size, appearance)
     policy = PromptPolicy(prompt, seed=seed)
@@ -103,7 +116,7 @@ def _says_what(prompt: str) -> bool:
 
 
 def _checked(name: str, split: str, size: int | None, look: str | None) -> str:
-    """Refuse what cannot be drawn; the appearance to draw."""
+    """Check the arguments of a data set of phantoms, and return the appearance to use."""
     if name not in PHANTOMS:
         raise ValueError(f"Expected a phantom among {', '.join(PHANTOMS)}, got {name!r}.")
     check_split(split)

@@ -1,4 +1,4 @@
-"""What there is in an echocardiographic phantom: an apical view of a heart."""
+"""Scenes of echocardiographic phantoms: the left heart in an apical view."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,26 +13,33 @@ QUALITIES = ("good", "medium", "poor")
 STRUCTURES = ("left ventricle", "myocardium", "left atrium")
 
 _YOUNGEST, _OLDEST = 20, 90
-_SYSTOLIC_LENGTH, _SYSTOLIC_WIDTH = 0.88, 0.72  # of the diastolic cavity
-_SYSTOLIC_WALL = 1.3  # muscle thickens as it shortens
-_SYSTOLIC_ATRIUM = 1.2  # and the atrium fills meanwhile
+# Systole relative to diastole: the cavity shrinks, the muscle thickens and the atrium fills.
+_SYSTOLIC_LENGTH, _SYSTOLIC_WIDTH = 0.88, 0.72
+_SYSTOLIC_WALL = 1.3
+_SYSTOLIC_ATRIUM = 1.2
 
-_BULLET = 2.4  # bluntness of the apex from which a ventricle looks like a bullet
-_ROUND = 1.15  # ratio of length and width up to which an atrium looks round
+_BULLET = 2.4  # bluntness of the apex above which a ventricle is called bullet-shaped
+_ROUND = 1.15  # ratio of the axes below which an atrium is called round
 
 Coordinates: TypeAlias = tuple[Field, Field]
 
 
 @dataclass(frozen=True)
 class Sector:
-    """The fan that the scanner sees; lengths in half-sides, apex of the fan at the top."""
+    """The imaging sector (fan), with its apex at the top; lengths in half-sides of the image.
+
+    Attributes:
+        top: Vertical coordinate of the apex of the fan.
+        half_angle: Half of the opening angle, in radians.
+        depth: Radius of the fan.
+    """
 
     top: float
     half_angle: float
     depth: float
 
     def shown(self, canvas: Canvas) -> Region:
-        """Pixels inside the fan."""
+        """Pixels inside the fan, (h, w)."""
         dx, dy = canvas.x, canvas.y - self.top
         return (np.abs(dx) < dy * float(np.tan(self.half_angle))) & (
             dx * dx + dy * dy < self.depth**2
@@ -41,21 +48,21 @@ class Sector:
 
 @dataclass(frozen=True)
 class Heart:
-    """Left heart in an apical view; lengths in half-sides of the image.
+    """Geometry of the left heart in an apical view; lengths in half-sides of the image.
 
     Attributes:
-        valve_x: Centre of the mitral valve.
-        valve_y: The same downwards.
-        tilt: Of the long axis; positive leans the apex to the left.
-        length: From the valve to the apex of the ventricular cavity.
-        width: Of the cavity where it is widest.
-        bend: How far the axis bows to the right half-way.
-        blunt: Of the apex, 2 (an ellipse) to 3 (a bullet).
+        valve_x: Horizontal coordinate of the centre of the mitral valve.
+        valve_y: Vertical coordinate of the centre of the mitral valve.
+        tilt: Angle of the long axis in radians; if positive, the apex leans to the left.
+        length: Distance from the valve to the apex of the ventricular cavity.
+        width: Largest width of the ventricular cavity.
+        bend: Displacement of the long axis to the right at half its length.
+        blunt: Exponent of the apex, from 2 (elliptical) to 3 (bullet-shaped).
         wall: Thickness of the myocardium.
-        atrium_length: From the valve to the roof of the atrium.
-        atrium_width: Where it is widest.
-        lean: Of the atrium to the right, per unit of height.
-        taper: How much wider the atrium is at the valve than in its middle.
+        atrium_length: Distance from the valve to the roof of the atrium.
+        atrium_width: Width of the atrium in its middle.
+        lean: Horizontal drift of the atrium per unit of height.
+        taper: Relative excess of the atrium's width at the valve over that in its middle.
     """
 
     valve_x: float
@@ -72,7 +79,15 @@ class Heart:
     taper: float
 
     def axes(self, x: Field, y: Field) -> Coordinates:
-        """Distance from the valve towards the apex, and to the right of the long axis."""
+        """Coordinates of points in the frame of the heart.
+
+        Args:
+            x: Horizontal image coordinates.
+            y: Vertical image coordinates.
+
+        Returns:
+            Distance from the valve towards the apex, and distance to the right of the long axis.
+        """
         dx, dy = x - np.float32(self.valve_x), np.float32(self.valve_y) - y
         cosine, sine = float(np.cos(self.tilt)), float(np.sin(self.tilt))
         up, right = dy * cosine - dx * sine, dx * cosine + dy * sine
@@ -80,25 +95,25 @@ class Heart:
         return up, right - self.bend * 4 * along * (1 - along)
 
     def ventricle(self, up: Field, right: Field) -> Field:
-        """Signed distance to the endocardium, about in half-sides; negative in the cavity."""
+        """Approximate signed distance to the endocardium; negative inside the cavity."""
         return _bullet(up, right, self.length, self.width / 2, self.blunt)
 
     def muscle(self, up: Field, right: Field) -> Field:
-        """The same to the epicardium; what lies inside it and not in the cavity is muscle."""
+        """Approximate signed distance to the epicardium; myocardium is this without the cavity."""
         apex = self.length + 0.8 * self.wall
         return _bullet(up, right, apex, self.width / 2 + self.wall, self.blunt)
 
     def atrium(self, up: Field, right: Field) -> Field:
-        """The same to the wall of the left atrium."""
+        """Approximate signed distance to the wall of the left atrium; negative inside."""
         shift = 0.5 * self.atrium_length
-        drift = self.lean * (up + shift)  # atria are seldom straight below the ventricle
+        drift = self.lean * (up + shift)  # the atrium is rarely aligned with the ventricle
         across = 2 * (right - drift) / (self.atrium_width * (1 + self.taper * up / shift))
         level = np.sqrt(across**2 + np.abs((up + shift) / shift) ** 3 + np.float32(1e-6))
         distance: Field = (level - 1) * (self.atrium_width / 2)
-        return np.maximum(distance, up)
+        return np.maximum(distance, up)  # cut off at the valve plane, where the ventricle begins
 
     def shape_words(self) -> tuple[str, str, str]:
-        """Words for the outlines of ``STRUCTURES``."""
+        """Shape words of ``STRUCTURES``, in their order."""
         ventricle = "bullet" if self.blunt > _BULLET else "oval"
         ratio = self.atrium_length / self.atrium_width
         return ventricle, "horseshoe", "round" if 1 / _ROUND < ratio < _ROUND else "oval"
@@ -106,7 +121,7 @@ class Heart:
 
 @dataclass(frozen=True)
 class HeartAttributes:
-    """What can be said of a structure of the heart and of the recording."""
+    """Attributes of a structure of the heart and of its recording, for prompts."""
 
     structure: str
     view: str
@@ -119,7 +134,17 @@ class HeartAttributes:
 
 @dataclass(frozen=True)
 class EchoScene:
-    """An apical view and what is known about the recording."""
+    """An apical view of a heart, with the metadata of its recording.
+
+    Attributes:
+        view: One of ``VIEWS``.
+        phase: One of ``PHASES``.
+        quality: One of ``QUALITIES``.
+        sex: ``female`` or ``male``.
+        age: Age in years, 20 to 90.
+        sector: The imaging sector.
+        heart: Geometry of the heart.
+    """
 
     view: str
     phase: str
@@ -131,7 +156,7 @@ class EchoScene:
 
     @property
     def asked(self) -> tuple[HeartAttributes, ...]:
-        """What the scene can be asked for."""
+        """Attributes of each structure, any of which a prompt can refer to."""
         shapes = self.heart.shape_words()
         return tuple(
             HeartAttributes(
@@ -141,7 +166,7 @@ class EchoScene:
         )
 
     def mask(self, number: int, canvas: Canvas) -> Region:
-        """One of ``STRUCTURES`` as far as it is in the fan."""
+        """Mask of one of ``STRUCTURES`` inside the fan, (h, w)."""
         up, right = self.heart.axes(canvas.x, canvas.y)
         cavity = self.heart.ventricle(up, right) < 0
         muscle = (self.heart.muscle(up, right) < 0) & ~cavity
@@ -150,7 +175,7 @@ class EchoScene:
 
 
 def random_echo(rng: np.random.Generator) -> EchoScene:
-    """Draw a scene."""
+    """Sample a scene."""
     view, phase = VIEWS[int(rng.integers(2))], PHASES[int(rng.integers(2))]
     half_angle = float(rng.uniform(0.54, 0.63))
     return EchoScene(
@@ -166,13 +191,13 @@ def random_echo(rng: np.random.Generator) -> EchoScene:
 
 def _heart(rng: np.random.Generator, view: str, phase: str) -> Heart:
     valve = rng.uniform(0.12, 0.38)
-    # The apex stays below the tip of the fan, where it would be cut off.
+    # The length depends on the valve so that the apex stays inside the fan, which is narrow there.
     length, width = (1 + valve) * rng.uniform(0.68, 0.86), rng.uniform(0.42, 0.62)
     wall, atrium = rng.uniform(0.12, 0.18), rng.uniform(0.8, 1.15, 2) * (0.5, 0.48)
     if phase == "systole":
         length, width = length * _SYSTOLIC_LENGTH, width * _SYSTOLIC_WIDTH
         wall, atrium = wall * _SYSTOLIC_WALL, atrium * _SYSTOLIC_ATRIUM
-    # In the four-chamber view the right heart takes the left of the picture.
+    # In the four-chamber view the right heart takes up the left side of the image.
     x = rng.uniform(0.05, 0.22) if view == "four-chamber" else rng.uniform(-0.12, 0.12)
     lean = rng.uniform(0.02, 0.25) if view == "four-chamber" else rng.uniform(-0.08, 0.18)
     return Heart(
@@ -192,7 +217,10 @@ def _heart(rng: np.random.Generator, view: str, phase: str) -> Heart:
 
 
 def _bullet(up: Field, right: Field, length: float, half_width: float, blunt: float) -> Field:
-    """Widest at a third of the length, a little narrower at the valve, closed at the apex."""
+    """Signed distance to a bullet: widest at a third of its length, slightly narrower at the valve.
+
+    It is cut off at the valve plane (``up == 0``) and closed at the apex (``up == length``).
+    """
     along = up / np.float32(length)
     dome = np.clip((along - 0.3) / 0.7, 0, None)
     neck = 1 - 0.14 * ramp(along, 0.3, 0.0)

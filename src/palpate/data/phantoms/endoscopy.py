@@ -1,4 +1,4 @@
-"""What there is in an endoscopic phantom: the scene, before any pixel is drawn."""
+"""Scenes of endoscopic phantoms: bowel, polyps and frame, before they are rendered."""
 
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -23,16 +23,23 @@ POLYP_COLOURS: dict[str, Colour] = {
 SHAPES = ("round", "oval", "lobed")
 
 _MUCOSA = np.array([(0.84, 0.33, 0.23), (0.86, 0.36, 0.16), (0.82, 0.40, 0.30), (0.70, 0.22, 0.14)])
-_NONE, _TWO = 0.04, 0.30  # share of scenes without polyp and with two
-_OWN_COLOUR = (0.0, 0.8)  # how far a lone polyp's colour goes from the mucosa's to one of its own
-_CAMOUFLAGED = 0.3  # nearer to the mucosa than this, relief alone shows a polyp
-_SKETCH = Canvas(64)  # fine enough to measure area and place
-_LEAST_VISIBLE = 0.75  # of a polyp; the rest may be behind the frame
+_NONE, _TWO = 0.04, 0.30  # share of scenes without polyps and with two
+_OWN_COLOUR = (0.0, 0.8)  # weight of a single polyp's own colour; the rest is that of the mucosa
+_CAMOUFLAGED = 0.3  # below this weight only the relief shows the polyp
+_SKETCH = Canvas(64)  # fine enough to measure area and position
+_LEAST_VISIBLE = 0.75  # least fraction of a polyp that the frame does not cover
 
 
 @dataclass(frozen=True)
 class Polyp:
-    """A polyp and the words for it; ``height`` 0 is flat, 1 a hemisphere."""
+    """A polyp and its attributes in words.
+
+    Attributes:
+        outline: Outline in the image.
+        albedo: Red, green and blue reflectance.
+        height: From 0 (flat) to 1 (a hemisphere).
+        words: Attributes for prompts.
+    """
 
     outline: Outline
     albedo: Colour
@@ -42,13 +49,13 @@ class Polyp:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the recorder lays over the picture; lengths in half-sides.
+    """Overlay of the recorder; lengths in half-sides of the image.
 
     Attributes:
-        corner: Where the cut corners begin, as x + y; 2 leaves them uncut.
+        corner: Pixels with |x| + |y| above this are black; 2 keeps the corners.
         inset: Width of the black margin.
-        box: Width and height of the black box at the lower left, 0 for none.
-        text: Whether patient data are written at the left.
+        box: Width and height of the black box at the lower left; 0 for none.
+        text: Whether patient data are shown at the left.
     """
 
     corner: float
@@ -57,7 +64,7 @@ class Frame:
     text: bool
 
     def visible(self, canvas: Canvas) -> Region:
-        """Where the tissue shows."""
+        """Pixels that show tissue, (h, w)."""
         x, y = canvas.x, canvas.y
         edge = 1 - self.inset
         shown = (abs(x) < edge) & (abs(y) < edge) & (abs(x) + abs(y) < self.corner)
@@ -66,7 +73,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class EndoscopyScene:
-    """A view into the bowel; ``absent`` is what a scene without polyps is asked for."""
+    """A view into the bowel.
+
+    Attributes:
+        mucosa: Red, green and blue reflectance of the mucosa.
+        lumen: Position of the lumen, x and y; may be outside the image.
+        frame: Overlay of the recorder.
+        polyps: Visible polyps, from back to front; empty if there is none.
+        absent: Polyp that the prompt of a scene without polyps describes; its mask is empty.
+    """
 
     mucosa: Colour
     lumen: tuple[float, float]
@@ -76,12 +91,12 @@ class EndoscopyScene:
 
     @property
     def asked(self) -> tuple[Attributes, ...]:
-        """What the scene can be asked for."""
+        """Attributes of each polyp that a prompt can refer to."""
         polyps = self.polyps if self.absent is None else (self.absent,)
         return tuple(polyp.words for polyp in polyps)
 
     def mask(self, number: int, canvas: Canvas) -> Region:
-        """Visible part of a polyp; where two overlap, of the nearer one, which is the last."""
+        """Mask of the visible part of a polyp, (h, w); later polyps occlude earlier ones."""
         shown = self.frame.visible(canvas)
         if self.absent is not None:
             return np.zeros_like(shown)
@@ -92,7 +107,7 @@ class EndoscopyScene:
 
 
 def random_endoscopy(rng: np.random.Generator) -> EndoscopyScene:
-    """Draw a scene."""
+    """Sample a scene."""
     mucosa = _mucosa(rng)
     frame = _frame(rng)
     kind = rng.random()
@@ -125,7 +140,7 @@ def _frame(rng: np.random.Generator) -> Frame:
 
 
 def _lumen(rng: np.random.Generator) -> tuple[float, float]:
-    """Inside the picture in most scenes, or beyond its border where the wall is seen from near."""
+    """Sample the position of the lumen: in most scenes inside the image, else outside."""
     angle = rng.uniform(0, 2 * np.pi)
     distance = rng.uniform(0.1, 0.75) if rng.random() < 0.6 else rng.uniform(1.2, 1.9)
     return float(distance * np.cos(angle)), float(distance * np.sin(angle))
@@ -134,7 +149,8 @@ def _lumen(rng: np.random.Generator) -> tuple[float, float]:
 def _polyps(
     rng: np.random.Generator, frame: Frame, mucosa: Colour, count: int
 ) -> tuple[Polyp, ...]:
-    """Polyps that show; two of them lie apart and differ in colour and place."""
+    """Sample visible polyps; two of them do not overlap and differ in colour and position."""
+    # Rejection sampling: colour or position alone must identify each of two polyps.
     while True:
         polyps = tuple(_polyp(rng, mucosa, alone=count == 1) for _ in range(count))
         masks = [polyp.outline.level(_SKETCH) < 1 for polyp in polyps]
@@ -165,23 +181,25 @@ def _polyp(rng: np.random.Generator, mucosa: Colour, alone: bool) -> Polyp:
     outline = Outline(
         x=float(x),
         y=float(y),
-        radius=float(np.sqrt(4 * area / np.pi)),  # the image covers 4 square half-sides
+        radius=float(np.sqrt(4 * area / np.pi)),  # the image has an area of 4
         aspect=float(rng.uniform(1.4, 1.9) if shape == "oval" else rng.uniform(1.0, 1.18)),
         angle=float(rng.uniform(0, np.pi)),
         waves=_waves(rng, shape),
     )
     own = float(rng.uniform(*_OWN_COLOUR)) if alone else 1.0
     drawn = POLYP_COLOURS[str(rng.choice(list(POLYP_COLOURS)))]
+    # A geometric mean, because colours follow from absorptions, which add up in the exponent.
     base = np.array(mucosa) ** (1 - own) * np.array(drawn) ** own
     red, green, blue = base * np.exp(0.05 * rng.standard_normal(3))
     albedo = float(red), float(green), float(blue)
-    # What neither colour nor relief tells from the mucosa no one could outline.
+    # A polyp of the mucosa's colour needs more relief, or no one could outline it.
     height = float(rng.uniform(0.55 if own < _CAMOUFLAGED else 0.35, 0.95))
     words = Attributes("polyp", "", shape, nearest_colour(albedo), "")
     return Polyp(outline, albedo, height, words)
 
 
 def _waves(rng: np.random.Generator, shape: str) -> tuple[complex, ...]:
+    """Sample the waves of an outline; a lobed one has a strong wave of two or three lobes."""
     if shape != "lobed":
         return random_waves(rng, 0.045)
     lobes = [0j] * int(rng.integers(0, 2)) + [complex(0.22 * np.exp(2j * np.pi * rng.random()))]
@@ -192,7 +210,7 @@ def _waves(rng: np.random.Generator, shape: str) -> tuple[complex, ...]:
 
 
 def nearest_colour(albedo: Colour) -> str:
-    """The word whose colour has the closest hue, saturation and lightness."""
+    """Word in ``POLYP_COLOURS`` whose colour is closest in lightness and colour ratios."""
 
     def distance(word: str) -> float:
         return float(np.linalg.norm(_tone(POLYP_COLOURS[word]) - _tone(albedo)))
@@ -202,5 +220,5 @@ def nearest_colour(albedo: Colour) -> str:
 
 def _tone(albedo: Colour) -> NDArray[np.float64]:
     red, green, blue = albedo
-    # Ratios do not change with the light; blue is weak in mucosa and says less.
+    # Ratios do not depend on the light; blue is weak in mucosa and gets less weight.
     return np.log([red, green / red, blue / red]) * (1, 1, 0.5)

@@ -1,4 +1,4 @@
-"""Entries that are drawn instead of read."""
+"""Entries of phantom data sets, which are rendered instead of read from files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,23 +15,24 @@ from palpate.data.phantoms.canvas import Canvas
 from palpate.data.phantoms.modalities import APPEARANCE_MARK, PHANTOMS, Scene
 from palpate.randomness import generator
 
-OWN_SIZE = 224
-LEAST_SIZE = 32  # below, hairs, leaflets and small polyps are less than a pixel
+OWN_SIZE = 224  # side in pixels if none is requested
+LEAST_SIZE = 32  # at smaller sizes hairs, leaflets and small polyps are thinner than a pixel
 
 
 @dataclass(frozen=True)
 class PhantomEntry:
-    """One thing asked for in one phantom.
+    """A phantom with one of its structures as target.
 
     Attributes:
-        dataset: Name of the kind of phantom.
-        split: Scenes of different splits come from different random numbers.
-        seed: Of the data set.
-        index: Of the scene in its split; scene and picture depend on nothing else.
-        scene: What there is.
-        number: Which of the things in it the mask shows.
-        told: Which of them the texts are about: the same one, but for listening tests.
-        appearance: How it is recorded.
+        dataset: Name of the phantom data set.
+        split: Name of the split; splits use different random numbers.
+        seed: Seed of the data set.
+        index: Index of the scene in its split.
+        scene: The scene.
+        number: Index of the structure that the mask shows.
+        told: Index of the structure that the prompts describe; differs from ``number`` only in
+            the wrong half of :func:`~palpate.data.phantoms.listening_pair`.
+        appearance: How the scene is imaged.
     """
 
     dataset: str
@@ -48,20 +49,20 @@ class PhantomEntry:
 
     @property
     def image_name(self) -> str:
-        """The scene, and its appearance where it is not the usual one."""
+        """Split, seed and index of the scene, and the appearance if it is not the default one."""
         usual = next(iter(PHANTOMS[self.dataset].appearances)) == self.appearance
         mark = "" if usual else f"{APPEARANCE_MARK}{self.appearance}"
         return f"{self.split}-s{self.seed}-{self.index:05d}{mark}.png"
 
     @property
     def mask_name(self) -> str:
-        """Structure and number in front of the name of the image."""
+        """Path of structure, index of the structure, and name of the image."""
         structure = self.scene.asked[self.number].structure.replace(" ", "_")
         return f"{structure}/{self.number}/{self.image_name}"
 
     @property
     def key(self) -> str:
-        """The name of the mask without its ending."""
+        """The name of the mask without its extension."""
         return self.mask_name.removesuffix(".png")
 
     @cached_property
@@ -70,8 +71,16 @@ class PhantomEntry:
         return PHANTOMS[self.dataset].prompts(self.scene.asked, self.told)
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-        """Draw image and mask, by default at 224 pixels."""
+        """Render image and mask.
+
+        Args:
+            size: Side in pixels; None for 224.
+
+        Returns:
+            The image in [0, 1], and the mask.
+        """
         modality, canvas = PHANTOMS[self.dataset], Canvas(size or OWN_SIZE)
+        # Independent of appearance and structure: all entries of a scene show the same texture.
         rng = _random(self.dataset, self.split, self.seed, self.index, "picture")
         picture = modality.paint(self.scene, canvas, modality.appearances[self.appearance], rng)
         mask = self.scene.mask(self.number, canvas)
@@ -86,15 +95,18 @@ def phantom_entries(
     things: int | None = None,
     start: int = 0,
 ) -> Iterator[PhantomEntry]:
-    """Entries of one scene after the other, without end.
+    """Iterate over the entries of successive scenes; the iterator is infinite.
 
     Args:
-        dataset: Name of the kind of phantom.
+        dataset: Name of the phantom data set.
         split: Name of the split.
-        seed: Of the data set.
-        appearance: How scenes are recorded.
-        things: Only scenes that can be asked for this many things; by default all.
+        seed: Seed of the data set.
+        appearance: How scenes are imaged.
+        things: Use only scenes with this many structures; by default all.
         start: Index of the first scene.
+
+    Yields:
+        One entry for each structure of each scene.
     """
     for index in count(start):
         scene = PHANTOMS[dataset].scene(_random(dataset, split, seed, index, "scene"))

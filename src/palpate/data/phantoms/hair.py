@@ -1,4 +1,4 @@
-"""Hairs in front of the skin."""
+"""Rendering of hairs in dermoscopic images."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,16 +6,23 @@ from PIL import Image, ImageDraw
 
 from palpate.data.phantoms.canvas import Canvas, Colours, Field, colour
 
-_MOST = 22
-_SHARPER = 2  # drawn this much larger and reduced, for smooth edges
-_POINTS = 14  # of each polygon
+_MOST = 22  # hairs in an image
+_SHARPER = 2  # supersampling factor, for antialiased edges
+_POINTS = 14  # points of each curve
 _DARK, _FAIR = colour(0.13, 0.09, 0.08), colour(0.62, 0.48, 0.38)
 
 
 def hairs(canvas: Canvas, rng: np.random.Generator) -> tuple[Field, Colours]:
-    """Opacity of all hairs, and their colour; half of the pictures have none or few.
+    """Render hairs, which grow in about one direction and have one colour per image.
 
-    Hairs of one picture grow in about the same direction and are of the same kind.
+    Half of the images have no or few hairs.
+
+    Args:
+        canvas: Pixel grid to render on.
+        rng: Source of number, direction and colour.
+
+    Returns:
+        Opacity of the hairs, (h, w) in [0, 1], and their colour, (3, 1, 1).
     """
     count = int(_MOST * max(0.0, rng.uniform(-0.7, 1.0)) ** 1.5)
     dark = rng.random() < 0.75
@@ -36,7 +43,7 @@ def hairs(canvas: Canvas, rng: np.random.Generator) -> tuple[Field, Colours]:
 
 
 def _curve(rng: np.random.Generator, direction: float) -> NDArray[np.float64]:
-    """Points of a bent line whose curvature changes steadily, (n, 2)."""
+    """Points of a curve whose curvature changes linearly, (n, 2)."""
     length = rng.uniform(0.3, 1.8)
     bend, change = rng.normal(0, 0.5), rng.normal(0, 0.7)
     t = np.linspace(0, 1, _POINTS)
@@ -49,10 +56,11 @@ def _curve(rng: np.random.Generator, direction: float) -> NDArray[np.float64]:
 def _draw(
     pen: ImageDraw.ImageDraw, curve: NDArray[np.float64], thickness: float, side: int
 ) -> None:
-    """As a polygon that tapers towards the tip."""
+    """Draw a curve as a polygon that tapers towards its tip."""
     ahead = np.gradient(curve, axis=0)
     normal = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    # At least 1.5 pixels of the supersampled sheet, or the hair would break up into dots.
     half = 0.5 * max(thickness, 3 / side) * np.linspace(1.0, 0.35, len(curve))[:, None]
     rim = np.concatenate([curve + half * normal, (curve - half * normal)[::-1]])
     pen.polygon([(float(x), float(y)) for x, y in (rim + 1) * (side / 2)], fill=255)

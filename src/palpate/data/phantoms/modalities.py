@@ -1,4 +1,4 @@
-"""The kinds of phantoms. A new one is an entry here."""
+"""Registry of phantom modalities. To add one, add an entry to ``PHANTOMS``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,28 +22,33 @@ APPEARANCE_MARK = "@"  # between the name of a scene and an appearance other tha
 
 @runtime_checkable
 class Scene(Protocol):
-    """What is in a phantom, at no particular size."""
+    """Content of a phantom, independent of the image size."""
 
     @property
     def asked(self) -> Sequence[Any]:
-        """Attributes of each thing that the scene can be asked for."""
+        """Attributes of each structure that a prompt can refer to."""
         ...
 
     def mask(self, number: int, canvas: Canvas) -> Region:
-        """Where one of these things is."""
+        """Mask of one of these structures, (h, w).
+
+        Args:
+            number: Index of the structure in ``asked``.
+            canvas: Pixel grid of the mask.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Modality:
-    """How phantoms of a kind are made.
+    """Functions and settings that make the phantoms of one modality.
 
     Attributes:
-        spec: As every data set has one.
-        scene: Draws what there is.
-        paint: Makes a picture of it.
-        prompts: Texts by level for one of the things that a scene can be asked for.
-        appearances: Ways to record a scene; the first is the usual one.
+        spec: Properties of the data set.
+        scene: Samples a scene.
+        paint: Renders a scene as an image (3, h, w) in [0, 1].
+        prompts: Texts by level for one structure of a scene, given the attributes of all.
+        appearances: Settings of the instrument by name; the first is the default.
     """
 
     spec: DatasetSpec
@@ -53,11 +58,13 @@ class Modality:
     appearances: Mapping[str, Any]
 
 
+# Named functions, since lambdas could not be pickled for worker processes.
 def _structure(mask_name: str) -> str:
     return PurePosixPath(mask_name).parts[0].replace("_", " ")
 
 
 def _scene(image_name: str) -> str:
+    """Group of an image: its scene, since the same scene may be imaged in several appearances."""
     return PurePosixPath(image_name).stem.split(APPEARANCE_MARK)[0]
 
 

@@ -1,7 +1,7 @@
-"""What an ultrasound scanner makes of a heart: beams, speckle, attenuation, compression.
+"""Rendering of an ultrasound image: beams, speckle, attenuation and compression.
 
-Everything is computed along the beams, on a grid of depth by angle, and converted to pixels last:
-that makes speckle wider with depth and lets shadows and drop-outs run along the beams.
+Everything is computed on a grid of depth by angle and scan-converted to pixels last. Therefore
+speckle widens with depth, and shadows and drop-outs run along the beams, as in real images.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from palpate.data.phantoms.canvas import Canvas, Colours, Field, noise, ramp
 from palpate.data.phantoms.echo import EchoScene, Sector
 from palpate.data.phantoms.thorax import echogenicity
 
-_SAMPLES, _BEAMS = 256, 128  # of the grid of depth by angle
-_MIDDLE = 0.36  # gray that a change of contrast leaves
-_CLARITY = {"good": 1.0, "medium": 0.65, "poor": 0.3}
+_SAMPLES, _BEAMS = 256, 128  # size of the grid of depth by angle
+_MIDDLE = 0.36  # gray value that a change of contrast does not affect
+_CLARITY = {"good": 1.0, "medium": 0.65, "poor": 0.3}  # by the quality of the recording
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """How echoes are made and shown.
+    """Imaging and display settings of an ultrasound scanner.
 
     Attributes:
-        cells: Speckle grains along and across the beams; a lower frequency has fewer, larger ones.
-        speckle: Standard deviation of the speckle in the compressed picture.
-        gain: Added to the compressed picture.
-        contrast: Of the compressed picture; less is a wider dynamic range.
-        haze: Clutter over everything near the transducer.
+        cells: Number of speckle grains along and across the beams; lower for lower frequencies.
+        speckle: Strength of the speckle in the log-compressed image.
+        gain: Offset of the log-compressed image.
+        contrast: Contrast factor of the log-compressed image; lower for a wider dynamic range.
+        haze: Strength of the clutter, which is largest near the transducer.
     """
 
     cells: tuple[int, int] = (140, 60)
@@ -49,7 +49,17 @@ SCANNERS = {
 def paint_echo(
     scene: EchoScene, canvas: Canvas, scanner: Scanner, rng: np.random.Generator
 ) -> Colours:
-    """The picture on the screen, gray in three equal channels, (3, h, w) in [0, 1]."""
+    """Render a scene as an ultrasound image.
+
+    Args:
+        scene: Heart and recording.
+        canvas: Pixel grid to render on.
+        scanner: Imaging and display settings.
+        rng: Source of speckle and artefacts.
+
+    Returns:
+        The image, (3, h, w) in [0, 1], with three equal channels.
+    """
     depth, angle = _grid()
     reach = depth * np.float32(scene.sector.depth)
     x = reach * np.sin(angle * np.float32(scene.sector.half_angle))
@@ -57,6 +67,7 @@ def paint_echo(
     clarity = _CLARITY[scene.quality]
     level = _across_beams(echogenicity(scene, x, y, clarity, rng))
     level = _along_beams(level, depth, clarity, scanner, rng)
+    # Speckle is nearly independent of brightness after log compression, but not in black areas.
     level += scanner.speckle * (0.55 + np.clip(level, 0, 1)) * _speckle(scanner, rng)
     contrast = scanner.contrast * float(rng.uniform(0.9, 1.5))
     level = _MIDDLE + contrast * (level - _MIDDLE) + scanner.gain
@@ -68,14 +79,14 @@ def paint_echo(
 def _along_beams(
     level: Field, depth: Field, clarity: float, scanner: Scanner, rng: np.random.Generator
 ) -> Field:
-    """Attenuation with depth, shadows of ribs and lung, clutter near the transducer."""
+    """Apply attenuation with depth, shadows of ribs and lung, and clutter near the transducer."""
     shape = level.shape
     beams = noise(rng, (1, _BEAMS), (1, 9)) * ramp(depth, 0.0, 0.5)
     sides = ramp(np.abs(_grid()[1]), 0.55, 1.05) * np.float32(rng.uniform(0, 0.25))
     lost = (0.13 - 0.08 * clarity) * beams + sides * (1.4 - clarity)
     attenuation = np.float32(rng.uniform(0.0, 0.28)) * (depth - 0.4)
     fog = scanner.haze + (0.32 - 0.26 * clarity)
-    cap = ramp(depth, 0.13, 0.05)  # reverberation between transducer and skin
+    cap = ramp(depth, 0.13, 0.05)  # reverberations between transducer and skin
     near = 0.45 + 0.45 * ramp(depth, 0.5, 0.0) + 0.6 * cap
     clutter = fog * near * (1 + 0.35 * noise(rng, shape, (5, 5)))
     shown = level * np.float32(0.55 + 0.45 * clarity) - attenuation - lost
@@ -84,7 +95,7 @@ def _along_beams(
 
 
 def _across_beams(level: Field) -> Field:
-    """Each beam is wider than the distance to the next, which smears across, not along."""
+    """Blur across the beams, each of which is wider than the distance to the next."""
     wide = level.copy()
     wide[:, 2:-2] = (
         0.3 * level[:, 2:-2]
@@ -95,7 +106,8 @@ def _across_beams(level: Field) -> Field:
 
 
 def _speckle(scanner: Scanner, rng: np.random.Generator) -> Field:
-    """Logarithm of a Rayleigh-distributed amplitude, mean 0 and standard deviation about 1."""
+    """Log of a Rayleigh-distributed amplitude, (depth, angle), of about mean 0 and deviation 1."""
+    # Squared real and imaginary part of the echo; the constant bounds the logarithm.
     shape = (_SAMPLES, _BEAMS)
     power = noise(rng, shape, scanner.cells) ** 2 + noise(rng, shape, scanner.cells) ** 2
     speckle: Field = (np.log(power + np.float32(0.05)) - 0.16) / np.float32(1.1)
@@ -103,7 +115,7 @@ def _speckle(scanner: Scanner, rng: np.random.Generator) -> Field:
 
 
 def _to_pixels(level: Field, sector: Sector, canvas: Canvas) -> Field:
-    """Scan conversion: bilinear in depth and angle, black outside the fan."""
+    """Convert from depth and angle to pixels, bilinearly; black outside the fan."""
     index, weights, shown = _conversion(canvas.size, sector)
     flat = level.ravel()
     picture = np.zeros(canvas.size**2, np.float32)
@@ -115,7 +127,7 @@ def _to_pixels(level: Field, sector: Sector, canvas: Canvas) -> Field:
 
 @lru_cache(maxsize=1)
 def _grid() -> tuple[Field, Field]:
-    """Depth from 0 to 1 down the rows and angle from -1 to 1 along the columns."""
+    """Depth in [0, 1], (depth, 1), and angle in [-1, 1], (1, angle), of the grid."""
     depth = np.linspace(0, 1, _SAMPLES, dtype=np.float32)[:, None]
     return depth, np.linspace(-1, 1, _BEAMS, dtype=np.float32)[None, :]
 
@@ -123,7 +135,12 @@ def _grid() -> tuple[Field, Field]:
 def _conversion(
     size: int, sector: Sector
 ) -> tuple[NDArray[np.int32], tuple[Field, Field, Field, Field], NDArray[np.intp]]:
-    """For each pixel in the fan: its first neighbour on the grid, and the four weights."""
+    """Bilinear interpolation from the grid to the pixels of the fan.
+
+    Returns:
+        Flat index of the upper left grid point, weights of the four neighbours, and flat index of
+        the pixel, for each pixel in the fan.
+    """
     canvas = Canvas(size)
     shown = np.flatnonzero(sector.shown(canvas))
     dx = canvas.x[0][shown % size]

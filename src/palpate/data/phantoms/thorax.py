@@ -1,23 +1,35 @@
-"""How bright the tissues of the chest are in an apical view, before beams and speckle."""
+"""Echogenicity of the tissues in an apical view, before beams and speckle."""
 
 import numpy as np
 
 from palpate.data.phantoms.canvas import Field, noise, ramp, ridge
 from palpate.data.phantoms.echo import EchoScene, Heart
 
-_BLOOD, _MUSCLE, _TISSUE = 0.16, 0.49, 0.34  # in the compressed picture
-_VALVE, _PERICARDIUM = 0.42, 0.30  # above what surrounds them
+_BLOOD, _MUSCLE, _TISSUE = 0.16, 0.49, 0.34  # gray values in the log-compressed image
+_VALVE, _PERICARDIUM = 0.42, 0.30  # gray values above those of their surroundings
 
 
 def echogenicity(
     scene: EchoScene, x: Field, y: Field, clarity: float, rng: np.random.Generator
 ) -> Field:
-    """Brightness of what is at each point of the beams, about 0 to 1."""
+    """Log-compressed brightness of the tissue at each point.
+
+    Args:
+        scene: Heart and recording.
+        x: Horizontal coordinates of the points, (depth, angle).
+        y: Vertical coordinates of the points, (depth, angle).
+        clarity: Quality of the recording, up to 1; interfaces are more complete if it is high.
+        rng: Source of the texture.
+
+    Returns:
+        Brightness, about 0 to 1, (depth, angle).
+    """
     up, right = scene.heart.axes(x, y)
-    wobble = 0.014 * noise(rng, x.shape, (22, 16))  # the real border is not as smooth as a drawing
+    wobble = 0.014 * noise(rng, x.shape, (22, 16))  # a real border is not as smooth as the mask
     cavity = scene.heart.ventricle(up, right) + wobble
     muscle = scene.heart.muscle(up, right) + wobble
     atrium = scene.heart.atrium(up, right) + wobble
+    # From back to front: each structure overwrites what was drawn before it.
     level = _surroundings(x.shape, rng)
     if scene.view == "four-chamber":
         level = _right_heart(level, scene.heart, up, right, rng)
@@ -31,7 +43,7 @@ def echogenicity(
 
 
 def _surroundings(shape: tuple[int, int], rng: np.random.Generator) -> Field:
-    """Lung, liver and fat: streaks along and across the beams."""
+    """Brightness of lung, liver and fat: streaks along and across the beams."""
     broad = 0.12 * noise(rng, shape, (8, 6)) + 0.07 * noise(rng, shape, (40, 10))
     deep = np.linspace(-0.05, 0.22, shape[0], dtype=np.float32)[:, None]
     tissue: Field = _TISSUE + broad + deep * float(rng.uniform(0, 1))
@@ -39,7 +51,7 @@ def _surroundings(shape: tuple[int, int], rng: np.random.Generator) -> Field:
 
 
 def _muscle(right: Field, shape: tuple[int, int], rng: np.random.Generator) -> Field:
-    """The septum faces the beams best; the lateral wall often drops out."""
+    """Brightness of the myocardium: the septum is brightest, the lateral wall often drops out."""
     lateral = ramp(right, 0.0, 0.35) * np.float32(rng.uniform(0.0, 0.28))
     patchy = 0.13 * noise(rng, shape, (9, 8)) + 0.07 * noise(rng, shape, (40, 18))
     septum = ramp(right, 0.05, -0.3) * np.float32(rng.uniform(0, 0.2))
@@ -48,13 +60,13 @@ def _muscle(right: Field, shape: tuple[int, int], rng: np.random.Generator) -> F
 
 
 def _blood(shape: tuple[int, int], more: float, rng: np.random.Generator) -> Field:
-    """Dark, with clutter that drifts into it."""
+    """Brightness of blood: dark, with clutter; ``more`` raises both."""
     blood: Field = _BLOOD + more + (0.05 + 0.3 * more) * noise(rng, shape, (6, 5))
     return blood
 
 
 def _fill(level: Field, distance: Field, value: Field | np.float32) -> Field:
-    """Put ``value`` where ``distance`` is negative, with a border as wide as a pulse."""
+    """Set ``value`` where ``distance`` is negative; the border is as blurred as a pulse is long."""
     inside = ramp(distance, 0.02, -0.03)
     filled: Field = level + (value - level) * inside
     return filled
@@ -68,7 +80,7 @@ def _rim(
     clarity: float,
     rng: np.random.Generator,
 ) -> Field:
-    """A bright interface, interrupted where it runs along the beams or the picture is poor."""
+    """Add a bright interface along ``distance == 0``, with more gaps if the quality is poor."""
     interrupted = ramp(noise(rng, level.shape, (6, 6)), -0.6 - clarity, 1.2)
     rim = ridge(distance, 1 / width)
     rimmed: Field = level + strength * rim * interrupted
@@ -78,7 +90,7 @@ def _rim(
 def _right_heart(
     level: Field, heart: Heart, up: Field, right: Field, rng: np.random.Generator
 ) -> Field:
-    """Right ventricle and atrium beside the septum: dark like the left, but not asked for."""
+    """Add right ventricle and atrium beside the septum: as dark as the left, but never a target."""
     septum = -(heart.width / 2 + heart.wall)
     width = float(rng.uniform(0.3, 0.5))
     middle = septum - width / 2
@@ -101,7 +113,7 @@ def _papillary(
     cavity: Field,
     rng: np.random.Generator,
 ) -> Field:
-    """Papillary muscle and trabeculae: bright, inside the cavity, and counted as cavity."""
+    """Add papillary muscle and trabeculae: bright, but part of the cavity in the mask."""
     reach = float(rng.uniform(0.02, 0.07))
     side = float(rng.choice([-1.0, 1.0]))
     height = scene.heart.length * float(rng.uniform(0.35, 0.6))
@@ -114,7 +126,7 @@ def _papillary(
 
 
 def _valve(scene: EchoScene, up: Field, right: Field, rng: np.random.Generator) -> Field:
-    """Mitral leaflets, closed in systole and open into the ventricle in diastole, and ring."""
+    """Brightness of mitral ring and leaflets; these are closed in systole and open in diastole."""
     half = scene.heart.width / 2
     ring = ridge(np.abs(right) - half, 20.0) * ridge(up, 25.0)
     if scene.phase == "systole":

@@ -1,7 +1,7 @@
-"""From attributes to texts, at the levels that the annotations of the real sets have.
+"""Prompts of phantoms from their attributes, at the prompt levels of the published annotations.
 
-Every text names one thing. Where a scene holds two of a kind, the levels that do not say the
-colour would fit both; there they say it.
+Every prompt identifies one structure. In a scene with two polyps or lesions, prompts whose level
+does not include the colour would fit both, so that the colour is added.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,14 @@ _NAMES = {
 
 
 def lesion_prompts(asked: Sequence[Attributes], number: int) -> dict[str, tuple[str, ...]]:
-    """Texts for a polyp or skin lesion: name, shape, colour, size, count, place, and general.
+    """Write the prompts of a polyp or skin lesion: from its name to size, position and facts.
 
     Args:
-        asked: All that the scene holds.
-        number: Which of these the texts are about.
+        asked: Attributes of all polyps or lesions of the scene.
+        number: Index of the one to describe.
+
+    Returns:
+        Texts by level, ``p0`` (empty) to ``p9``; ``p7`` to ``p9`` have one phrasing per fact.
     """
     words = asked[number]
     colour = f"{words.colour} " if len(asked) > 1 else ""
@@ -44,7 +47,15 @@ def lesion_prompts(asked: Sequence[Attributes], number: int) -> dict[str, tuple[
 
 
 def heart_prompts(asked: Sequence[HeartAttributes], number: int) -> dict[str, tuple[str, ...]]:
-    """Texts for a structure of the heart: name, view, phase, sex, age, quality, shape."""
+    """Write the prompts of a structure of the heart, by the templates of CAMUS.
+
+    Args:
+        asked: Attributes of all structures of the scene.
+        number: Index of the one to describe.
+
+    Returns:
+        Texts by level.
+    """
     words = asked[number]
     facts = {
         "view": words.view,

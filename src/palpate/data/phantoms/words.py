@@ -1,4 +1,4 @@
-"""Words for what can be measured on a mask."""
+"""Words for size and position, as measured on a mask."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from palpate.data.phantoms.canvas import Region
 from palpate.text.positions import place_at
 
 SIZES = ("small", "medium", "large")
-# Where the annotators of Kvasir-SEG and ISIC 2016 changed from one word to the next, as parts of
-# the image area.
+# Fractions of the image area at which the annotations of Kvasir-SEG and ISIC 2016 change from one
+# word to the next.
 SMALL, LARGE = 0.085, 0.28
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What can be said of a polyp or a skin lesion; every text about it is made of these words."""
+    """Words for a polyp or skin lesion, from which all of its prompts are composed."""
 
     structure: str
     size: str
@@ -25,13 +25,13 @@ class Attributes:
 
 
 def size_word(mask: Region) -> str:
-    """Small, medium or large by the part of the image that is covered."""
+    """Word for the fraction of the image that a mask covers: small, medium or large."""
     area = float(mask.mean())
     return SIZES[int(area >= SMALL) + int(area >= LARGE)]
 
 
 def place_word(mask: Region) -> str:
-    """Which ninth of the image holds the centroid.
+    """Word for the ninth of the image that contains the centroid of a mask.
 
     >>> import numpy as np
     >>> corner = np.zeros((9, 9), dtype=bool)
@@ -43,7 +43,7 @@ def place_word(mask: Region) -> str:
 
 
 def centroid(mask: Region) -> tuple[float, float]:
-    """Mean x and y of the foreground, in [0, 1]."""
+    """Mean x and y of the foreground pixels, as fractions of width and height."""
     rows, columns = np.nonzero(mask)
     height, width = mask.shape
     return (float(columns.mean()) + 0.5) / width, (float(rows.mean()) + 0.5) / height

@@ -1,4 +1,4 @@
-"""Converters from official downloads to data folders that ``load_data`` reads."""
+"""Converters from official downloads to data folders for ``load_data``."""
 
 from palpate.data.prepare.converter import Converter, WrongLayout
 from palpate.data.prepare.item import Item

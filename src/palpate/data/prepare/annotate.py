@@ -1,4 +1,4 @@
-"""``anns/*.json`` and ``dataset.json`` of a prepared set, written after all its images."""
+"""Writing of ``anns/*.json`` and ``dataset.json`` of a prepared data set, after all images."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from palpate.data.splits import Item as Dealt
 from palpate.data.splits import deal
 from palpate.version import release
 
-# Shares that MedVLSM used for data sets without an official split.
+# Fractions in MedVLSM for data sets without an official split.
 _FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 _BESIDE_TEST = {"train": 0.9, "val": 0.1, "test": 0.0}
 _UNDECIDED = (None, LEARN)
 
 
 def check_dealing(items: Sequence[Item]) -> None:
-    """Check before any work that there are enough groups to split.
+    """Check that there are enough groups to split, before any file is written.
 
     Raises:
         ValueError: If there are fewer groups than splits.
@@ -43,7 +43,15 @@ def annotate(
     records: Sequence[Record],
     seed: int,
 ) -> None:
-    """Write the entries of each split, and remove files that only an earlier source had."""
+    """Write annotations and summary, and remove files that only an earlier source had.
+
+    Args:
+        ledger: Records of the folder.
+        converter: Converter of the data set.
+        items: All items of the source.
+        records: Record of each item, in the same order.
+        seed: Seed of the splits, if there is no official split.
+    """
     splits = _splits(items, records, seed)
     folder = ledger.folder
     (folder / "anns").mkdir(exist_ok=True)
@@ -69,7 +77,7 @@ def annotate(
 
 
 def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict[str, str]:
-    """The split of each mask: the official one, or drawn by the seed.
+    """Split of each mask: the official one, or a random one.
 
     If the source has test images, the others are split into training and validation only.
     """
@@ -78,6 +86,7 @@ def _splits(items: Sequence[Item], records: Sequence[Record], seed: int) -> dict
         undecided: dict[str, Dealt] = {}
         for item, record in zip(items, records, strict=True):
             if item.split == kind:
+                # An image is assigned once, with the largest of its masks for the stratification.
                 before = undecided.get(item.image_name)
                 size = max(record.area, before.size if before else 0.0)
                 pathology = item.facts.get("pathology", "")

@@ -1,4 +1,4 @@
-"""Reading members of zip and tar archives in place; nothing is unpacked to disk by name."""
+"""Reading of files in zip and tar archives; no file is unpacked to disk by its name."""
 
 import bz2
 import gzip
@@ -21,10 +21,12 @@ from palpate.data.prepare.member import Member, link_target, refuse_unsafe
 from palpate.data.problems import refuse
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+# First bytes of formats that Python cannot read.
 _FOREIGN = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7-Zip"}
-# Images hardly compress and masks rarely a hundredfold; the limit of deflate is 1032 to 1.
+# Limits against decompression bombs: a ratio, a size up to which any ratio is harmless, and a total
+# size. Images hardly compress, masks rarely a hundredfold; deflate reaches at most 1032 to 1.
 _RATIO, _HARMLESS, _TOTAL = 500, 64 << 20, 256 << 30
-# Windows uses Deflate64 for files above 2 GB, which Python cannot read.
+# Python cannot read Deflate64, which Windows uses for files above 2 GB.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
 _OPENERS: dict[bytes, Callable[[Path], AbstractContextManager[Any]]] = {
@@ -36,7 +38,7 @@ _CHUNK = 1 << 20
 
 
 def without_ending(name: str) -> str:
-    """The name of an archive without its ending; any other name unchanged.
+    """Remove the extension of an archive from a name; other names are not changed.
 
     >>> without_ending("kvasir-seg.zip"), without_ending("CAMUS.tar.gz"), without_ending("images")
     ('kvasir-seg', 'CAMUS', 'images')
@@ -46,11 +48,18 @@ def without_ending(name: str) -> str:
 
 
 def archive_members(path: Path, stack: ExitStack) -> dict[str, Member]:
-    """The files of an archive, of any name; it stays open until ``stack`` is closed.
+    """Open an archive and list its files.
+
+    Args:
+        path: A zip or tar, recognised by its content.
+        stack: Keeps the archive open until it is closed.
+
+    Returns:
+        The files by name.
 
     Raises:
-        ValueError: If it is not a complete zip or tar, if it is encrypted, has repeated names or
-            is a decompression bomb, or if a name or link in it points outside.
+        ValueError: If the archive is incomplete, encrypted, of another format or a decompression
+            bomb, if names are repeated, or if a name or link leads outside.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -64,7 +73,7 @@ def archive_members(path: Path, stack: ExitStack) -> dict[str, Member]:
 
 
 def is_archive(name: str) -> Literal["zip", "tar"] | None:
-    """Kind of archive by the name of a file; None if it is not an archive.
+    """Type of archive by the extension of a file; None if it is not an archive.
 
     >>> is_archive("a.ZIP"), is_archive("a.tar.gz"), is_archive("a.nii.gz")
     ('zip', 'tar', None)
@@ -94,7 +103,7 @@ def _zip_members(path: Path, stack: ExitStack) -> dict[str, Member]:
 
 
 def _tar_members(path: Path, stack: ExitStack) -> dict[str, Member]:
-    # A compressed tar is decompressed first, since its members are read in any order.
+    # A compressed tar is decompressed first, since its files are read in any order.
     with _whole(path):
         stream = stack.enter_context(_expanded(path))
         archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115
@@ -155,13 +164,14 @@ def _is_link(entry: zipfile.ZipInfo) -> bool:
 
 
 def _tar_links(entries: list[tarfile.TarInfo]) -> dict[str, str]:
-    # The target of a hard link is named from the root of the archive, that of a symbolic one not.
+    """Target of each link in a tar, relative to the folder of the link."""
+    # Targets of hard links are relative to the root of the archive instead.
     rooted = {e.name: "../" * e.name.count("/") + e.linkname for e in entries if e.islnk()}
     return rooted | {e.name: e.linkname for e in entries if e.issym()}
 
 
 def _follow(links: dict[str, str], members: dict[str, Member], path: Path) -> dict[str, Member]:
-    """Replace links by the files inside that they point to; drop links to folders."""
+    """Replace links by the files that they point to; links to folders are dropped."""
     targets = {name: link_target(name, to) for name, to in links.items()}
     refuse(
         [f"{name} -> {links[name]}" for name, target in targets.items() if target is None],
@@ -180,7 +190,7 @@ def _open_zipped(
         with archive.open(entry) as stream:
             yield cast(BinaryIO, stream)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # of the consumer, such as a full disk
+        if isinstance(error, OSError) and error.errno:  # error of the caller, e.g. a full disk
             raise
         raise ValueError(_damaged(path, entry.filename, str(error))) from error
 
@@ -189,7 +199,7 @@ def _open_zipped(
 def _open_tarred(
     stream: IO[bytes], lock: Lock, entry: tarfile.TarInfo, path: Path
 ) -> Iterator[BinaryIO]:
-    with lock:  # there is one position in the file for all threads
+    with lock:  # all threads share one position in the file
         stream.seek(entry.offset_data)
         content = stream.read(entry.size)
     if len(content) < entry.size:
@@ -199,7 +209,7 @@ def _open_tarred(
 
 @contextmanager
 def _expanded(path: Path) -> Iterator[IO[bytes]]:
-    """The decompressed tar, as a seekable file."""
+    """Decompress a tar to a seekable temporary file; an uncompressed one is opened directly."""
     with path.open("rb") as plain:
         opener = _OPENERS.get(plain.read(2))
         if opener is None:
@@ -221,7 +231,7 @@ def _expanded(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _plain(name: str) -> str:
-    """A member name with forward slashes and without a leading dot."""
+    """Name of a file in an archive with forward slashes and without a leading ``./``."""
     return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 

@@ -1,7 +1,7 @@
-"""BKAI-IGH NeoPolyp: ``train/train`` and ``train_gt/train_gt``, as the Kaggle competition has them.
+"""BKAI-IGH NeoPolyp: ``train/train`` and ``train_gt/train_gt``, as in the Kaggle competition.
 
-Masks are coloured, red where a polyp is neoplastic and green where it is not, and stored as JPEG.
-The test images have no masks there, and ``sample_submission.csv`` has none either; it is ignored.
+Masks are JPEG files, red for neoplastic and green for non-neoplastic polyps. The test images of the
+competition have no masks; ``sample_submission.csv`` is ignored.
 """
 
 import numpy as np
@@ -22,12 +22,12 @@ from palpate.data.prepare.source import Source
 
 _LAYOUTS = [Layout("train/train", "train_gt/train_gt"), Layout("train", "train_gt")]
 _HALF = 128
-# JPEG keeps colour at half the resolution, which blurs red into green over some pixels.
+# JPEG stores colour at half the resolution, which mixes red and green over a few pixels.
 _BLUR = np.ones((5, 5), dtype=np.bool_)
 
 
 def find(source: Source) -> list[Item]:
-    """One item per image; both kinds of polyp are foreground."""
+    """Find one item per image; both kinds of polyps are foreground."""
     folders = pictures(source)
     pairs = pairs_of(source, folders, _LAYOUTS)
     if not pairs:
@@ -36,10 +36,10 @@ def find(source: Source) -> list[Item]:
 
 
 def red_or_green(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Where a mask is red or green, from half of the range on.
+    """Foreground of a mask, (h, w): pixels with red or green of at least 128.
 
     Raises:
-        ValueError: If a part of it that is no blurred edge has another colour than red, green and
+        ValueError: If a region larger than a blurred edge has a colour other than red, green and
             black.
     """
     pixels = np.asarray(drawing.convert("RGB"))

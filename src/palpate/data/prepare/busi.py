@@ -1,7 +1,7 @@
 """BUSI: ``benign/benign (100).png`` with ``benign (100)_mask.png``, ``_mask_1.png`` and so on.
 
-Every mask of an image outlines one lesion; together they are its mask. Images of healthy breasts
-have a black one. Files are renamed to ``100_benign.png``, as MedVLSM's annotations have them.
+Every mask file outlines one lesion; the mask of an image is their union. Images of healthy breasts
+have an empty mask. Files are renamed to ``100_benign.png``, as in the annotations of MedVLSM.
 """
 
 import re
@@ -23,7 +23,7 @@ _Identity = tuple[str, int]  # pathology and number
 
 
 def find(source: Source) -> list[Item]:
-    """One item per image, with its pathology. Patients are not published."""
+    """Find one item per image, with its pathology. Patients are not published."""
     folders = pictures(source)
     images, masks = _files(source, [name for names in folders.values() for name in names])
     if not images:

@@ -1,13 +1,14 @@
-"""CAMUS: apical views of the heart, at the end of diastole and of systole, three structures each.
+"""CAMUS: apical views of the heart at end-diastole and end-systole, with three structures each.
 
 Both releases are read: ``database_nifti/patient0001/patient0001_2CH_ED.nii.gz`` with the official
-split in ``database_split/subgroup_*.txt``, and the older ``training/patient0001/..._ED.mhd`` whose
-testing patients are others with the same numbers, so that these are called ``testing_...``. Where
-they have a ground truth they are the test, and the first fifty of the training the validation, as
-in the published annotations; without that, and without subgroup files, patients are dealt. Pixels
-are kept as stored, apex up: the first axis of a file runs along the columns, the second down the
-rows; they are about twice as wide as high. View, phase, sex, age and image quality come from
-``Info_2CH.cfg`` and ``Info_4CH.cfg``.
+split in ``database_split/subgroup_*.txt``, and the older ``training/patient0001/..._ED.mhd``. In
+the older one, testing patients are other people with the same numbers, and are therefore named
+``testing_...``. If these have a ground truth, they are the test split, and the first fifty training
+patients are the validation split, as in the published annotations. Without them and without
+subgroup files, patients are assigned to splits at random. Pixels are not resampled and the apex is
+at the top: the first axis of a file counts columns, the second counts rows; a pixel is about twice
+as wide as high. View, phase, sex, age and image quality come from ``Info_2CH.cfg`` and
+``Info_4CH.cfg``.
 """
 
 import re
@@ -58,17 +59,18 @@ class _Frame(NamedTuple):
 
     @property
     def is_testing(self) -> bool:
-        """Of the older release, whose testing patients have the numbers of other ones."""
+        """Whether the frame is of a testing patient of the older release."""
         return _TESTING in PurePosixPath(self.folder).parts
 
 
 def find(source: Source) -> list[Item]:
-    """Three masks of each of the four frames of each patient.
+    """Find three masks for each of the four frames of each patient.
 
     Raises:
-        WrongLayout: If there are no frames by the names that CAMUS gives them.
-        ValueError: If a frame has no ground truth or no facts, or the subgroup files contradict
-            each other; all are listed.
+        WrongLayout: If there are no frames with the file names of CAMUS.
+        ValueError: If a frame has no ground truth, or the subgroup files contradict each other; the
+            problems are listed.
+        FileNotFoundError: If the files with view, sex and age are missing.
     """
     images, truths = _frames(source)
     if not images:
@@ -114,7 +116,7 @@ def _frames(source: Source) -> tuple[dict[_Frame, str], dict[_Frame, str]]:
 
 
 def _splits(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, str]:
-    """Official split of each frame, from subgroup files or from the folders of the source."""
+    """Split of each frame, from subgroup files or from the folders of the source."""
     if listed := _subgroups(source):
         refuse(
             sorted({frame.patient for frame in frames} - listed.keys()),
@@ -131,7 +133,7 @@ def _splits(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, str]:
 
 
 def _subgroups(source: Source) -> dict[str, str]:
-    """Split of each patient by the official subgroup files; empty without these."""
+    """Split of each patient in the official subgroup files; empty if there are none."""
     splits: dict[str, str] = {}
     problems = []
     for name in source.names:
@@ -175,7 +177,7 @@ def _facts(source: Source, frames: Mapping[_Frame, str]) -> dict[_Frame, dict[st
 
 
 def _told(lines: Sequence[str]) -> dict[str, str]:
-    """Facts of a patient and a view for prompts; unknown ones are left out."""
+    """Facts of a patient and view for prompts; unknown ones are omitted."""
     pairs = [line.partition(":") for line in lines]
     told = {key.strip().lower(): value.strip() for key, _, value in pairs}
     facts = {}

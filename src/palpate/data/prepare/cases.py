@@ -1,10 +1,10 @@
-"""Pairing volumes with their segmentations by name.
+"""Pairing of volumes with their segmentations by name.
 
-Without patterns: a segmentation is in a folder named ``masks``, ``labels``, ``labelsTr``,
-``segmentations`` and the like, or ends in ``_seg``, ``_mask``, ``_gt`` ... ; its image has the same
-name otherwise, with or without the channel ``_0000`` of nnU-Net, or is the only other volume in its
-folder. A folder of DICOM files is one volume for each series in it; a DICOM segmentation says
-which series it refers to.
+Without patterns, a volume is a segmentation if it is in a folder such as ``masks``, ``labels``,
+``labelsTr`` or ``segmentations``, or if its name ends in ``_seg``, ``_mask``, ``_gt`` or similar.
+Its image has the same name apart from these parts, with or without the channel ``_0000`` of
+nnU-Net, or is the only other volume in the folder. Each series in a folder of DICOM files is a
+volume; a DICOM segmentation refers to its series by UID.
 """
 
 import re
@@ -30,7 +30,18 @@ _IMAGE_ENDING = re.compile(rf"(?:^|[_.-])(?:{_IMAGES})$|_0000$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of a volume and of its segmentation; several files are a DICOM series."""
+    """Files of a volume and its segmentation.
+
+    Attributes:
+        name: Name of the case.
+        group: Patient.
+        split: Split named in the path; None if there is none.
+        images: Files of the volume; several for a DICOM series.
+        masks: Files of the segmentation; several for a DICOM series.
+        images_are_dicom: Whether the volume is in DICOM format.
+        masks_are_dicom: Whether the segmentation is in DICOM format.
+        modality: Modality from the DICOM header, such as ``CT``; empty for other formats.
+    """
 
     name: str
     group: str
@@ -44,7 +55,7 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class _Stack:
-    """A volume of some kind: one file, or the files of a series."""
+    """A volume or segmentation: one file, or the files of a DICOM series."""
 
     names: tuple[str, ...]
     path: str  # of the file, or the folder of the series
@@ -60,7 +71,7 @@ class _Stack:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Folder and name without the parts that mark images and masks."""
+        """Folder and name without the parts that distinguish images from masks."""
         folders, stem = _parts(self.path)
         kept = [f["part"] or "" if (f := _FOLDER.fullmatch(part)) else part for part in folders]
         bare = _IMAGE_ENDING.sub("", _ENDING.sub("", stem))
@@ -68,13 +79,16 @@ class _Stack:
 
 
 def find_cases(source: Source, images: str, masks: str, group: str) -> list[CaseFiles]:
-    """Volumes with their segmentations, in the order of their names.
+    """Find volumes with their segmentations.
 
     Args:
-        source: Contains both.
-        images: Pattern of the images' names, or empty.
-        masks: Pattern of the masks' names; both or neither.
+        source: Source that contains both.
+        images: Pattern with ``{case}`` for the names of images; empty to pair by name.
+        masks: Pattern for the names of masks; both patterns or neither.
         group: Regular expression for the patient in the name of a case; may be empty.
+
+    Returns:
+        The cases in the order of their names.
 
     Raises:
         WrongLayout: If there is no pair.
@@ -159,6 +173,7 @@ def _by_name(source: Source, stacks: Sequence[_Stack]) -> dict[str, tuple[_Stack
 
 
 def _images_of(mask: _Stack, images: Sequence[_Stack]) -> list[_Stack]:
+    """Candidates for the image of a segmentation, by the first rule that finds any."""
     if mask.series is not None and mask.series.references:
         referenced = [i for i in images if i.series and i.series.uid in mask.series.references]
         if referenced:
@@ -170,7 +185,7 @@ def _images_of(mask: _Stack, images: Sequence[_Stack]) -> list[_Stack]:
 
 
 def _named(pairs: Iterable[tuple[_Stack, _Stack]]) -> dict[str, tuple[_Stack, _Stack]]:
-    """Pairs by the shortest unique name."""
+    """Pairs by name: the file names if these are unique, else whole paths."""
     pairs = list(pairs)
     bare = defaultdict(list)
     for image, mask in pairs:
@@ -189,7 +204,7 @@ def _named(pairs: Iterable[tuple[_Stack, _Stack]]) -> dict[str, tuple[_Stack, _S
 
 def _cases(pairs: Mapping[str, tuple[_Stack, _Stack]], group: str) -> list[CaseFiles]:
     splits = {name: split_of(image.path) for name, (image, _) in pairs.items()}
-    if len(set(splits.values())) == 1:  # the name of a folder that holds all of them
+    if len(set(splits.values())) == 1:  # a folder that contains all cases names no split
         splits = dict.fromkeys(splits)
     numbers = patient_numbers(image.series for image, _ in pairs.values() if image.series)
     seen: Counter[str] = Counter()
@@ -220,7 +235,7 @@ def _case(name: str, patient: str, split: str | None, image: _Stack, mask: _Stac
 
 
 def _parts(path: str) -> tuple[tuple[str, ...], str]:
-    """Folders, and the name without the suffixes of volumes."""
+    """Folders of a path, and the name without the extension of a volume."""
     pure = PurePosixPath(path)
     suffix = next((s for s in _SUFFIXES if path.lower().endswith(s)), "")
     if not suffix:  # the folder of a series

@@ -1,10 +1,10 @@
-"""CheXlocalize: findings in chest X-rays, a JSON of run lengths beside the images of CheXpert.
+"""CheXlocalize: findings in chest X-rays of CheXpert, with masks as run lengths in JSON.
 
-``gt_segmentations_val.json`` and ``gt_segmentations_test.json`` hold, for each image, a mask for
-every finding; those without foreground mean that the finding is absent and are left out. An image
-``patient64541/study1/view1_frontal.jpg`` becomes ``patient64541_study1_view1_frontal.jpg``, as the
-JSON and the published annotations call it. The set has no training split of its own, so patients
-are dealt anew; which file an image comes from is kept as the fact ``source_split``.
+``gt_segmentations_val.json`` and ``gt_segmentations_test.json`` contain a mask of every finding for
+each image; a mask without foreground means that the finding is absent and is omitted. An image
+``patient64541/study1/view1_frontal.jpg`` is renamed to ``patient64541_study1_view1_frontal.jpg``,
+as in the JSON and in the published annotations. There is no official training split, so patients
+are assigned to splits at random; the original split is kept as the fact ``source_split``.
 """
 
 import re
@@ -41,11 +41,11 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def find(source: Source) -> list[Item]:
-    """A mask of every finding of every image that shows any.
+    """Find one item for every finding that is present in an image.
 
     Raises:
         WrongLayout: If there is no ``gt_segmentations_{val,test}.json``.
-        ValueError: If an image is missing, or the JSON is not what it should be.
+        ValueError: If an image is missing, or the JSON is not in the format of CheXlocalize.
     """
     files = {name: found[1] for name in source.names if (found := _JSON.search(name))}
     if not files:

@@ -1,4 +1,4 @@
-"""CVC-ClinicDB: ``Original`` and ``Ground Truth``, TIFF as published, also PNG as on Kaggle."""
+"""CVC-ClinicDB: ``Original`` and ``Ground Truth``, as TIFF (original) or PNG (Kaggle)."""
 
 import re
 from pathlib import PurePosixPath
@@ -19,7 +19,7 @@ from palpate.data.prepare.metadata import read_table
 from palpate.data.prepare.source import Source
 
 _LAYOUTS = [
-    Layout("PNG/Original", "PNG/Ground Truth"),  # of two copies the one that browsers show
+    Layout("PNG/Original", "PNG/Ground Truth"),  # preferred if both exist: browsers show PNG
     Layout("TIF/Original", "TIF/Ground Truth"),
     Layout("Original", "Ground Truth"),
 ]
@@ -28,7 +28,7 @@ _IDENTITY, _SEQUENCE = "frame_id", "sequence_id"
 
 
 def find(source: Source) -> list[Item]:
-    """One item per frame, grouped by video sequence where ``metadata.csv`` names the sequences."""
+    """Find one item per frame, grouped by video sequence if ``metadata.csv`` names these."""
     folders = pictures(source)
     own = {} if names_another(folders, "clinicdb") else stems_like(folders, _NUMBER)
     pairs = pairs_of(source, own, _LAYOUTS)

@@ -1,12 +1,12 @@
-"""COCO: images with polygons or run lengths in a JSON file, a mask for each category.
+"""COCO: images with polygons or run lengths in a JSON file; one mask per category.
 
-All objects of a category in an image are one mask, crowds included. Images without any object are
-left out, unless the option ``empty`` keeps them with an empty mask for every category.
-If there are several JSON files, their names or folders give the split
-(``instances_train2017.json``, ``valid/_annotations.coco.json``). COCO knows no
-patients: the option ``group`` is a regular expression whose first group, or else whole match, is
-the patient in the name of the image. Without it a number after ``patient``, ``subject``, ``sub``,
-``pat`` or ``case`` identifies the patient, and any other image is its own.
+The mask of a category is the union of all its objects in an image, crowds included. Categories
+without objects in an image are omitted, unless the option ``empty`` keeps them as empty masks. If
+there are several JSON files, their names or folders determine the split
+(``instances_train2017.json``, ``valid/_annotations.coco.json``). COCO does not identify patients:
+the option ``group`` is a regular expression whose first group, or else whole match, is the patient
+in the name of an image. By default this is a number after ``patient``, ``subject``, ``sub``,
+``pat`` or ``case``; any other image is its own patient.
 """
 
 import re
@@ -32,7 +32,7 @@ _LISTS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class _File:
-    """One JSON file, checked as far as its lists go."""
+    """A JSON file whose lists of images, annotations and categories have been checked."""
 
     source: Source
     name: str
@@ -47,7 +47,7 @@ class _File:
 
 
 def find(source: Source, *, group: str = "", empty: str = "no") -> list[Item]:
-    """A mask of every category of every image.
+    """Find one item for every category in every image.
 
     Args:
         source: COCO JSON files and their images, in any folder.
@@ -55,8 +55,8 @@ def find(source: Source, *, group: str = "", empty: str = "no") -> list[Item]:
         empty: ``yes`` keeps categories without an object in an image.
 
     Raises:
-        WrongLayout: If no JSON file is one of COCO.
-        ValueError: If one is not as COCO defines it, or images are missing; all are listed.
+        WrongLayout: If there is no JSON file in the format of COCO.
+        ValueError: If a file violates this format, or images are missing; the problems are listed.
     """
     if empty not in ("yes", "no"):
         raise ValueError(f"Expected the option empty to be yes or no, got {empty!r}.")
@@ -90,7 +90,7 @@ def _files(source: Source) -> list[_File]:
 
 
 def _unless_alone(files: list[_File]) -> list[_File]:
-    """The name of a file gives its split only if there are files of several splits."""
+    """Remove the split of all files unless they are of several splits."""
     if len({file.split for file in files}) > 1:
         return files
     return [replace(file, split=None) for file in files]
@@ -151,7 +151,7 @@ def _places(source: Source) -> dict[str, list[str]]:
 
 
 def _picture(file: _File, image: dict[str, Any], places: Mapping[str, list[str]]) -> str:
-    """The file of an image: the one whose path fits ``file_name``, folder and split best."""
+    """File of an image: the best match of ``file_name``, split and folder of the JSON file."""
     wanted = image.get("file_name")
     if not isinstance(wanted, str) or not wanted:
         raise ValueError("expected a file_name")
@@ -167,7 +167,7 @@ def _picture(file: _File, image: dict[str, Any], places: Mapping[str, list[str]]
 
 
 def _distance(file: _File, name: str) -> tuple[bool, bool]:
-    """Beside the JSON file before elsewhere, and a folder of its split before another."""
+    """Rank of a candidate: files of the same split first, then those beside the JSON file."""
     beside = PurePosixPath(name).is_relative_to(PurePosixPath(file.name).parent)
     return file.split is not None and split_of(name) != file.split, not beside
 

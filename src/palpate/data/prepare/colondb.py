@@ -17,7 +17,7 @@ from palpate.data.prepare.layout import (
 )
 from palpate.data.prepare.source import Source
 
-# Their frames have numbers as names, so only the name of a folder or archive tells them apart.
+# Frames are numbered, so only the name of a folder or archive identifies the data set.
 _NAMES = {
     "kvasir": ("kvasir",),
     "clinicdb": ("clinicdb",),
@@ -28,7 +28,7 @@ _NAMES = {
 
 
 def names_another(folders: Iterable[str], name: str) -> bool:
-    """Whether folders are named after other polyp data sets, but none after this one.
+    """Whether folders are named after other polyp data sets and none after this one.
 
     >>> names_another(["CVC-ColonDB/Original"], "clinicdb"), names_another(["a/b"], "clinicdb")
     (True, False)
@@ -38,7 +38,7 @@ def names_another(folders: Iterable[str], name: str) -> bool:
 
 
 def find(source: Source, *, name: str, layouts: list[Layout]) -> list[Item]:
-    """One item per frame. Patients are not published."""
+    """Find one item per frame. Patients are not published."""
     folders = pictures(source)
     own = {folder: names for folder, names in folders.items() if _named([folder], name)}
     pairs = pairs_of(source, own, layouts)

@@ -1,4 +1,4 @@
-"""The description of a converter, and the error for a source that is another data set."""
+"""Description of a converter, and the error for a source that is not its data set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,14 @@ class Converter:
     Attributes:
         name: Name of the data set.
         folder: Name of its folder below the output folder.
-        find: Gives the items of a source from file names and small metadata only; reads no image.
-            Takes the options as keywords. Raises :class:`WrongLayout` if the source does not
-            contain the data set, and a ValueError that lists all files that do not fit each other.
+        find: Function that returns the items of a source from file names and small metadata only,
+            without reading images. Takes the options as keywords. Raises :class:`WrongLayout` if
+            the source does not contain the data set, and a ValueError that lists files that do not
+            fit each other.
         card: Key in :data:`palpate.data.sources.cards.CARDS`; empty for formats of user data.
-        version: Increased when the same source would give different files, which are then
-            written anew.
-        options: Options of the converter, with their defaults.
+        version: To be increased if the same source would give different files, which are then
+            written again.
+        options: Options of the converter with their defaults.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """DFUC 2022: ``DFUC2022_train_images/*.jpg`` and ``DFUC2022_train_masks/*.png``.
 
-The masks of the challenge's own validation and test images were never given out.
+The masks of the validation and test images of the challenge are not published.
 """
 
 from palpate.data.prepare.converter import Converter
@@ -18,7 +18,7 @@ _LAYOUT = Layout("DFUC2022_train_images", "DFUC2022_train_masks")
 
 
 def find(source: Source) -> list[Item]:
-    """One item per image. Patients are not published."""
+    """Find one item per image. Patients are not published."""
     folders = pictures(source)
     pairs = pairs_of(source, folders, [_LAYOUT])
     if not pairs:

@@ -12,8 +12,8 @@ from palpate.data.problems import refuse
 from palpate.data.volumes import SEG, STRUCTURE_SET, is_dicom, read_dataset
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
-_MARK = 132  # bytes of preamble and prefix ``DICM``
-_DIRECTORY = "1.2.840.10008.1.3.10"
+_MARK = 132  # bytes of the preamble and the prefix ``DICM``
+_DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, which has no image
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,14 @@ class DicomSeries:
 
 
 def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
-    """The DICOM series among files, one per folder and series UID.
+    """Find the DICOM series among files, one per folder and series UID.
+
+    Args:
+        source: Source that contains the files.
+        names: Names of the files to examine.
 
     Raises:
-        ValueError: If a file with the ending or prefix of DICOM cannot be read.
+        ValueError: If a file with the extension or prefix of DICOM cannot be read.
         RuntimeError: If there are DICOM files and pydicom is not installed.
     """
     found: dict[tuple[str, str], list[tuple[str, Any]]] = defaultdict(list)
@@ -76,10 +80,13 @@ def find_series(source: Source, names: Sequence[str]) -> list[DicomSeries]:
 
 
 def patient_numbers(series: Iterable[DicomSeries]) -> dict[str, str]:
-    """A running number for each patient, in the order of the names of their files.
+    """Number the patients in the order of their file names.
 
-    Unlike a hash it does not reveal the identifier: there are few identifiers, so the hashes of all
-    of them could be tried.
+    Numbers are used instead of hashes because identifiers are so few that all could be hashed and
+    compared.
+
+    Returns:
+        A name such as ``patient-0001`` by patient identifier.
     """
     ordered = sorted(series, key=lambda each: each.names)
     patients = dict.fromkeys(each.patient for each in ordered)

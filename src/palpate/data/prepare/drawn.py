@@ -22,17 +22,17 @@ def drawn_mask(
     label: str,
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
-    """The union of drawn parts, upright like their image.
+    """Draw the union of the parts of a mask, upright like its image, ``(h, w)``.
 
-    Coordinates refer to the image as stored, unless the file states the size that the image has
-    after its EXIF orientation is applied; then they refer to the image as displayed.
+    Coordinates refer to the image as stored. If ``size`` is the size of the image after applying
+    its EXIF orientation, they refer to the image as displayed.
 
     Args:
-        source: Contains the image.
+        source: Source that contains the image.
         picture: Name of the image.
-        parts: Parts to draw; none give an empty mask.
+        parts: Parts to draw; without parts, the mask is empty.
         label: Name of the mask in errors.
-        size: Width and height of the image as the file states them.
+        size: Width and height of the image according to the annotation file.
 
     Raises:
         ValueError: If the image cannot be read, or the mask is of another size.

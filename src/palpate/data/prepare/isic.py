@@ -1,6 +1,6 @@
-"""The lesion segmentation task of the ISIC challenges of 2016, 2017 and 2018.
+"""Lesion segmentation tasks of the ISIC challenges of 2016, 2017 and 2018.
 
-Each part comes as an archive of images and one of masks; a folder of these archives is a source.
+Each part is published as an archive of images and one of masks; the source is a folder of these.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ _2018 = tuple(
 
 
 def find(source: Source, *, parts: tuple[_Part, ...]) -> list[Item]:
-    """One item per image of every part that is present. Patients are not published."""
+    """Find one item per image of every part that is present. Patients are not published."""
     folders = pictures(source)
     facts = _facts(source)
     items = [item for part in parts for item in _items(source, folders, part, facts)]
@@ -67,7 +67,7 @@ def _items(
             f"Expected {gone} beside {there} in {source.path}, which is not there. Put both "
             "archives into one folder and pass that."
         )
-    # The images of 2017 have their superpixels beside them.
+    # The folders of 2017 also contain superpixels of the images.
     images = [name for name in images if not PurePosixPath(name).stem.endswith("_superpixels")]
     return [
         pair_item(

@@ -1,4 +1,4 @@
-"""An item of a source: one mask with its image, and functions that read both."""
+"""Items of a source: masks with their images, and functions that read both."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,30 +13,30 @@ from palpate.data.problems import refuse
 
 _Value = TypeVar("_Value")
 
-LEARN = "train+val"  # split of items that must not get into the test split
+LEARN = "train+val"  # split of items that are divided into training and validation, never test
 
 
 @dataclass(frozen=True)
 class Item:
-    """A mask and its image, as a converter finds them without reading either.
+    """A mask and its image, as found by a converter before reading them.
 
     Attributes:
-        image_name: Name below ``images/``; items of one image share it. Its extension is that of
-            ``original``, or ``.png``.
+        image_name: Name below ``images/``, shared by all items of the image. Its extension is that
+            of ``original``, or ``.png``.
         mask_name: Name below ``masks/``, ending in ``.png``; unique.
-        group: Group that splits keep together: the patient if known.
+        group: Unit that splits keep together: the patient if known.
         structure: Structure that the mask outlines, in words.
-        split: Official split: ``train``, ``val`` or ``test``; ``LEARN`` to draw from training and
-            validation, None to draw from all three.
-        members: Files of the source that pixels come from; the item is written again when the
-            content of one changes.
-        read_image: The image upright, ``(h, w, 3)`` in 0 to 255.
-        read_mask: The mask upright, ``(h, w)`` as large as the image.
+        split: Official split: ``train``, ``val`` or ``test``; ``LEARN`` for a random choice of
+            training or validation, None for a random choice of all three.
+        members: Files of the source that contain the pixels; if the content of one changes, the
+            item is written again.
+        read_image: Returns the upright image, ``(h, w, 3)`` in 0 to 255.
+        read_mask: Returns the upright mask, ``(h, w)``, of the size of the image.
         original: File of the source that is copied byte for byte as the image; by default the
             image is written as PNG.
         facts: Other metadata, such as view, sex or pathology.
         is_private: Whether the names of ``members`` may identify a patient, as in DICOM exports;
-            then they are not stored.
+            such names are not stored.
     """
 
     image_name: str
@@ -58,17 +58,18 @@ class Item:
 
 
 def check_items(items: Sequence[Item]) -> None:
-    """Check that all items can be written and that patients stay in one split.
+    """Check that all items can be written and that every patient is in one split.
 
     Raises:
-        ValueError: If a name is invalid, if two items would write one file with different
-            content, or if they share a patient but not a split.
+        ValueError: If a name is invalid, if two items would write different content to one file, or
+            if they have the same patient but different splits.
     """
     refuse(
         [fault for item in items for fault in _faults(item)],
         "Expected names and splits that palpate can write",
         remedy="Rename these files in the source.",
     )
+    # On Windows and macOS, names that differ only in case are the same file.
     masks = _by(items, lambda item: item.mask_name.casefold(), lambda item: (item.mask_name,), True)
     images = _by(items, lambda item: item.image_name.casefold(), _image)
     refuse(
@@ -105,7 +106,7 @@ def _by(
     value: Callable[[Item], _Value],
     once: bool = False,
 ) -> list[tuple[_Value, _Value]]:
-    """Pairs of different values of items with one key, which should share one value."""
+    """Pairs of conflicting values of items with the same key; with ``once``, any repetition."""
     first: dict[str, _Value] = {}
     clashes = []
     for item in items:

@@ -14,13 +14,13 @@ from palpate.data.prepare.layout import (
 )
 from palpate.data.prepare.source import Source
 
-# Every image has such a name, whatever its folder was renamed to; PraNet's copies are PNG.
+# All images have such names, which identify the set in a renamed folder; PraNet's copies are PNG.
 _STEM = re.compile(r"c[jk]\w{23}")
 _ENDINGS = (".jpg", ".jpeg")
 
 
 def find(source: Source) -> list[Item]:
-    """One item per image. Patients are not published."""
+    """Find one item per image. Patients are not published."""
     folders = pictures(source)
     own = stems_like(folders, _STEM)
     pairs = pairs_of(source, own, [Layout("images", "masks")])

@@ -1,4 +1,4 @@
-"""Folders of images and masks in a source, found by name, and their files in pairs."""
+"""Search for folders of images and masks in a source, and pairing of their files by name."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,9 +19,12 @@ Folders = Mapping[str, Sequence[str]]  # names of image files by their folder
 
 
 class Layout(NamedTuple):
-    """Folders of images and masks below one parent folder; case does not matter.
+    """Folders of images and masks below one parent folder.
 
-    ``image_of`` gives the name of an image without extension, given that of its mask.
+    Attributes:
+        images: Path of the folder of images; case does not matter.
+        masks: Path of the folder of masks; case does not matter.
+        image_of: Maps the name of a mask to that of its image, both without extension.
     """
 
     images: str
@@ -30,7 +33,7 @@ class Layout(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Names of an image and of its mask in a source."""
+    """Names of an image and its mask in a source."""
 
     image: str
     mask: str
@@ -45,7 +48,8 @@ class Pair(NamedTuple):
 
 
 def pictures(source: Source) -> dict[str, list[str]]:
-    """Sorted names of image files by their folder, whose path begins with the source's own name."""
+    """Sorted names of image files by folder; folder paths begin with the name of the source."""
+    # The name of the source counts, since users may pass any folder of a download as source.
     known = Image.registered_extensions()
     folders: dict[str, list[str]] = {}
     for name in source.names:
@@ -56,7 +60,7 @@ def pictures(source: Source) -> dict[str, list[str]]:
 
 
 def folders_named(folders: Folders, *endings: str) -> list[str]:
-    """Folders whose path ends in one of the endings; case does not matter.
+    """Folders whose path ends with one of the given paths; case does not matter.
 
     >>> folders_named({"a/Kvasir-SEG/images": [], "b/my-images": []}, "images")
     ['a/Kvasir-SEG/images']
@@ -66,7 +70,7 @@ def folders_named(folders: Folders, *endings: str) -> list[str]:
 
 
 def stems_like(folders: Folders, pattern: re.Pattern[str]) -> dict[str, Sequence[str]]:
-    """Folders with a file whose name, without extension, matches the pattern."""
+    """Folders that contain a file whose name without extension matches the pattern."""
     return {
         folder: names
         for folder, names in folders.items()
@@ -75,11 +79,19 @@ def stems_like(folders: Folders, pattern: re.Pattern[str]) -> dict[str, Sequence
 
 
 def pairs_of(source: Source, folders: Folders, layouts: Sequence[Layout]) -> list[Pair] | None:
-    """Pairs of the first layout that the source has; None if it has none of them.
+    """Pair the files of the first layout that exists in the source.
+
+    Args:
+        source: The source.
+        folders: Image files by folder, see :func:`pictures`.
+        layouts: Layouts by precedence.
+
+    Returns:
+        The pairs; None if none of the layouts exists.
 
     Raises:
-        WrongLayout: If it has a layout in several places.
-        ValueError: If an image has no mask or a mask no image.
+        WrongLayout: If a layout exists in several places.
+        ValueError: If an image has no mask or a mask has no image.
     """
     by_parts = {_parts(folder): folder for folder in folders}
     for layout in layouts:
@@ -104,16 +116,19 @@ def pair_up(
     masks: Iterable[str],
     image_of: Callable[[str], str] = str,
 ) -> list[Pair]:
-    """Pair images and masks by name; sorted, by number if names are numbers.
+    """Pair images and masks by name.
 
     Args:
-        source: Contains both.
+        source: Source that contains the files.
         images: Names of images.
         masks: Names of masks.
-        image_of: The name of an image without extension, given that of its mask.
+        image_of: Maps the name of a mask to that of its image, both without extension.
+
+    Returns:
+        The pairs, sorted by name; names that are numbers come first, in numerical order.
 
     Raises:
-        ValueError: If an image has no mask or a mask no image, or two have the same name.
+        ValueError: If an image has no mask, a mask has no image, or names are not unique.
     """
     by_stem = _unique(source, images, str)
     drawings = _unique(source, masks, image_of)
@@ -139,18 +154,18 @@ def pair_item(
     mask_name: str | None = None,
     threshold: Foreground = of_one_colour,
 ) -> Item:
-    """The item of a pair: the image is copied unchanged, the mask becomes a binary PNG.
+    """Make an item of a pair: the image is copied unchanged, the mask becomes a binary PNG.
 
     Args:
-        source: Contains both files.
+        source: Source that contains both files.
         pair: Their names in the source.
         structure: Structure that the mask outlines.
-        split: Official split, if there is one.
+        split: Official split; None if there is none.
         group: Patient if known; by default the image is its own group.
         facts: Other metadata.
-        folder: Folder below ``images/`` and ``masks/``, ending in a slash; by default none.
-        mask_name: By default the name of the image, ending in ``.png``.
-        threshold: Gives the foreground of a mask as stored.
+        folder: Folder below ``images/`` and ``masks/`` with a trailing slash; empty for none.
+        mask_name: Name of the mask; by default that of the image with the extension ``.png``.
+        threshold: Computes the foreground of a mask as stored.
     """
     image_name = folder + pair.image_name
     return Item(
@@ -168,7 +183,7 @@ def pair_item(
 
 
 def wrong(source: Source, folders: Folders, expected: str) -> WrongLayout:
-    """The error for a source without the expected folders; lists the folders that it has."""
+    """Make the error for a source without the expected folders; it lists the existing ones."""
     listed = ", ".join(sorted(folders)[:4]) or "no images"
     packed = [name for name in source.names if without_ending(name) != name]
     inside = f", and archives in it such as {packed[0]} (unpack these)" if packed else ""
@@ -193,7 +208,7 @@ def _unique(
 
 
 def _parts(folder: str) -> tuple[str, ...]:
-    """Parts of a path in lower case; an archive counts as the folder of its name."""
+    """Parts of a path in lower case; an archive is treated as a folder of its name."""
     return tuple(without_ending(part.lower()) for part in folder.split("/"))
 
 

@@ -74,7 +74,7 @@ _OPTIONS = {
 
 
 def find(source: Source, **options: str) -> list[Item]:
-    """The chosen slices of every case, a mask for each structure in them.
+    """Find the chosen slices of every case, with one item per structure.
 
     Segmentations are read, since slices are chosen by their foreground.
 
@@ -238,7 +238,7 @@ def _names_of_labels(source: Source, told: str) -> dict[int, str]:
     labels = content.get("labels") if isinstance(content, dict) else None
     if not isinstance(labels, dict):
         return {}
-    # Written as {"1": "liver"} for the decathlon, as {"liver": 1} by nnU-Net.
+    # The Medical Segmentation Decathlon writes {"1": "liver"}, nnU-Net writes {"liver": 1}.
     pairs = [(k, v) if str(k).isdecimal() else (v, k) for k, v in labels.items()]
     known = {int(k): str(v) for k, v in pairs if isinstance(k, int) or str(k).isdecimal()}
     return {value: name for value, name in known.items() if value > 0}

@@ -1,4 +1,4 @@
-"""One file of a source, and the check of file names in archives."""
+"""A file of a source, and checks of file names in archives."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -11,17 +11,22 @@ from palpate.data.problems import refuse
 
 @dataclass(frozen=True)
 class Member:
-    """A file of a folder or archive: its size in bytes, and how to open it."""
+    """A file of a folder or archive.
+
+    Attributes:
+        size: Size in bytes, uncompressed.
+        open: Opens the file for reading.
+    """
 
     size: int
     open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
 def refuse_unsafe(names: Iterable[str], path: Path) -> None:
-    """Raise an error for names that would be unpacked outside of the archive, on any system.
+    """Raise an error for names that lead outside the archive on any operating system.
 
     Raises:
-        ValueError: If there are any; the first ten are listed.
+        ValueError: If there are such names; the first ten are listed.
     """
     refuse(
         [name for name in names if leads_outside(name)],
@@ -31,7 +36,7 @@ def refuse_unsafe(names: Iterable[str], path: Path) -> None:
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a relative name points out of its folder, on POSIX or on Windows.
+    """Whether a name leads outside its folder, on POSIX or Windows.
 
     >>> [leads_outside(name) for name in ("a/b.png", "../b.png", "/etc/b", "C:b.png")]
     [False, True, True, True]
@@ -41,7 +46,7 @@ def leads_outside(name: str) -> bool:
 
 
 def link_target(name: str, target: str) -> str | None:
-    """The member that a link points to, or None if that is outside.
+    """Name of the file that a link points to; None if that is outside the archive.
 
     >>> link_target("a/b/link", "../c.png"), link_target("link", "../c.png")
     ('a/c.png', None)

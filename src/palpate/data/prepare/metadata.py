@@ -1,4 +1,4 @@
-"""Files that describe the images of a source: CSV tables and JSON."""
+"""Readers of metadata files of a source: CSV tables and JSON."""
 
 import csv
 import json
@@ -9,15 +9,18 @@ from palpate.data.prepare.source import Source
 
 
 def read_table(source: Source, name: str, *columns: str) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header, by column.
+    """Read a CSV file with a header.
 
     Args:
-        source: Contains the file.
+        source: Source that contains the file.
         name: Name of the file in the source.
         columns: Required columns.
 
+    Returns:
+        Values of each row by column, without surrounding spaces; empty if missing.
+
     Raises:
-        ValueError: If it is not UTF-8, or lacks a column.
+        ValueError: If the file is not UTF-8 or lacks a column.
     """
     label = source.label(name)
     try:
@@ -39,10 +42,10 @@ def read_table(source: Source, name: str, *columns: str) -> list[dict[str, str]]
 
 
 def read_json(source: Source, name: str) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file of a source.
 
     Raises:
-        ValueError: If it is not JSON.
+        ValueError: If the file is not valid JSON in UTF-8.
     """
     try:
         return json.loads(source.read(name).decode("utf-8-sig"))

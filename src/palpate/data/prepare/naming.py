@@ -1,4 +1,4 @@
-"""Splits and patients in file names, and names that palpate can write."""
+"""Splits and patients in file names, and conversion to valid file names."""
 
 import re
 from pathlib import PurePosixPath
@@ -13,7 +13,7 @@ _SPLITS = {
 
 
 def split_of(name: str) -> str | None:
-    """The split that the path of a file names, if it names exactly one.
+    """Split that is named in the path of a file; None if there is not exactly one.
 
     >>> split_of("annotations/instances_val2017.json"), split_of("test/_annotations.coco.json")
     ('val', 'test')
@@ -28,27 +28,28 @@ def split_of(name: str) -> str | None:
 
 
 def file_stem(name: str) -> str:
-    """A path as one valid file name without extension.
+    """Convert a path to one valid file name without extension.
 
     >>> file_stem("case 1/slice.png"), file_stem("liver")
     ('case 1_slice', 'liver')
     """
     path = PurePosixPath(name.replace("\\", "/"))
     flat = "_".join(part for part in path.parts if part not in ("/", "..", "."))
+    # Characters that Windows forbids in file names.
     stem = re.sub(r'[\x00-\x1f<>:"|?*]', "_", flat.removesuffix(path.suffix))
     return stem.strip(". ") or "_"
 
 
 def patient_of(name: str, pattern: str) -> str:
-    """The patient in a name: the first group of a pattern, or its whole match.
+    """Patient in a name: the first group of a pattern, or its whole match.
 
-    Without a pattern the result of :func:`palpate.data.patients.patient_or_name`.
+    An empty pattern gives the result of :func:`palpate.data.patients.patient_or_name`.
 
     >>> patient_of("sub-03_slice12", r"sub-[0-9]+"), patient_of("a_1", "")
     ('sub-03', 'a_1')
 
     Raises:
-        ValueError: If the pattern is not a regular expression, or does not match.
+        ValueError: If the pattern is not a valid regular expression or does not match.
     """
     if not pattern:
         return patient_or_name(name)

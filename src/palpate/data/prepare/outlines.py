@@ -1,7 +1,7 @@
-"""Masks from run lengths (RLE) and polygons as in COCO, with checks of damaged ones.
+"""Masks from run lengths (RLE) and polygons in COCO format, with validation.
 
-The package pycocotools decodes the same run lengths, but returns uninitialised memory if they are
-too short for the image, and accepts NaN corners.
+The package pycocotools decodes the same run lengths, but it returns uninitialised memory if they
+are too short for the image, and accepts polygons with NaN coordinates.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ _LONGEST_NUMBER = 7  # characters of five bits each
 
 
 def from_runs(segmentation: Any, shape: tuple[int, int]) -> Mask:
-    """Mask from run lengths of alternating background and foreground, column by column.
+    """Decode run lengths of alternating background and foreground, column by column.
 
     >>> from_runs({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3)).astype(int).tolist()
     [[0, 1, 0], [1, 0, 0]]
 
     Args:
-        segmentation: ``size`` (height, width) and ``counts``, a list or the compressed text.
+        segmentation: ``size`` (height, width) and ``counts``, as a list or compressed text.
         shape: Height and width of the image.
 
     Raises:
-        ValueError: If they are not run lengths, or do not fit the image.
+        ValueError: If the run lengths are invalid or do not fit the image.
     """
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
         raise ValueError(
@@ -55,18 +55,18 @@ def is_empty(segmentation: Any) -> bool:
 
 
 def from_polygons(polygons: Any, shape: tuple[int, int]) -> Mask:
-    """Mask of the union of polygons; a pixel is foreground if its centre is inside.
+    """Draw the union of polygons; a pixel is foreground if its centre is inside.
 
     >>> from_polygons([[1, 0, 3, 0, 3, 1, 1, 1]], (2, 4)).astype(int).tolist()
     [[0, 1, 1, 0], [0, 0, 0, 0]]
 
     Args:
-        polygons: Each a list ``x, y, x, y, ...`` of at least three corners, in pixels from the
-            upper left corner of the image; self-intersections follow the even-odd rule.
+        polygons: Lists ``x, y, x, y, ...`` of at least three corners, in pixels from the upper
+            left corner of the image; self-intersections follow the even-odd rule.
         shape: Height and width of the image.
 
     Raises:
-        ValueError: If they are not polygons.
+        ValueError: If the polygons are invalid.
     """
     if not isinstance(polygons, list) or not polygons:
         raise ValueError(f"expected a list of polygons, got {str(polygons)[:60]}")

@@ -1,4 +1,4 @@
-"""Writing an image (byte for byte if possible) and its masks (binary PNG)."""
+"""Writing of an image (byte for byte if possible) and its masks (binary PNG)."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,20 +24,20 @@ Texts = Callable[[str, NDArray[np.uint8], NDArray[np.bool_], Mapping[str, str]],
 def write_image(
     items: Sequence[Item], source: Source, folder: Path, recipes: Sequence[str], texts: Texts
 ) -> list[Record]:
-    """Write an image and all its masks, each file whole or not at all.
+    """Write an image and all its masks, each file atomically.
 
     Args:
-        items: The items of one image.
-        source: Contains their files.
+        items: All items of one image.
+        source: Source that contains their files.
         folder: Folder of the data set.
         recipes: Recipe hash of each item, for its record.
-        texts: Writes the prompts of a mask.
+        texts: Function that writes the prompts of a mask.
 
     Returns:
         A record for each item.
 
     Raises:
-        ValueError: If a file cannot be read or a mask does not fit; names the file.
+        ValueError: If a file cannot be read or a mask does not fit the image; names the file.
     """
     first = items[0]
     image = first.read_image()
@@ -61,7 +61,7 @@ def write_image(
 
 
 def member_checksums(item: Item, source: Source) -> dict[str, str]:
-    """SHA-256 of the source files of an item, by name unless names are private."""
+    """SHA-256 of the source files of an item by name, or by number if names are private."""
     names = [f"file {n}" if item.is_private else m for n, m in enumerate(item.members)]
     sums = [source.checksum(member) for member in item.members]
     return dict(zip(names, sums, strict=True))
@@ -97,13 +97,14 @@ def _write_picture(item: Item, image: NDArray[np.uint8], source: Source, folder:
 
 
 def _grey_if_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One channel of an image if all three are equal, for a smaller file."""
     red = image[..., 0]
     same = (red == image[..., 1]).all() and (red == image[..., 2]).all()
     return np.ascontiguousarray(red) if same else image
 
 
 def _write_mask(item: Item, mask: NDArray[np.bool_], turn: int, folder: Path) -> str:
-    # Stored and EXIF-tagged like the image; otherwise a reader could turn it twice or not at all.
+    # Stored and tagged like the image, or a reader might turn the mask twice or not at all.
     drawing = unturned(Image.fromarray(mask.astype(np.uint8) * 255), turn)
     exif = Image.Exif()
     if turn != 1:
@@ -114,7 +115,7 @@ def _write_mask(item: Item, mask: NDArray[np.bool_], turn: int, folder: Path) ->
 
 def _write(path: Path, fill: Callable[[BinaryIO], object]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Leftovers of a killed run are removed once, when the folder is opened: see prepare().
+    # prepare() removes the temporary files of interrupted runs once, when it opens the folder.
     with replacing(path, tidy=False) as temporary, temporary.open("wb") as stream:
         fill(stream)
     return checksum(path)

@@ -20,7 +20,7 @@ from palpate.data.sources.pairs import without_ending
 
 
 def find(source: Source, *, structure: str, images: str, masks: str, group: str) -> list[Item]:
-    """One item per image.
+    """Find one item per image.
 
     Args:
         source: Has a folder of images and one of masks, or one for both, where a mask is named

@@ -1,4 +1,4 @@
-"""Reading images and masks of a source: upright and of one size."""
+"""Reading of images and masks from a source, upright and of the same size."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,10 +43,10 @@ def read_image(source: Source, image: str) -> NDArray[np.uint8]:
 
 
 def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Foreground of a mask, see :func:`palpate.data.reading.decode.foreground`.
+    """Foreground of a one-coloured mask, by :func:`palpate.data.reading.decode.foreground`.
 
     Raises:
-        ValueError: If it has several colours, which a threshold of brightness would mix up.
+        ValueError: If there are several colours, which a brightness threshold would merge.
     """
     drawing.load()
     if len(drawing.getbands()) > 1 or drawing.mode == "P":
@@ -65,7 +65,7 @@ def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
 def read_masks(
     source: Source, image: str, *masks: str, threshold: Foreground = of_one_colour
 ) -> NDArray[np.bool_]:
-    """The union of the masks of an image, upright and of its size.
+    """Read the union of the masks of an image, upright and of its size, ``(h, w)``.
 
     Args:
         source: Contains the files.
@@ -84,10 +84,10 @@ def read_masks(
 
 @contextmanager
 def opened(source: Source, name: str) -> Iterator[Image.Image]:
-    """An image file of a source, open but not decoded.
+    """Open an image file of a source without decoding it.
 
     Raises:
-        ValueError: If it is not an image; names the file.
+        ValueError: If the file is not an image; names the file.
     """
     content = BytesIO(source.read(name))
     with naming(source.label(name)):

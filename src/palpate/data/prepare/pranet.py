@@ -1,9 +1,8 @@
-"""PraNet's archives: ``TrainDataset`` and the five sets of polyps of ``TestDataset``.
+"""PraNet's archives: ``TrainDataset``, and the five polyp data sets in ``TestDataset``.
 
-Together they are one set, whose training images are from Kvasir-SEG and CVC-ClinicDB; the fact
-``set`` and the folder tell which of the five a test image is from. The protocol has no validation
-split; a tenth of its training images is used for it, since the best epoch must not be chosen on the
-test split.
+Together they are one data set, with training images from Kvasir-SEG and CVC-ClinicDB; the fact
+``set`` and the folder identify the origin of a test image. The protocol has no validation split, so
+a tenth of the training images is used, since the best epoch must not be chosen on the test split.
 """
 
 from palpate.data.prepare.converter import Converter
@@ -25,7 +24,7 @@ _TEST = ("CVC-300", "CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "Kvasir"
 
 
 def find(source: Source) -> list[Item]:
-    """One item per image, as PraNet trains and tests: 1450 images, and 798 of five sets."""
+    """Find one item per image: 1450 for training and 798 of five data sets for testing."""
     folders = pictures(source)
     pairs = pairs_of(source, folders, _TRAIN_LAYOUTS) or []
     items = [

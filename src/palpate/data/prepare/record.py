@@ -1,4 +1,4 @@
-"""Records of what has been prepared: ``dataset.json``, and a journal of the running process."""
+"""Records of prepared items: ``dataset.json``, and a journal while a process is running."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +17,14 @@ SUMMARY, _JOURNAL, _LOCK = "dataset.json", ".prepared.jsonl", ".lock"
 
 @dataclass(frozen=True)
 class Record:
-    """One mask with its image, as written to disk.
+    """A mask with its image, as written to disk.
 
     Attributes:
-        mask_name: Names the record.
-        recipe: Hash of everything that determines the item before a file is read.
-        members: SHA-256 of its source files, by name.
-        files: SHA-256 of the files written, by name.
-        entry: Its entry in the annotations.
+        mask_name: Name of the mask, which identifies the record.
+        recipe: Hash of everything except file contents that determines the output.
+        members: SHA-256 of the source files, by name.
+        files: SHA-256 of the written files, by name.
+        entry: Entry in the annotations.
         area: Fraction of the image that the mask covers.
     """
 
@@ -39,11 +39,11 @@ class Record:
 @final
 @dataclass(frozen=True)
 class Ledger:
-    """The records of a folder; made by :func:`open_ledger`.
+    """Records of a folder; made by :func:`open_ledger`.
 
     Attributes:
         folder: Folder of the prepared data set.
-        before: Records of earlier runs by mask name; their files may have changed since.
+        before: Records of earlier runs by mask name; their files may have changed since then.
     """
 
     folder: Path
@@ -51,7 +51,7 @@ class Ledger:
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Append records to the journal, so that a killed run can be resumed; thread-safe."""
+        """Append records to the journal, so that an interrupted run can resume; thread-safe."""
         lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
         with self._lock, (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(lines)
@@ -68,11 +68,15 @@ class Ledger:
 def open_ledger(folder: Path, name: str) -> Iterator[Ledger]:
     """Create or reopen the folder of a prepared data set, and lock it for this process.
 
+    Args:
+        folder: Folder of the data set.
+        name: Name of the data set.
+
     Raises:
-        FileExistsError: If it holds a data set that palpate has not prepared.
-        PermissionError: If it cannot be written.
-        RuntimeError: If another process prepares it.
-        ValueError: If it holds another set, or its ``dataset.json`` is broken.
+        FileExistsError: If the folder contains a data set that palpate did not prepare.
+        PermissionError: If the folder is not writable.
+        RuntimeError: If another process is preparing it.
+        ValueError: If it contains another data set, or its ``dataset.json`` is damaged.
     """
     _make(folder)
     summary, journal = folder / SUMMARY, folder / _JOURNAL
@@ -107,7 +111,7 @@ def _make(folder: Path) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -134,7 +138,7 @@ def _read_journal(path: Path) -> dict[str, Record]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = Record(**json.loads(line))
-        except (ValueError, TypeError):  # cut off where the run was killed
+        except (ValueError, TypeError):  # incomplete line of an interrupted run
             continue
         records[record.mask_name] = record
     return records

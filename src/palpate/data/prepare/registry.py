@@ -1,4 +1,4 @@
-"""The converters by name. To add one, write a file beside this one and add an entry here."""
+"""Registry of converters. To add one, write a module in this folder and add an entry here."""
 
 from palpate.data.prepare.bkai import BKAI
 from palpate.data.prepare.busi import BUSI

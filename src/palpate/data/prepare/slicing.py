@@ -1,4 +1,4 @@
-"""Rules that choose slices of a volume."""
+"""Rules for the choice of slices of a volume."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def chosen(rule: str, areas: Areas) -> list[int]:
         areas: Number of foreground pixels in each slice.
 
     Raises:
-        ValueError: If there is no such rule, or no such slice.
+        ValueError: If the rule is unknown, or the slice does not exist.
     """
     check_rule(rule)
     if rule in _NAMED:

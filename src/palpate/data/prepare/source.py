@@ -1,4 +1,4 @@
-"""A download as a source: a folder, a zip or a tar behind one interface, without unpacking."""
+"""Sources: one interface to downloaded folders, zip and tar archives, without unpacking."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,13 +21,13 @@ _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 @final
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Files by name; made by :func:`open_source`. May be read by several threads at once.
+    """Files of a download by name; made by :func:`open_source`. Thread-safe.
 
     Attributes:
         path: The folder or archive.
-        members: Every file by its name, with ``/`` between folders, except litter of file managers.
-            Members of an archive directly in a folder are named ``archive.zip/name``.
-        doubts: Masks whose orientation was assumed, to be checked by eye.
+        members: All files by name, with ``/`` between folders, except files left by file managers.
+            Files in an archive directly below the folder are named ``archive.zip/name``.
+        doubts: Masks whose orientation was assumed and should be checked by eye.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class Source:
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """A file as a stream, which cannot always seek.
+        """Open a file as a stream, which may not be seekable.
 
         Raises:
-            FileNotFoundError: If there is none of that name.
-            ValueError: If the archive is damaged there.
+            FileNotFoundError: If there is no file of this name.
+            ValueError: If this file is damaged in the archive.
         """
         if name not in self.members:
             raise FileNotFoundError(f"Expected {self.label(name)}, which is not there.")
@@ -55,16 +55,16 @@ class Source:
             yield stream
 
     def read(self, name: str) -> bytes:
-        """The content of a file; raises what :meth:`open` does."""
+        """Read a file; raises the same errors as :meth:`open`."""
         with self.open(name) as stream:
             return stream.read()
 
     def size(self, name: str) -> int:
-        """Bytes of a file, unpacked."""
+        """Size of a file in bytes, uncompressed."""
         return self.members[name].size
 
     def checksum(self, name: str) -> str:
-        """SHA-256 of the content of a file, read once."""
+        """SHA-256 of the content of a file; computed once and stored."""
         with self._lock:
             known = self._checksums.get(name)
         if known is None:
@@ -87,13 +87,13 @@ def open_source(path: str | Path) -> Iterator[Source]:
     """Open a download without unpacking it.
 
     Args:
-        path: A folder, a ``.zip`` or a ``.tar`` (``.gz``, ``.bz2``, ``.xz``). Archives that lie
-            directly in the folder are opened as well, since some data sets come in several.
+        path: A folder, a ``.zip`` or a ``.tar`` (``.gz``, ``.bz2``, ``.xz``). Archives directly in
+            the folder are opened too, since some data sets are published as several archives.
 
     Raises:
         FileNotFoundError: If the path does not exist.
-        ValueError: If an archive is damaged, encrypted, of an unknown kind or a decompression
-            bomb, or if a name or link in it or in the folder points outside.
+        ValueError: If an archive is damaged, encrypted, of another format or a decompression bomb,
+            or if a name or link leads outside.
     """
     path = Path(path)
     if not path.exists():
@@ -105,7 +105,7 @@ def open_source(path: str | Path) -> Iterator[Source]:
             members = _with_archives(_folder_members(path), path, stack)
         else:
             members = archive_members(path, stack)
-        # Litter is removed here, since converters look for files by their ending.
+        # Removed here once for all converters, which search for files by their extension.
         yield Source(path, {n: member for n, member in members.items() if not is_litter(n)})
 
 
@@ -133,10 +133,10 @@ def _with_archives(
 
 
 def _folder_members(folder: Path) -> dict[str, Member]:
-    """Every file below a folder by its name relative to it.
+    """All files below a folder, by their relative names.
 
     Raises:
-        ValueError: If links lead outside the folder, or nowhere.
+        ValueError: If links lead outside the folder or are broken.
     """
     root, strays = folder.resolve(), list[str]()
     paths = list(_files(root, root, strays))
@@ -161,7 +161,7 @@ def _files(folder: Path, root: Path, strays: list[str]) -> Iterator[Path]:
         if not target.exists() or not target.is_relative_to(root):
             strays.append(f"{path} -> {target}")
         elif path.is_dir():
-            # A link to one of its own parent folders would recurse without end.
+            # A link to one of its parent folders would cause an infinite recursion.
             if not (path.is_symlink() and path.parent.is_relative_to(target)):
                 yield from _files(path, root, strays)
         elif path.is_file():

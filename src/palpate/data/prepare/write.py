@@ -1,4 +1,4 @@
-"""Preparing a data set: from a download to a folder for ``load_data``, incrementally."""
+"""Preparation of a data set: incremental conversion of a download for ``load_data``."""
 
 import json
 import os
@@ -44,28 +44,28 @@ def prepare(
 ) -> Path:
     """Write the images, masks and annotations of a data set from its official download.
 
-    A second run only does what changed: an image is written again if its source files or the
-    version of the converter changed, or if its output is missing or altered. A killed run resumes.
-    A damaged file does not affect the others.
+    A second run writes only what changed: an image is written again if its source files or the
+    version of the converter changed, or if its output is missing or altered. An interrupted run
+    resumes. A damaged file does not affect the others.
 
     Args:
         name: One of ``CONVERTERS``.
         source: The download: a folder, a zip or a tar, or a folder of several archives.
-        out: Output folder, the ``root`` of ``load_data``; gets a folder for the data set with
+        out: Output folder, the ``root`` of ``load_data``. The data set is a folder in it with
             ``images/``, ``masks/``, ``anns/`` and ``dataset.json``.
         seed: Seed of the splits, if there is no official split.
         workers: Number of threads; by default one per core.
         progress: Called for every image.
-        options: Options of the converter, see its ``options``.
+        options: Options of the converter; the defaults are in ``CONVERTERS[name].options``.
 
     Returns:
-        The folder of the set.
+        The folder of the data set.
 
     Raises:
         FileNotFoundError: If the source does not exist.
-        ValueError: If the source is damaged, unsafe or another data set than that in the folder,
-            or if files cannot be read or do not fit each other; all of them are listed. Images
-            that were prepared are kept.
+        ValueError: If the source is damaged, unsafe or not the data set in the folder, or if files
+            cannot be read or do not fit each other; the problems are listed. Images that were
+            prepared are kept.
     """
     converter = _converter(name)
     if workers is not None and workers < 1:
@@ -85,14 +85,14 @@ def prepare(
 
 
 def looks_like(source: Source) -> list[str]:
-    """Names of the published data sets that a source may be."""
+    """Names of the published data sets that a source may contain."""
     return [name for name, other in CONVERTERS.items() if other.card and _fits(other, source)]
 
 
 @final
 @dataclass(frozen=True)
 class _Work:
-    """The job of preparing one data set, called once per image."""
+    """Preparation of one data set; called once per image."""
 
     converter: Converter
     source: Source
@@ -100,7 +100,7 @@ class _Work:
     options: str
 
     def __call__(self, items: Sequence[Item]) -> list[Record]:
-        """Records of the items of one image, which is written if it is new or changed."""
+        """Write an image with its masks if it is new or changed, and return the records."""
         recipes = [self._recipe(item) for item in items]
         known = [self.ledger.before.get(item.mask_name) for item in items]
         kept = [record for record in known if record is not None]
@@ -112,6 +112,7 @@ class _Work:
         return made
 
     def _holds(self, item: Item, recipe: str, record: Record) -> bool:
+        """Whether a record is up to date: same recipe, same source files, unchanged output."""
         there = self.ledger.folder
         return (
             record.recipe == recipe
@@ -120,7 +121,8 @@ class _Work:
         )
 
     def _recipe(self, item: Item) -> str:
-        # Private names are not even hashed, since a hash would confirm a guess.
+        """Hash of everything except file contents that determines the output of an item."""
+        # Private names are not even hashed, since a hash would confirm a guessed name.
         members = (len(item.members),) if item.is_private else item.members
         decided = (
             self.converter.name, self.converter.version, self.options, item.image_name,
@@ -159,7 +161,7 @@ def _refuse_overlap(source: Path, folder: Path) -> None:
 
 
 def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item]) -> None:
-    """Folders of user data have one name per format; do not replace one set by another."""
+    """Raise an error if another user data set would be replaced: folders are named by format."""
     if converter.card or not ledger.before:
         return
     if not any(item.mask_name in ledger.before for item in items):
@@ -203,15 +205,15 @@ def _fits(converter: Converter, source: Source) -> bool:
             return bool(converter.find(source, **converter.options))
     except WrongLayout:
         return False
-    except ValueError:  # the set it is, with some files wrong
+    except ValueError:  # it is this data set, but some files are wrong
         return True
 
 
 def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -> list[Record]:
-    """Records in the order of the items.
+    """Prepare all images in parallel, and return the records in the order of the items.
 
     Raises:
-        ValueError: If images could not be prepared; the others were.
+        ValueError: If images could not be prepared, after all others were.
     """
     images: dict[str, list[Item]] = {}
     for item in items:
@@ -239,7 +241,7 @@ def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(workers)  # decoding, hashing and packing release the lock
+    pool = ThreadPoolExecutor(workers)  # decoding, hashing and compression release the GIL
     try:
         yield pool
     finally:

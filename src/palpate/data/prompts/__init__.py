@@ -1,4 +1,4 @@
-"""Replacing the prompts of a data folder: written anew, or taken from published files."""
+"""Replacement of the prompts of a data folder by rewritten or published ones."""
 
 from palpate.data.prompts.import_published import Imported, import_prompts
 from palpate.data.prompts.rewrite import rewrite_prompts

@@ -1,4 +1,4 @@
-"""The annotations of a data folder, to be changed and written back."""
+"""Annotations of a data folder, with functions to change their prompts."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from palpate.data.sources.registry import DATASETS
 
 Prompts: TypeAlias = Mapping[str, str | list[str]]
 _ORIGINAL = "anns-original"
-_NO_TEXT = {"p0": ""}  # until prompts are written
+_NO_TEXT = {"p0": ""}  # for entries without prompts, until these are written
 
 
 @final
@@ -25,7 +25,7 @@ class AnnotatedFolder:
     Attributes:
         folder: Path of the folder.
         records: JSON records of each annotation file, by split.
-        entries: The same as checked entries, without repetitions.
+        entries: Checked entries of each annotation file, without repetitions, by split.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class AnnotatedFolder:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set by ``dataset.json`` or its folder's name; else ``folder``."""
+        """Name of the data set from ``dataset.json`` or the folder's name; else ``folder``."""
         named = _summary(self.folder).get("name")
         by_folder = (spec.name for spec in DATASETS.values() if spec.folder == _name(self.folder))
         return named if isinstance(named, str) else next(by_folder, "folder")
@@ -47,18 +47,23 @@ class AnnotatedFolder:
                 yield split, entry
 
     def structure_of(self, entry: FileEntry, dataset: str) -> str:
-        """The structure of a mask: as annotated, or by the name of the mask."""
+        """Structure of a mask: as annotated, or else derived from the name of the mask.
+
+        Args:
+            entry: The entry of the mask.
+            dataset: Name of the data set, which determines how mask names are read.
+        """
         spec: DatasetSpec = DATASETS.get(dataset, DATASETS["folder"])
         return entry.structure or spec.structure(entry.mask_name)
 
     def put_prompts(self, prompts: Mapping[tuple[str, str], Prompts]) -> None:
         """Write new prompts; each file is replaced atomically and keeps all other fields.
 
-        Original annotations that palpate has not prepared, and so could not restore, are copied to
-        ``anns-original/`` first.
+        Annotations that palpate did not prepare, and therefore could not restore, are first copied
+        to ``anns-original/``.
 
         Args:
-            prompts: By split and mask name; other entries keep their prompts.
+            prompts: New prompts by split and mask name; other entries keep theirs.
         """
         self._keep_original()
         for split, records in self.records.items():
@@ -72,15 +77,15 @@ class AnnotatedFolder:
         kept = self.folder / _ORIGINAL
         if (self.folder / SUMMARY).is_file() or kept.exists():
             return
-        # palpate.atomic writes single files; here a whole folder appears in one step, and what a
-        # killed run left of it is replaced.
+        # palpate.atomic writes single files. Renaming makes the whole folder appear in one step;
+        # the remains of an interrupted copy are replaced.
         partial = self.folder / f"{_ORIGINAL}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(self.folder / "anns", partial)
         partial.replace(kept)
 
     def _put_into_summary(self) -> None:
-        # Otherwise a later `data prepare` would write the previous prompts again.
+        # Otherwise a later `data prepare` would restore the previous prompts.
         summary = _summary(self.folder)
         known = {r["mask_name"]: r["prompts"] for part in self.records.values() for r in part}
         entries = [record["entry"] for record in summary.get("records", ())]
@@ -93,9 +98,12 @@ class AnnotatedFolder:
 def open_folder(folder: Path) -> AnnotatedFolder:
     """Read all annotations of a folder; entries may lack prompts.
 
+    Args:
+        folder: Has ``images/``, ``masks/`` and ``anns/``.
+
     Raises:
         FileNotFoundError: If there are no annotations.
-        ValueError: If a file is not as :func:`palpate.data.annotations.read_entries` needs.
+        ValueError: If a file is invalid, see :func:`palpate.data.annotations.read_entries`.
     """
     paths = {split: folder / "anns" / f"{split}.json" for split in SPLITS}
     there = [split for split, path in paths.items() if path.is_file()]

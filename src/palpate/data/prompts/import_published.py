@@ -1,4 +1,4 @@
-"""Importing prompts from published annotation files."""
+"""Import of prompts from published annotation files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from palpate.data.annotations import are_prompts, read_records
 from palpate.data.problems import refuse
 from palpate.data.prompts.annotated_folder import Prompts, open_folder
 
-_SHOWN = 10
+_SHOWN = 10  # names listed in a report
 
-_Texts = dict[str, list[tuple[str, Prompts]]]  # file stem and prompts, by key of the mask
+_Texts = dict[str, list[tuple[str, Prompts]]]  # (name of the file, prompts), by key of the mask
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class Imported:
     """Result of an import.
 
     Attributes:
-        taken: Number of entries of each split that now have published prompts.
-        missing: Masks of the folder that are not in the published files; prompts unchanged.
-        ambiguous: Masks with different prompts in several published files; prompts unchanged.
+        taken: Number of entries by split that got published prompts.
+        missing: Masks of the folder that are not in the published files; these keep their prompts.
+        ambiguous: Masks with different prompts in several published files; these keep their
+            prompts.
         unused: Masks of the published files that are not in the folder.
     """
 
@@ -42,15 +43,18 @@ class Imported:
 
 
 def import_prompts(folder: str | Path, annotations: str | Path) -> Imported:
-    """Import prompts by the name of the mask, ignoring its extension.
+    """Replace the prompts of a folder by published ones, matched by mask name without extension.
 
-    If several files have different prompts for a mask, the file named like the split of the mask is
-    used; without such a file the mask keeps its prompts.
+    If several files have different prompts for a mask, the file named after the mask's split is
+    used; if there is no such file, the mask keeps its prompts.
 
     Args:
         folder: Has ``images/``, ``masks/`` and ``anns/``; its prompts are replaced.
-        annotations: A JSON file, a list of objects with ``mask_name`` and ``prompts``, or a folder
-            of such files, or one with them in ``anns/``.
+        annotations: A JSON file with a list of objects with ``mask_name`` and ``prompts``; or a
+            folder of such files, directly or in ``anns/``.
+
+    Returns:
+        Which prompts were imported and which were not.
 
     Raises:
         FileNotFoundError: If there are no annotations.
@@ -127,7 +131,7 @@ def _usable(record: object) -> bool:
 
 
 def _choose(offered: Sequence[tuple[str, Prompts]], split: str) -> Prompts | None:
-    """The prompts that all files agree on, or those of the file named like the split."""
+    """The prompts if all files agree, else those of the file named after the split; or None."""
     for candidates in (offered, [each for each in offered if each[0] == split]):
         first = candidates[0][1] if candidates else None
         if first is not None and all(prompts == first for _, prompts in candidates):

@@ -1,4 +1,4 @@
-"""Rewriting the prompts of a data folder from images, masks and metadata."""
+"""Rewriting of the prompts of a data folder from its images, masks and metadata."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from palpate.data.wording import (
 from palpate.errors import did_you_mean
 from palpate.progress import Progress, silent
 
-_THREADS = 4  # decoding releases the interpreter's lock
+_THREADS = 4  # threads suffice: decoding releases the global interpreter lock
 _OFTEN = 50  # images between two reports of progress
 
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes the prompts of one entry; holds what all entries share."""
+    """Callable that writes the prompts of one entry; stores what all entries share."""
 
     folder: AnnotatedFolder
     dataset: str
@@ -38,11 +38,12 @@ class _Writer:
     synonyms: int
 
     def __call__(self, entry: FileEntry) -> tuple[Prompts | None, str]:
-        """Prompts and an empty text, or None and what is wrong."""
+        """Prompts and an empty message, or None and an error message."""
         try:
             image, mask = entry.read(None)
             pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
             structure = self.structure or self.folder.structure_of(entry, self.dataset)
+            # Annotated facts take precedence over those in file names.
             facts = {**facts_in_name(self.dataset, entry.image_name), **entry.facts}
             return write_prompts(
                 self.dataset,
@@ -70,25 +71,26 @@ def rewrite_prompts(
 ) -> dict[str, int]:
     """Write the prompts of all entries of a folder from its images, masks and metadata.
 
-    Nothing is written unless all prompts can be made; other fields of the annotations are kept.
+    Nothing is written unless all prompts can be written; other fields of the annotations are kept.
 
     Args:
         folder: Has ``images/``, ``masks/`` and ``anns/``.
-        templates: A file of templates, see :func:`palpate.data.wording.read_wording`; by default
+        templates: File of templates, see :func:`palpate.data.wording.read_wording`; by default
             those of the data set.
         dataset: Name of the data set, which selects templates and the facts in file names; by
-            default that of ``dataset.json`` or of the folder.
+            default from ``dataset.json`` or the name of the folder.
         structure: Structure that all masks outline; by default from annotations or mask names.
         rule: Thresholds between words such as small and medium.
-        synonyms: See :func:`palpate.data.wording.write_prompts`.
+        synonyms: Largest number of additional phrasings, see
+            :func:`palpate.data.wording.write_prompts`.
         progress: Called as images are processed.
 
     Returns:
-        Number of entries of each split with new prompts.
+        Number of entries by split.
 
     Raises:
         FileNotFoundError: If annotations, templates or files are missing.
-        ValueError: If one of them cannot be read or does not fit; all of them are listed.
+        ValueError: If files cannot be read or do not fit; the problems are listed.
     """
     if synonyms < 0:
         raise ValueError(f"Expected synonyms >= 0, got {synonyms}.")

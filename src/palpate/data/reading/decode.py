@@ -1,14 +1,14 @@
 """Decoding of image and mask files to tensors: rules for bit depths, colours and thresholds.
 
-Images. Gray becomes three equal channels; 16-bit gray is divided by 65535, whatever part of that
-range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
-transparency is composited over black; only the first of several frames is used.
+Images. Grayscale becomes three equal channels; 16-bit grayscale is divided by 65535, whatever part
+of that range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
+transparency is composited over black; of several frames only the first is used.
 
 Masks. Colour becomes luminance. A pixel is foreground if its value is at least half the range of
-its file type (128 of 255, 32768 of 65535), which removes the ringing of JPEG; a lossless file with
-values 0 and 1 only is taken as it is. A mask that is not empty but stays below half range raises an
-error, since it would be read as empty; in a lossy file values below an eighth of the range are
-noise. A mask of another size than its image is resized to it.
+the file type (128 of 255, 32768 of 65535), which removes JPEG ringing; a lossless file that
+contains only 0 and 1 is used as it is. A mask with values above 0 but below half range raises an
+error, since it would be read as empty; in a lossy file, values below an eighth of the range count
+as noise. A mask whose size differs from its image is resized to the image.
 """
 
 from pathlib import Path
@@ -23,13 +23,13 @@ from torch import Tensor
 from palpate.data.reading.files import file_name, naming, opened
 from palpate.data.reading.orientation import check_shapes, orientations, turned
 
-LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # Pillow's names of lossy formats
 
 
 def read_pair(
     image: Path, mask: Path, size: int | None = None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """An image and its mask, upright and of one size.
+    """Read an image and its mask, upright and of the same size.
 
     Args:
         image: File of the image.
@@ -38,7 +38,7 @@ def read_pair(
             size. Images are resized bilinearly with antialiasing, masks by nearest neighbour.
 
     Returns:
-        The image in [0, 1], and the mask.
+        The image, (3, h, w) in [0, 1], and the mask, (1, h, w).
 
     Raises:
         ValueError: If a file cannot be read or the mask does not fit the image.
@@ -50,7 +50,16 @@ def read_pair(
 def pair_from(
     picture: Image.Image, drawing: Image.Image, size: int | None = None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """Like :func:`read_pair`, for images that are open already.
+    """Decode an open image and its mask; otherwise like :func:`read_pair`.
+
+    Args:
+        picture: The image.
+        drawing: The mask.
+        size: Side of the square that both are resized to, in pixels; by default the image's own
+            size.
+
+    Returns:
+        The image, (3, h, w) in [0, 1], and the mask, (1, h, w).
 
     Raises:
         ValueError: If one cannot be decoded or the mask does not fit the image.
@@ -67,9 +76,18 @@ def pair_from(
 
 
 def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Tensor, "1 h w"]:
-    """A mask with the grey values of its file, in [0, 1], sized and turned like :func:`read_pair`.
+    """Read a mask without thresholding, (1, h, w) in [0, 1]; sized and turned as by `read_pair`.
 
-    Published pipelines do not threshold masks, so the ringing of JPEG enters losses and scores.
+    For the comparison with published pipelines that do not threshold masks, so that JPEG ringing
+    enters their losses and scores.
+
+    Args:
+        image: File of the image.
+        mask: File of the mask.
+        size: Side of the square in pixels; by default the size of the image.
+
+    Raises:
+        ValueError: If a file cannot be read or the mask does not fit the image.
     """
     with opened(image) as picture, opened(mask) as drawing:
         turns = orientations(picture, drawing)
@@ -78,18 +96,18 @@ def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Te
             values, top = _gray(drawing)
             is_lossy = drawing.format in LOSSY
         width, height = turned(picture, turns[0]).size if size is None else (size, size)
-    full = top if is_lossy or values.max() > 1 else 1  # in a lossy file a 1 is noise
+    full = top if is_lossy or values.max() > 1 else 1  # in a lossy file, values of 1 are noise
     grey = Image.fromarray((values / full).astype(np.float32))
     grey = turned(grey, turns[1]).resize((width, height), Image.Resampling.NEAREST)
     return torch.from_numpy(np.asarray(grey).copy()).unsqueeze(0)
 
 
 def try_decoding(picture: Image.Image) -> None:
-    """Read an image to its end as cheaply as its format allows.
+    """Decode an image completely, as fast as its format allows, to find damage.
 
     Raises:
-        OSError: If it is damaged.
-        ValueError: If its pixel values are out of range.
+        OSError: If the file is damaged.
+        ValueError: If pixel values are out of range.
     """
     picture.draft(None, (1, 1))  # a JPEG decodes to an eighth of its size
     picture.load()
@@ -98,10 +116,14 @@ def try_decoding(picture: Image.Image) -> None:
 
 
 def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
-    """The image turned upright: RGB, or one channel of floats in [0, 1] where it has more bits.
+    """Convert an image to RGB, or to one channel of floats in [0, 1] if it has more than 8 bits.
+
+    Args:
+        picture: The image as stored.
+        orientation: EXIF orientation to apply, 1 to 8.
 
     Raises:
-        ValueError: If its pixel values are out of range.
+        ValueError: If pixel values are out of range.
     """
     simple = (
         Image.fromarray(_unit(picture))
@@ -112,10 +134,13 @@ def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
 
 
 def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Foreground of a mask as stored, before its EXIF orientation is applied.
+    """Threshold a mask as stored, without applying its EXIF orientation.
+
+    Returns:
+        The foreground, (h, w).
 
     Raises:
-        ValueError: If it is neither 0 and 1 nor black and white.
+        ValueError: If the mask would be read as empty although it has values above 0.
     """
     values, top = _gray(drawing)
     threshold, brightest = (top + 1) // 2, int(values.max())
@@ -134,7 +159,7 @@ def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
 
 
 def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
-    """Black on transparent looks like a mask in a viewer, but is composited to all black here."""
+    """Raise an error for black on transparent, which would be empty after compositing."""
     opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
     if opacity.min() != opacity.max():
         raise ValueError(
@@ -149,7 +174,7 @@ def brightest_of_range(picture: Image.Image) -> float:
 
 
 def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
-    """Luminance, and the largest value that the file type can hold."""
+    """Luminance of a mask, (h, w), and the largest value of its file type."""
     if _is_deep(picture):
         return _deep(picture), 65535
     return np.asarray(_on_black(picture).convert("L")), 255
@@ -162,17 +187,19 @@ def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tens
     if upright.mode == "F":
         values = torch.from_numpy(np.array(upright, dtype=np.float32))
         return values.clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
-    # In NumPy: torch would start threads of its own in every prefetching thread.
+    # NumPy, because torch would start its own threads in every prefetching thread.
     channels = np.ascontiguousarray(np.moveaxis(np.asarray(upright), -1, 0)).astype(np.float32)
     channels /= np.float32(255)
     return torch.from_numpy(channels)
 
 
 def _is_deep(picture: Image.Image) -> bool:
+    """Whether an image has integers of more than 8 bits."""
     return picture.mode == "I" or picture.mode.startswith("I;16")
 
 
 def _deep(picture: Image.Image) -> NDArray[np.int64]:
+    # Pillow may open 16-bit files in a 32-bit mode, so the values are checked and not the mode.
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(
@@ -183,6 +210,7 @@ def _deep(picture: Image.Image) -> NDArray[np.int64]:
 
 
 def _unit(picture: Image.Image) -> NDArray[np.float32]:
+    """Pixels of a deep or floating-point image in [0, 1], (h, w)."""
     if picture.mode != "F":
         return (_deep(picture) / 65535).astype(np.float32)
     values = np.asarray(picture, dtype=np.float32)
@@ -195,6 +223,7 @@ def _unit(picture: Image.Image) -> NDArray[np.float32]:
 
 
 def _on_black(picture: Image.Image) -> Image.Image:
+    """The image as RGB, with transparency composited over black."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     rgba = picture.convert("RGBA")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+# What Pillow and its decoders raise for damaged files.
 _FAILURES = (
     OSError,
     SyntaxError,  # raised by Pillow for a broken PNG chunk
@@ -23,10 +24,10 @@ class Unreadable(ValueError):  # noqa: N818
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, open but not decoded.
+    """Open an image file without decoding it.
 
     Raises:
-        ValueError: If it is not an image.
+        ValueError: If the file is not an image.
     """
     with naming(path):
         picture = Image.open(path)
@@ -36,10 +37,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Turn any decoding failure into a ValueError that names the file."""
+    """Convert any decoding error inside the block to a ValueError that names the file."""
     try:
         yield
-    except Unreadable:  # names its file already
+    except Unreadable:  # already names its file
         raise
     except UnidentifiedImageError as error:
         raise Unreadable(
@@ -50,4 +51,5 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def file_name(picture: Image.Image) -> str:
+    """File name of an image, for errors."""
     return str(getattr(picture, "filename", "") or "an image in memory")

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+# Extra of this package that installs an optional dependency.
 _EXTRA = {"nibabel": "volumes", "pydicom": "volumes", "datasets": "hf"}
 
 
@@ -10,7 +11,7 @@ def needed(package: str) -> Any:
     """Import an optional dependency.
 
     Raises:
-        RuntimeError: If it is not installed; names the extra that installs it.
+        RuntimeError: If the package is not installed; names the extra that installs it.
     """
     try:
         return import_module(package)

@@ -1,9 +1,9 @@
-"""EXIF orientation of images and masks, and the check that their sizes fit.
+"""EXIF orientation of images and masks, and the check that their aspect ratios agree.
 
-The EXIF orientation of an image is applied. A mask without EXIF orientation that has the aspect
-ratio of the image *as stored* is turned like the image; one that has the aspect ratio of the image
-as displayed, and not as stored, is taken as it is. (``PIL.ImageOps.exif_transpose`` applies the tag
-of one file; it cannot turn a mask by the tag of its image.)
+The EXIF orientation of an image is applied. A mask without EXIF orientation is turned like its
+image if it has the aspect ratio of the image *as stored*; if it only has that of the image as
+displayed, it is not turned. (``PIL.ImageOps.exif_transpose`` applies the tag of one file only, so
+it cannot turn a mask by the tag of its image.)
 """
 
 from PIL import Image
@@ -20,12 +20,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = (5, 6, 7, 8)
-_TOLERANCE = 0.02  # of the aspect ratio: the rounding error at a side of 50 pixels
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+_TOLERANCE = 0.02  # relative error of the aspect ratio: rounding at a side of 50 pixels
 
 
 def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
-    """EXIF orientations to apply to an image and to its mask."""
+    """EXIF orientations to apply to an image and to its mask, 1 to 8 each."""
     image_turn, mask_turn = orientation(picture), orientation(drawing)
     if mask_turn == 1 and same_shape(drawing.size, picture.size):
         mask_turn = image_turn
@@ -33,7 +33,7 @@ def orientations(picture: Image.Image, drawing: Image.Image) -> tuple[int, int]:
 
 
 def turned_on_trust(picture: Image.Image, drawing: Image.Image) -> bool:
-    """Whether a mask is turned like its image although it would also fit unturned."""
+    """Whether a mask is turned like its image although it would also fit without turning."""
     turn = orientation(picture)
     if turn == 1 or orientation(drawing) != 1:
         return False
@@ -42,7 +42,16 @@ def turned_on_trust(picture: Image.Image, drawing: Image.Image) -> bool:
 
 
 def check_shapes(picture: Image.Image, drawing: Image.Image, turns: tuple[int, int]) -> None:
-    """Raise an error if the aspect ratio of a mask is not that of its image."""
+    """Raise an error if the aspect ratios of a mask and its image differ.
+
+    Args:
+        picture: The image as stored.
+        drawing: The mask as stored.
+        turns: EXIF orientations of both, see :func:`orientations`.
+
+    Raises:
+        ValueError: If they differ by more than 2 %.
+    """
     width, height = upright_size(picture.size, turns[0])
     mask_width, mask_height = upright_size(drawing.size, turns[1])
     if not same_shape((width, height), (mask_width, mask_height)):
@@ -54,7 +63,7 @@ def check_shapes(picture: Image.Image, drawing: Image.Image, turns: tuple[int, i
 
 
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (width, height) have the same proportions within 2 %.
+    """Whether two sizes (width, height) have the same aspect ratio within 2 %.
 
     >>> same_shape((640, 480), (320, 240)), same_shape((640, 480), (480, 640))
     (True, False)
@@ -64,12 +73,12 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def turned(picture: Image.Image, orientation: int) -> Image.Image:
-    """An image with its EXIF orientation applied."""
+    """Apply an EXIF orientation to an image."""
     return picture.transpose(_TURNS[orientation]) if orientation != 1 else picture
 
 
 def unturned(picture: Image.Image, orientation: int) -> Image.Image:
-    """The inverse of :func:`turned`: an upright image as a file with that orientation stores it."""
+    """Invert :func:`turned`: from an upright image to pixels for a file with that orientation."""
     return turned(picture, {6: 8, 8: 6}.get(orientation, orientation))
 
 

@@ -1,8 +1,8 @@
-"""Prefetching: samples in order, decoded and resized by threads in the background.
+"""Prefetching of samples in order, with decoding and resizing in background threads.
 
-Threads and not processes: decoding, resizing and arithmetic release the interpreter's lock, and
-sending a sample from another process costs more than reading it from the cache and about as much as
-decoding it.
+Threads are used instead of processes because decoding, resizing and array arithmetic release the
+global interpreter lock, while sending a sample from another process costs more than reading it from
+the cache and about as much as decoding it.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ _AHEAD = 8  # prefetched samples
 
 @runtime_checkable
 class Indexed(Protocol[Item_co]):
-    """Anything with a length that gives items by index."""
+    """Any object with a length that returns items by index."""
 
     def __len__(self) -> int: ...
 
@@ -30,7 +30,7 @@ class Indexed(Protocol[Item_co]):
 
 @runtime_checkable
 class Samples(Protocol):
-    """Anything with a length that gives samples by index: a dataset, a list."""
+    """Any object with a length that returns samples by index, such as a data set or a list."""
 
     def __len__(self) -> int: ...
 
@@ -43,10 +43,10 @@ def stream(
     """Iterate over samples in a given order, with optional prefetching.
 
     Args:
-        data: The samples; with workers several threads index it at once, which every data set of
-            palpate allows.
+        data: The samples; with workers, several threads index it at the same time, which all data
+            sets of palpate support.
         indices: Indices of the samples, in this order; by default all.
-        workers: Prefetching threads; 0 reads each sample when it is requested.
+        workers: Number of prefetching threads; 0 reads each sample when it is requested.
         ahead: Largest number of prefetched samples; at least one per worker.
 
     Raises:
@@ -68,10 +68,11 @@ def _read_ahead(
         waiting: deque[Future[Item]] = deque(
             pool.submit(data.__getitem__, index) for index in islice(wanted, ahead)
         )
+        # A new sample is requested for each one returned, which bounds the memory.
         while waiting:
             sample = waiting.popleft().result()
             waiting.extend(pool.submit(data.__getitem__, index) for index in islice(wanted, 1))
             yield sample
     finally:
-        # Also if the consumer stops early, or a sample could not be read.
+        # Also runs if the consumer stops early or a sample cannot be read.
         pool.shutdown(cancel_futures=True)

@@ -1,1 +1,1 @@
-"""Where samples come from: named data sets, pairs of folders, arrays, Hugging Face."""
+"""Sources of samples: named data sets, pairs of folders, arrays and Hugging Face."""

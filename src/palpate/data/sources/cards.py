@@ -10,15 +10,15 @@ import yaml
 
 @dataclass(frozen=True)
 class Card:
-    """A published data set as its publisher describes it.
+    """Description of a published data set, as given by its publisher.
 
     Attributes:
-        title: Its full name.
-        licence: Its licence, or the terms its publisher states.
-        url: Where to download it.
-        citation: What to cite.
-        counts: Official number of images by split, or under ``all`` if it has no split.
-        modality: How the images were taken.
+        title: Full name.
+        licence: Licence or terms of use.
+        url: Download page.
+        citation: Reference to cite.
+        counts: Official number of images by split, or under ``all`` if there is no official split.
+        modality: Imaging modality.
         target: Structure that the masks outline.
     """
 

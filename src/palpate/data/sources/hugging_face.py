@@ -1,10 +1,10 @@
-"""Data sets of Hugging Face ``datasets``: a saved directory, or a name on the hub.
+"""Data sets in the format of Hugging Face ``datasets``: a saved directory, or a name on the hub.
 
-In recipes and on the command line the name of such a set is ``hf:`` and its directory or hub name,
-followed after a question mark by column names that cannot be guessed:
-``hf:me/polyps?image=scan&mask=outline&prompts=caption&group=patient``. ``config`` chooses one of
-several configurations, ``text`` is the prompt of every sample where no column holds one, and
-``label`` the value that is foreground in masks with several values.
+In recipes and on the command line such a data set is called ``hf:`` followed by its directory or
+hub name, and after a question mark by the names of columns that cannot be guessed:
+``hf:me/polyps?image=scan&mask=outline&prompts=caption&group=patient``. ``config`` selects one of
+several configurations, ``text`` is the prompt of every sample if there is no column of prompts, and
+``label`` is the value of the foreground in masks with several values.
 """
 
 import re
@@ -63,14 +63,14 @@ def from_hugging_face(
 ) -> PromptedDataset:
     """Load a data set of Hugging Face ``datasets``.
 
-    Texts are read now, pixels when a sample is indexed. No code of the data set is run.
+    Texts are read immediately, pixels when a sample is indexed. No code of the data set is run.
 
     Args:
         dataset: A ``datasets.Dataset`` or ``DatasetDict``; the directory of one that was saved, or
             of images with a ``metadata.jsonl``; or a name on the hub.
-        split: ``train``, ``val`` or ``test``; ``val`` is also found as ``validation``. A table that
-            was saved without splits counts as the split that it names, or else as ``test``; one
-            that is passed as an object counts as ``split``.
+        split: ``train``, ``val`` or ``test``; ``val`` also matches ``validation``. A table saved
+            without splits counts as the split that its metadata name, or else as ``test``; a
+            ``Dataset`` object counts as ``split``.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
             own size.
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
@@ -79,12 +79,15 @@ def from_hugging_face(
         limit: Use only the first ``limit`` rows.
         structure: Structure that the masks outline, if no column names it.
         mirrors: Whether a mirrored image is still valid, see :class:`DatasetSpec`.
-        check: Decode every sample once before returning, so that a damaged one is found now.
-        options: Names of columns by what they hold (``image``, ``mask``, ``prompts``, ``key``,
-            ``group``, ``structure``), and ``config``, ``text`` and ``label``; see above.
+        check: Decode every sample once before returning, so that damaged ones are found now.
+        options: Names of columns by their content (``image``, ``mask``, ``prompts``, ``key``,
+            ``group``, ``structure``), and ``config``, ``text`` and ``label``; see the module.
+
+    Returns:
+        The data set; pixels are read when a sample is indexed.
 
     Raises:
-        FileNotFoundError: If it is neither a directory nor a name on the hub.
+        FileNotFoundError: If ``dataset`` is neither a directory nor a name on the hub.
         ValueError: If there is no such split or column, or texts are missing.
         RuntimeError: If ``datasets`` is not installed.
     """
@@ -113,13 +116,13 @@ def from_hugging_face(
 
 
 def parse_name(name: str) -> tuple[str, dict[str, str]]:
-    """The directory or hub name of a set that is called ``hf:...``, and its options.
+    """Split a name ``hf:...`` into the directory or hub name and the options.
 
     >>> parse_name("hf:me/polyps?mask=outline&text=a polyp")
     ('me/polyps', {'mask': 'outline', 'text': 'a polyp'})
 
     Raises:
-        ValueError: If it names nothing, or an option is unknown.
+        ValueError: If the directory or name is missing, or an option is unknown.
     """
     place, _, query = name.removeprefix(PREFIX).partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -147,7 +150,7 @@ def _loaded(dataset: Any, config: str | None) -> Any:
         if any((path / mark).is_file() for mark in ("dataset_dict.json", "state.json")):
             return datasets.load_from_disk(str(path))
         return datasets.load_dataset(str(dataset), config)
-    except Exception as error:  # of many libraries below: files, network, parsing
+    except Exception as error:  # many libraries below: files, network, parsing
         place = "a directory" if path.exists() else "neither a directory nor reachable on the hub"
         raise FileNotFoundError(
             f"Expected a data set of Hugging Face in {dataset}, which is {place}, but: "
@@ -168,7 +171,10 @@ def _split(loaded: Any, split: str, name: str) -> Any:
 
 
 def _refuse_undivided(table: Any, split: str, name: str) -> None:
-    """A single table is a single split; used for two, it would leak test images into training."""
+    """Raise an error if a table without splits is requested as a split other than its own.
+
+    Used as two splits, the same table would leak test images into training.
+    """
     told = re.match(r"[a-z]*", str(table.split or "").lower())
     found = [mine for mine, names in _SPLITS.items() if told and told[0] in names]
     own = found[0] if found else "test"
@@ -181,6 +187,7 @@ def _refuse_undivided(table: Any, split: str, name: str) -> None:
 
 
 def _columns(table: Any, options: Mapping[str, str], name: str) -> dict[str, str]:
+    """Column of each field: as given in the options, else the first usual name that exists."""
     there = list(table.column_names)
     found = {}
     for kind, usual in _COLUMNS.items():
@@ -211,6 +218,7 @@ def _is_picture(feature: Any) -> bool:
 def _entries(
     table: Any, columns: Mapping[str, str], text: str | None, label: str | None
 ) -> Sequence[OwnEntry]:
+    # Without the image columns, rows are read without decoding pixels.
     told = {kind: column for kind, column in columns.items() if kind not in _REQUIRED}
     rows = table.select_columns(list(dict.fromkeys(told.values())))
     if text is None and "prompts" not in told:

@@ -1,4 +1,4 @@
-"""A folder of images and a folder of masks, with one prompt for all of them."""
+"""Data sets from a folder of images and a folder of masks, with one prompt for all."""
 
 import warnings
 from collections import Counter
@@ -22,9 +22,9 @@ from palpate.randomness import generator
 
 PAIRS = "pairs"
 
-# What published data sets append to the name of an image to name its mask.
+# Suffixes of mask names in published data sets.
 _MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_gt", "_label", "-mask", "-gt", "-label")
-_VALIDATION, _TEST = 0.2, 0.3  # of the pairs; the rest is for training
+_VALIDATION, _TEST = 0.2, 0.3  # fractions of the patients; the rest is for training
 _LEVEL = "p1"
 _SPEC = DatasetSpec(PAIRS, "", partial(always, "foreground"), patient_or_name)
 
@@ -44,22 +44,25 @@ def load_pairs(
     A mask has the name of its image, with any extension, or that name followed by ``_mask``,
     ``_segmentation``, ``_seg``, ``_gt`` or ``_label``. The seed assigns pairs to splits: 20 % to
     validation and 30 % to test, at least one each. Images whose names have the same number after
-    ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay in one split; if patients cannot be
-    told from names, write annotations and use ``load_data("folder")``.
+    ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay in one split. If file names do not
+    identify patients, write annotations and use ``load_data("folder")``.
 
     Args:
         images: Folder of images.
-        masks: Folder of masks; may be the same folder, if masks have one of these endings.
-        prompt: The text for every image.
+        masks: Folder of masks; may be the same folder if masks have one of these endings.
+        prompt: Text for every image.
         split: ``train``, ``val`` or ``test``.
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size.
         seed: Seed of the assignment to splits.
         limit: Use only the first ``limit`` pairs of the split.
 
+    Returns:
+        The data set; its images are read when a sample is indexed.
+
     Raises:
-        FileNotFoundError: If a folder is missing, or fewer than three names are in both.
-        ValueError: If a file cannot be read, a mask is empty or of another shape than its image.
+        FileNotFoundError: If a folder is missing, or fewer than three images have a mask.
+        ValueError: If a file cannot be read, or a mask is empty or differs from its image in size.
     """
     check_split(split)
     check_limit(limit)
@@ -115,7 +118,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _by_image(folder: Path, exact: bool) -> dict[str, Path]:
-    """Masks by the name of their image; an identical name is preferred to one with an ending."""
+    """Masks by the name of their image; the same name takes precedence over one with an ending."""
     files = _pictures(folder)
     ended = {bare: path for path in files if (bare := without_ending(path.stem)) != path.stem}
     return ended | {path.stem: path for path in files if exact}
@@ -149,7 +152,7 @@ def _faults(entry: FileEntry) -> list[str]:
 
 
 def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]:
-    """Entries of each split, in the order of their names; a patient's stay together."""
+    """Entries of each split, in the order of their names; patients stay together."""
     owners = _owners(entries)
     patients = list(dict.fromkeys(owners))
     order = torch.randperm(len(patients), generator=generator(seed, "pairs")).tolist()
@@ -163,7 +166,7 @@ def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]
 
 
 def _owners(entries: Sequence[FileEntry]) -> list[str]:
-    """Patient of each image by its name; the image itself if that gives too few patients."""
+    """Patient of each image by its name; the image itself if there are too few patients."""
     owners = [patient_or_name(entry.image_name) for entry in entries]
     if len(set(owners)) >= len(SPLITS):
         return owners

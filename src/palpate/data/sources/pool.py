@@ -1,4 +1,4 @@
-"""Several data sets as one pool."""
+"""Pools: several data sets as one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,12 +20,15 @@ from palpate.data.sources.registry import always
 def merge(parts: Sequence[PromptedDataset], name: str) -> PromptedDataset:
     """Combine data sets of one split, size and policy; every case keeps the name of its data set.
 
-    Keys stay as they are in the part, so that results can be paired with those of the part alone: a
+    Keys are not changed, so that results can be paired with those of a single data set. Therefore a
     case is identified by data set, split and key together.
 
     Args:
-        parts: At least one, not augmented.
-        name: Name of the pool; cases keep the names of their data sets.
+        parts: At least one data set, none of them augmented.
+        name: Name of the pool.
+
+    Returns:
+        One data set with the entries of all parts, in their order.
     """
     first = parts[0]
     mirrors = all(part.spec.mirrors for part in parts)
@@ -43,7 +46,11 @@ def merge(parts: Sequence[PromptedDataset], name: str) -> PromptedDataset:
 @final
 @dataclass(frozen=True, eq=False)
 class PooledDataset(Dataset[Sample]):
-    """The samples of all parts, one part after the other."""
+    """Concatenation of data sets.
+
+    Attributes:
+        parts: The data sets, in order.
+    """
 
     parts: tuple[PromptedDataset, ...]
 
@@ -67,16 +74,16 @@ class PooledDataset(Dataset[Sample]):
         raise IndexError("Sample number out of range.")
 
     def with_epoch(self, epoch: int) -> "PooledDataset":
-        """The same data with random choices drawn for this epoch."""
+        """A copy whose random choices are those of this epoch."""
         return replace(self, parts=tuple(part.with_epoch(epoch) for part in self.parts))
 
     def augmented(self, augmentation: Augmentation | None) -> "PooledDataset":
-        """The same data with this augmentation, for training."""
+        """A copy with this augmentation, for training."""
         return replace(self, parts=tuple(part.augmented(augmentation) for part in self.parts))
 
 
 def pool(parts: Sequence[PromptedDataset]) -> PromptedDataset | PooledDataset:
-    """Several data sets as one; a single one is returned unchanged."""
+    """Concatenate data sets; a single one is returned unchanged."""
     return parts[0] if len(parts) == 1 else PooledDataset(tuple(parts))
 
 
@@ -119,6 +126,7 @@ class _Member:
 
 
 def _members(part: PromptedDataset) -> tuple[_Member, ...]:
+    """Entries of a part with its metadata, since the pool has no single ``spec`` to derive it."""
     spec = part.spec
     return tuple(
         _Member(

@@ -1,4 +1,4 @@
-"""The data sets palpate knows by name. A new one is an entry here."""
+"""Registry of the data sets that palpate loads by name. To add one, add an entry here."""
 
 import re
 from functools import partial
@@ -14,7 +14,7 @@ _CAMUS_STRUCTURES = {"mask_1": "left ventricle", "mask_2": "myocardium", "mask_3
 
 
 def always(structure: str, mask_name: str) -> str:
-    """The structure of a data set all of whose masks outline the same one."""
+    """Return ``structure`` for any mask, for data sets with a single structure."""
     del mask_name
     return structure
 
@@ -51,13 +51,13 @@ def _finding(mask_name: str) -> str:
 
 
 def _same(name: str, folder: str, structure: str) -> DatasetSpec:
-    """A data set with one structure; patients are known only as far as file names tell."""
+    """Properties of a data set with one structure; patients are derived from file names."""
     return DatasetSpec(
         name, folder, partial(always, structure), patient_or_name, CARDS[name].citation
     )
 
 
-# No lambdas: a data set must reach the worker processes of a loader.
+# No lambdas, since they could not be pickled for the worker processes of a loader.
 _DATASETS = {
     "kvasir": _same("kvasir", "kvasir_polyp", "polyp"),
     "clinicdb": _same("clinicdb", "clinicdb_polyp", "polyp"),

@@ -1,4 +1,4 @@
-"""Data sets from sequences of a user's samples: a list, a PyTorch data set, any indexable."""
+"""Data sets from samples in memory: a list, a PyTorch data set or any other indexable object."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,16 @@ _FIELDS = ("image", "mask", "prompts", "key", "group", "structure")
 
 @dataclass(frozen=True, eq=False)
 class OwnEntry:
-    """One element of a sequence: its metadata, and a function that gives its pixels."""
+    """An element of a user's sequence: metadata, and a function that returns its pixels.
+
+    Attributes:
+        image_name: Name of the image.
+        mask_name: Name of the mask, which is also the key.
+        prompts: Texts by level; a level may have several phrasings.
+        group: Patient; None to derive it from the name of the image.
+        structure: Structure that the mask outlines; None for that of the data set.
+        pixels: Returns image and mask, in any format that :func:`from_samples` accepts.
+    """
 
     image_name: str
     mask_name: str
@@ -50,7 +59,11 @@ class OwnEntry:
         return self.mask_name
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-        """The image in [0, 1] and its mask, square if ``size`` is given."""
+        """Decode the image, (3, h, w) in [0, 1], and its mask, (1, h, w).
+
+        Args:
+            size: Side of the square that both are resized to, in pixels; None for their own size.
+        """
         with naming(f"sample {self.key!r}"):
             image, mask = self.pixels()
             return _pair(image, mask, size)
@@ -69,22 +82,23 @@ def from_samples(
     seed: int = 0,
     limit: int | None = None,
 ) -> PromptedDataset:
-    """Make a data set of samples in memory, or of anything with a length and an index.
+    """Make a data set from samples in memory, or from any object with a length and an index.
 
-    Each is a :class:`Sample`, or a mapping with
+    Each element is a :class:`Sample` or a mapping with
 
-    - ``image``: a PIL image, the path of one, an array (h, w) or (h, w, 3) of 8 bits or of floats
-      in [0, 1], or a tensor (3, h, w) or (1, h, w) likewise;
-    - ``mask``: likewise, or booleans; read like the mask of a folder, see
+    - ``image``: a PIL image, the path of one, an array (h, w) or (h, w, 3) of 8-bit integers or of
+      floats in [0, 1], or a tensor (3, h, w) or (1, h, w) of the same types;
+    - ``mask``: the same types, or booleans; thresholded like the mask of a folder, see
       :mod:`palpate.data.reading.decode`;
-    - ``prompts``: one text, a list of phrasings, or these by level (``p1``, ``p2`` ...);
+    - ``prompts``: one text, a list of phrasings, or a mapping from levels (``p1``, ``p2`` ...) to
+      either;
     - optionally ``key`` (by default the index), ``group`` (the patient) and ``structure``.
 
-    Every element is read once now, so that faults are found before work starts, and again whenever
-    its pixels are needed.
+    Every element is read once now, so that errors are found early, and again whenever its pixels
+    are needed.
 
     Args:
-        samples: Has a length and an index from 0 on.
+        samples: The samples; must support ``len`` and indices from 0.
         name: Name of the data set in every results table.
         split: Name of the split: ``train``, ``val`` or ``test``.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
@@ -96,8 +110,11 @@ def from_samples(
         seed: Seed of the prompts and of augmentation.
         limit: Use only the first ``limit`` samples.
 
+    Returns:
+        The data set; pixels are read again when a sample is indexed.
+
     Raises:
-        ValueError: If samples are not what is described above; all are listed.
+        ValueError: If samples are not as described above; the problems are listed.
     """
     check_split(split)
     check_limit(limit)
@@ -123,10 +140,17 @@ def dataset_of(
     size: int | None,
     policy: PromptPolicy,
 ) -> PromptedDataset:
-    """A data set of entries, after a check of their keys and prompts.
+    """Make a data set of entries after checking keys and prompts.
+
+    Args:
+        entries: The entries.
+        spec: Properties of the data set.
+        split: ``train``, ``val`` or ``test``.
+        size: Side of the square that samples are resized to, in pixels; None keeps their own size.
+        policy: Chooses the prompts.
 
     Raises:
-        ValueError: If two have the same key, or one has no text that the policy could choose.
+        ValueError: If two entries have the same key, or one has no text for the policy.
     """
     if size is not None and size < 1:
         raise ValueError(f"Expected size >= 1 pixel, got {size}.")
@@ -141,10 +165,10 @@ def dataset_of(
 
 
 def check_pixels(entries: Sequence[OwnEntry]) -> None:
-    """Decode every sample once.
+    """Decode every sample once, to find damaged ones.
 
     Raises:
-        ValueError: If images or masks cannot be read, or do not fit each other; all are listed.
+        ValueError: If images or masks cannot be read or do not fit; the problems are listed.
     """
     problems = []
     for entry in entries:
@@ -156,16 +180,16 @@ def check_pixels(entries: Sequence[OwnEntry]) -> None:
 
 
 def texts_of(prompts: Any) -> dict[str, tuple[str, ...]]:
-    """Texts by level, from one text, a list of phrasings, or a mapping from levels to either.
+    """Convert one text, a list of phrasings, or a mapping from levels to either, to texts by level.
 
     >>> texts_of("polyp"), texts_of({"p0": "", "p2": ["round polyp", "ball"]})
     ({'p1': ('polyp',)}, {'p0': ('',), 'p2': ('round polyp', 'ball')})
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If ``prompts`` is none of these.
     """
     levels = prompts if isinstance(prompts, Mapping) else {_LEVEL: prompts}
-    # Columns of a table have a value for every level, None where a row lacks it.
+    # In a table every row has a value for every level, which is None if the row lacks it.
     levels = {level: texts for level, texts in levels.items() if texts is not None}
     texts = {
         str(level): (value,) if isinstance(value, str) else tuple(value)
@@ -220,7 +244,7 @@ def _of_mapping(samples: Any, index: int) -> tuple[Any, Any]:
 def _pair(
     image: Any, mask: Any, size: int | None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """Image and mask as from files; tensors and float arrays are resized in the same way."""
+    """Convert image and mask as if they came from files, including resizing and thresholds."""
     drawing = _picture(mask, is_mask=True)
     if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
         image = torch.from_numpy(image if image.ndim != 3 else np.moveaxis(image, -1, 0))
@@ -234,7 +258,7 @@ def _pair(
 def _tensor_pair(
     image: Tensor, drawing: Any, size: int | None
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """Resized channel by channel: Pillow has no image mode for colours of floats."""
+    """Resize a float image channel by channel, since Pillow has no mode for floating-point RGB."""
     if image.ndim != 3 or len(image) not in (1, 3):
         raise ValueError(f"expected an image (3, h, w) or (1, h, w), got {tuple(image.shape)}")
     channels = [Image.fromarray(channel.float().cpu().numpy()) for channel in image]

@@ -1,4 +1,4 @@
-"""Splits into training, validation and test: drawn, published, and across data sets."""
+"""Splits into training, validation and test: random, published, and across data sets."""
 
 from palpate.data.splits.deal import FRACTIONS, Item, deal, fold, splits_of_fold
 from palpate.data.splits.protocols import POOLS, PROTOCOLS, CrossDataset, is_pool, members

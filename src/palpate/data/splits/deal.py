@@ -13,8 +13,8 @@ from palpate.randomness import generator
 
 FRACTIONS: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 
-_MOST_STRATA = 10  # of lesion size, within a kind
-_ROUNDING = 1e-9
+_MOST_STRATA = 10  # strata of lesion size within a kind
+_ROUNDING = 1e-9  # differences below this are rounding errors, which must not break ties
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Item:
 
     Attributes:
         name: Name of the image, unique among the items.
-        group: Items of a group, such as a patient, get the same split.
-        size: Area of the lesion as a fraction of the image; 0 if there is none.
+        group: Unit that gets one split, such as a patient.
+        size: Area of the lesion as a fraction of the image; 0 if there is no lesion.
         kind: Class to stratify by besides size, such as ``benign``.
     """
 
@@ -37,24 +37,24 @@ class Item:
 def deal(
     items: Iterable[Item], *, seed: int, fractions: Mapping[str, float] = FRACTIONS
 ) -> dict[str, str]:
-    """Assign items to splits.
+    """Assign items to splits at random, grouped and stratified.
 
-    Groups are sorted into strata of equal kind and similar mean size. Each stratum is assigned in
-    random order, one group at a time to the split that is furthest below its target. Deviations
-    carry over to the next stratum, so that in the end no split deviates from its share by more than
+    Groups are divided into strata of equal kind and similar mean size. Within a stratum, groups are
+    assigned in random order, each to the split that is furthest below its target. Deviations carry
+    over to the next stratum, so that in the end no split deviates from its fraction by more than
     the size of the largest group.
 
     Args:
-        items: In any order; the order does not change the result.
-        seed: Seed of the order within a stratum.
-        fractions: Share of each split; they add up to 1. A split of share 0 gets nothing.
+        items: Items in any order, which does not change the result.
+        seed: Seed of the order within each stratum.
+        fractions: Fraction of each split; they add up to 1. A split with fraction 0 gets no items.
 
     Returns:
         The split of each item, by name.
 
     Raises:
-        ValueError: If fractions are not shares of 1, names are not unique, or there are fewer
-            groups than splits.
+        ValueError: If a fraction is negative or they do not add up to 1, names are not unique, or
+            there are fewer groups than splits.
     """
     ordered = sorted(items, key=lambda item: item.name)
     shares = {split: share for split, share in fractions.items() if share > 0}
@@ -69,13 +69,13 @@ def fold(items: Iterable[Item], *, seed: int, folds: int) -> dict[str, int]:
     """Assign items to folds of equal size, for cross-validation.
 
     Args:
-        items: In any order.
-        seed: As for :func:`deal`.
+        items: Items in any order.
+        seed: Seed, see :func:`deal`.
         folds: Number of folds, at least 3: one for test, one for validation, the others for
             training.
 
     Returns:
-        The fold of each item by name, from 0.
+        The fold of each item by name, counted from 0.
 
     Raises:
         ValueError: If there are too few folds, or fewer groups than folds.
@@ -90,7 +90,16 @@ def fold(items: Iterable[Item], *, seed: int, folds: int) -> dict[str, int]:
 
 
 def splits_of_fold(folded: Mapping[str, int], number: int, folds: int) -> dict[str, str]:
-    """Splits of one round: fold ``number`` is test, the next validation, the others training."""
+    """Splits of one round of cross-validation.
+
+    Args:
+        folded: Fold of each item by name, see :func:`fold`.
+        number: Fold that is the test split; the next one is the validation split.
+        folds: Number of folds.
+
+    Returns:
+        The split of each item by name.
+    """
     turn = {number: "test", (number + 1) % folds: "val"}
     return {name: turn.get(mine, "train") for name, mine in folded.items()}
 
@@ -129,7 +138,7 @@ def _strata(
     for name, some in groups.items():
         size = sum(item.size for item in some) / len(some)
         kinds["+".join(sorted({item.kind for item in some}))].append((size, name, len(some)))
-    least = round(1 / min(shares.values()))  # groups that give the smallest split one of them
+    least = round(1 / min(shares.values()))  # groups per group of the smallest split
     strata = []
     for _, members in sorted(kinds.items()):
         members.sort()
@@ -145,6 +154,7 @@ def _strata(
 def _dealt(
     strata: Sequence[Sequence[tuple[str, int]]], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
+    """The split of each group; ``lacks`` is the number of items that each split is below target."""
     split_of: dict[str, str] = {}
     lacks = dict.fromkeys(shares, 0.0)
     for number, stratum in enumerate(strata):
@@ -163,7 +173,7 @@ def _dealt(
 def _fill_empty(
     split_of: dict[str, str], groups: Mapping[str, list[Item]], shares: Mapping[str, float]
 ) -> None:
-    """Move a small group of the largest split to every split that got none (few groups)."""
+    """Move the smallest group of the largest split to each empty split, if groups are few."""
     for split in shares:
         if split in split_of.values():
             continue

@@ -1,4 +1,4 @@
-"""Splitting a data folder anew: new lists below ``anns/``; images and masks stay in place."""
+"""New splits of a data folder: new annotation files below ``anns/``; images stay in place."""
 
 import json
 import shutil
@@ -32,11 +32,11 @@ class Division:
 
     Attributes:
         seed: Seed of the assignment.
-        fractions: Shares of train, val and test; not used with folds or a published split.
-        folds: Number of folds for cross-validation; each is the test split once.
-        stratify: A fact of the annotations, such as ``pathology``, to stratify by besides lesion
-            size.
-        published: Use the published split, without its repetitions, instead of drawing one.
+        fractions: Fractions of train, val and test; not used with folds or a published split.
+        folds: Number of folds for cross-validation, at least 3; each is the test split once.
+        stratify: Fact of the annotations, such as ``pathology``, by which to stratify besides
+            lesion size; empty for none.
+        published: Use the published split, without its repetitions, instead of a random one.
     """
 
     seed: int = 0
@@ -56,22 +56,23 @@ def split_folder(
 ) -> list[Path]:
     """Write ``anns/<name>/{train,val,test}.json``, or with folds ``anns/<name>/fold-<k>/...``.
 
-    Images that are the same or nearly the same stay together like those of one patient. Load the
+    Duplicate and near-duplicate images stay together, like the images of one patient. Load the
     result with ``load_data(..., annotations=name)``.
 
     Args:
-        folder: Of the data set; its images, masks and present lists stay as they are.
+        folder: Folder of the data set; its images, masks and annotation files are not changed.
         spec: Properties of the data set.
         division: How to split.
-        name: Name of the folder of the new lists.
+        name: Name of the folder of the new annotation files.
         progress: Called for every file that is read.
 
     Returns:
         The folders written.
 
     Raises:
-        FileExistsError: If lists of that name exist.
-        ValueError: If files cannot be read, or there are too few groups to split.
+        FileExistsError: If a folder of that name exists.
+        FileNotFoundError: If the data set has no annotations.
+        ValueError: If the name is invalid, files cannot be read, or there are too few groups.
     """
     target = folder / "anns" / name
     if not name or target.parent != folder / "anns" or name in (".", ".."):
@@ -80,8 +81,8 @@ def split_folder(
         raise FileExistsError(f"{target} exists; choose another --name, or delete it.")
     entries, records = _everything(folder)
     turns = _turns(entries, spec, division, progress)
-    # palpate.atomic writes single files; here all lists of a division appear in one step, since a
-    # fold whose test list is missing could be mistaken for a complete one.
+    # palpate.atomic writes single files. Renaming makes all lists appear in one step, since a fold
+    # without its test list could be mistaken for a complete one.
     partial = target.with_name(f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for turn, split_of in turns.items():
@@ -93,7 +94,7 @@ def split_folder(
 
 
 def _everything(folder: Path) -> tuple[list[FileEntry], dict[Path, dict[str, Any]]]:
-    """Every entry of every split once, and its record with all its fields."""
+    """All entries of all splits, each once, and their JSON records by the path of the mask."""
     entries: dict[Path, FileEntry] = {}
     records: dict[Path, dict[str, Any]] = {}
     for split in SPLITS:
@@ -115,7 +116,7 @@ def _everything(folder: Path) -> tuple[list[FileEntry], dict[Path, dict[str, Any
 def _turns(
     entries: Sequence[FileEntry], spec: DatasetSpec, division: Division, progress: Progress
 ) -> dict[str, dict[str, str]]:
-    """The split of each image, by the folder to write it to."""
+    """Split of each image, for each folder of annotation files to write (one per fold)."""
     if division.published:
         return {"": _published(entries, spec.name)}
     items = _items(entries, spec, division.stratify, progress)
@@ -156,6 +157,7 @@ def _items(
         shares = [summary.share for e in some if isinstance(summary := masks[e.mask], MaskSummary)]
         kind = str(some[0].facts.get(stratify, "")) if stratify else ""
         group = some[0].group or spec.group(some[0].image_name)
+        # Images without foreground are a stratum of their own, so that every split gets some.
         kind = kind if any(shares) else f"{kind} empty"
         items.append(Item(str(path), group, float(np.mean(shares)), kind))
     return _together(
@@ -165,6 +167,7 @@ def _items(
 
 def _together(items: Sequence[Item], summaries: Mapping[Path, ImageSummary]) -> list[Item]:
     """Merge the groups of items whose images are equal or near duplicates."""
+    # Union-find over groups; the smaller name becomes the root, whatever the order of the pairs.
     parent = {item.group: item.group for item in items}
 
     def root(group: str) -> str:
@@ -181,6 +184,7 @@ def _together(items: Sequence[Item], summaries: Mapping[Path, ImageSummary]) -> 
 def _alike(
     items: Sequence[Item], summaries: Mapping[Path, ImageSummary]
 ) -> list[tuple[Item, Item]]:
+    """Pairs of items whose images are equal or near duplicates."""
     pairs: list[tuple[Item, Item]] = []
     first: dict[str, Item] = {}
     for item in items:
@@ -203,7 +207,7 @@ def _write(
     records: Mapping[Path, dict[str, Any]],
     split_of: Mapping[str, str],
 ) -> None:
-    """Write the lists of one division; names are paths below ``images/`` and ``masks/``."""
+    """Write the annotation files of one division; names are paths below ``images/``, ``masks/``."""
     target.mkdir(parents=True)
     for split in SPLITS:
         lines = [
@@ -221,6 +225,7 @@ def _write(
 
 
 def _plain(division: Division) -> dict[str, Any]:
+    """The settings of a division that had an effect, for ``about.json``."""
     if division.published:
         return {"published": True}
     unused = {"published", "fractions" if division.folds else "folds"}

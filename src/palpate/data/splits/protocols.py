@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Names under which several data sets are loaded as one. MedVLSM pooled like this (Poudel et al.,
-# 2024, https://arxiv.org/abs/2308.07706).
+# Names under which several data sets are loaded as one, as pooled in MedVLSM (Poudel et al., 2024,
+# https://arxiv.org/abs/2308.07706).
 POOLS: Mapping[str, tuple[str, ...]] = {
     "pooled-polyp": ("kvasir", "clinicdb", "bkai"),
     "pooled-all": (
@@ -15,7 +15,7 @@ POOLS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class CrossDataset:
-    """A protocol that tests on other data sets than it trains on.
+    """A published protocol with different data sets for training and testing.
 
     Attributes:
         train: Number of training images of each data set.
@@ -28,9 +28,9 @@ class CrossDataset:
     reference: str
 
     def check_test(self, counts: Mapping[str, int]) -> None:
-        """Raise an error if the numbers of test images are not those of the protocol.
+        """Raise an error if the numbers of test images differ from those of the protocol.
 
-        Training images are not counted, since users hold out a validation split of their choice.
+        Training images are not checked, since users hold out a validation split of their choice.
 
         Args:
             counts: Number of images of each data set.
@@ -52,7 +52,7 @@ class CrossDataset:
 
 
 PROTOCOLS: Mapping[str, CrossDataset] = {
-    # Of sets that were prepared one by one; PraNet's own download is the data set ``pranet``.
+    # For data sets that were prepared one by one; PraNet's own download is the set ``pranet``.
     "cross-polyp": CrossDataset(
         train={"kvasir": 900, "clinicdb": 550},
         test={"kvasir": 100, "clinicdb": 62, "cvc300": 60, "colondb": 380, "etis": 196},
@@ -71,7 +71,11 @@ def is_pool(name: str) -> bool:
 
 
 def members(name: str, split: str = "train") -> tuple[str, ...]:
-    """The data sets of a name: a pool, a protocol, several joined by ``+``, or one.
+    """Data sets that a name refers to: a pool, a protocol, several joined by ``+``, or one.
+
+    Args:
+        name: The name.
+        split: Split to load; the data sets of a protocol depend on it.
 
     >>> members("kvasir+busi"), members("kvasir"), members("cross-polyp", "test")[2:]
     (('kvasir', 'busi'), ('kvasir',), ('cvc300', 'colondb', 'etis'))

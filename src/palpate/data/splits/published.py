@@ -1,7 +1,7 @@
 """Published splits: lists of image names with their source.
 
-They are kept as published, errors included, so that published numbers can be reproduced;
-:attr:`PublishedSplit.defects` lists the errors, and :meth:`PublishedSplit.mended` is the corrected
+The lists are stored as published, including errors, so that published results can be reproduced.
+:attr:`PublishedSplit.defects` lists the errors; :meth:`PublishedSplit.mended` returns a corrected
 split for new experiments.
 """
 
@@ -26,11 +26,11 @@ class PublishedSplit:
     """The published split of one data set.
 
     Attributes:
-        dataset: Name of the set.
-        names: Names of the images by split, repetitions included.
+        dataset: Name of the data set.
+        names: Image names by split, repetitions included.
         title: Citation of the publication.
         url: Address of the lists.
-        commit: Version of the lists.
+        commit: Commit of the lists in their repository.
         licence: Licence of the files that contain the names.
     """
 
@@ -43,19 +43,20 @@ class PublishedSplit:
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """Errors of the split, one sentence each; empty for most."""
+        """Errors of the split, one sentence each; empty for most data sets."""
         return tuple(_defects(self.names))
 
     def mended(self) -> dict[str, str]:
-        """The split of each image; one listed in several goes to test, else to validation."""
+        """Split of each image; images in several splits go to test if listed there, else to val."""
+        # SPLITS is in the order train, val, test, so that the last one listed wins.
         return {name: split for split in SPLITS for name in self.names.get(split, ())}
 
 
 def published_split(dataset: str) -> PublishedSplit:
-    """The published split of a data set.
+    """Load the published split of a data set.
 
     Raises:
-        ValueError: If none is known.
+        ValueError: If no published split of this data set is known.
     """
     content = _read()
     if dataset not in content["sets"]:

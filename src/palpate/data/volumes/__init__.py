@@ -1,4 +1,4 @@
-"""Readers of NIfTI, MetaImage and DICOM volumes, and their slices as 8-bit images."""
+"""Readers of NIfTI, MetaImage and DICOM volumes, and slices of volumes as 8-bit images."""
 
 from palpate.data.volumes.dicom import is_dicom, read_dataset, read_series
 from palpate.data.volumes.dicom_seg import SEG, STRUCTURE_SET, read_seg

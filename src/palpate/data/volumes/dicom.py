@@ -1,8 +1,8 @@
 """DICOM images and series, read with pydicom.
 
-Values are rescaled as the file says (slope and intercept, or its table). How they become grey is
-the window of the file, its first one where there are several, with its function (linear, linear
-exact or sigmoid); a table in place of a window is applied. A series has one window, that of its
+Stored values are rescaled by the slope and intercept of the file, or by its modality lookup table.
+The display window is the first one in the file, with its function (linear, linear exact or
+sigmoid); a VOI lookup table in place of a window is applied. A series has one window, that of its
 middle image, so that slices remain comparable. MONOCHROME1 is marked as inverted. Palettes and YBR
 become RGB. Only pixels, geometry and window are used, no patient data.
 """
@@ -20,9 +20,9 @@ from palpate.data.reading.optional import needed
 from palpate.data.volumes.volume import Volume
 from palpate.data.volumes.windowing import Window
 
-_LARGEST = 8 << 30  # bytes
+_LARGEST = 8 << 30  # bytes; a damaged header must not exhaust the memory
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-_UNEVEN = 0.2  # of the distance between slices
+_UNEVEN = 0.2  # largest deviation from the median slice distance, as a fraction of it
 
 
 def is_dicom(start: bytes) -> bool:
@@ -31,10 +31,18 @@ def is_dicom(start: bytes) -> bool:
 
 
 def read_dataset(data: bytes, name: str, *, pixels: bool = True) -> Any:
-    """The elements of a file.
+    """Parse a DICOM file.
+
+    Args:
+        data: The bytes of the file.
+        name: Name of the file, for errors.
+        pixels: Whether to read the pixels; without them the header is read faster.
+
+    Returns:
+        The ``pydicom.Dataset``.
 
     Raises:
-        ValueError: If it is no DICOM file or damaged.
+        ValueError: If the file is not a DICOM file or is damaged.
         RuntimeError: If pydicom is not installed.
     """
     pydicom = needed("pydicom")
@@ -44,18 +52,21 @@ def read_dataset(data: bytes, name: str, *, pixels: bool = True) -> Any:
         )
     try:
         return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
-    except Exception as error:  # pydicom lets through whatever its parsing stumbles on
+    except Exception as error:  # pydicom does not wrap the errors of its parsers
         raise ValueError(
             f"Expected a DICOM file in {name}, but: {error}. Export it again."
         ) from error
 
 
 def read_series(read: Callable[[str], bytes], names: Sequence[str]) -> Volume:
-    """The images of a series as a volume, ordered by position.
+    """Read a series as a volume, with images ordered by position.
 
     Args:
-        read: Returns the bytes of a file of the source.
+        read: Returns the bytes of a file, given its name.
         names: Files of one series, in any order; a single file may have several frames.
+
+    Returns:
+        The volume; its affine is None if the files have no positions.
 
     Raises:
         ValueError: If a file cannot be read, or the images are not one evenly spaced stack.
@@ -82,7 +93,7 @@ def read_series(read: Callable[[str], bytes], names: Sequence[str]) -> Volume:
 
 
 class _Image:
-    """One frame: its rescaled pixels, position and orientation."""
+    """One frame with its rescaled pixels, position and orientation."""
 
     def __init__(self, dataset: Any, frame: int, pixels: NDArray[Any]) -> None:
         self.number = float(dataset.get("InstanceNumber") or 0), frame
@@ -100,11 +111,13 @@ class _Image:
 
     @property
     def normal(self) -> NDArray[np.float64]:
+        """Unit normal of the image plane, in LPS coordinates."""
         assert self.place is not None
         return np.cross(*self.place[1])
 
     @property
     def height(self) -> float:
+        """Position along the normal, in mm."""
         assert self.place is not None
         return float(self.place[0] @ self.normal)
 
@@ -120,7 +133,7 @@ def _images(dataset: Any, name: str) -> Iterator[_Image]:
         frames = pixels if int(dataset.get("NumberOfFrames") or 1) > 1 else pixels[None]
         for frame, values in enumerate(frames):
             yield _Image(dataset, frame, values)
-    except Exception as error:  # whatever a damaged or unusual file makes pydicom raise
+    except Exception as error:  # pydicom raises many types for damaged or unusual files
         raise ValueError(
             f"Expected a readable DICOM image in {name}, but: {error}. Export it again, "
             "uncompressed if no decoder is installed."
@@ -128,12 +141,12 @@ def _images(dataset: Any, name: str) -> Iterator[_Image]:
 
 
 def _decoded(dataset: Any) -> NDArray[Any]:
-    """Stored values with axes (frames, rows, columns, colours), as far as present."""
+    """Decoded pixels with axes (frames, rows, columns, colours), those that are present."""
     pixels = needed("pydicom.pixels")
     sizes = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated")
     if prod(int(dataset.get(size) or 1) for size in sizes) / 8 > _LARGEST:
         raise ValueError("it announces more pixels than palpate reads")
-    values: NDArray[Any] = pixels.pixel_array(dataset)  # of YBR, RGB
+    values: NDArray[Any] = pixels.pixel_array(dataset)  # converts YBR to RGB
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         values = pixels.apply_color_lut(values, dataset)
         return (values >> 8).astype(np.uint8) if values.dtype.itemsize > 1 else values
@@ -170,7 +183,11 @@ def _rescaled(dataset: Any, frame: int, values: NDArray[Any]) -> tuple[NDArray[A
 
 
 def _functional(dataset: Any, frame: int, sequence: str, field: str) -> Any:
-    """A field from the functional groups of a frame or of all frames, or from the file itself."""
+    """Value of a field for a frame, which may be in three places.
+
+    These are, by precedence: functional groups of the frame, those shared by all frames, and the
+    file itself (the only place in classic, single-frame DICOM).
+    """
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
     for group in groups:
@@ -192,8 +209,10 @@ def _floats(values: Any) -> NDArray[np.float64]:
 
 
 def _in_order(images: list[_Image], name: str) -> list[_Image]:
+    """Images of a series from the lowest to the highest position along their normal."""
     if len(images) == 1:
         return images
+    # Without positions the instance number is the best order there is.
     if any(image.place is None for image in images):
         return sorted(images, key=lambda image: image.number)
     normal = images[0].normal
@@ -206,6 +225,7 @@ def _in_order(images: list[_Image], name: str) -> list[_Image]:
 
 
 def _affine(images: list[_Image], name: str) -> NDArray[np.float64] | None:
+    """Affine matrix from voxel indices to RAS millimetres; None without positions."""
     first, last = images[0], images[-1]
     if first.place is None or last.place is None or any(i.place is None for i in images):
         return None
@@ -213,6 +233,7 @@ def _affine(images: list[_Image], name: str) -> NDArray[np.float64] | None:
     step = first.normal * first.thickness
     if len(images) > 1:
         _refuse_gaps(images, name)
+        # From the positions: the slice thickness differs from their distance if there are gaps.
         step = (last.place[0] - position) / (len(images) - 1)
     affine = np.eye(4)
     turn = np.stack([along_row * between_columns, along_column * between_rows, step], axis=1)

@@ -1,4 +1,4 @@
-"""DICOM segmentations (SEG): one frame per slice of each segment."""
+"""DICOM segmentations (SEG), which store one frame per slice and segment."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from palpate.data.reading.optional import needed
 from palpate.data.volumes.dicom import read_dataset
 from palpate.data.volumes.volume import Volume
 
+# SOP class UIDs.
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 
@@ -17,17 +18,20 @@ _TOLERANCE = 0.1  # voxels
 
 
 def read_seg(data: bytes, name: str, image: Volume) -> dict[str, NDArray[np.bool_]]:
-    """Masks by segment label, on the grid of the image; they may overlap.
+    """Read the masks of a DICOM segmentation on the voxel grid of its image.
 
-    A fractional segmentation is thresholded at half of its highest value.
+    A fractional segmentation is thresholded at half of its maximum.
 
     Args:
         data: The bytes of the file.
         name: Name of the file, for errors.
-        image: The segmented volume.
+        image: The segmented volume; must have an affine.
+
+    Returns:
+        Masks of the shape of the image, by segment label; they may overlap.
 
     Raises:
-        ValueError: If the file cannot be read or its frames do not lie in slices of the image.
+        ValueError: If the file cannot be read or its frames are not in slices of the image.
         RuntimeError: If pydicom is not installed.
     """
     dataset = read_dataset(data, name)
@@ -50,6 +54,7 @@ def read_seg(data: bytes, name: str, image: Volume) -> dict[str, NDArray[np.bool
             f"Expected a complete DICOM segmentation in {name}, but: {error}. Export it again."
         ) from error
     masks = {label: np.zeros(image.shape, dtype=bool) for label in labels.values()}
+    # Frames are placed by position: they may be in any order, and empty ones are often omitted.
     for values, (segment, affine) in zip(frames, found, strict=True):
         k = _slice(affine, image, values.shape, name)
         masks[labels[segment]][:, :, k] |= (values >= half).T
@@ -61,6 +66,7 @@ def _segment(group: Any) -> int:
 
 
 def _affine(group: Any, shared: Any) -> NDArray[np.float64]:
+    """Affine matrix of a frame, from column, row and slice to RAS millimetres."""
     turn = _numbers(group, shared, "PlaneOrientationSequence", "ImageOrientationPatient")
     spacing = _numbers(group, shared, "PixelMeasuresSequence", "PixelSpacing")
     position = _numbers(group, shared, "PlanePositionSequence", "ImagePositionPatient")
@@ -79,8 +85,9 @@ def _numbers(group: Any, shared: Any, sequence: str, field: str) -> NDArray[np.f
 
 
 def _slice(affine: NDArray[np.float64], image: Volume, shape: tuple[int, ...], name: str) -> int:
-    """Index of the slice of the image that a frame lies in."""
+    """Index of the slice of the image that contains a frame."""
     assert image.affine is not None
+    # The geometry of the frame in voxel coordinates of the image.
     inside = np.linalg.solve(image.affine, affine)
     i, j, k = inside[:3, 3]
     in_plane = np.abs(inside[:3, :2] - np.eye(3)[:, :2]).max() < _TOLERANCE / max(shape)

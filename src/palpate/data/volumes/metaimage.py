@@ -1,7 +1,7 @@
 """MetaImage volumes (``.mhd`` with a separate data file, ``.mha`` with the data inside).
 
-Read without SimpleITK, which gives the same voxels but needs 264 MB, reads from disk only (not from
-an archive) and follows ``ElementDataFile`` out of the folder of the header.
+SimpleITK gives the same voxels, but it needs 264 MB, reads only from disk (not from an archive) and
+follows ``ElementDataFile`` to files outside the folder of the header.
 """
 
 import zlib
@@ -24,8 +24,8 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-_LONGEST_HEADER = 64 << 10
-_LARGEST = 8 << 30  # bytes
+_LONGEST_HEADER = 64 << 10  # bytes of a line
+_LARGEST = 8 << 30  # bytes; a damaged header must not exhaust the memory
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -33,13 +33,17 @@ def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = 
     """Read a volume from its header and data.
 
     Args:
-        read: Returns the bytes of a file of the source; called for ``name`` and for the data file,
-            which must be in the same folder.
-        name: The header, or the ``.mha`` that contains both.
+        read: Returns the bytes of a file, given its name; called for ``name`` and for the data
+            file, which must be in the same folder.
+        name: Header file, or the ``.mha`` file that contains header and data.
         label: Name of the file in errors; by default ``name``.
 
+    Returns:
+        The volume; a two-dimensional image gets a third axis of length 1.
+
     Raises:
-        ValueError: If it is not a MetaImage of two or three dimensions, or its data are missing.
+        ValueError: If the file is not a MetaImage of two or three dimensions, or its data are
+            missing.
     """
     data = read(name)
     label = name if label is None else label
@@ -58,6 +62,7 @@ def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = 
         raise ValueError(
             f"Expected a complete MetaImage in {label}, but: {cause}. Download or export it again."
         ) from error
+    # The file stores the first axis fastest, which is the last one of a C-ordered array.
     spatial = tuple(reversed(range(len(shape))))
     voxels = voxels.astype(kind.newbyteorder("=")).transpose(
         *spatial, *range(len(shape), voxels.ndim)
@@ -108,7 +113,9 @@ def _order(fields: Mapping[str, str]) -> str:
 def _data(
     read: Callable[[str], bytes], fields: Mapping[str, str], rest: bytes, name: str, wanted: int
 ) -> bytes:
+    """The voxel bytes, decompressed and without the header of another format."""
     where = fields["ElementDataFile"]
+    # A path in a downloaded header must not reach other files of the machine.
     if where.upper() == "LOCAL":
         raw = rest
     elif where != PurePosixPath(where).name or "\\" in where or where in ("", ".."):
@@ -122,14 +129,14 @@ def _data(
             raise ValueError(f"its data, {where}, are not beside it") from error
     raw = _behind(int(fields.get("HeaderSize", "0")), raw, wanted)
     if fields.get("CompressedData", "False").lower() == "true":
-        raw = zlib.decompressobj().decompress(raw, wanted)
+        raw = zlib.decompressobj().decompress(raw, wanted)  # at most as many bytes as announced
     if len(raw) < wanted:
         raise ValueError(f"its header announces {wanted} bytes of data and there are {len(raw)}")
     return raw[:wanted]
 
 
 def _behind(header: int, raw: bytes, wanted: int) -> bytes:
-    """Data after ``HeaderSize`` bytes of another format; -1 means the last bytes of the file."""
+    """Data after a foreign header of ``header`` bytes; -1 for the last ``wanted`` bytes."""
     if header < -1 or header > len(raw):
         raise ValueError(f"expected a HeaderSize of -1 to {len(raw)}, got {header}")
     return raw[max(0, len(raw) - wanted) :] if header == -1 else raw[header:]

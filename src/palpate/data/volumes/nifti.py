@@ -17,16 +17,19 @@ _LARGEST = 8 << 30  # bytes
 
 
 def read_nifti(data: bytes, name: str) -> Volume:
-    """Read a volume from a ``.nii`` or ``.nii.gz`` file, scaled as its header says.
+    """Read a volume from a ``.nii`` or ``.nii.gz`` file, with values scaled as in its header.
 
-    Trailing axes of length one beyond the third are dropped; a single slice gets a third axis.
+    Trailing axes of length 1 beyond the third are dropped; a single slice gets a third axis.
 
     Args:
         data: The bytes of the file, compressed or not.
         name: Name of the file, for errors.
 
+    Returns:
+        The volume; its affine is None if the header has neither sform nor qform.
+
     Raises:
-        ValueError: If it is not a NIfTI of two or three dimensions, or is truncated.
+        ValueError: If the file is not a NIfTI of two or three dimensions, or is truncated.
         RuntimeError: If nibabel is not installed.
     """
     nibabel = needed("nibabel")
@@ -36,7 +39,7 @@ def read_nifti(data: bytes, name: str) -> Volume:
         voxels = np.asarray(image.dataobj)
     except MemoryError:
         raise
-    except Exception as error:  # nibabel raises many kinds, some of them of its own
+    except Exception as error:  # nibabel raises many types, some of them its own
         raise ValueError(
             f"Expected a complete NIfTI in {name}, but: {error}. Download or export it again."
         ) from error
@@ -47,7 +50,7 @@ def read_nifti(data: bytes, name: str) -> Volume:
 
 
 def _unzipped(nibabel: Any, data: bytes) -> bytes:
-    """The decompressed bytes, at most as many as the header announces."""
+    """The decompressed bytes, at most as many as the header announces (no decompression bombs)."""
     if not data.startswith(b"\x1f\x8b"):
         _refuse_short(_announced(nibabel, data), len(data))
         return data
@@ -56,7 +59,7 @@ def _unzipped(nibabel: Any, data: bytes) -> bytes:
             start = packed.read(_HEADER)
             wanted = _announced(nibabel, start)
             plain = start + packed.read(max(0, wanted - len(start)))
-            packed.read(1)  # the end, where there is one to check
+            packed.read(1)  # reaches the end of the stream, where gzip verifies the checksum
         except (EOFError, zlib.error) as error:
             raise ValueError(f"it ends too soon or is damaged ({error})") from error
     _refuse_short(wanted, len(plain))
@@ -79,6 +82,7 @@ def _announced(nibabel: Any, start: bytes) -> int:
 
 
 def _kind(nibabel: Any, start: bytes) -> Any:
+    """Image class by the header size in the first four bytes, in either byte order."""
     sizes = {start[:4], start[3::-1]}
     if (540).to_bytes(4, "little") in sizes:
         return nibabel.Nifti2Image
@@ -88,6 +92,7 @@ def _kind(nibabel: Any, start: bytes) -> Any:
 
 
 def _three(voxels: NDArray[Any], name: str) -> NDArray[Any]:
+    """Voxels with three spatial axes, and a fourth one for RGB."""
     if voxels.dtype.names:
         if set(voxels.dtype.names) != {"R", "G", "B"}:
             raise ValueError(

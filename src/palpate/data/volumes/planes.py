@@ -1,4 +1,4 @@
-"""Slices of a volume along an anatomical plane, in radiological orientation."""
+"""Slices of a volume in an anatomical plane, in radiological orientation."""
 
 from typing import Any
 
@@ -11,11 +11,12 @@ from palpate.errors import did_you_mean
 
 ACQUIRED = "acquired"
 
-# Axes of the patient (0 right, 1 front, 2 head): across slices, down the rows, along the columns.
-# The patient's right is on the left, the front or the head on top; a side view looks left.
+# Patient axis (0 to the right, 1 to the front, 2 to the head) of the slice, row and column index.
+# The patient's right is on the left of an image, and the front or the head at the top; in a
+# sagittal image the patient looks to the left.
 _PLANES = {"sagittal": (0, 2, 1), "coronal": (1, 2, 0), "axial": (2, 1, 0)}
 _NAMES = tuple(_PLANES)
-_STORED = ("0", "1", "2")
+_STORED = ("0", "1", "2")  # axes of the file
 AXES = (ACQUIRED, *_PLANES, *_STORED)
 
 
@@ -23,7 +24,7 @@ def check_axis(axis: str) -> None:
     """Raise an error for an unknown axis.
 
     Raises:
-        ValueError: If there is no such axis.
+        ValueError: If the axis is not in ``AXES``.
     """
     if axis not in AXES:
         raise ValueError(
@@ -32,15 +33,18 @@ def check_axis(axis: str) -> None:
 
 
 def slices(volume: Volume, axis: str, values: NDArray[Any] | None = None) -> NDArray[Any]:
-    """All slices of a volume across one axis: (slices, rows, columns), colour last.
+    """Slice a volume along one axis.
 
     Args:
-        volume: Gives the orientation of the voxels.
-        axis: ``axial``, ``coronal`` or ``sagittal``: turned as they are displayed, from foot to
-            head, back to front, left to right. ``acquired``: whichever of these lies across the
-            thickest voxels, or axial where they are cubes. ``0``, ``1`` or ``2``: across this
-            axis of the file, and not turned.
-        values: Slice this array of the same shape instead of the voxels.
+        volume: The volume, with the orientation of its voxels.
+        axis: ``axial``, ``coronal`` or ``sagittal``: in display orientation, ordered from foot to
+            head, back to front, left to right. ``acquired``: the one of these that is perpendicular
+            to the axis with the largest spacing, or axial if voxels are about cubic. ``0``, ``1``
+            or ``2``: along this axis of the file, as stored.
+        values: Array of the same shape to slice instead of the voxels.
+
+    Returns:
+        All slices, (slices, rows, columns), with colour as a last axis if there is one.
 
     Raises:
         ValueError: If the axis is unknown, or the file has no orientation.
@@ -61,7 +65,7 @@ def slices(volume: Volume, axis: str, values: NDArray[Any] | None = None) -> NDA
     lies, increases = _directions(volume.affine)
     across, rows, columns = (lies[patient] for patient in _PLANES[axis])
     turned = _ordered(voxels, (across, rows, columns))
-    # Slices run towards the right, the front and the head; rows and columns the other way.
+    # Slices run towards the right, the front and the head; rows and columns run the opposite way.
     wrong = [n for n, at in enumerate((across, rows, columns)) if increases[at] == (n > 0)]
     return np.asarray(np.flip(turned, tuple(wrong)))
 
@@ -81,7 +85,7 @@ def _acquired(volume: Volume) -> str:
 
 
 def _thick(volume: Volume) -> int | None:
-    """The axis with the largest spacing (across the slices), if there is one."""
+    """The axis across the acquired slices: the one with clearly the largest spacing, or None."""
     flat = [n for n, length in enumerate(volume.shape) if length == 1]
     if len(flat) == 1:
         return flat[0]
@@ -94,6 +98,7 @@ def _thick(volume: Volume) -> int | None:
 
 def _directions(affine: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
     """The stored axis along each patient axis, and whether each stored axis increases with it."""
+    # An assignment and not the largest cosine of each axis, which oblique volumes may share.
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     patient, stored = linear_sum_assignment(-np.abs(cosines))
     increases = [False] * 3

@@ -1,4 +1,4 @@
-"""A volume: voxels and their position in the patient."""
+"""Volumes: voxels with their position in the patient."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 
 from palpate.data.volumes.windowing import Window
 
-_GRID_TOLERANCE = 0.02  # voxels per voxel: rounding errors in headers
+_GRID_TOLERANCE = 0.02  # of the direction and size of a voxel: rounding errors in headers
 _OFFSET_TOLERANCE = 0.1  # voxels
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A stack of slices; a plain picture is a stack of one.
+    """A stack of slices; a single image is a stack of one.
 
     Attributes:
         name: Name of the file or series, for errors.
-        voxels: (i, j, k), the first axis the fastest in the file: i counts columns, j rows and k
-            slices of the stored images. Colour has a fourth axis of three, 8 bits each.
-        affine: 4x4, from (i, j, k, 1) to RAS millimetres (right, anterior, superior); None if the
-            file has no orientation.
+        voxels: Array (i, j, k), where i counts columns, j rows and k slices of the stored images
+            (i varies fastest in the file). Colour images have a fourth axis of length 3 and 8 bits.
+        affine: Matrix 4 x 4 from (i, j, k, 1) to RAS millimetres (right, anterior, superior); None
+            if the file has no orientation.
         window: Display window of the file, if it has one.
         inverted: Whether the largest value is black (MONOCHROME1).
     """
@@ -34,13 +34,13 @@ class Volume:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels along each axis."""
+        """Number of voxels along each spatial axis."""
         i, j, k = self.voxels.shape[:3]
         return i, j, k
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:
-        """Voxel spacing along each axis, in millimetres."""
+        """Voxel spacing along each axis in millimetres; None without an affine."""
         if self.affine is None:
             return None
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
@@ -48,14 +48,21 @@ class Volume:
 
 
 def on_grid_of(segmentation: Volume, image: Volume) -> NDArray[Any]:
-    """The labels of a segmentation in the order of the voxels of its image.
+    """Reorder the labels of a segmentation to the voxel grid of its image.
 
-    A grid that is the same but stored in another axis order (as when a DICOM series was segmented
-    in a NIfTI tool) is reordered; nothing is resampled. If a file has no orientation, the shapes
-    must be equal.
+    A grid that differs only in the order or direction of its axes (as when a DICOM series was
+    segmented in a NIfTI tool) is reordered; nothing is resampled. If a file has no orientation, the
+    shapes must be equal.
+
+    Args:
+        segmentation: The label volume.
+        image: The volume that was segmented.
+
+    Returns:
+        The labels, in the shape of the image.
 
     Raises:
-        ValueError: If the grids are not the same.
+        ValueError: If the grids differ otherwise.
     """
     labels = segmentation.voxels
     if segmentation.affine is not None and image.affine is not None:
@@ -72,7 +79,9 @@ def on_grid_of(segmentation: Volume, image: Volume) -> NDArray[Any]:
 def _turned(
     segmentation: Volume, own: NDArray[np.float64], wanted: NDArray[np.float64], image: str
 ) -> NDArray[Any]:
+    """Labels with axes permuted and flipped to match the affine ``wanted``."""
     step = _between(own, wanted, segmentation.name)
+    # Equal grids are related by a signed permutation matrix.
     turn = np.rint(step[:3, :3])
     is_turn = (np.abs(turn).sum(axis=0) == 1).all() and (np.abs(turn).sum(axis=1) == 1).all()
     if not is_turn or np.abs(step[:3, :3] - turn).max() > _GRID_TOLERANCE:
@@ -97,6 +106,7 @@ def _turned(
 def _between(
     own: NDArray[np.float64], wanted: NDArray[np.float64], name: str
 ) -> NDArray[np.float64]:
+    """Affine from voxel indices of a segmentation to those of its image."""
     try:
         return np.asarray(np.linalg.solve(wanted, own), dtype=np.float64)
     except np.linalg.LinAlgError as error:

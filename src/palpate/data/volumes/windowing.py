@@ -1,4 +1,4 @@
-"""Windowing: from measured values to 8-bit grey values."""
+"""Windowing: conversion of measured values to 8-bit grey values."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -16,13 +16,13 @@ _TAILS = (0.5, 99.5)  # percentiles shown as black and white if no window is kno
 
 @dataclass(frozen=True)
 class Window:
-    """A display window: a range of values shown from black to white.
+    """A display window: the range of values that is shown from black to white.
 
     Attributes:
-        centre: Value that becomes middle grey.
-        width: Distance from black to white.
-        curve: As DICOM defines them (PS3.3, C.11.2.1): ``LINEAR`` is half a step off
-            ``LINEAR_EXACT``, ``SIGMOID`` never quite reaches black or white.
+        centre: Value that is shown as middle grey.
+        width: Difference between the values shown as white and black; at least 1 for ``LINEAR``.
+        curve: VOI LUT function of DICOM (PS3.3, C.11.2.1): ``LINEAR`` differs from
+            ``LINEAR_EXACT`` by half a step, ``SIGMOID`` approaches black and white smoothly.
     """
 
     centre: float
@@ -39,12 +39,13 @@ class Window:
             )
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Values in [0, 1].
+        """Map values to grey in [0, 1], of the same shape.
 
         >>> Window(50.0, 100.0).apply(np.array([-10, 0, 50, 100, 200])).tolist()
         [0.0, 0.0, 0.5, 1.0, 1.0]
         """
         exact = values.astype(np.float64)
+        # The limits of the exponent avoid overflow far outside the window.
         if self.curve == "SIGMOID":
             unit = 1 / (1 + np.exp(np.clip(-4 * (exact - self.centre) / self.width, -700, 700)))
         elif self.curve == "LINEAR" and self.width == 1:
@@ -68,13 +69,13 @@ WINDOWS = {
 
 
 def window_from(text: str) -> Window | str:
-    """A window by its name (``WINDOWS``), as ``CENTRE,WIDTH``, or ``auto`` or ``full``.
+    """Parse a window: a name in ``WINDOWS``, ``CENTRE,WIDTH``, ``auto`` or ``full``.
 
     >>> window_from("ct-brain") == window_from("40,80"), window_from("auto")
     (True, 'auto')
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the text is none of these.
     """
     if text in (AUTO, FULL):
         return text
@@ -94,15 +95,18 @@ def window_from(text: str) -> Window | str:
 def greys(
     voxels: NDArray[Any], wanted: Window | str, stated: Window | None, *, inverted: bool = False
 ) -> NDArray[np.uint8]:
-    """8-bit grey values of a whole volume, so that its slices remain comparable.
+    """Convert a whole volume to 8-bit grey values, so that its slices remain comparable.
 
     Args:
-        voxels: Any type and number of axes.
+        voxels: Values of any type and shape.
         wanted: A window; ``full`` for the full range of values; ``auto`` for the window of the
-            file, else unchanged values if they have 8 bits, else from the 0.5th to the 99.5th
-            percentile.
-        stated: Window of the file.
+            file, else unchanged values if they have 8 bits, else the range from the 0.5th to the
+            99.5th percentile.
+        stated: Window of the file; None if it has none.
         inverted: Whether large values are dark (MONOCHROME1).
+
+    Returns:
+        Grey values of the same shape.
 
     Raises:
         ValueError: If there are NaN or infinite values.
@@ -126,6 +130,6 @@ def _shades(voxels: NDArray[Any], window: Window) -> NDArray[np.uint8]:
 def _range(voxels: NDArray[Any], wanted: Window | str) -> Window:
     tails = (0, 100) if wanted == FULL else _TAILS
     low, high = (float(value) for value in np.percentile(voxels, tails))
-    if low == high:  # little but background: the tails are all of it
+    if low == high:  # nearly all voxels are background, so that both percentiles are too
         low, high = float(voxels.min()), float(voxels.max())
     return Window((low + high) / 2, (high - low) or 1.0)

@@ -1,4 +1,4 @@
-"""Writing prompts from masks, images and metadata."""
+"""Prompts from masks, images and metadata, composed by templates."""
 
 from palpate.data.wording.colours import describe_colour
 from palpate.data.wording.facts import fact_words, facts_in_name, in_words

@@ -1,9 +1,9 @@
-"""A word for the colour under a mask, by distance in CIELAB.
+"""Colour word for the region under a mask, by distance in CIELAB.
 
 The median of L*, a* and b* (CIE 1976, D65) of up to 4096 pixels, evenly spaced over the mask, is
-compared with the colours in ``wordings.yaml``; the word is that of the nearest, by the Euclidean
-distance in L*a*b*, with lightness counted half: a lesion in the shade keeps its hue. A recording
-without colour, in which hardly any pixel under the mask differs between its channels, gets no word.
+compared with the colours in ``wordings.yaml``. The word is that of the nearest colour by Euclidean
+distance with half the weight for lightness, since a lesion in the shade keeps its hue. A grayscale
+recording, in which the channels of hardly any pixel under the mask differ, gets no word.
 """
 
 from functools import cache
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from palpate.data.wording.wordings import colour_samples
 
-_SAMPLED = 4096  # pixels
+_SAMPLED = 4096  # largest number of pixels to measure
 _WEIGHTS = (0.5, 1.0, 1.0)  # of L*, a* and b*
-_GREY = 4  # levels of 255: the largest difference between channels that JPEG adds to grey
+_GREY = 4  # of 255: largest difference between channels that JPEG causes in grayscale images
 _COLOURED = 0.01  # smallest fraction of coloured pixels in a colour recording
 
-# From linear sRGB to CIE XYZ, in parts of the white point D65 (IEC 61966-2-1).
+# From linear sRGB to CIE XYZ (IEC 61966-2-1); white is the sum of the columns (D65).
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _TO_XYZ.sum(axis=1)
 
@@ -32,8 +32,8 @@ def describe_colour(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h
     'brown'
 
     Args:
-        image: sRGB.
-        mask: Of the same size.
+        image: sRGB image (h, w, 3) in 0 to 255.
+        mask: Mask (h, w) of the same size.
     """
     rows, columns = np.nonzero(mask)
     every = -(-rows.size // _SAMPLED) or 1
@@ -46,7 +46,7 @@ def describe_colour(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h
 
 
 def lab(pixels: UInt8[np.ndarray, "n 3"]) -> NDArray[np.float64]:
-    """L*, a* and b* of sRGB pixels.
+    """Convert sRGB pixels (n, 3) in 0 to 255 to L*, a* and b*, (n, 3).
 
     >>> lab(np.array([[255, 255, 255], [255, 0, 0]], dtype=np.uint8)).round().tolist()
     [[100.0, 0.0, 0.0], [53.0, 80.0, 67.0]]
@@ -56,6 +56,7 @@ def lab(pixels: UInt8[np.ndarray, "n 3"]) -> NDArray[np.float64]:
     parts = linear @ _TO_XYZ.T / _WHITE
     roots = np.where(parts > (6 / 29) ** 3, np.cbrt(parts), parts / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = roots.T
+    # The linear branch above avoids the infinite slope of the cube root at 0, as in the standard.
     found: NDArray[np.float64] = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
     return found + 0.0  # no negative zeros
 

@@ -7,7 +7,7 @@ from palpate.data.wording.wordings import pattern_of_names, spellings
 
 _UNKNOWN = {"", "-", "?", "n/a", "na", "nan", "none", "null", "o", "other", "unknown", "unk"}
 _YEARS = re.compile(r"0*(\d+)(?:\.\d+)?\s*(?:y|yr|yrs|year|years|years old)?", re.IGNORECASE)
-_OLDEST = 120  # years; beyond, a number means something else, such as 999 for unknown
+_OLDEST = 120  # years; larger numbers are codes, such as 999 for unknown
 _LISTED = re.compile(r"\s*[;|,]\s*")
 
 _ONES = (
@@ -19,7 +19,7 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 
 
 def fact_words(facts: Mapping[str, str]) -> dict[str, str]:
-    """Facts in words; unknown ones are left out.
+    """Convert metadata to the words of prompts; unknown values are omitted.
 
     >>> fact_words({"view": "4CH", "sex": "F", "age": "056Y", "quality": "unknown"})["patient"]
     'fifty-six-year-old female patient'
@@ -28,12 +28,12 @@ def fact_words(facts: Mapping[str, str]) -> dict[str, str]:
 
     Args:
         facts: ``view``, ``phase``, ``sex``, ``age`` (in years), ``quality``, ``pathology`` and
-            ``findings`` (several with a comma or semicolon between) become the words that
-            palpate's templates use; any other stays as it is.
+            ``findings`` (several separated by commas, semicolons or bars) are converted to the
+            words of palpate's templates; any other fact is not changed.
 
     Returns:
-        The same names, and ``patient`` if sex or age are known. An age that is no number of years
-        up to 120 counts as unknown.
+        Words by the same names, and ``patient`` if sex or age are known. An age that is not a
+        number of years up to 120 counts as unknown.
     """
     given = {name: " ".join(str(value).split()) for name, value in facts.items()}
     known = {name: text for name, text in given.items() if text.lower() not in _UNKNOWN}
@@ -43,7 +43,7 @@ def fact_words(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def facts_in_name(dataset: str, image_name: str) -> dict[str, str]:
-    """Facts in the name of a published file.
+    """Extract facts from the name of a published file.
 
     >>> facts_in_name("camus", "patient0001_2CH_ED.png")
     {'view': '2CH', 'phase': 'ED'}
@@ -54,7 +54,7 @@ def facts_in_name(dataset: str, image_name: str) -> dict[str, str]:
 
 
 def in_words(number: int) -> str:
-    """A number below a hundred in words, a larger one in digits.
+    """Write a number below a hundred in words, a larger one in digits.
 
     >>> in_words(3), in_words(90), in_words(47), in_words(104)
     ('three', 'ninety', 'forty-seven', '104')
@@ -71,6 +71,7 @@ def in_words(number: int) -> str:
 
 
 def _word(field: str, text: str) -> str | None:
+    """Word for the value of a fact; None if it is unknown."""
     if field == "age":
         years = _YEARS.fullmatch(text)
         if years is None or int(years[1]) > _OLDEST:

@@ -1,4 +1,4 @@
-"""Attributes measured on a mask: number, sizes, positions and shape of its parts."""
+"""Attributes measured on a mask: number, sizes, positions and shape of its connected parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from palpate.text.positions import place_at
 SIZES = ("tiny", "small", "medium", "large")
 
 _TOUCHING = np.ones((3, 3), dtype=bool)  # 8-connectivity
-_OUTLINED = 20  # with more parts than this the shape is left out
+_OUTLINED = 20  # the shape is omitted for masks with more parts
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,16 @@ class Rule:
     """Thresholds between words. Areas are fractions of the image area.
 
     Attributes:
-        speck: Parts below this area are left out, unless there is no larger one.
-        tiny: Parts below this area are tiny.
-        small: Parts from ``tiny`` on and below this area are small.
-        large: Parts from this area on are large, those between are medium.
-        columns: Left, centre and right are thirds of the ``width``, which is what the words mean.
-            Thirds of the ``height``, counted from the left, are what the published annotations
-            have; wide images are then cut too far left. See ``docs/prompts.md``.
-        whole: A part of which at least this much lies in one of nine equal fields of the image is
-            where that field is, whatever the middle of its box says. Above 1 the box decides.
+        speck: Parts with a smaller area are ignored, unless all parts are smaller.
+        tiny: Parts with a smaller area are tiny.
+        small: Parts with an area from ``tiny`` up to this are small.
+        large: Parts with at least this area are large; those between ``small`` and this are medium.
+        columns: Side whose thirds separate left, centre and right: ``width``, as the words mean; or
+            ``height`` to reproduce the published annotations, which puts the borders of wide images
+            too far to the left. See ``docs/prompts.md``.
+        whole: If at least this fraction of a part is in one of nine equal fields of the image, the
+            position is that field; otherwise it is that of the centre of its bounding box. Above 1,
+            the bounding box is always used.
     """
 
     speck: float = 1e-4
@@ -43,7 +44,8 @@ class Rule:
 
 
 TRUE = Rule()
-PUBLISHED = Rule(speck=0.0, columns="height", whole=0.87)  # of Poudel et al., as far as measured
+# Reproduces the annotations of Poudel et al., 2024, with thresholds estimated from these.
+PUBLISHED = Rule(speck=0.0, columns="height", whole=0.87)
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Attributes:
 
     Attributes:
         number: Number of connected parts.
-        sizes: Size word of each part, the largest first.
+        sizes: Size word of each part, from the largest to the smallest.
         places: Position of each part in the image, in the same order.
-        shape: Shape of the parts, if they have the same one.
-        outline: ``regular`` if the outline of every part is, else ``irregular``.
+        shape: Shape of the parts; None if they differ.
+        outline: ``regular`` if the outlines of all parts are, else ``irregular``.
     """
 
     number: int
@@ -73,7 +75,7 @@ class _Part(NamedTuple):
 
 
 def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attributes:
-    """Number, sizes, positions and shape of the parts of a mask.
+    """Measure number, sizes, positions and shape of the connected parts of a mask.
 
     >>> mask = np.zeros((180, 180), dtype=bool)
     >>> mask[20:40, 20:40] = mask[120:178, 60:118] = True
@@ -85,8 +87,11 @@ def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attribute
     0
 
     Args:
-        mask: Binary; parts are 8-connected.
+        mask: Binary mask (h, w); parts are 8-connected.
         rule: Thresholds between words.
+
+    Returns:
+        The attributes; only ``number`` is set for an empty mask.
     """
     parts = _parts(mask, rule.speck)
     if not parts:
@@ -102,7 +107,8 @@ def describe_mask(mask: Bool[np.ndarray, "h w"], rule: Rule = TRUE) -> Attribute
 
 
 def _parts(mask: NDArray[np.bool_], speck: float) -> list[_Part]:
-    """Connected parts above the speck size, the largest first."""
+    """Connected parts above the speck size, from the largest to the smallest."""
+    # Labelling only the bounding box of the foreground is faster.
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return []
@@ -123,6 +129,7 @@ def _size(area: float, rule: Rule) -> str:
 
 
 def _place(part: _Part, shape: tuple[int, ...], rule: Rule) -> str:
+    """Position word of a part, by one of the two rules of ``Rule.whole``."""
     if rule.whole <= 1:
         shares, word = _ninths(part, shape)
         if shares >= rule.whole:
@@ -133,7 +140,7 @@ def _place(part: _Part, shape: tuple[int, ...], rule: Rule) -> str:
 
 
 def _ninths(part: _Part, shape: tuple[int, ...]) -> tuple[float, str]:
-    """Largest fraction of a part in one ninth of the image, and the name of that ninth."""
+    """Largest fraction of a part in a ninth of the image, and the word for that ninth."""
     rows, columns = np.nonzero(part.pixels)
     fields = (rows + part.top) * 3 // shape[0] * 3 + (columns + part.left) * 3 // shape[1]
     counts = np.bincount(fields, minlength=9)
@@ -142,7 +149,7 @@ def _ninths(part: _Part, shape: tuple[int, ...]) -> tuple[float, str]:
 
 
 def _outlined(parts: Sequence[_Part]) -> tuple[str | None, str]:
-    """The common shape of all parts, if any, and ``regular`` if the outlines of all parts are."""
+    """Common shape of all parts, or None, and the most irregular outline of the first ones."""
     shapes, outlines = zip(*(shape_words(part.pixels) for part in parts[:_OUTLINED]), strict=True)
     common = len(set(shapes)) == 1 and len(parts) <= _OUTLINED
     return shapes[0] if common else None, max(outlines, key=OUTLINES.index)

@@ -1,17 +1,17 @@
-"""Words for the shape of a region, from its convex hull and the least rectangle around that.
+"""Shape words of a region, from its convex hull and the minimum-area bounding rectangle.
 
-For a region of ``a`` pixels whose hull holds ``n`` pixels, has the area ``h`` and fits into a least
-rectangle of sides ``s <= l``:
+For a region of ``a`` pixels whose convex hull contains ``n`` pixels, has the area ``h`` and a
+minimum-area bounding rectangle with sides ``s <= l``:
 
-    solidity = a / n      1 where nothing is dented
-    fill     = h / (s l)  1 of a rectangle, pi / 4 = 0.79 of an ellipse, 0.5 of a triangle
-    ratio    = s / l      1 of a circle and a square
+    solidity = a / n      1 for a convex region
+    fill     = h / (s l)  1 for a rectangle, pi / 4 = 0.79 for an ellipse, 0.5 for a triangle
+    ratio    = s / l      1 for a circle and a square
 
-In this order: ``horseshoe`` if solidity < 0.75 and the centre of mass lies outside the region;
-``irregular`` if solidity < 0.8; ``triangular`` if fill < 0.62; ``square`` or ``rectangular``, by a
-ratio of 0.8, if fill > 0.92; ``round`` or ``oval``, by the same ratio. The outline is ``regular``
-from a solidity of 0.98 on, the cut that best parts benign from malignant in the training split of
-BUSI.
+The first of these that applies: ``horseshoe`` if solidity < 0.75 and the centre of mass is outside
+the region; ``irregular`` if solidity < 0.8; ``triangular`` if fill < 0.62; if fill > 0.92,
+``square`` (ratio >= 0.8) or ``rectangular``; else ``round`` (ratio >= 0.8) or ``oval``. The outline
+is ``regular`` from a solidity of 0.98 on, the threshold that best separates benign from malignant
+tumours in the training split of BUSI.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class _Form(NamedTuple):
 
 
 def shape_words(region: Bool[np.ndarray, "h w"]) -> tuple[str, str]:
-    """Shape and outline of one connected region, as the module says.
+    """Words for the shape and the outline of one connected region; see the module.
 
     >>> shape_words(np.ones((8, 30), dtype=bool))
     ('rectangular', 'regular')
@@ -43,7 +43,10 @@ def shape_words(region: Bool[np.ndarray, "h w"]) -> tuple[str, str]:
     ('triangular', 'regular')
 
     Args:
-        region: Has at least one pixel in its first and its last row.
+        region: Mask (h, w) with at least one pixel in its first and in its last row.
+
+    Returns:
+        A word in ``SHAPES`` and a word in ``OUTLINES``.
     """
     form = _form(region)
     return _shape(form, region), OUTLINES[form.solidity < _REGULAR]
@@ -63,12 +66,13 @@ def _shape(form: _Form, region: NDArray[np.bool_]) -> str:
 
 
 def _form(region: NDArray[np.bool_]) -> _Form:
+    """Solidity, fill and ratio of a region."""
     hull = _hull(region)
     edges = np.roll(hull, -1, axis=0) - hull
     inside = abs(np.sum(hull[:, 0] * edges[:, 1] - hull[:, 1] * edges[:, 0])) / 2
-    # Pick's theorem: pixels whose centres are in the hull, those on its border included.
+    # Pick's theorem: number of pixels whose centres are in the hull or on its border.
     pixels = inside + np.gcd(edges[:, 0], edges[:, 1]).sum() / 2 + 1
-    area = inside + np.ptp(hull, axis=0).sum() + 1  # pixels have an extent, their centres none
+    area = inside + np.ptp(hull, axis=0).sum() + 1  # adds the extent of the border pixels
     shorter, longer = _least_rectangle(hull, edges)
     return _Form(
         float(np.count_nonzero(region) / pixels),
@@ -78,7 +82,8 @@ def _form(region: NDArray[np.bool_]) -> _Form:
 
 
 def _hull(region: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Centres of the pixels that are corners of the convex hull, x and y, in order around it."""
+    """Corners (x, y) of the convex hull of the pixel centres, in order around it, (n, 2)."""
+    # Only the first and the last pixel of each row can be corners.
     rows = np.flatnonzero(region.any(axis=1))
     first = region[rows].argmax(axis=1)
     last = region.shape[1] - 1 - region[rows, ::-1].argmax(axis=1)
@@ -89,10 +94,11 @@ def _hull(region: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _bulges(rows: NDArray[np.int64], reach: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Which points of one side the hull rests on.
+    """Indices of the points of one side that are corners of the convex hull.
 
-    A point that reaches no further than the line between its neighbours is no corner of the hull,
-    and so may go, whether its neighbours stay or not; when none goes, the rest is convex.
+    A point that does not reach beyond the line between its neighbours is not a corner and can be
+    removed, whether or not its neighbours are removed too. Once no point can be removed, the rest
+    is convex.
     """
     kept = np.arange(len(rows))
     while len(kept) > 2:
@@ -109,14 +115,15 @@ def _bulges(rows: NDArray[np.int64], reach: NDArray[np.int64]) -> NDArray[np.int
 def _least_rectangle(
     hull: NDArray[np.int64], edges: NDArray[np.int64]
 ) -> tuple[np.float64, np.float64]:
-    """Sides, the shorter first, of the least rectangle around pixels with this hull.
+    """Shorter and longer side of the minimum-area rectangle around pixels with this hull.
 
-    One of its sides lies on a side of the hull (Freeman and Shapira, 1975,
-    https://doi.org/10.1145/360881.360919), which with the extent of pixels may be upright.
+    One of its sides contains an edge of the hull (Freeman and Shapira, 1975,
+    https://doi.org/10.1145/360881.360919). Since pixels are squares, an axis-parallel rectangle is
+    also tried.
     """
     sides = np.concatenate([[[1.0, 0.0]], edges[edges.any(axis=1)]])
     sides /= np.hypot(sides[:, 0], sides[:, 1])[:, None]
-    pixel = np.abs(sides).sum(axis=1)  # its extent in either direction
+    pixel = np.abs(sides).sum(axis=1)  # extent of a pixel along and across each edge
     along = np.ptp(hull @ sides.T, axis=0) + pixel
     across = np.ptp(hull @ (sides[:, ::-1] * [-1.0, 1.0]).T, axis=0) + pixel
     best = int((along * across).argmin())
@@ -124,5 +131,6 @@ def _least_rectangle(
 
 
 def _holds_its_centre(region: NDArray[np.bool_]) -> bool:
+    """Whether the pixel at the centre of mass belongs to the region."""
     rows, columns = np.nonzero(region)
     return bool(region[round(float(rows.mean())), round(float(columns.mean()))])

@@ -1,8 +1,8 @@
 """Prompt templates: ``one {size} [{colour}] {structure}``.
 
-``{field}`` stands for a word. A part in ``[square brackets]`` is left out if a field in it is
-unknown, together with the spaces and commas around it. ``{a age}`` puts "a" or "an" in front.
-``{{``, ``}}``, ``[[`` and ``]]`` stand for the bracket itself.
+``{field}`` is replaced by a word. A part in ``[square brackets]`` is omitted if a field in it is
+unknown, together with superfluous spaces and commas. ``{a age}`` puts "a" or "an" before the word.
+``{{``, ``}}``, ``[[`` and ``]]`` are the bracket itself.
 """
 
 import re
@@ -32,7 +32,12 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """A text with fields, read by :func:`parse_template`."""
+    """A text with fields; made by :func:`parse_template`.
+
+    Attributes:
+        source: The template as text.
+        parts: Required and optional parts, in order.
+    """
 
     source: str
     parts: tuple[_Part, ...]
@@ -44,17 +49,17 @@ class Template:
         return tuple(dict.fromkeys(word.text for word in words if word.is_field))
 
     def fill(self, values: Mapping[str, str | None]) -> str:
-        """The text for one sample.
+        """Fill the fields with words and tidy spaces and punctuation.
 
         >>> template = parse_template("[{colour}] {structure}[, seen in {view}]", FIELDS)
         >>> template.fill({"structure": "polyp", "colour": None, "view": None})
         'polyp'
 
         Args:
-            values: Of each field; missing or None where it is not known.
+            values: Word of each field; missing or None if it is unknown.
 
         Raises:
-            ValueError: If a field outside square brackets is not known.
+            ValueError: If a field outside square brackets is unknown.
         """
         text = "".join(self._filled(part, values) for part in self.parts)
         return re.sub(r"\s+(?=[,.;:!?])", "", " ".join(text.split())).strip(" ,;")
@@ -71,7 +76,7 @@ class Template:
         return "".join(_said(word, values) for word in part.words)
 
 
-# Fields of every template; facts of a data set add their own names.
+# Fields that every template may use; facts of a data set add their own names.
 FIELDS = (
     "number", "size", "colour", "shape", "outline", "place", "structure", "structures", "which",
     "general", "view", "phase", "sex", "age", "patient", "quality", "pathology", "findings",
@@ -79,14 +84,14 @@ FIELDS = (
 
 
 def parse_template(source: str, known: Collection[str] = FIELDS) -> Template:
-    """Read a template.
+    """Parse a template.
 
     Args:
-        source: As the module says.
-        known: Names that fields may have.
+        source: Text in the syntax of this module.
+        known: Allowed names of fields.
 
     Raises:
-        ValueError: If a field is not known by name or brackets do not fit.
+        ValueError: If the name of a field is unknown or brackets are not balanced.
     """
     return Template(source, tuple(_parts(source, known)))
 
@@ -141,7 +146,7 @@ def _said(word: _Word, values: Mapping[str, str | None]) -> str:
 
 
 def _article(text: str) -> str:
-    """Which of "a" and "an" goes before a text.
+    """The indefinite article ("a" or "an") for a text.
 
     >>> _article("eighty-year-old"), _article("one-year-old"), _article("oval")
     ('an', 'a', 'an')

@@ -1,4 +1,4 @@
-"""Sets of prompt templates: those of ``wordings.yaml``, and users' files."""
+"""Sets of prompt templates, from ``wordings.yaml`` and from users' files."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -13,54 +13,54 @@ from palpate.config_io import load_yaml
 from palpate.data.wording.templates import FIELDS, Template, parse_template
 from palpate.errors import yaml_fault
 
-NOTHING = "p0"  # the level of no text, which every wording has
-EMPTY = "empty"  # the text of an empty mask
-_ABSENT = "no {structure}"
-_OTHERS = "thing"  # the wording of data sets that the file does not know
-_RESERVED = ("random", "all", "override")  # ways to choose a level, see prompt_policy
-_LONGEST = 1_000_000  # bytes of a file of templates
+NOTHING = "p0"  # level of the empty prompt, which every wording has
+EMPTY = "empty"  # key of the text for empty masks
+_ABSENT = "no {structure}"  # default text for empty masks
+_OTHERS = "thing"  # wording of data sets that are not in wordings.yaml
+_RESERVED = ("random", "all", "override")  # names with a meaning in prompt_policy
+_LONGEST = 1_000_000  # largest size of a file of templates, in bytes
 
 
 class Wording(NamedTuple):
     """The prompt templates of a data set.
 
     Attributes:
-        levels: By level, one template or several.
-        empty: For all levels but ``p0`` where the mask is empty.
+        levels: One or several templates by level.
+        empty: Template of all levels except ``p0`` for an empty mask.
     """
 
     levels: Mapping[str, tuple[Template, ...]]
     empty: Template
 
     def asks_for(self, field: str) -> bool:
-        """Whether any template has this field."""
+        """Whether any template contains this field."""
         return any(field in template.fields for texts in self.levels.values() for template in texts)
 
 
 @cache
 def wording_of(dataset: str) -> Wording:
-    """The built-in templates for a data set; generic ones if it has none of its own."""
+    """Built-in templates of a data set; generic ones if it has none of its own."""
     return _wording(_data()["wordings"][_data()["sets"].get(dataset, _OTHERS)], FIELDS)
 
 
 def known_sets() -> tuple[str, ...]:
-    """Data sets with templates of their own."""
+    """Names of the data sets with their own templates."""
     return tuple(_data()["sets"])
 
 
 def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
     """Read a user's templates: YAML or JSON that maps levels to a text or a list of texts.
 
-    ``p0`` is the empty text whether or not the file has it; ``empty`` is the text of an empty mask,
-    by default "no {structure}".
+    ``p0`` is the empty text and may be omitted. ``empty`` is the text for empty masks, by default
+    "no {structure}".
 
     Args:
         path: The file.
-        facts: Names of facts that the data have, besides the usual fields.
+        facts: Names of facts in the annotations that templates may use besides ``FIELDS``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a valid file of templates; says where.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not a valid file of templates; names the place.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file of prompt templates, but {path} is not there.")
@@ -80,7 +80,7 @@ def read_wording(path: Path, facts: Collection[str] = ()) -> Wording:
 
 
 def spoken_names(structure: str) -> tuple[str, str]:
-    """Singular and plural name of a structure in prompts.
+    """Singular and plural of the name of a structure in prompts.
 
     >>> spoken_names("left ventricle")[0], spoken_names("skin lesion")[1]
     ('left ventricular cavity', 'skin lesions')
@@ -93,24 +93,24 @@ def spoken_names(structure: str) -> tuple[str, str]:
 
 
 def general_facts(structure: str) -> tuple[str, ...]:
-    """General facts about a structure, to follow "which"; empty if none are known."""
+    """General facts about a structure, each a clause that follows "which"; empty if unknown."""
     return tuple(_data()["general"].get(structure.lower(), ()))
 
 
 def spellings(field: str) -> Mapping[str, str]:
-    """Words of a field by their spellings in data sets; empty if any word is allowed."""
+    """Word for each spelling of a field in data sets; empty if any word is allowed."""
     words = _data()["facts"].get(field, {})
     return {said: word for word, others in words.items() for said in (word, *others)}
 
 
 def pattern_of_names(dataset: str) -> re.Pattern[str] | None:
-    """Regular expression for facts in published file names, as named groups."""
+    """Regular expression with a named group for each fact in published file names, or None."""
     pattern = _data()["in_names"].get(dataset)
     return None if pattern is None else re.compile(pattern)
 
 
 def colour_samples() -> list[tuple[str, list[int]]]:
-    """Names of colours with 8-bit sRGB values; a name may occur several times."""
+    """Colour words with 8-bit sRGB values; a word may occur several times."""
     return [(word, rgb) for word, samples in _data()["colours"].items() for rgb in samples]
 
 
@@ -122,6 +122,7 @@ def _data() -> dict[str, Any]:
 
 
 def _wording(given: object, known: Collection[str]) -> Wording:
+    """Check and parse templates by level; ``known`` are the names of the fields."""
     if not isinstance(given, dict) or not set(given) - {EMPTY, NOTHING}:
         raise ValueError(
             f"Expected levels such as p1 with a text or a list of texts each, got "

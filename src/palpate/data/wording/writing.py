@@ -1,4 +1,4 @@
-"""Prompts of all levels for one mask in one image."""
+"""Composition of the prompts of one mask, at all levels."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -36,21 +36,22 @@ def write_prompts(
     Args:
         dataset: Name of the data set, which selects the templates.
         structure: Structure that the mask outlines.
-        image: sRGB image; gives the colour under the mask.
-        mask: Gives number, size, position, shape and outline of the parts.
+        image: sRGB image (h, w, 3) in 0 to 255, from which the colour under the mask is measured.
+        mask: Mask (h, w), on which number, size, position, shape and outline of the connected parts
+            are measured.
         facts: Other metadata, see :func:`palpate.data.wording.fact_words`.
-        wording: Templates, instead of those of the data set.
+        wording: Templates; by default those of the data set.
         rule: Thresholds between words.
         synonyms: Largest number of additional phrasings of each text, each with one word or phrase
             replaced by a synonym.
 
     Returns:
-        One text per level, or a list of several phrasings. ``p0`` is the empty text. An empty mask
-        gets the text for empty masks at all other levels.
+        One text per level, or a list of several phrasings. ``p0`` is the empty text. For an empty
+        mask, all other levels have the text for empty masks.
 
     Raises:
-        ValueError: If image and mask differ in size, the structure has no name, or a template
-            needs an unknown field.
+        ValueError: If image and mask differ in size, the name of the structure is empty, or a
+            template needs a field without value.
     """
     if image.shape[:2] != mask.shape:
         raise ValueError(
@@ -61,7 +62,7 @@ def write_prompts(
     wording = wording or wording_of(dataset)
     found = describe_mask(mask, rule)
     values: dict[str, str | None] = {**fact_words(facts), **_spoken(structure, found)}
-    if wording.asks_for("colour"):
+    if wording.asks_for("colour"):  # measuring it takes longest
         values["colour"] = describe_colour(image, mask)
     return compose(_for_number(wording, found.number), values, general_facts(structure), synonyms)
 
@@ -72,16 +73,19 @@ def compose(
     general: Sequence[str] = (),
     synonyms: int = 0,
 ) -> dict[str, str | list[str]]:
-    """Fill templates with words, by level.
+    """Fill the templates of each level with words.
 
     Args:
-        wording: Templates.
-        values: Word of each field.
+        wording: Templates by level.
+        values: Word of each field; None or missing if it is unknown.
         general: General facts; each gives one phrasing of a template with ``{general}``.
-        synonyms: See :func:`write_prompts`.
+        synonyms: Largest number of additional phrasings of each text.
+
+    Returns:
+        One text per level, or a list of several phrasings.
 
     Raises:
-        ValueError: If a template needs what is not known here.
+        ValueError: If a template needs a field without value.
     """
     prompts: dict[str, str | list[str]] = {}
     for level, templates in wording.levels.items():
@@ -92,6 +96,7 @@ def compose(
 
 
 def _for_number(wording: Wording, number: int) -> Wording:
+    """The templates for a number of parts: those for empty masks if there is none."""
     if number:
         return wording
     levels = {level: (wording.empty,) for level in wording.levels if level != NOTHING}
@@ -99,6 +104,7 @@ def _for_number(wording: Wording, number: int) -> Wording:
 
 
 def _spoken(structure: str, found: Attributes) -> dict[str, str | None]:
+    """Words of the fields that depend on structure and mask."""
     one, several = spoken_names(structure)
     return {
         "structure": one,
@@ -113,7 +119,7 @@ def _spoken(structure: str, found: Attributes) -> dict[str, str | None]:
 
 
 def _listed(words: Sequence[str]) -> str | None:
-    """Words as a list; None of none.
+    """Join words by commas and "and"; None if there are no words.
 
     >>> _listed(["top", "left", "center"])
     'top, left and center'
@@ -124,12 +130,13 @@ def _listed(words: Sequence[str]) -> str | None:
 def _filled(
     template: Template, values: Mapping[str, str | None], general: Sequence[str]
 ) -> list[str]:
+    """Texts of a template: one, or one per general fact."""
     options: Sequence[str | None] = general if "general" in template.fields and general else [None]
     return [template.fill({**values, "general": option}) for option in options]
 
 
 def _again(text: str, count: int) -> list[str]:
-    """Up to ``count`` texts with one word replaced, evenly spaced among all replacements."""
+    """Up to ``count`` rephrasings of a text, evenly spaced among all of them."""
     others = rephrasings(text) if count else []
     every = -(-len(others) // count) if others else 1
     return others[::every]
