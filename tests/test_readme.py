@@ -28,7 +28,7 @@ CARD = ROOT / "src" / "palpate" / "models" / "tiny" / "README.md"
 PAGES = [*sorted(ROOT.glob("*.md")), CARD, *sorted((ROOT / "docs").glob("*.md"))]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ATTACK_NAMES = {*ATTACKS, *TEXT_ATTACKS, "joint"}
+ATTACK_NAMES = {*ATTACKS, *TEXT_ATTACKS, "joint", "medis-tables"}
 UNKNOWN = "--no-such-option"  # makes the command line stop after it has read all other words
 
 with_weights = pytest.mark.skipif(

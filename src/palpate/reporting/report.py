@@ -130,7 +130,7 @@ def _runs(rows: pd.DataFrame) -> dict[str, str]:
 def _medis_tables(rows: pd.DataFrame) -> Iterator[Table]:
     """Yield the tables of MedIS, one set for each of its entries in the recipe."""
     if "loss_name" not in rows.columns:  # lines, or rows of a version without MedIS
-        yield from medis_tables(rows) if "loss" in rows.columns and len(rows) else ()
+        yield from medis_tables(rows) if "already" in rows.columns and len(rows) else ()
         return
     rows = rows[rows["loss_name"] != ""]
     for name, some in rows.groupby("attack", sort=False):

@@ -134,3 +134,12 @@ def test_a_part_that_is_drawn_anew_is_so_in_a_pool(root):
 def test_an_unknown_member_is_told(root):
     with pytest.raises(ValueError, match=r"got 'buzi'.*'busi'"):
         load_data("kvasir+buzi", root)
+
+
+def test_a_pool_counts_from_the_end_as_a_list_does(root):
+    data = load_data("kvasir+busi", root, size=8)
+    for index in (-1, -len(data)):
+        assert data[index].image.equal(data[index + len(data)].image)
+    for index in (len(data), -len(data) - 1):
+        with pytest.raises(IndexError, match="out of range"):
+            data[index]

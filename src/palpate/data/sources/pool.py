@@ -67,6 +67,10 @@ class PooledDataset(Dataset[Sample]):
         return describe(self, "+".join(p.spec.name for p in self.parts), first.split, first.size)
 
     def __getitem__(self, index: int) -> Sample:
+        if index < 0:
+            index += len(self)
+        if index < 0:
+            raise IndexError("Sample number out of range.")
         for part in self.parts:
             if index < len(part):
                 return part[index]
