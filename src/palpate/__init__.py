@@ -1,4 +1,4 @@
-"""Evaluate the robustness of medical image segmentation models to attacks, shifts and prompts.
+"""Evaluate the robustness of medical image segmentation models to attacks on image and prompt.
 
 >>> import palpate as pp
 >>> model = pp.load_model("CIDAS/clipseg-rd64-refined", adapter="dense-vl")  # doctest: +SKIP

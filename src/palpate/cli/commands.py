@@ -76,7 +76,7 @@ def usage(group: str = "") -> str:
         return f"usage: palpate {group.strip()} COMMAND [OPTIONS]\n\n{lines}{end}"
     return (
         "usage: palpate COMMAND [OPTIONS]\n\nEvaluate the robustness of medical image segmentation "
-        f"models to attacks, shifts and prompts.\n\nCommands:\n{lines}\nExamples:\n{EXAMPLES}{end}"
+        f"models to attacks on image and prompt.\n\nCommands:\n{lines}\nExamples:\n{EXAMPLES}{end}"
         "`palpate --version` prints the version. Options of run and train are the settings of a "
         "recipe.\n"
     )

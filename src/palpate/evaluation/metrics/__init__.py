@@ -20,29 +20,46 @@ from torch import Tensor
 from palpate.errors import did_you_mean
 from palpate.evaluation.metrics.boundary import hd95, nsd
 from palpate.evaluation.metrics.metric import Metric, MetricInputs, declared
-from palpate.overlap import Counts, dice, miou, ratio
+from palpate.overlap import Counts, binarise, count, dice, miou, ratio, require_pairs
 from palpate.overlap import iou as iou_of
 from palpate.plugins import Registry
 from palpate.types import Masks, PerImage
 from palpate.user_code import is_code, load_code
 
-__all__ = ["METRICS", "Metric", "MetricInputs", "Metrics", "find_metric", "find_metrics"]
+__all__ = [
+    "METRICS",
+    "Counts",
+    "Metric",
+    "MetricInputs",
+    "Metrics",
+    "binarise",
+    "count",
+    "dice",
+    "dsc",
+    "find_metric",
+    "find_metrics",
+    "iou",
+    "miou",
+    "precision",
+    "recall",
+    "require_pairs",
+]
 
 # Each metric is a name, a Metric, or a function of the user.
 Metrics: TypeAlias = Iterable[str | Metric | Callable[..., Any]]
 
 
-def dsc(counts: Counts, predictions: Masks, truth: Tensor | None = None) -> PerImage:
+def dsc(counts: Counts, predictions: Masks | None = None, truth: Tensor | None = None) -> PerImage:
     """Dice similarity coefficient; grey values in the ground truth weight the pixels."""
-    if truth is None:
+    if predictions is None or truth is None:
         return dice(counts)
     both, total = _grey_areas(predictions, truth)
     return torch.where(total == 0, 1.0, 2 * both / total.clamp_min(1e-12))
 
 
-def iou(counts: Counts, predictions: Masks, truth: Tensor | None = None) -> PerImage:
+def iou(counts: Counts, predictions: Masks | None = None, truth: Tensor | None = None) -> PerImage:
     """Intersection over union of the foreground; grey values as for :func:`dsc`."""
-    if truth is None:
+    if predictions is None or truth is None:
         return iou_of(counts)
     both, total = _grey_areas(predictions, truth)
     return torch.where(total == 0, 1.0, both / (total - both).clamp_min(1e-12))
