@@ -30,7 +30,7 @@ def insert_lora(net: CLIPSeg, rank: int, *, text: bool) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ImportError(
-            'LoRA needs peft, which is not installed: run pip install "palpate[lora]".'
+            "LoRA needs peft, which is not installed: run pip install peft."
         ) from error
 
     # A regular expression of full names, because peft matches the names in a list as suffixes, and

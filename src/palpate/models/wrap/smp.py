@@ -82,5 +82,5 @@ def _package() -> Any:
     except (ImportError, RuntimeError) as error:
         raise ValueError(
             f"Networks of {_PACKAGE} need it and a torchvision that fits this torch: install them "
-            f'with `pip install "palpate[cnn]"` ({error}).'
+            f"with `pip install {_PACKAGE} timm` ({error})."
         ) from error
