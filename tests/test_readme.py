@@ -20,6 +20,7 @@ from palpate.attacks import ATTACKS
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.cli import main
 from palpate.data import DATASETS
+from palpate.data.wording.wordings import read_wording
 from palpate.models.files.weights import EMBEDDED
 
 ROOT = Path(__file__).parents[1]
@@ -134,9 +135,11 @@ YAML = [(page.name, block) for page in PAGES for block in blocks(page, "yaml")]
 
 
 @pytest.mark.parametrize(("page", "block"), YAML, ids=[page for page, _ in YAML])
-def test_parts_of_recipes_can_be_read(page, block, tmp_path, capsys):
-    if page == "prompts.md":
-        pytest.skip("templates of prompts, not a recipe")
+def test_parts_of_recipes_and_templates_can_be_read(page, block, tmp_path, capsys):
+    if page == "prompts.md":  # its blocks are templates of prompts
+        (tmp_path / "templates.yaml").write_text(block)
+        assert read_wording(tmp_path / "templates.yaml").levels
+        return
     recipe = {"data": {"name": "kvasir"}, "model": {"name": "palpate/tiny"}} | yaml.safe_load(block)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     assert UNKNOWN in complaint(["run", "--config", str(tmp_path / "recipe.yaml")], capsys)
@@ -158,6 +161,11 @@ def test_make_targets_and_scripts_exist():
             assert words[1] in targets, f"{page}: {command}"
         if words[0] == "python":
             assert (ROOT / words[1]).is_file(), f"{page}: {command}"
+
+
+def test_no_message_advises_an_install_that_no_index_has():
+    sources = [*(ROOT / "src").rglob("*.py"), *PAGES]
+    assert [path.name for path in sources if "palpate[" in text_of(path)] == []
 
 
 def test_extras_and_wheel_are_those_of_the_project():
