@@ -1,7 +1,9 @@
 import os
+import random
 from pathlib import Path
 
 import jaxtyping
+import numpy
 import pytest
 import torch
 from hypothesis import settings
@@ -14,6 +16,25 @@ torch.set_num_threads(1)  # for tensors this small, threads cost more than they 
 settings.register_profile("fast", derandomize=True, database=None, max_examples=25, deadline=None)
 settings.register_profile("random", max_examples=200, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("PALPATE_EXAMPLES", "fast"))
+
+
+def _seed() -> None:
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+
+
+# Weights and images that a test draws without a generator are always the same ones, whichever
+# process runs the test and whatever ran there before. Twice, for a fixture that is set up for one
+# test and used by others would move the numbers of that one.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _seed()
 
 
 class PixelClassifier(nn.Module):
