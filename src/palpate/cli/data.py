@@ -133,6 +133,7 @@ def prepare(
     source: Path,
     out: Path,
     seed: int = 0,
+    split_as: Literal["", "train", "val", "test"] = "",
     workers: int | None = None,
     options: dict[str, str] | None = None,
 ) -> None:
@@ -145,16 +146,28 @@ def prepare(
         source: The download: a folder, a zip or tar archive, or a folder of several archives.
         out: Folder in which a folder for the data set is made; the --root of other commands.
         seed: Seed of the random splits, for data sets that come without splits.
+        split_as: Put everything into one split, such as `test` for a test set of one patient; by
+            default the official splits, or random ones by patient.
         workers: Images converted at the same time; by default one per core.
-        options: Options of some data sets, as NAME VALUE ..., such as `structure "liver tumour"`.
+        options: Options of some data sets, as NAME VALUE ..., such as `structure "liver tumour"`,
+            or `channel 0 nan background` for volumes.
     """
+    from palpate.cli.tables.data_prepare import plain_warnings, print_summary
     from palpate.data.prepare import prepare as prepare_set
 
-    with show_progress() as progress:
+    with plain_warnings() as told, show_progress() as progress:
         folder = prepare_set(
-            name, source, out, seed=seed, workers=workers, progress=progress, options=options
+            name,
+            source,
+            out,
+            seed=seed,
+            workers=workers,
+            progress=progress,
+            options=options,
+            split_as=split_as,
         )
     print(folder)
+    print_summary(folder, told)
 
 
 def prompts(

@@ -139,8 +139,11 @@ def test_testing_patients_of_the_old_release_are_others_than_their_namesakes(tmp
 def test_testing_patients_without_ground_truth_are_left_out_aloud(tmp_path):
     write_patient(tmp_path / "training", "patient0001", META)
     write_patient(tmp_path / "testing", "patient0001", META, truth=False)
-    with pytest.warns(UserWarning, match="4 frames in testing/ have no published ground truth"):
-        items = found(tmp_path)
+    with open_source(tmp_path) as source:
+        items = CONVERTERS["camus"].find(source)
+    ((why, names),) = source.left_out.items()
+    assert why == "frames in testing/, which have no published ground truth"
+    assert len(names) == 4
     assert {(item.group, item.split) for item in items} == {("patient0001", None)}
 
 

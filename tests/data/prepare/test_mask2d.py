@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from palpate.data import load_data
-from palpate.data.prepare import CONVERTERS, open_source, prepare
+from palpate.data.prepare import CONVERTERS, LeftOut, open_source, prepare
 from palpate.data.volumes import read_series
 
 from ..volumes.conftest import dicom, nibabel, nifti, pydicom, series
@@ -135,8 +135,11 @@ def test_cases_without_foreground_are_told(tmp_path):
     write_case(
         tmp_path, "images/p2.nii.gz", "masks/p2.nii.gz", labels=np.zeros(SHAPE, dtype=np.uint8)
     )
-    with pytest.warns(UserWarning, match=r"1 of 2 segmentations have no foreground.*that of p2"):
-        assert {item.group for item in found(tmp_path)} == {"p1"}
+    with open_source(tmp_path) as source:
+        assert {item.group for item in CONVERTERS["mask2d"].find(source)} == {"p1"}
+    ((why, names),) = source.left_out.items()
+    assert why.startswith("cases without foreground")
+    assert names == ("images/p2.nii.gz", "masks/p2.nii.gz")
 
 
 def test_voxels_that_are_no_numbers_are_told_with_their_file(tmp_path):
@@ -210,8 +213,8 @@ def test_windows_and_axes_are_applied(tmp_path):
             r"masks/a\.nii on the grid .* Resample",
         ),
         (np.full(SHAPE, 0.5, np.float32), LPS, "whole labels"),
-        (-np.ones(SHAPE, np.int8), LPS, "whole labels"),
-        (np.ones((*SHAPE, 2), np.uint8), LPS, "2 or 3 dimensions"),
+        (-np.ones(SHAPE, np.int8), LPS, "labels from 0 on in .* got -1"),
+        (np.ones((*SHAPE, 2, 2), np.uint8), LPS, "2 to 4 dimensions"),
         (np.zeros(SHAPE, np.uint8), LPS, "Expected foreground in the segmentations"),
     ],
 )
@@ -233,8 +236,9 @@ def test_all_bad_cases_are_listed(tmp_path):
 def test_volumes_without_segmentation_are_left_out_aloud(tmp_path):
     write_case(tmp_path, "images/a.nii", "masks/a.nii")
     put(tmp_path / "images/b.nii", nifti(scan(), LPS))
-    with pytest.warns(UserWarning, match="1 of 2 volumes have no segmentation"):
-        assert {item.group for item in found(tmp_path)} == {"a"}
+    options = {"split_as": "test", "options": {"structure": "liver"}}
+    with pytest.warns(LeftOut, match=r"(?s)1 file .* 1: 1 of 2 volumes, .* images/b\.nii"):
+        prepare("mask2d", tmp_path, tmp_path.parent / "left out", **options)
 
 
 @pytest.mark.parametrize(
@@ -421,3 +425,96 @@ def test_contours_are_refused(tmp_path):
     write_series(tmp_path / "a", {"rt.dcm": contours})
     with pytest.raises(ValueError, match=r"got contours \(RTSTRUCT\)"):
         found(tmp_path)
+
+
+def film(*volumes):
+    return nifti(np.stack(volumes, axis=-1), LPS)
+
+
+def test_a_channel_of_an_image_is_chosen(tmp_path):
+    put(tmp_path / "images/a.nii.gz", film(scan(0), scan(1)))
+    put(tmp_path / "masks/a.nii.gz", nifti(outline(), LPS))
+    for channel in (0, 1):
+        ours = pixels(tmp_path, channel=str(channel), labels="1=liver,2=tumour")
+        image, _ = ours["liver/a_0002.png"]
+        assert_array_equal(image[..., 0], scan(channel)[:, :, 2].T)
+    with pytest.raises(ValueError, match=r"among 0 to 1 of .*a\.nii\.gz, .* 6x5x4x2 .* none is"):
+        found(tmp_path)
+    with pytest.raises(ValueError, match=r"but channel 2 is chosen"):
+        found(tmp_path, channel="2")
+    with pytest.raises(ValueError, match=r"option channel to be an index from 0 on, got 'flair'"):
+        found(tmp_path, channel="flair")
+
+
+def test_masks_with_a_channel_for_each_structure(tmp_path):
+    put(tmp_path / "images/a.nii", nifti(scan(), LPS))
+    put(tmp_path / "masks/a.nii", film(*((outline() == n).astype(np.uint8) for n in range(3))))
+    ours = pixels(tmp_path, labels="1=liver,2=tumour")
+    assert sorted(ours) == ["liver/a_0002.png", "tumour/a_0003.png"]
+    assert_array_equal(ours["tumour/a_0003.png"][1], outline()[:, :, 3].T == 2)
+    # The same structures without a channel of the background, and in the other order of axes.
+    turned, affine = np.flip(outline(), (0, 1)), np.diag([1.0, 1.0, 5.0, 1.0])
+    affine[:2, 3] = -5, -4
+    channels = np.stack([turned == 1, turned == 2], axis=-1).astype(np.float64)
+    put(tmp_path / "masks/a.nii", nifti(channels, affine))
+    again = pixels(tmp_path, labels="1=liver,2=tumour")
+    for name, (_, mask) in ours.items():
+        assert_array_equal(again[name][1], mask)
+    write_case(tmp_path, "images/b.nii", "masks/b.nii")
+    put(tmp_path / "masks/b.nii", film(*((outline() == n).astype(np.uint8) for n in range(3))))
+    with pytest.raises(ValueError, match=r"channels of one kind, .* that of b, .* that of a:"):
+        found(tmp_path)
+
+
+def test_labels_that_scaling_moved_are_read(tmp_path):
+    put(tmp_path / "images/a.nii", nifti(scan(), LPS))
+    put(tmp_path / "masks/a.nii", nifti(outline(), LPS, slope=(1.000015, 0)))
+    assert {item.structure for item in found(tmp_path)} == {"label 1", "label 2"}
+
+
+def test_nan_is_found_before_anything_is_written_and_is_background_by_choice(tmp_path):
+    voxels = scan().astype(np.float64)
+    voxels[0, :, :] = np.nan
+    for n in range(3):
+        put(tmp_path / f"in/images/p{n}.nii", nifti(voxels if n else scan(), LPS))
+        put(tmp_path / f"in/masks/p{n}.nii", nifti(outline(), LPS))
+    with pytest.raises(ValueError, match=r"(?s)\(2\):.*p1: .*20 of 120 voxels; .*nan background"):
+        prepare("mask2d", tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    ours = pixels(tmp_path / "in", nan="background", window="full", labels="1=liver,2=cyst")
+    image, _ = ours["liver/p1_0002.png"]
+    assert not image[:, 0].any()
+    low, high = (np.nanmin(voxels), np.nanmax(voxels))
+    shown = np.rint((voxels[1:, :, 2].T - low) / (high - low) * 255)
+    assert_array_equal(image[:, 1:, 0], shown)
+
+
+@pytest.mark.parametrize("lost", ["identity", "none"])
+def test_a_mask_whose_header_lost_its_place_is_trusted_by_choice(lost, tmp_path):
+    put(tmp_path / "images/a.nii", nifti(scan(), LPS))
+    put(tmp_path / "masks/a.nii", nifti(outline(), code=1 if lost == "identity" else 0))
+    with pytest.raises(ValueError, match=r"masks/a\.nii.* choose the option trust-shape yes"):
+        found(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 of 1 segmentations have a header .* that of a;"):
+        ours = pixels(tmp_path, **{"trust-shape": "yes", "labels": "1=liver,2=cyst"})
+    assert_array_equal(ours["liver/a_0002.png"][1], outline()[:, :, 2].T == 1)
+    put(tmp_path / "masks/a.nii", nifti(outline()[:, :, :3]))
+    with pytest.raises(ValueError, match=r"of 6x5x4 voxels|of another size") as refused:
+        found(tmp_path, **{"trust-shape": "yes"})
+    assert "trust-shape" not in str(refused.value)  # it would not help
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float64", "int32"])
+def test_types_of_files_do_not_matter(kind, tmp_path):
+    put(tmp_path / "images/a.nii", nifti((scan() * 16.0).astype(kind), LPS))
+    put(tmp_path / "masks/a.nii", nifti(outline().astype(kind) * 300, LPS))
+    assert {item.structure for item in found(tmp_path)} == {"label 300", "label 600"}
+
+
+def test_one_volume_is_a_test_set(tmp_path):
+    write_case(tmp_path / "in", "images/a.nii", "masks/a.nii")
+    with pytest.raises(ValueError, match=r"at least 3 patients, .* such as --split-as test"):
+        prepare("mask2d", tmp_path / "in", tmp_path / "out")
+    made = prepare("mask2d", tmp_path / "in", tmp_path / "out", split_as="test")
+    assert [path.name for path in (made / "anns").iterdir()] == ["test.json"]
+    assert len(load_data("folder", made, split="test")) == 2

@@ -117,6 +117,7 @@ def test_another_seed_deals_anew_and_writes_no_image(tmp_path):
     assert len(seen) > 1
 
 
+@pytest.mark.filterwarnings("ignore::palpate.data.prepare.LeftOut")  # another set
 def test_what_is_no_longer_in_the_source_is_taken_away(source):
     official.clinicdb_published(source)
     folder = prepare("clinicdb", source, source.parent / "out", workers=1)

@@ -54,9 +54,13 @@ def test_colour_keeps_its_channels():
     assert (voxels == [0, 7, 0]).all()
 
 
-def test_a_series_over_time_is_refused(voxels):
-    with pytest.raises(ValueError, match=r"2 or 3 dimensions in film\.nii, got 4 \(2x3x4x5\)"):
-        read_nifti(nifti(np.stack([voxels] * 5, axis=-1)), "film.nii")
+def test_a_series_over_time_has_channels_and_more_axes_are_refused(voxels):
+    film = np.stack([voxels] * 5, axis=-1)
+    volume = read_nifti(nifti(film), "film.nii")
+    assert volume.has_channels
+    assert_array_equal(volume.voxels, film)
+    with pytest.raises(ValueError, match=r"2 to 4 dimensions in film\.nii, got 5 \(2x3x4x5x2\)"):
+        read_nifti(nifti(np.stack([film] * 2, axis=-1)), "film.nii")
 
 
 def test_complex_values_are_refused(voxels):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from palpate.data.annotations import SPLITS
 from palpate.data.prepare.converter import Converter
@@ -32,7 +33,8 @@ def check_dealing(items: Sequence[Item]) -> None:
             raise ValueError(
                 f"Expected images of at least {len(splits)} patients, to split them into "
                 f"{', '.join(splits)}, got {len(groups)} ({', '.join(sorted(groups))}). Add "
-                "images, or group them differently."
+                "images, group them differently, or put all into one split, such as --split-as "
+                "test."
             )
 
 
@@ -42,6 +44,7 @@ def annotate(
     items: Sequence[Item],
     records: Sequence[Record],
     seed: int,
+    told: Mapping[str, Any],
 ) -> None:
     """Write annotations and summary, and remove files that only an earlier source had.
 
@@ -51,6 +54,7 @@ def annotate(
         items: All items of the source.
         records: Record of each item, in the same order.
         seed: Seed of the splits, if there is no official split.
+        told: Further entries of the summary.
     """
     splits = _splits(items, records, seed)
     folder = ledger.folder
@@ -71,6 +75,7 @@ def annotate(
         "images": len({item.image_name for item in items}),
         "seed": seed,
         "generator": {"palpate": release(), "converter": converter.version},
+        **told,
     }
     ledger.finish(summary, records)
     _remove_abandoned(ledger, records)

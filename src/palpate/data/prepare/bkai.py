@@ -21,6 +21,7 @@ from palpate.data.prepare.layout import (
 from palpate.data.prepare.source import Source
 
 _LAYOUTS = [Layout("train/train", "train_gt/train_gt"), Layout("train", "train_gt")]
+_REST = {r"/test/[^/]+$": "test images of the competition, whose masks are not published"}
 _HALF = 128
 # JPEG stores colour at half the resolution, which mixes red and green over a few pixels.
 _BLUR = np.ones((5, 5), dtype=np.bool_)
@@ -56,4 +57,4 @@ def red_or_green(drawing: Image.Image) -> NDArray[np.bool_]:
     return result
 
 
-BKAI = Converter("bkai", "bkai_polyp", find, card="bkai")
+BKAI = Converter("bkai", "bkai_polyp", find, card="bkai", known_rest=_REST)

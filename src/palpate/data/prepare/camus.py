@@ -12,7 +12,6 @@ as wide as high. View, phase, sex, age and image quality come from ``Info_2CH.cf
 """
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from palpate.data.prepare.converter import Converter, WrongLayout
 from palpate.data.prepare.item import Item
+from palpate.data.prepare.naming import with_data
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 from palpate.data.volumes import Volume, on_grid_of, read_metaimage, read_nifti
@@ -37,6 +37,7 @@ _FRAME = re.compile(
     r"(?P<suffix>\.nii\.gz|\.nii|\.mhd)$"
 )
 _SUBGROUPS = {"training": "train", "validation": "val", "testing": "test"}
+_REST = {r"_sequence(_gt)?\.": "sequences, of which only the frames at ED and ES are read"}
 _TESTING = "testing"
 _LAST_VAL = "patient0050"
 
@@ -80,10 +81,8 @@ def find(source: Source) -> list[Item]:
         )
     untold = [frame for frame in images if frame not in truths and frame.is_testing]
     if untold:
-        warnings.warn(
-            f"{len(untold)} frames in {_TESTING}/ have no published ground truth and are left out.",
-            stacklevel=2,
-        )
+        why = f"frames in {_TESTING}/, which have no published ground truth"
+        source.left_out[why] = tuple(images[frame] for frame in untold)
     shown = {frame: name for frame, name in images.items() if frame not in untold}
     refuse(
         [source.label(name) for frame, name in shown.items() if frame not in truths]
@@ -204,17 +203,11 @@ def _item(
         group=frame.group,
         structure=STRUCTURES[label],
         split=split,
-        members=tuple(part for name in names for part in _parts(source, name)),
+        members=tuple(part for name in names for part in with_data(name, source.members)),
         read_image=partial(_read_image, source, names[0]),
         read_mask=partial(_read_mask, source, names, label),
         facts=dict(facts),
     )
-
-
-def _parts(source: Source, name: str) -> tuple[str, ...]:
-    """The files of an image: a header may have a separate data file."""
-    data = [name.removesuffix(".mhd") + end for end in (".raw", ".zraw")]
-    return (name, *(part for part in data if name.endswith(".mhd") and part in source.members))
 
 
 def _read_image(source: Source, name: str) -> NDArray[np.uint8]:
@@ -269,4 +262,4 @@ def _volume(source: Source, name: str) -> Volume:
     return read_nifti(source.read(name), source.label(name))
 
 
-CAMUS = Converter("camus", "camus", find, card="camus")
+CAMUS = Converter("camus", "camus", find, card="camus", known_rest=_REST)

@@ -8,7 +8,6 @@ volume; a DICOM segmentation refers to its series by UID.
 """
 
 import re
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from pathlib import PurePosixPath
 
 from palpate.data.prepare.converter import WrongLayout
 from palpate.data.prepare.dicom_files import DicomSeries, find_series, patient_numbers
-from palpate.data.prepare.naming import file_stem, patient_of, split_of
+from palpate.data.prepare.naming import file_stem, patient_of, split_of, with_data
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 
 _SUFFIXES = (".nii.gz", ".nii", ".mhd", ".mha")
+_UNREAD = (".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".hdr", ".nii.bz2", ".npy", ".npz")
 _MASKS = r"masks?|labels?|segmentations?|segs?|gt|ground_?truths?|annotations?"
 _IMAGES = r"images?|imgs?|volumes?|scans?"
 _FOLDER = re.compile(rf"(?P<mask>{_MASKS})?(?:{_IMAGES})?(?P<part>tr|ts|va)?", re.IGNORECASE)
@@ -101,14 +101,26 @@ def find_cases(source: Source, images: str, masks: str, group: str) -> list[Case
     if not pairs:
         raise WrongLayout(
             f"Expected volumes ({', '.join(_SUFFIXES)} or DICOM) and their segmentations in "
-            f"{source.path}, found {len(stacks)} volumes and no pair. Name each segmentation after "
-            "its image, or give patterns in the options images and masks."
+            f"{source.path}, found {len(stacks)} volumes and no pair. {_advice(source)}"
         )
     return _cases(pairs, group)
 
 
+def _advice(source: Source) -> str:
+    unread = sorted({s for s in _UNREAD for name in source.names if name.lower().endswith(s)})
+    if unread:
+        return (
+            f"Files of the kind {' and '.join(unread)} are not read: convert them to .nii.gz or "
+            ".mha, for example with SimpleITK."
+        )
+    return (
+        "Name each segmentation after its image, or give patterns in the options images and masks."
+    )
+
+
 def _stacks(source: Source) -> list[_Stack]:
-    plain = [_Stack((n,), n) for n in source.names if n.lower().endswith(_SUFFIXES)]
+    volumes = [name for name in source.names if name.lower().endswith(_SUFFIXES)]
+    plain = [_Stack(with_data(name, source.members), name) for name in volumes]
     known = {name for stack in plain for name in stack.names}
     series = find_series(source, [name for name in source.names if name not in known])
     return plain + [_Stack(each.names, each.folder, each) for each in series]
@@ -165,10 +177,8 @@ def _by_name(source: Source, stacks: Sequence[_Stack]) -> dict[str, tuple[_Stack
     used = {image.path for image, _ in pairs}
     alone = [image for image in images if image.path not in used]
     if pairs and alone:
-        warnings.warn(
-            f"{len(alone)} of {len(images)} volumes have no segmentation and are left out.",
-            stacklevel=4,
-        )
+        why = f"{len(alone)} of {len(images)} volumes, which have no segmentation"
+        source.left_out[why] = tuple(name for image in alone for name in image.names)
     return _named(pairs)
 
 
@@ -180,7 +190,8 @@ def _images_of(mask: _Stack, images: Sequence[_Stack]) -> list[_Stack]:
             return referenced
     same = [image for image in images if image.key == mask.key]
     beside = [image for image in images if image.key[0] == mask.key[0]]
-    below = [image for image in images if image.key[0].startswith(f"{mask.key[0]}/")]
+    top = f"{mask.key[0]}/" if mask.key[0] else ""
+    below = [image for image in images if image.key[0].startswith(top)]
     return same or beside or below
 
 

@@ -38,6 +38,7 @@ FINDINGS = (
 _JSON = re.compile(r"(?:^|/)gt_segmentations_(val|test)\.json$")
 _IMAGE = re.compile(r"(?P<patient>patient\d+)_study\d+_view\d+_(?P<view>frontal|lateral)$")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_REST = {r"\.(jpe?g|png)$": "images without a finding in the ground truth"}
 
 
 def find(source: Source) -> list[Item]:
@@ -131,4 +132,6 @@ def _item(
     )
 
 
-CHEXLOCALIZE = Converter("chexlocalize", "chexlocalize", find, card="chexlocalize")
+CHEXLOCALIZE = Converter(
+    "chexlocalize", "chexlocalize", find, card="chexlocalize", known_rest=_REST
+)

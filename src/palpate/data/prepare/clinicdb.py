@@ -23,6 +23,7 @@ _LAYOUTS = [
     Layout("TIF/Original", "TIF/Ground Truth"),
     Layout("Original", "Ground Truth"),
 ]
+_REST = {r"/TIF/": "copies in TIFF of the same frames"}
 _NUMBER = re.compile(r"\d+")
 _IDENTITY, _SEQUENCE = "frame_id", "sequence_id"
 
@@ -58,4 +59,4 @@ def _sequences(source: Source) -> dict[str, str]:
     return {row[_IDENTITY]: row[_SEQUENCE] for row in rows}
 
 
-CLINICDB = Converter("clinicdb", "clinicdb_polyp", find, card="clinicdb")
+CLINICDB = Converter("clinicdb", "clinicdb_polyp", find, card="clinicdb", known_rest=_REST)

@@ -238,4 +238,13 @@ def _told_apart(items: list[Item]) -> list[Item]:
     ]
 
 
-COCO = Converter("coco", "coco", find, options={"group": "", "empty": "no"})
+COCO = Converter(
+    "coco",
+    "coco",
+    find,
+    options={"group": "", "empty": "no"},
+    known_rest={
+        ".": "images without an object in the JSON (of those listed there, the option "
+        "empty yes keeps an empty mask)"
+    },
+)

@@ -3,6 +3,7 @@
 All three are used for testing only, so all their images are in the test split.
 """
 
+import re
 from collections.abc import Iterable
 from functools import partial
 
@@ -55,15 +56,27 @@ def _without_p(stem: str) -> str:
     return stem.removeprefix("p")
 
 
-_PLAIN = Layout("images", "masks")
-_PUBLISHED = Layout("ETIS-LaribPolypDB", "Ground Truth", _without_p)
+def _rest(name: str) -> dict[str, str]:
+    """Reason for the files of other polyp data sets, as in the archives of PraNet and EndoScene."""
+    others = [
+        "TrainDataset",
+        "CVC-612",
+        *(word for known, words in _NAMES.items() if known != name for word in words),
+    ]
+    return {"|".join(map(re.escape, others)): "files of other data sets"}
 
-COLONDB = Converter(
-    "colondb", "colondb_polyp", partial(find, name="colondb", layouts=[_PLAIN]), card="colondb"
-)
-CVC300 = Converter(
-    "cvc300", "cvc300_polyp", partial(find, name="cvc300", layouts=[_PLAIN]), card="cvc300"
-)
-ETIS = Converter(
-    "etis", "etis_polyp", partial(find, name="etis", layouts=[_PLAIN, _PUBLISHED]), card="etis"
-)
+
+def _converter(name: str, *layouts: Layout) -> Converter:
+    return Converter(
+        name,
+        f"{name}_polyp",
+        partial(find, name=name, layouts=[Layout("images", "masks"), *layouts]),
+        card=name,
+        known_rest=_rest(name),
+    )
+
+
+COLONDB = _converter("colondb")
+# EndoScene, from which CVC-300 comes, has its frames in bbdd.
+CVC300 = _converter("cvc300", Layout("CVC-300/bbdd", "CVC-300/gtpolyp"))
+ETIS = _converter("etis", Layout("ETIS-LaribPolypDB", "Ground Truth", _without_p))

@@ -25,6 +25,8 @@ class Converter:
         version: To be increased if the same source would give different files, which are then
             written again.
         options: Options of the converter with their defaults.
+        known_rest: Files that the official download has besides the data set: the reason why they
+            are left out, by a regular expression for their paths; case does not matter.
     """
 
     name: str
@@ -33,3 +35,4 @@ class Converter:
     card: str = ""
     version: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
+    known_rest: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,9 @@ from palpate.data.prepare.layout import (
 from palpate.data.prepare.source import Source
 
 _LAYOUT = Layout("DFUC2022_train_images", "DFUC2022_train_masks")
+_REST = {
+    r"DFUC2022_(test|val)": "images of the challenge whose masks are not published",
+}
 
 
 def find(source: Source) -> list[Item]:
@@ -26,4 +29,4 @@ def find(source: Source) -> list[Item]:
     return [pair_item(source, pair, "foot ulcer") for pair in pairs]
 
 
-DFU = Converter("dfu", "dfu", find, card="dfu")
+DFU = Converter("dfu", "dfu", find, card="dfu", known_rest=_REST)

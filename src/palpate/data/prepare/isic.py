@@ -22,6 +22,10 @@ from palpate.data.prepare.metadata import read_table
 from palpate.data.prepare.source import Source
 
 _ENDING = "_segmentation"
+_REST = {
+    r"_superpixels\.png$": "superpixels of the images",
+    r"(Part[23]|Task[23])_|_(Part[23]|Task[23])": "files of the other tasks of the challenge",
+}
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ def _diagnosis(row: Mapping[str, str]) -> str:
     return "seborrheic keratosis" if float(row["seborrheic_keratosis"]) > 0 else "naevus"
 
 
-ISIC = Converter("isic", "isic", partial(find, parts=_2016), card="isic")
-ISIC2017 = Converter("isic2017", "isic2017", partial(find, parts=_2017), card="isic2017")
-ISIC2018 = Converter("isic2018", "isic2018", partial(find, parts=_2018), card="isic2018")
+ISIC, ISIC2017, ISIC2018 = (
+    Converter(name, name, partial(find, parts=parts), card=name, known_rest=_REST)
+    for name, parts in (("isic", _2016), ("isic2017", _2017), ("isic2018", _2018))
+)

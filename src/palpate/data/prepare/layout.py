@@ -18,12 +18,26 @@ from palpate.data.problems import refuse
 Folders = Mapping[str, Sequence[str]]  # names of image files by their folder
 
 
+# Spellings of folder names in downloads and in copies of them; case does not matter.
+_SPELLINGS = {
+    "images": ("images", "image", "imgs", "img"),
+    "masks": (
+        "masks", "mask", "ground truth", "groundtruth", "ground_truth", "ground-truth", "gt", "gts",
+        "labels", "label",
+    ),
+}  # fmt: skip
+_USUAL = {spelling: usual for usual, some in _SPELLINGS.items() for spelling in some}
+
+
 class Layout(NamedTuple):
     """Folders of images and masks below one parent folder.
 
+    Case does not matter, and other spellings of images and masks (``image``, ``Ground Truth``) are
+    found, too; the folder that is spelled as here takes precedence.
+
     Attributes:
-        images: Path of the folder of images; case does not matter.
-        masks: Path of the folder of masks; case does not matter.
+        images: Path of the folder of images.
+        masks: Path of the folder of masks.
         image_of: Maps the name of a mask to that of its image, both without extension.
     """
 
@@ -60,13 +74,22 @@ def pictures(source: Source) -> dict[str, list[str]]:
 
 
 def folders_named(folders: Folders, *endings: str) -> list[str]:
-    """Folders whose path ends with one of the given paths; case does not matter.
+    """Folders whose path ends with one of the given paths.
+
+    Case does not matter. Without a folder that is spelled like this, other spellings of images and
+    masks count, such as ``image`` or ``Ground Truth``.
 
     >>> folders_named({"a/Kvasir-SEG/images": [], "b/my-images": []}, "images")
     ['a/Kvasir-SEG/images']
+    >>> folders_named({"a/GT": [], "a/Image": []}, "masks")
+    ['a/GT']
     """
-    wanted = [_parts(ending) for ending in endings]
-    return [f for f in folders if any(_parts(f)[-len(w) :] == w for w in wanted)]
+    for spelled in (_parts, _usual_parts):
+        wanted = [spelled(ending) for ending in endings]
+        found = [f for f in folders if any(spelled(f)[-len(w) :] == w for w in wanted)]
+        if found:
+            return found
+    return []
 
 
 def stems_like(folders: Folders, pattern: re.Pattern[str]) -> dict[str, Sequence[str]]:
@@ -93,21 +116,40 @@ def pairs_of(source: Source, folders: Folders, layouts: Sequence[Layout]) -> lis
         WrongLayout: If a layout exists in several places.
         ValueError: If an image has no mask or a mask has no image.
     """
-    by_parts = {_parts(folder): folder for folder in folders}
     for layout in layouts:
-        images, masks = _parts(layout.images), _parts(layout.masks)
-        roots = [parts[: -len(images)] for parts in by_parts if parts[-len(images) :] == images]
-        there = [root for root in roots if root + masks in by_parts]
-        if len(there) > 1:
+        below = {ending: _below(folders, ending) for ending in (layout.images, layout.masks)}
+        roots = [root for root in below[layout.images] if root in below[layout.masks]]
+        if len(roots) > 1:
             raise WrongLayout(
                 f"Expected {layout.images} and {layout.masks} once in {source.path}, got them in "
-                f"{' and '.join('/'.join(root) for root in there)}. Pass one of these as --source."
+                f"{' and '.join('/'.join(root) for root in roots)}. Pass one of these as --source."
             )
-        if there:
-            drawings = folders[by_parts[there[0] + masks]]
-            some = folders[by_parts[there[0] + images]]
-            return pair_up(source, some, drawings, layout.image_of)
+        if roots:
+            some, drawings = (_one(source, found[roots[0]]) for found in below.values())
+            return pair_up(source, folders[some], folders[drawings], layout.image_of)
     return None
+
+
+def _below(folders: Folders, ending: str) -> dict[tuple[str, ...], list[str]]:
+    """Folders whose path ends with a given path, by their parent folder."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    length = len(_parts(ending))
+    for spelled in (_parts, _usual_parts):
+        here: dict[tuple[str, ...], list[str]] = {}
+        for folder in folders:
+            if spelled(folder)[-length:] == spelled(ending):
+                here.setdefault(_parts(folder)[:-length], []).append(folder)
+        found = here | found  # folders spelled like the ending take precedence
+    return found
+
+
+def _one(source: Source, folders: Sequence[str]) -> str:
+    if len(folders) > 1:
+        raise WrongLayout(
+            f"Expected one folder of images and one of masks in {source.path}, got "
+            f"{' and '.join(folders)}. Keep one of these."
+        )
+    return folders[0]
 
 
 def pair_up(
@@ -210,6 +252,11 @@ def _unique(
 def _parts(folder: str) -> tuple[str, ...]:
     """Parts of a path in lower case; an archive is treated as a folder of its name."""
     return tuple(without_ending(part.lower()) for part in folder.split("/"))
+
+
+def _usual_parts(folder: str) -> tuple[str, ...]:
+    """Parts of a path in lower case, with the usual spelling of images and masks."""
+    return tuple(_USUAL.get(part, part) for part in _parts(folder))
 
 
 def _by_number(stem: str) -> tuple[bool, int, str]:

@@ -16,6 +16,14 @@ patterns. Options:
 ``window``
     ``auto``, ``full``, a name such as ``ct-lung``, or ``CENTRE,WIDTH``; see
     :func:`palpate.data.volumes.windowing.greys`.
+``channel``
+    Channel or point in time of images with a fourth axis, counted from 0.
+``nan``
+    ``refuse``, or ``background``: NaN and infinite values are black in images and label 0 in
+    segmentations.
+``trust-shape``
+    ``no``, or ``yes``: if the header of a segmentation does not fit that of its image but the shape
+    does, its voxels are taken in the order of the file, with a warning.
 ``labels``
     Names of the values of the segmentations, such as ``1=liver,2=tumour``; by default those of a
     ``dataset.json`` beside them, else ``label 1`` and so on, or ``structure`` if there is but one.
@@ -25,19 +33,21 @@ patterns. Options:
     Regular expression for the patient in the name of a case; by default a number after
     ``patient``, ``subject``, ``sub``, ``pat`` or ``case``, else the whole name.
 
+A segmentation with a fourth axis has a channel for each structure, see
+:func:`palpate.data.volumes.labels.channels_of`.
+
 Patients of DICOM files get running numbers; of their elements only pixels, geometry, window and
 modality are used. Nothing is resampled.
 """
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palpate.data.prepare.case_volumes import Reading, image_slice, mask_slice, outlines
 from palpate.data.prepare.cases import CaseFiles, find_cases
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
@@ -46,20 +56,8 @@ from palpate.data.prepare.naming import file_stem
 from palpate.data.prepare.slicing import check_rule, chosen
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
-from palpate.data.volumes import (
-    Volume,
-    check_axis,
-    greys,
-    on_grid_of,
-    read_dataset,
-    read_metaimage,
-    read_nifti,
-    read_seg,
-    read_series,
-    slices,
-    window_from,
-)
-from palpate.data.volumes.dicom_seg import SEG, STRUCTURE_SET
+from palpate.data.volumes import check_axis, window_from
+from palpate.errors import did_you_mean
 
 _OPTIONS = {
     "images": "",
@@ -67,16 +65,21 @@ _OPTIONS = {
     "slices": "largest",
     "axis": "acquired",
     "window": "auto",
+    "channel": "",
     "labels": "",
     "structure": "foreground",
     "group": "",
+    "nan": "refuse",
+    "trust-shape": "no",
 }
+_CHOICES = {"nan": ("refuse", "background"), "trust-shape": ("no", "yes")}
 
 
 def find(source: Source, **options: str) -> list[Item]:
     """Find the chosen slices of every case, with one item per structure.
 
-    Segmentations are read, since slices are chosen by their foreground.
+    Images and segmentations are read, since slices are chosen by their foreground and every error
+    is to be found before anything is written.
 
     Raises:
         WrongLayout: If no image and segmentation belong together.
@@ -84,40 +87,88 @@ def find(source: Source, **options: str) -> list[Item]:
             listed.
     """
     wanted = _OPTIONS | options
-    check_axis(wanted["axis"])
     check_rule(wanted["slices"])
-    window_from(wanted["window"])
-    names = _names_of_labels(source, wanted["labels"])
+    reading = _reading(source, wanted)
     cases = find_cases(source, wanted["images"], wanted["masks"], wanted["group"])
-    items, problems, bare = list[Item](), list[str](), list[str]()
+    items, problems, bare = list[Item](), list[str](), list[CaseFiles]()
+    kinds: dict[bool | None, str] = {}
+    trusted = []
     for case in cases:
         try:
-            shown = list(_items(source, case, wanted, names))
-            items += shown
-            bare += [] if shown else [case.name]
+            found = outlines(source, case, reading)
+            shown = list(_items(source, case, wanted["slices"], reading))
         except (ValueError, OSError) as error:
             problems.append(f"{case.name}: {error}")
+            continue
+        items += shown
+        bare += [] if shown else [case]
+        trusted += [case.name] if found.trusted else []
+        kinds.setdefault(found.background, case.name)
     refuse(problems, "Expected volumes with segmentations on their grid")
+    _refuse_both_kinds(kinds)
     if not items:
         raise ValueError(
             f"Expected foreground in the segmentations of {source.path}, found none in "
             f"{len(cases)} cases. Choose slices by index, or give other segmentations."
         )
-    if bare:
-        warnings.warn(
-            f"{len(bare)} of {len(cases)} segmentations have no foreground, such as that of "
-            f"{bare[0]}; these cases are left out, since only index-N chooses slices without it.",
-            stacklevel=3,
-        )
+    _tell(source, cases, bare, trusted)
     return items
 
 
-def _items(
-    source: Source, case: CaseFiles, wanted: Mapping[str, str], names: Mapping[int, str]
-) -> Iterator[Item]:
+def _reading(source: Source, wanted: Mapping[str, str]) -> Reading:
+    """How volumes are read, from the options."""
+    check_axis(wanted["axis"])
+    window_from(wanted["window"])
+    for option, known in _CHOICES.items():
+        if wanted[option] not in known:
+            raise ValueError(
+                f"Expected the option {option} to be {' or '.join(known)}, got "
+                f"{wanted[option]!r}.{did_you_mean(wanted[option], known)}"
+            )
+    channel = wanted["channel"]
+    if channel and not re.fullmatch(r"\d{1,4}", channel):
+        raise ValueError(f"Expected the option channel to be an index from 0 on, got {channel!r}.")
+    return Reading(
+        axis=wanted["axis"],
+        window=wanted["window"],
+        names=tuple(_names_of_labels(source, wanted["labels"]).items()),
+        structure=wanted["structure"],
+        channel=int(channel) if channel else None,
+        nan_is_background=wanted["nan"] == "background",
+        trust_shape=wanted["trust-shape"] == "yes",
+    )
+
+
+def _refuse_both_kinds(kinds: Mapping[bool | None, str]) -> None:
+    if True in kinds and False in kinds:
+        raise ValueError(
+            "Expected segmentations with channels of one kind, got some whose first channel is the "
+            f"background, such as that of {kinds[True]}, and some whose channels do not cover all "
+            f"voxels or overlap, such as that of {kinds[False]}: a channel would be another label "
+            "in each. Prepare them apart, or store maps of labels with three axes."
+        )
+
+
+def _tell(
+    source: Source, cases: Sequence[CaseFiles], bare: Sequence[CaseFiles], trusted: Sequence[str]
+) -> None:
+    """Tell of cases that are left out, and of headers that were not believed."""
+    if bare:
+        why = "cases without foreground, which only slices index-N shows"
+        source.left_out[why] = tuple(n for case in bare for n in (*case.images, *case.masks))
+    if trusted:
+        warnings.warn(
+            f"{len(trusted)} of {len(cases)} segmentations have a header that does not fit their "
+            f"image, such as that of {trusted[0]}; their voxels were taken in the order of the "
+            "file, which their shapes allow but do not prove. Look at one.",
+            stacklevel=4,
+        )
+
+
+def _items(source: Source, case: CaseFiles, rule: str, reading: Reading) -> Iterator[Item]:
     facts = {"modality": case.modality} if case.modality else {}
-    for structure, (labels, value) in _outlines(source, case, wanted, names).items():
-        for number in chosen(wanted["slices"], np.count_nonzero(labels == value, axis=(1, 2))):
+    for structure, (labels, value) in outlines(source, case, reading).by_structure.items():
+        for number in chosen(rule, np.count_nonzero(labels == value, axis=(1, 2))):
             stem = f"{file_stem(case.name)}_{number:04d}"
             yield Item(
                 image_name=f"{stem}.png",
@@ -126,108 +177,11 @@ def _items(
                 structure=structure.replace("_", " "),
                 split=case.split,
                 members=(*case.images, *case.masks),
-                read_image=partial(_read_image, source, case, wanted, number),
-                read_mask=partial(_read_mask, source, case, wanted, names, structure, number),
+                read_image=partial(image_slice, source, case, reading, number),
+                read_mask=partial(mask_slice, source, case, reading, structure, number),
                 facts=facts | {"slice": str(number)},
                 is_private=case.images_are_dicom or case.masks_are_dicom,
             )
-
-
-def _read_image(
-    source: Source, case: CaseFiles, wanted: Mapping[str, str], number: int
-) -> NDArray[np.uint8]:
-    shades = _shades(source, case, wanted["window"])
-    picture = slices(_image(source, case), wanted["axis"], shades)[number]
-    if picture.ndim == 3:
-        return np.ascontiguousarray(picture)
-    return np.repeat(picture[..., None], 3, axis=2)
-
-
-def _read_mask(
-    source: Source,
-    case: CaseFiles,
-    wanted: Mapping[str, str],
-    names: Mapping[int, str],
-    structure: str,
-    number: int,
-) -> NDArray[np.bool_]:
-    labels, value = _outlines(source, case, wanted, names)[structure]
-    return np.asarray(labels[number] == value)
-
-
-def _outlines(
-    source: Source, case: CaseFiles, wanted: Mapping[str, str], names: Mapping[int, str]
-) -> dict[str, tuple[NDArray[Any], int]]:
-    """Structures of a case: the slices of a label array, and the value of the structure."""
-    image, found = _image(source, case), dict[str, tuple[NDArray[Any], int]]()
-    for name, labels in _labels(source, case).items():
-        along = slices(image, wanted["axis"], labels)
-        if name:
-            found[name] = along, 1
-            continue
-        values = _values(source, case)
-        for value in values:
-            alone = len(values) == 1 and not names
-            found[wanted["structure"] if alone else names.get(value, f"label {value}")] = (
-                along,
-                value,
-            )
-    return found
-
-
-@lru_cache(maxsize=2)
-def _values(source: Source, case: CaseFiles) -> tuple[int, ...]:
-    """Values of a label map except the background."""
-    return tuple(int(value) for value in np.unique(_labels(source, case)[""]) if value != 0)
-
-
-@lru_cache(maxsize=2)
-def _labels(source: Source, case: CaseFiles) -> dict[str, NDArray[Any]]:
-    """Masks of a DICOM segmentation by name; otherwise one label array under the empty name."""
-    image, first = _image(source, case), case.masks[0]
-    if len(case.masks) == 1 and case.masks_are_dicom:
-        data = source.read(first)
-        kind = str(read_dataset(data, source.label(first), pixels=False).get("SOPClassUID"))
-        if kind == STRUCTURE_SET:
-            raise ValueError(
-                f"expected voxels in {source.label(first)}, got contours (RTSTRUCT); convert them "
-                "to a NIfTI or a DICOM segmentation"
-            )
-        if kind == SEG:
-            return dict(read_seg(data, source.label(first), image))
-    segmentation = _volume(source, case.masks, case.masks_are_dicom)
-    labels = on_grid_of(segmentation, image)
-    if labels.ndim != 3 or (labels != np.rint(labels)).any() or labels.min() < 0:
-        raise ValueError(
-            f"expected whole labels from 0 on in {source.label(first)}, got {labels.min()} to "
-            f"{labels.max()} in {labels.shape}; export it without interpolation"
-        )
-    return {"": labels}
-
-
-@lru_cache(maxsize=2)
-def _image(source: Source, case: CaseFiles) -> Volume:
-    return _volume(source, case.images, case.images_are_dicom)
-
-
-@lru_cache(maxsize=2)
-def _shades(source: Source, case: CaseFiles, window: str) -> NDArray[Any]:
-    """Grey values of a whole volume."""
-    image = _image(source, case)
-    if image.voxels.ndim == 4:
-        return image.voxels
-    try:
-        return greys(image.voxels, window_from(window), image.window, inverted=image.inverted)
-    except ValueError as error:
-        raise ValueError(f"{image.name}: {error}.") from error
-
-
-def _volume(source: Source, names: tuple[str, ...], dicom: bool) -> Volume:
-    if dicom:
-        return read_series(source.read, names)
-    if names[0].lower().endswith((".mhd", ".mha")):
-        return read_metaimage(source.read, names[0], source.label(names[0]))
-    return read_nifti(source.read(names[0]), source.label(names[0]))
 
 
 def _names_of_labels(source: Source, told: str) -> dict[int, str]:

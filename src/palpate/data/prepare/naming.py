@@ -1,6 +1,7 @@
 """Splits and patients in file names, and conversion to valid file names."""
 
 import re
+from collections.abc import Container
 from pathlib import PurePosixPath
 
 from palpate.data.patients import patient_or_name
@@ -38,6 +39,16 @@ def file_stem(name: str) -> str:
     # Characters that Windows forbids in file names.
     stem = re.sub(r'[\x00-\x1f<>:"|?*]', "_", flat.removesuffix(path.suffix))
     return stem.strip(". ") or "_"
+
+
+def with_data(name: str, names: Container[str]) -> tuple[str, ...]:
+    """A file and, if it is the header of a MetaImage, its data file.
+
+    >>> with_data("a/1.mhd", {"a/1.mhd", "a/1.raw"}), with_data("a.nii", {})
+    (('a/1.mhd', 'a/1.raw'), ('a.nii',))
+    """
+    data = [name.removesuffix(".mhd") + end for end in (".raw", ".zraw")]
+    return (name, *(part for part in data if name.endswith(".mhd") and part in names))
 
 
 def patient_of(name: str, pattern: str) -> str:

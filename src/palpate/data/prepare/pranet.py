@@ -17,16 +17,14 @@ from palpate.data.prepare.layout import (
 from palpate.data.prepare.source import Source
 
 _TRAIN = "TrainDataset"
-_TRAIN_LAYOUTS = [
-    Layout(f"{_TRAIN}/{a}", f"{_TRAIN}/{b}") for a, b in (("images", "masks"), ("image", "mask"))
-]
+_TRAIN_LAYOUT = Layout(f"{_TRAIN}/images", f"{_TRAIN}/masks")
 _TEST = ("CVC-300", "CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "Kvasir")
 
 
 def find(source: Source) -> list[Item]:
     """Find one item per image: 1450 for training and 798 of five data sets for testing."""
     folders = pictures(source)
-    pairs = pairs_of(source, folders, _TRAIN_LAYOUTS) or []
+    pairs = pairs_of(source, folders, [_TRAIN_LAYOUT]) or []
     items = [
         pair_item(
             source,

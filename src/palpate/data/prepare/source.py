@@ -28,11 +28,13 @@ class Source:
         members: All files by name, with ``/`` between folders, except files left by file managers.
             Files in an archive directly below the folder are named ``archive.zip/name``.
         doubts: Masks whose orientation was assumed and should be checked by eye.
+        left_out: Files that the converter read and left out, by reason.
     """
 
     path: Path
     members: Mapping[str, Member]
     doubts: list[str] = field(default_factory=list)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _checksums: dict[str, str] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 

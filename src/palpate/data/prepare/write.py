@@ -6,16 +6,18 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import final
 
 from palpate.atomic import remove_leftovers
+from palpate.data.annotations import SPLITS
 from palpate.data.prepare.annotate import annotate, check_dealing
 from palpate.data.prepare.converter import Converter, WrongLayout
 from palpate.data.prepare.item import Item, check_items
+from palpate.data.prepare.left_out import left_out, summary_of, warn_of
 from palpate.data.prepare.output import checksum, member_checksums, write_image
 from palpate.data.prepare.record import Ledger, Record, open_ledger
 from palpate.data.prepare.registry import CONVERTERS
@@ -41,12 +43,14 @@ def prepare(
     workers: int | None = None,
     progress: Progress = silent,
     options: Mapping[str, str] | None = None,
+    split_as: str = "",
 ) -> Path:
     """Write the images, masks and annotations of a data set from its official download.
 
     A second run writes only what changed: an image is written again if its source files or the
     version of the converter changed, or if its output is missing or altered. An interrupted run
-    resumes. A damaged file does not affect the others.
+    resumes. A damaged file does not affect the others. Images and volumes of the source that the
+    converter does not use are listed in a warning and in ``dataset.json``.
 
     Args:
         name: One of ``CONVERTERS``.
@@ -57,29 +61,39 @@ def prepare(
         workers: Number of threads; by default one per core.
         progress: Called for every image.
         options: Options of the converter; the defaults are in ``CONVERTERS[name].options``.
+        split_as: ``train``, ``val`` or ``test``: one split for everything, such as a test set of
+            one patient, in place of official or random splits.
 
     Returns:
         The folder of the data set.
 
     Raises:
         FileNotFoundError: If the source does not exist.
-        ValueError: If the source is damaged, unsafe or not the data set in the folder, or if files
-            cannot be read or do not fit each other; the problems are listed. Images that were
-            prepared are kept.
+        ValueError: If an argument makes no sense; if the source is damaged, unsafe or not the data
+            set in the folder; or if files cannot be read or do not fit each other: the problems are
+            listed, and images that were prepared are kept.
     """
     converter = _converter(name)
     if workers is not None and workers < 1:
         raise ValueError(f"Expected workers >= 1, got {workers}.")
+    if split_as not in ("", *SPLITS):
+        raise ValueError(
+            f"Expected split_as to be {', '.join(SPLITS)}, or empty for splits by patient, got "
+            f"{split_as!r}."
+        )
     folder = Path(out) / converter.folder
     with open_source(source) as opened:
         _refuse_overlap(opened.path, folder)
-        items = _found(converter, opened, options or {})
+        items = _found(converter, opened, options or {}, split_as)
+        rest = left_out(opened, converter, items)
+        warn_of(opened, converter, rest)
         with open_ledger(folder, name) as ledger:
             _refuse_another(ledger, converter, items)
             remove_leftovers(folder)
             work = _Work(converter, opened, ledger, json.dumps(options or {}))
             records = _run(work, items, workers or os.cpu_count() or 1, progress)
-            annotate(ledger, converter, items, records, seed)
+            told = {"left_out": summary_of(rest, items)} if rest else {}
+            annotate(ledger, converter, items, records, seed, told)
         _warn(opened.doubts)
     return folder
 
@@ -171,7 +185,9 @@ def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item])
         )
 
 
-def _found(converter: Converter, source: Source, options: Mapping[str, str]) -> Sequence[Item]:
+def _found(
+    converter: Converter, source: Source, options: Mapping[str, str], split_as: str
+) -> Sequence[Item]:
     unknown = [option for option in options if option not in converter.options]
     if unknown:
         known = ", ".join(converter.options) or "none"
@@ -183,6 +199,8 @@ def _found(converter: Converter, source: Source, options: Mapping[str, str]) -> 
         items = converter.find(source, **{**converter.options, **options})
     except WrongLayout as error:
         raise ValueError(f"{error}{_hint(source)}") from error
+    if split_as:
+        items = [replace(item, split=split_as) for item in items]
     check_items(items)
     check_dealing(items)
     return items

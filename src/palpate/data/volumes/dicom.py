@@ -10,17 +10,16 @@ become RGB. Only pixels, geometry and window are used, no patient data.
 import io
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palpate.data.reading.optional import needed
+from palpate.data.volumes.decoding import MissingDecoder, decoded_pixels
 from palpate.data.volumes.volume import Volume
 from palpate.data.volumes.windowing import Window
 
-_LARGEST = 8 << 30  # bytes; a damaged header must not exhaust the memory
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _UNEVEN = 0.2  # largest deviation from the median slice distance, as a fraction of it
 
@@ -129,27 +128,26 @@ def _images(dataset: Any, name: str) -> Iterator[_Image]:
             f"({dataset.get('Modality', 'unknown modality')}). Take it out of the folder."
         )
     try:
-        pixels = _decoded(dataset)
+        pixels = _decoded(dataset, name)
         frames = pixels if int(dataset.get("NumberOfFrames") or 1) > 1 else pixels[None]
         for frame, values in enumerate(frames):
             yield _Image(dataset, frame, values)
+    except MissingDecoder:
+        raise
     except Exception as error:  # pydicom raises many types for damaged or unusual files
         raise ValueError(
-            f"Expected a readable DICOM image in {name}, but: {error}. Export it again, "
-            "uncompressed if no decoder is installed."
+            f"Expected a readable DICOM image in {name}, but: {error}. Export it again, without "
+            "compression."
         ) from error
 
 
-def _decoded(dataset: Any) -> NDArray[Any]:
+def _decoded(dataset: Any, name: str) -> NDArray[Any]:
     """Decoded pixels with axes (frames, rows, columns, colours), those that are present."""
     pixels = needed("pydicom.pixels")
-    sizes = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated")
-    if prod(int(dataset.get(size) or 1) for size in sizes) / 8 > _LARGEST:
-        raise ValueError("it announces more pixels than palpate reads")
-    values: NDArray[Any] = pixels.pixel_array(dataset)  # converts YBR to RGB
+    values = decoded_pixels(dataset, name)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        values = pixels.apply_color_lut(values, dataset)
-        return (values >> 8).astype(np.uint8) if values.dtype.itemsize > 1 else values
+        colours: NDArray[Any] = pixels.apply_color_lut(values, dataset)
+        return (colours >> 8).astype(np.uint8) if colours.dtype.itemsize > 1 else colours
     if int(dataset.SamplesPerPixel) == 3 and int(dataset.BitsAllocated) != 8:
         raise ValueError(f"expected colours of 8 bits, got {dataset.BitsAllocated}")
     return values

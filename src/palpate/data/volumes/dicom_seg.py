@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.data.reading.optional import needed
+from palpate.data.volumes.decoding import decoded_pixels
 from palpate.data.volumes.dicom import read_dataset
 from palpate.data.volumes.volume import Volume
 
@@ -41,7 +41,7 @@ def read_seg(data: bytes, name: str, image: Volume) -> dict[str, NDArray[np.bool
             "its slices, got none. Export the segmentation as a NIfTI on the grid of the image."
         )
     try:
-        frames = np.atleast_3d(needed("pydicom.pixels").pixel_array(dataset))
+        frames = np.atleast_3d(decoded_pixels(dataset, name))
         if int(dataset.get("NumberOfFrames") or 1) == 1:
             frames = frames.reshape(1, int(dataset.Rows), int(dataset.Columns))
         labels = {int(s.SegmentNumber): str(s.SegmentLabel) for s in dataset.SegmentSequence}

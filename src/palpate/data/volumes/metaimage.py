@@ -39,10 +39,11 @@ def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = 
         label: Name of the file in errors; by default ``name``.
 
     Returns:
-        The volume; a two-dimensional image gets a third axis of length 1.
+        The volume; a two-dimensional image gets a third axis of length 1. Channels or points in
+        time are a fourth axis.
 
     Raises:
-        ValueError: If the file is not a MetaImage of two or three dimensions, or its data are
+        ValueError: If the file is not a MetaImage of two to four dimensions, or its data are
             missing.
     """
     data = read(name)
@@ -52,7 +53,7 @@ def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = 
         shape, channels = _shape(fields), int(fields.get("ElementNumberOfChannels", "1"))
         kind = np.dtype(_order(fields) + _type(fields))
         wanted = prod(shape) * channels * kind.itemsize
-        if min(shape) < 1 or wanted > _LARGEST or channels not in (1, 3):
+        if min(shape) < 1 or wanted > _LARGEST or channels < 1:
             raise ValueError(f"its header announces {shape} elements of {channels} channels")
         raw = _data(read, fields, data[start:], name, wanted)
         voxels = np.frombuffer(raw, kind).reshape(*reversed(shape), *(channels,) * (channels > 1))
@@ -69,7 +70,10 @@ def read_metaimage(read: Callable[[str], bytes], name: str, label: str | None = 
     )
     if len(shape) == 2:
         voxels = voxels[:, :, None]
-    return Volume(label, voxels, affine)
+    if voxels.ndim > 4:
+        raise ValueError(f"Expected channels or points in time in {label}, got both. Split it.")
+    colour = channels == 3 and kind == np.uint8
+    return Volume(label, voxels, affine, has_channels=voxels.ndim == 4 and not colour)
 
 
 def _header(data: bytes) -> tuple[dict[str, str], int]:
@@ -93,8 +97,8 @@ def _shape(fields: Mapping[str, str]) -> tuple[int, ...]:
     shape = tuple(int(length) for length in fields["DimSize"].split())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) not in (2, 3):
-        raise ValueError(f"expected 2 or 3 dimensions, got {len(shape)}")
+    if len(shape) not in (2, 3, 4):
+        raise ValueError(f"expected 2 to 4 dimensions, got {len(shape)}")
     return shape
 
 
@@ -145,14 +149,15 @@ def _behind(header: int, raw: bytes, wanted: int) -> bytes:
 def _affine(fields: Mapping[str, str], dimensions: int) -> NDArray[np.float64] | None:
     """Affine matrix to RAS millimetres (right, anterior, superior); MetaImage uses LPS."""
     spacing = _numbers(fields, ("ElementSpacing", "ElementSize"))
-    if dimensions != 3 or spacing is None:
+    if dimensions < 3 or spacing is None:
         return None
     turn = _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"))
     offset = _numbers(fields, ("Offset", "Position", "Origin"))
-    directions = np.eye(3) if turn is None else turn.reshape(3, 3).T
+    side = len(spacing)  # the axes of the file, trailing ones of length 1 included
+    directions = np.eye(3) if turn is None else turn.reshape(side, side).T[:3, :3]
     affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ directions @ np.diag(spacing)
-    affine[:3, 3] = _LPS_TO_RAS @ (np.zeros(3) if offset is None else offset)
+    affine[:3, :3] = _LPS_TO_RAS @ directions @ np.diag(spacing[:3])
+    affine[:3, 3] = _LPS_TO_RAS @ (np.zeros(3) if offset is None else offset[:3])
     return affine
 
 

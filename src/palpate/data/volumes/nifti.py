@@ -19,7 +19,8 @@ _LARGEST = 8 << 30  # bytes
 def read_nifti(data: bytes, name: str) -> Volume:
     """Read a volume from a ``.nii`` or ``.nii.gz`` file, with values scaled as in its header.
 
-    Trailing axes of length 1 beyond the third are dropped; a single slice gets a third axis.
+    Axes of length 1 beyond the third are dropped; a single slice gets a third axis. Channels or
+    points in time are a fourth axis.
 
     Args:
         data: The bytes of the file, compressed or not.
@@ -29,7 +30,7 @@ def read_nifti(data: bytes, name: str) -> Volume:
         The volume; its affine is None if the header has neither sform nor qform.
 
     Raises:
-        ValueError: If the file is not a NIfTI of two or three dimensions, or is truncated.
+        ValueError: If the file is not a NIfTI of two to four dimensions, or is truncated.
         RuntimeError: If nibabel is not installed.
     """
     nibabel = needed("nibabel")
@@ -46,7 +47,9 @@ def read_nifti(data: bytes, name: str) -> Volume:
     header = image.header
     placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
     affine = np.asarray(image.affine, dtype=np.float64) if placed else None
-    return Volume(name, _three(voxels, name), affine)
+    colours = voxels.dtype.names is not None
+    axes = _spatial(voxels, name)
+    return Volume(name, axes, affine, has_channels=axes.ndim == 4 and not colours)
 
 
 def _unzipped(nibabel: Any, data: bytes) -> bytes:
@@ -91,27 +94,31 @@ def _kind(nibabel: Any, start: bytes) -> Any:
     raise ValueError("it does not begin like one")
 
 
-def _three(voxels: NDArray[Any], name: str) -> NDArray[Any]:
-    """Voxels with three spatial axes, and a fourth one for RGB."""
+def _spatial(voxels: NDArray[Any], name: str) -> NDArray[Any]:
+    """Voxels with three spatial axes, and a fourth one for RGB or channels."""
     if voxels.dtype.names:
         if set(voxels.dtype.names) != {"R", "G", "B"}:
             raise ValueError(
                 f"Expected grey values or RGB in {name}, got {voxels.dtype.names}. Convert it."
             )
         voxels = np.stack([voxels[channel] for channel in "RGB"], axis=-1)
-        return _three_axes(voxels, name, 1)
+        return _axes(voxels, name, 1, 3)
     if np.iscomplexobj(voxels):
         raise ValueError(f"Expected real values in {name}, got complex ones. Store the magnitude.")
-    return _three_axes(voxels, name, 0)
+    return _axes(voxels, name, 0, 4)
 
 
-def _three_axes(voxels: NDArray[Any], name: str, colour: int) -> NDArray[Any]:
+def _axes(voxels: NDArray[Any], name: str, colour: int, most: int) -> NDArray[Any]:
     shape, tail = voxels.shape[: voxels.ndim - colour], voxels.shape[voxels.ndim - colour :]
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) not in (2, 3):
+    # A vector at each voxel has its fourth axis, time, of length 1.
+    kept = (*shape[:3], *(length for length in shape[3:] if length > 1))
+    if not 2 <= len(kept) <= most:
         raise ValueError(
-            f"Expected a volume of 2 or 3 dimensions in {name}, got {len(shape)} "
-            f"({'x'.join(map(str, shape))}). Split a series over time into its volumes."
+            f"Expected a volume of 2 to {most} dimensions in {name}, got {len(kept)} "
+            f"({_times(kept)}). Split it into its volumes."
         )
-    return voxels.reshape(*shape, *(1,) * (3 - len(shape)), *tail)
+    return voxels.reshape(*kept, *(1,) * (3 - len(kept)), *tail)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

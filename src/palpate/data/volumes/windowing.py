@@ -92,8 +92,35 @@ def window_from(text: str) -> Window | str:
     return Window(centre, width)
 
 
+def check_finite(voxels: NDArray[Any], *, nan_is_background: bool = False) -> None:
+    """Raise an error if there are NaN or infinite values.
+
+    Args:
+        voxels: Values of any type and shape.
+        nan_is_background: Whether such values are allowed, unless there are no others.
+
+    Raises:
+        ValueError: If there are such values; says how many.
+    """
+    if voxels.dtype.kind != "f":
+        return
+    bad = int(np.count_nonzero(~np.isfinite(voxels)))
+    if bad == voxels.size:
+        raise ValueError(f"expected numbers, got NaN or infinity in all {bad} voxels")
+    if bad and not nan_is_background:
+        raise ValueError(
+            f"expected finite values only, got NaN or infinity in {bad} of {voxels.size} voxels; "
+            "if these are background, choose the option nan background"
+        )
+
+
 def greys(
-    voxels: NDArray[Any], wanted: Window | str, stated: Window | None, *, inverted: bool = False
+    voxels: NDArray[Any],
+    wanted: Window | str,
+    stated: Window | None,
+    *,
+    inverted: bool = False,
+    nan_is_background: bool = False,
 ) -> NDArray[np.uint8]:
     """Convert a whole volume to 8-bit grey values, so that its slices remain comparable.
 
@@ -104,15 +131,22 @@ def greys(
             99.5th percentile.
         stated: Window of the file; None if it has none.
         inverted: Whether large values are dark (MONOCHROME1).
+        nan_is_background: Whether NaN and infinite values are shown black instead of an error; they
+            do not count for the range.
 
     Returns:
         Grey values of the same shape.
 
     Raises:
-        ValueError: If there are NaN or infinite values.
+        ValueError: If there are NaN or infinite values that are not background.
     """
-    if not np.isfinite(voxels).all():
-        raise ValueError("expected finite values only, got NaN or infinity; repair the volume")
+    finite = np.isfinite(voxels)
+    if not finite.all():
+        check_finite(voxels, nan_is_background=nan_is_background)
+        inside = greys(voxels[finite], wanted, stated, inverted=inverted)
+        shades = np.zeros(voxels.shape, dtype=np.uint8)
+        shades[finite] = inside
+        return shades
     window = stated if wanted == AUTO else None
     if isinstance(wanted, Window):
         window = wanted
