@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from palpate.evaluation.sanity import sanity_card
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 from palpate.reporting.figures import drawing, figures
 from palpate.reporting.html import page
