@@ -8,6 +8,7 @@ import tyro
 
 from palpate.cli.commands import UsageError
 from palpate.cli.progress_bars import show_progress
+from palpate.pipeline.mask_config import MaskConfig
 
 
 def check(
@@ -135,6 +136,7 @@ def prepare(
     seed: int = 0,
     workers: int | None = None,
     options: dict[str, str] | None = None,
+    mask: MaskConfig = MaskConfig(),  # noqa: B008 - frozen
 ) -> None:
     """Convert the official download of a data set to a folder that palpate reads.
 
@@ -147,12 +149,19 @@ def prepare(
         seed: Seed of the random splits, for data sets that come without splits.
         workers: Images converted at the same time; by default one per core.
         options: Options of some data sets, as NAME VALUE ..., such as `structure "liver tumour"`.
+        mask: What the values of your masks mean (`pairs` only).
     """
     from palpate.data.prepare import prepare as prepare_set
 
     with show_progress() as progress:
         folder = prepare_set(
-            name, source, out, seed=seed, workers=workers, progress=progress, options=options
+            name,
+            source,
+            out,
+            seed=seed,
+            workers=workers,
+            progress=progress,
+            options={**mask.options, **(options or {})},
         )
     print(folder)
 
