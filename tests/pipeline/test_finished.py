@@ -1,7 +1,6 @@
 """What is done with the folder of a finished run."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from palpate.cli.tables.scores import show_scores
 from palpate.evaluation.sanity import Check, sanity_card, save_card
 from palpate.pipeline.compare import cards, compare_runs
-from palpate.pipeline.config import write_config
+from palpate.pipeline.recipe import write_config
 from palpate.pipeline.run import evaluate_again, make_report
 from palpate.pipeline.run_folder import note_evaluation, read_evaluations
 from palpate.pipeline.sweep import report_sweep
@@ -22,13 +21,6 @@ from .finished import CONFIG, few_rows, finished_run
 def run(tmp_path):
     finished_run(tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Pages without figures on disk, which other tests look at."""
-    whole = sys.modules["palpate.reporting.report"]
-    monkeypatch.setattr(whole, "write_charts", lambda *_: None)
 
 
 @pytest.mark.parametrize("left", [(), ("protocol.json",)])

@@ -109,7 +109,9 @@ def load_data(
         _refuse_values(name, values, ignore)
         # An unknown split gets any count here; phantom_data raises the error for it.
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
-        return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
+        return phantom_data(
+            name, policy, split=split, size=size, count=count, appearance=appearance
+        )
     _refuse_appearance(name, appearance)
     structures = structures_of(values, ignore)
     data = _from_files(spec, root, split, size, policy, limit, check, annotations, structures)

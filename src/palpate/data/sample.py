@@ -52,6 +52,11 @@ class Sample:
     mask: Bool[Tensor, "1 h w"]
     ignored: Bool[Tensor, "1 h w"] | None = None
 
+    def __repr__(self) -> str:
+        h, w = self.mask.shape[-2:]
+        share = self.mask.float().mean().item()
+        return f"Sample({self.case.key!r}, {h} x {w} px, {share:.1%} foreground, {self.prompt!r})"
+
     @property
     def prompt(self) -> str:
         """Text that says what to segment."""
@@ -83,6 +88,12 @@ class Batch:
     masks: Masks
     boxes: tuple[Box, ...] | None = None
     ignored: Masks | None = None
+
+    def __repr__(self) -> str:
+        keys = ", ".join(repr(key) for key in self.keys[:3])
+        more = ", ..." if len(self.keys) > 3 else ""
+        h, w = self.masks.shape[-2:]
+        return f"Batch({len(self.keys)} samples of {h} x {w} px: {keys}{more})"
 
     @property
     def prompts(self) -> tuple[str, ...]:
