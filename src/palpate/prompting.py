@@ -1,7 +1,8 @@
 """Calling a model with prompts, and with boxes if it declares that it wants them.
 
 Every call with prompts goes through :class:`Bound` or :func:`box_options`, so that a single place
-decides which models are given the box of the true mask.
+decides which models are given the box of the true mask, and what an attack or a score sees of the
+pixels that are ignored.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from palpate.types import Box, Images
+from palpate.types import Box, Images, Masks
+
+# The logit of an ignored pixel: background whose loss is 1e-7 and has no gradient. It is not beyond
+# 16.6, where a sigmoid in single precision is saturated.
+_IGNORED = -16.0
 
 
 def wants_boxes(model: object) -> bool:
@@ -42,6 +47,19 @@ def box_options(model: object, boxes: Sequence[Box] | None) -> dict[str, Any]:
     return {"boxes": boxes} if wants_boxes(model) else {}
 
 
+def without_ignored(logits: Tensor, ignored: Masks | None) -> Tensor:
+    """Replace the logits of ignored pixels by a constant, so that they are sure background.
+
+    The masks are background there, too. Ignored pixels thus are true negatives with no gradient:
+    no loss, attack or score depends on what the model says about them.
+
+    Args:
+        logits: Logits ``(b, maps, h, w)``.
+        ignored: Ignored pixels ``(b, 1, h, w)`` or ``(1, 1, h, w)``; None if all pixels count.
+    """
+    return logits if ignored is None else logits.masked_fill(ignored, _IGNORED)
+
+
 @dataclass(frozen=True)
 class Bound:
     """A model with the prompts and boxes of a batch bound: maps images to logits.
@@ -51,14 +69,17 @@ class Bound:
             ``wants_boxes = True``.
         prompts: One text per image.
         boxes: One box per image; kept, but not passed on, for a model that does not want boxes.
+        ignored: Pixels that do not count, see :func:`without_ignored`.
     """
 
     model: Callable[..., Tensor]
     prompts: Sequence[str]
     boxes: Sequence[Box] | None = None
+    ignored: Masks | None = None
 
     def __call__(self, images: Images) -> Tensor:
-        return self.model(images, prompts=self.prompts, **box_options(self.model, self.boxes))
+        options = box_options(self.model, self.boxes)
+        return without_ignored(self.model(images, prompts=self.prompts, **options), self.ignored)
 
     def for_images(self, rows: Sequence[int]) -> "Bound":
         """Select the prompts and boxes of some images of the batch.
@@ -70,4 +91,5 @@ class Bound:
             self,
             prompts=tuple(self.prompts[row] for row in rows),
             boxes=None if self.boxes is None else tuple(self.boxes[row] for row in rows),
+            ignored=None if self.ignored is None else self.ignored[list(rows)],
         )

@@ -8,6 +8,7 @@ import tyro
 
 from palpate.cli.commands import UsageError
 from palpate.cli.progress_bars import show_progress
+from palpate.pipeline.mask_config import MaskConfig
 
 
 def check(
@@ -136,6 +137,7 @@ def prepare(
     split_as: Literal["", "train", "val", "test"] = "",
     workers: int | None = None,
     options: dict[str, str] | None = None,
+    mask: MaskConfig = MaskConfig(),  # noqa: B008 - frozen
 ) -> None:
     """Convert the official download of a data set to a folder that palpate reads.
 
@@ -151,6 +153,7 @@ def prepare(
         workers: Images converted at the same time; by default one per core.
         options: Options of some data sets, as NAME VALUE ..., such as `structure "liver tumour"`,
             or `channel 0 nan background` for volumes.
+        mask: What the values of your masks mean (`pairs` only).
     """
     from palpate.cli.tables.data_prepare import plain_warnings, print_summary
     from palpate.data.prepare import prepare as prepare_set
@@ -163,7 +166,7 @@ def prepare(
             seed=seed,
             workers=workers,
             progress=progress,
-            options=options,
+            options={**mask.options, **(options or {})},
             split_as=split_as,
         )
     print(folder)

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from palpate.data.problems import refuse
-from palpate.data.reading.decode import read_pair, read_soft_mask
+from palpate.data.reading.decode import read_ignored, read_pair, read_soft_mask
+from palpate.data.reading.mask_values import BINARY, MaskRule, structures_of
 
 SPLITS = ("train", "val", "test")
 
@@ -33,6 +34,7 @@ class FileEntry:
         group: Patient; None to derive it from the name of the image.
         structure: Structure that the mask outlines; None to derive it from the name of the mask.
         facts: Other metadata, such as view or pathology.
+        rule: How the values of the mask are read; by default it is binary.
     """
 
     image_name: str
@@ -43,6 +45,7 @@ class FileEntry:
     group: str | None = None
     structure: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    rule: MaskRule = BINARY
 
     def __repr__(self) -> str:
         return f"<FileEntry {self.key!r}, prompts: {', '.join(self.prompts)}>"
@@ -63,11 +66,15 @@ class FileEntry:
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
         """The image in [0, 1] and its mask, see :func:`palpate.data.reading.decode.read_pair`."""
-        return read_pair(self.image, self.mask, size)
+        return read_pair(self.image, self.mask, size, self.rule)
+
+    def read_ignored(self, size: int | None) -> Bool[Tensor, "1 h w"] | None:
+        """Ignored pixels, see :func:`palpate.data.reading.decode.read_ignored`."""
+        return read_ignored(self.image, self.mask, size, self.rule)
 
     def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
         """The mask with its grey values, see :func:`palpate.data.reading.decode.read_soft_mask`."""
-        return read_soft_mask(self.image, self.mask, size)
+        return read_soft_mask(self.image, self.mask, size, self.rule)
 
 
 def check_split(split: str) -> None:
@@ -229,7 +236,22 @@ def _faults_of_ours(where: str, record: dict[str, Any]) -> list[str]:
     facts = record.get("facts", {})
     if not isinstance(facts, dict) or not all(isinstance(v, str) for v in facts.values()):
         faults.append(f"{where}: expected 'facts' with a text each, got {str(facts)[:60]}")
+    try:
+        _rule(record)
+    except (ValueError, TypeError) as error:
+        faults.append(f"{where}: {error}")
     return faults
+
+
+def _rule(record: dict[str, Any]) -> MaskRule:
+    """How the mask of a record is read, by its optional fields ``values`` and ``ignore``."""
+    some = structures_of(record.get("values"), record.get("ignore"))
+    if len(some) > 1 or some[0].name:
+        raise ValueError(
+            f"expected a list of values in 'values', got {str(record['values'])[:60]}; write an "
+            "entry for each structure"
+        )
+    return some[0].rule
 
 
 def are_prompts(prompts: Any) -> bool:
@@ -259,7 +281,7 @@ def _entry(folder: Path, split: str, record: dict[str, Any]) -> FileEntry:
     image = _locate(folder / "images", split, image_name)
     mask = _locate(folder / "masks", split, mask_name)
     ours = {name: record[name] for name in ("group", "structure", "facts") if name in record}
-    return FileEntry(image_name, mask_name, image, mask, prompts, **ours)
+    return FileEntry(image_name, mask_name, image, mask, prompts, **ours, rule=_rule(record))
 
 
 def _by_number(item: tuple[str, object]) -> tuple[int, str]:

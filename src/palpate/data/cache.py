@@ -2,9 +2,10 @@
 
 A sample is one file: a short header, the image as 8-bit integers (or as floats if 8 bits would lose
 precision) and the mask. The file name is a hash of the paths, sizes and modification times of image
-and mask and of the requested size, so that a changed image gets a new cache entry. Files are
-written atomically, so that several processes may share a folder. Each has a checksum, and damaged
-samples are decoded again. Cached samples equal decoded ones bit for bit.
+and mask, of the requested size and of the values picked from the mask, so that a changed image gets
+a new cache entry. Files are written atomically, so that several processes may share a folder. Each
+has a checksum, and damaged samples are decoded again. Cached samples equal decoded ones bit for
+bit.
 """
 
 import mmap
@@ -26,6 +27,7 @@ from torch import Tensor
 from palpate.atomic import write_bytes
 from palpate.data.annotations import FileEntry
 from palpate.data.dataset import PromptedDataset, describe_entry
+from palpate.data.reading.mask_values import BINARY, MaskRule
 
 _MARK = b"palpate1"  # increase the number if the decoding or this format changes
 _HEADER = struct.Struct(
@@ -105,8 +107,15 @@ class _CachedEntry:
     def facts(self) -> Mapping[str, str]:
         return self.entry.facts
 
+    @property
+    def rule(self) -> MaskRule:
+        return self.entry.rule
+
     def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
         return self.entry.read_soft_mask(size)
+
+    def read_ignored(self, size: int | None) -> Bool[Tensor, "1 h w"] | None:
+        return self.entry.read_ignored(size)  # from the mask alone, which is quick
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
         """Image and mask, from the cache or decoded and then stored."""
@@ -121,7 +130,7 @@ class _CachedEntry:
 def _name(entry: FileEntry, size: int | None) -> str:
     """File name of a sample in the cache, in one of 256 subfolders."""
     # Modification times replace a hash of the contents, which would mean reading the files.
-    told = [str(size)]
+    told = [str(size), *([str(entry.rule)] if entry.rule != BINARY else [])]
     for path in (entry.image, entry.mask):
         status = path.stat()
         told += [str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]

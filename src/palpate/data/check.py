@@ -9,8 +9,9 @@ from typing import NamedTuple
 from palpate.data.annotations import FileEntry
 from palpate.data.problems import refuse
 from palpate.data.reading.decode import brightest_of_range, foreground, try_decoding
-from palpate.data.reading.files import naming, opened
+from palpate.data.reading.files import UnclearMask, naming, opened
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
+from palpate.data.structures import refuse_unclear
 
 _DARK = 1 / 8  # fraction of the 16-bit range; 12-bit data stored in 16 bits use a sixteenth
 _THREADS = 4  # threads suffice: decoding releases the global interpreter lock
@@ -20,6 +21,8 @@ class _FileProblems(NamedTuple):
     fault: str | None = None
     on_trust: str | None = None
     dark: str | None = None
+    unclear: UnclearMask | None = None
+    has_foreground: bool = False
 
 
 def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
@@ -49,14 +52,18 @@ def check_paths(entries: Sequence[FileEntry], folder: Path) -> None:
     )
 
 
-def check_files(entries: Sequence[FileEntry]) -> None:
+def check_files(entries: Sequence[FileEntry]) -> list[bool]:
     """Decode every image and mask once; JPEG images at an eighth of their size, which is faster.
 
     Warns of 16-bit images that use a small part of their range, and of masks whose EXIF orientation
     had to be guessed.
 
+    Returns:
+        Whether each mask has foreground.
+
     Raises:
         ValueError: If files cannot be read or masks do not fit their images; lists the problems.
+        UnclearMasks: If masks are not binary and the entries do not say what their values mean.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         findings = list(pool.map(_inspect, entries))
@@ -65,6 +72,7 @@ def check_files(entries: Sequence[FileEntry]) -> None:
         "Expected readable images with fitting masks",
         remedy="Replace these files.",
     )
+    refuse_unclear([finding.unclear for finding in findings if finding.unclear])
     dark = [finding.dark for finding in findings if finding.dark]
     if dark:
         warnings.warn(
@@ -81,6 +89,7 @@ def check_files(entries: Sequence[FileEntry]) -> None:
             "not prove. Look at one, and store images upright if it is wrong.",
             stacklevel=3,
         )
+    return [finding.has_foreground for finding in findings]
 
 
 def _inspect(entry: FileEntry) -> _FileProblems:
@@ -93,8 +102,10 @@ def _inspect(entry: FileEntry) -> _FileProblems:
                 try_decoding(picture)
                 share = brightest_of_range(picture)
             with naming(entry.mask):
-                foreground(drawing)
+                has_foreground = bool(foreground(drawing, entry.rule).any())
+    except UnclearMask as error:
+        return _FileProblems(unclear=error)
     except ValueError as error:
         return _FileProblems(fault=str(error))
     dark = f"{entry.image} (up to {share * 65535:.0f})" if 0 < share <= _DARK else None
-    return _FileProblems(on_trust=on_trust, dark=dark)
+    return _FileProblems(on_trust=on_trust, dark=dark, has_foreground=has_foreground)

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Protocol, final, runtime_checkable
 
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from palpate.data.augment import Augmentation, augment
@@ -68,6 +68,16 @@ class Entry(Protocol):
             size: Side of the square that both are resized to, in pixels; None for their own size.
         """
         ...
+
+
+def ignored_pixels(entry: Entry, size: int | None) -> Bool[Tensor, "1 h w"] | None:
+    """Pixels of an entry that count in no loss, attack or metric, (1, h, w); None if all count.
+
+    Entries that can have some provide the method ``read_ignored(size)``.
+    """
+    read = getattr(entry, "read_ignored", None)
+    ignored: Tensor | None = None if read is None else read(size)
+    return ignored
 
 
 def describe(
@@ -136,6 +146,12 @@ class PromptedDataset(Dataset[Sample]):
         """All texts of each sample by level; the prompt is one of them unless it is overridden."""
         return tuple(entry.prompts for entry, _ in self._items)
 
+    @cached_property
+    def mask_rules(self) -> str:
+        """How values of mask files are read, as text; empty if all masks are binary."""
+        rules = dict.fromkeys(str(getattr(entry, "rule", "")) for entry in self.entries)
+        return "; ".join(rule for rule in rules if rule)
+
     def __len__(self) -> int:
         return len(self._items)
 
@@ -145,12 +161,20 @@ class PromptedDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         entry, case = self._items[index]
         image, mask = entry.read(self.size)
+        ignored = ignored_pixels(entry, self.size)
         if self.augmentation is None:
-            return Sample(case, image, mask)
+            return Sample(case, image, mask, ignored)
+        if ignored is not None:  # moved by the same random numbers as the mask
+            _, ignored, _ = augment(image, ignored, "", self.augmentation, self._source(case))
+        image, mask, prompt = augment(
+            image, mask, case.prompt, self.augmentation, self._source(case)
+        )
+        return Sample(replace(case, prompt=prompt), image, mask, ignored)
+
+    def _source(self, case: Case) -> Generator:
+        """Random numbers of the augmentation of a sample."""
         # Seeded by sample and epoch: the result does not depend on order or number of workers.
-        source = generator(self.policy.seed, "augmentation", *self._draw, case.key)
-        image, mask, prompt = augment(image, mask, case.prompt, self.augmentation, source)
-        return Sample(replace(case, prompt=prompt), image, mask)
+        return generator(self.policy.seed, "augmentation", *self._draw, case.key)
 
     def soft_mask(self, index: int) -> Float[Tensor, "1 h w"]:
         """The mask of a sample with the grey values of its file, (1, h, w) in [0, 1].

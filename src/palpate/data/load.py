@@ -1,6 +1,7 @@
 """Loading of data sets by name: folders, phantoms, Hugging Face sets and pools."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.phantoms import PHANTOMS, SPLIT_SIZES, phantom_data
 from palpate.data.problems import refuse
 from palpate.data.prompt_policy import PromptPolicy, check_levels
+from palpate.data.reading.mask_values import Structure, Values, structures_of
 from palpate.data.sources.hugging_face import PREFIX, from_hugging_face, parse_name
 from palpate.data.sources.pool import merge
 from palpate.data.sources.registry import DATASETS
 from palpate.data.splits.protocols import POOLS, PROTOCOLS, is_pool, members
+from palpate.data.structures import only_present, structures_shown
 from palpate.data.subset import spread
 from palpate.errors import did_you_mean
 
@@ -35,6 +38,8 @@ def load_data(
     appearance: str | None = None,
     cache: str | Path | None = None,
     annotations: str = "",
+    values: Values = None,
+    ignore: Values = None,
 ) -> PromptedDataset:
     """Load one split of a data set and check all of its files.
 
@@ -68,6 +73,9 @@ def load_data(
             every sample is decoded each time.
         annotations: Folder below ``anns/`` with another division of the same data into splits, as
             written by ``palpate data split``.
+        values: What the values of the masks mean, if these are not binary; see
+            :func:`palpate.load_pairs`. Not for phantoms, whose masks are binary.
+        ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
 
     Returns:
         The data set; its images are read when a sample is indexed.
@@ -83,12 +91,13 @@ def load_data(
         _refuse_annotations(name, annotations)
         return from_hugging_face(
             place, split=split, size=size, prompt=prompt, override_prompt=override_prompt,
-            seed=seed, limit=limit, check=check, options=options,
+            seed=seed, limit=limit, check=check, options=options, values=values, ignore=ignore,
         )  # fmt: skip
     if is_pool(name):
         return _pool(
             name, root, split, limit, size=size, prompt=prompt, override_prompt=override_prompt,
             seed=seed, check=check, appearance=appearance, annotations=annotations, cache=cache,
+            values=values, ignore=ignore,
         )  # fmt: skip
     spec = _spec(name)
     check_limit(limit)
@@ -97,13 +106,15 @@ def load_data(
     policy = PromptPolicy(prompt, override_prompt, seed)
     if name in PHANTOMS:
         _refuse_annotations(name, annotations)
+        _refuse_values(name, values, ignore)
         # An unknown split gets any count here; phantom_data raises the error for it.
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
         return phantom_data(
             name, policy, split=split, size=size, count=count, appearance=appearance
         )
     _refuse_appearance(name, appearance)
-    data = _from_files(spec, root, split, size, policy, limit, check, annotations)
+    structures = structures_of(values, ignore)
+    data = _from_files(spec, root, split, size, policy, limit, check, annotations, structures)
     return data if cache is None else cached(data, cache)
 
 
@@ -112,6 +123,14 @@ def _refuse_appearance(name: str, appearance: str | None) -> None:
         raise ValueError(
             f"Expected appearance=None for {name!r}, got {appearance!r}: only phantoms "
             f"({', '.join(PHANTOMS)}) can be drawn in another appearance."
+        )
+
+
+def _refuse_values(name: str, values: Values, ignore: Values) -> None:
+    if values is not None or ignore is not None:
+        raise ValueError(
+            f"Expected no values and no ignore for {name!r}, whose masks are drawn and binary, got "
+            f"values={values!r}, ignore={ignore!r}."
         )
 
 
@@ -154,16 +173,20 @@ def _from_files(
     limit: int | None,
     check: bool,
     annotations: str,
+    structures: Sequence[Structure],
 ) -> PromptedDataset:
     """Load annotations and check them; files are checked last, since that takes longest."""
     folder = data_folder(spec, root)
-    entries = spread(read_entries(folder, split, annotations), limit, spec)
+    listed = spread(read_entries(folder, split, annotations), limit, spec)
+    entries = tuple(structures_shown(listed, structures))
     texts = {entry.key: entry.prompts for entry in entries}
     check_levels(policy, texts, str(annotation_file(folder, split, annotations)))
     _check_names(entries, spec)
     check_paths(entries, folder)
     if check:
-        check_files(entries)
+        present = check_files(entries)
+        if structures != structures_of():
+            entries = tuple(only_present(entries, present, structures))
     return PromptedDataset(spec, split, entries, policy, size)
 
 

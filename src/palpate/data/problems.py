@@ -1,23 +1,26 @@
 """Errors that report many problems of a data set at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _SHOWN = 10
 
 
 def refuse(
-    problems: Sequence[str], summary: str, error: type[Exception] = ValueError, remedy: str = ""
+    problems: Sequence[str],
+    summary: str,
+    error: Callable[[str], Exception] = ValueError,
+    remedy: str = "",
 ) -> None:
     """Raise one error that lists all problems; do nothing if there are none.
 
     Args:
         problems: One line per problem, which names the file or entry; the first ten are shown.
         summary: What was expected, without a full stop.
-        error: Type of the error.
+        error: Type of the error, or a function that makes it of its message.
         remedy: What to do, in one sentence.
 
     Raises:
-        Exception: Of type ``error``, if there are problems.
+        Exception: Made by ``error``, if there are problems.
     """
     if not problems:
         return

@@ -44,11 +44,13 @@ class Sample:
         case: Metadata, with the prompt.
         image: Image (3, h, w) in [0, 1].
         mask: Ground-truth mask (1, h, w).
+        ignored: Pixels (1, h, w) that count in no loss, attack or metric; None if all count.
     """
 
     case: Case
     image: Float[Tensor, "3 h w"]  # in [0, 1]
     mask: Bool[Tensor, "1 h w"]
+    ignored: Bool[Tensor, "1 h w"] | None = None
 
     def __repr__(self) -> str:
         h, w = self.mask.shape[-2:]
@@ -77,12 +79,15 @@ class Batch:
         boxes: Bounding box of each ground-truth mask, for models that declare ``wants_boxes =
             True``. It is a field and not computed from ``masks``, so that it remains the box of the
             ground truth in a copy of the batch with other masks.
+        ignored: Pixels (b, 1, h, w) that count in no loss, attack or metric, where ``masks`` are
+            False; None if all pixels of all samples count.
     """
 
     cases: tuple[Case, ...]
     images: Images
     masks: Masks
     boxes: tuple[Box, ...] | None = None
+    ignored: Masks | None = None
 
     def __repr__(self) -> str:
         keys = ", ".join(repr(key) for key in self.keys[:3])
@@ -116,9 +121,26 @@ def collate(samples: Sequence[Sample]) -> Batch:
             "Load the data with size=..., or use palpate.data.batches, which groups equal sizes."
         )
     masks = torch.stack([sample.mask for sample in samples])
+    ignored = stack_ignored([sample.ignored for sample in samples], masks)
+    if ignored is not None:
+        masks = masks & ~ignored
     return Batch(
         cases=tuple(sample.case for sample in samples),
         images=torch.stack([sample.image for sample in samples]),
         masks=masks,
         boxes=tuple(boxes_of(masks)),
+        ignored=ignored,
     )
+
+
+def stack_ignored(ignored: Sequence[Tensor | None], masks: Tensor) -> Tensor | None:
+    """Stack the ignored pixels of samples, (b, 1, h, w); None if no sample ignores any.
+
+    Args:
+        ignored: Ignored pixels of each sample, (1, h, w); None where all pixels count.
+        masks: Masks of the samples, (b, 1, h, w).
+    """
+    if all(each is None for each in ignored):
+        return None
+    nothing = torch.zeros_like(masks[0], dtype=torch.bool)
+    return torch.stack([nothing if each is None else each for each in ignored])

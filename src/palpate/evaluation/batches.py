@@ -92,11 +92,15 @@ def select(batch: Batch, positions: Sequence[int]) -> Batch:
     chosen = list(positions)
     cases = tuple(batch.cases[position] for position in chosen)
     boxes = None if batch.boxes is None else tuple(batch.boxes[position] for position in chosen)
-    return Batch(cases, batch.images[chosen], batch.masks[chosen], boxes)
+    ignored = None if batch.ignored is None else batch.ignored[chosen]
+    return Batch(cases, batch.images[chosen], batch.masks[chosen], boxes, ignored)
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:
-    return replace(batch, images=batch.images.to(device), masks=batch.masks.to(device))
+    ignored = None if batch.ignored is None else batch.ignored.to(device)
+    return replace(
+        batch, images=batch.images.to(device), masks=batch.masks.to(device), ignored=ignored
+    )
 
 
 def _checked(sample: Sample, announced: Case) -> Sample:
@@ -115,6 +119,12 @@ def _checked(sample: Sample, announced: Case) -> Sample:
         raise ValueError(
             f"Expected a bool mask of shape {(1, *image.shape[1:])}, that of {sample.case.key!r} "
             f"is {mask.dtype} of shape {tuple(mask.shape)}. Resize and threshold it."
+        )
+    ignored = sample.ignored
+    if ignored is not None and (ignored.dtype != torch.bool or ignored.shape != mask.shape):
+        raise ValueError(
+            f"Expected ignored pixels as a bool tensor of shape {tuple(mask.shape)}, those of "
+            f"{sample.case.key!r} are {ignored.dtype} of shape {tuple(ignored.shape)}."
         )
     low, high = image.min().item(), image.max().item()
     if not (low >= 0 and high <= 1):  # negated, so that NaN is refused as well

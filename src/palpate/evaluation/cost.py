@@ -11,8 +11,8 @@ from torch import Tensor
 
 from palpate.attacks.text import Prompted, Spelled
 from palpate.evaluation.frozen import threshold_of
-from palpate.prompting import Bound, wants_boxes
-from palpate.types import Box, Images, Logits, Maps, Segmenter
+from palpate.prompting import Bound, wants_boxes, without_ignored
+from palpate.types import Box, Images, Logits, Maps, Masks, Segmenter
 
 T = TypeVar("T", bound=Tensor)
 
@@ -63,24 +63,37 @@ class Tally:
 
 @dataclass(frozen=True)
 class Metered:
-    """A model with prompts and boxes bound that counts forward and backward passes, per image."""
+    """A model with prompts and boxes bound that counts forward and backward passes, per image.
+
+    Attributes:
+        model: The model.
+        prompts: One text per image.
+        tally: Counts the passes.
+        boxes: One box per image.
+        ignored: Pixels that do not count, see :func:`palpate.prompting.without_ignored`.
+    """
 
     model: Segmenter
     prompts: Sequence[str]
     tally: Tally
     boxes: Sequence[Box] | None = None
+    ignored: Masks | None = None
 
     def __call__(self, images: Images) -> Maps:
         if len(images) != len(self.prompts):
             raise ValueError(
                 f"Expected {len(self.prompts)} images, one per prompt, got {len(images)}."
             )
-        return self.tally.counted(Bound(self.model, self.prompts, self.boxes)(images))
+        return self.tally.counted(self._bound(images))
 
     def for_images(self, rows: Sequence[int]) -> "Metered":
         """The same model for some images of the batch, for attacks that drop finished images."""
-        some = Bound(self.model, self.prompts, self.boxes).for_images(rows)
-        return replace(self, prompts=some.prompts, boxes=some.boxes)
+        some = self._bound.for_images(rows)
+        return replace(self, prompts=some.prompts, boxes=some.boxes, ignored=some.ignored)
+
+    @property
+    def _bound(self) -> Bound:
+        return Bound(self.model, self.prompts, self.boxes, self.ignored)
 
 
 @dataclass(frozen=True)
@@ -102,21 +115,26 @@ class MeteredSurrogate:
         return self.tally.counted(self.model(images, **prompts))
 
 
-def metered_text_model(model: Prompted, tally: Tally) -> Prompted:
+def metered_text_model(model: Prompted, tally: Tally, ignored: Masks | None = None) -> Prompted:
     """Wrap a prompted model so that each text it decodes counts as one pass in ``tally``.
 
     Encoding an image is not counted as a pass, because all attacks on the text share the encoded
     image; its time is included in the seconds.
+
+    Args:
+        model: The model.
+        tally: Counts the passes.
+        ignored: Pixels of the only image that do not count, ``(1, 1, h, w)``.
     """
-    return (
-        _MeteredSpelled(model, tally) if isinstance(model, Spelled) else _MeteredText(model, tally)
-    )
+    kind = _MeteredSpelled if isinstance(model, Spelled) else _MeteredText
+    return kind(model, tally, ignored)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class _MeteredText:
     model: Prompted
     tally: Tally
+    ignored: Masks | None
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Logits:
         return self._counted(self.model(images, prompts=prompts))
@@ -131,7 +149,7 @@ class _MeteredText:
         return self._counted(self.model.decode(encoded, condition))
 
     def _counted(self, logits: Logits) -> Logits:
-        return self.tally.counted(logits)
+        return self.tally.counted(without_ignored(logits, self.ignored))
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,12 @@ def answer(
     tolerance: float,
     keys: Sequence[str],
     truth: Float[Tensor, "b 1 h w"] | None = None,
+    ignored: Masks | None = None,
 ) -> list[Answer]:
     """Run the model once and score its predictions, in single precision.
 
     Args:
-        model: Maps images to logits; prompts are already bound.
+        model: Maps images to logits; prompts and ignored pixels are already bound.
         images: Shape ``(b, 3, h, w)``, values in [0, 1].
         masks: Ground truth, bool, shape ``(b, 1, h, w)``.
         metrics: Metrics to compute; see :func:`palpate.evaluation.metrics.find_metrics`.
@@ -51,6 +52,8 @@ def answer(
         tolerance: Tolerance of the normalised surface Dice, in pixels.
         keys: Names of the images, for error messages.
         truth: Ground truth with grey values; if given, DSC and IoU use it instead of ``masks``.
+        ignored: Pixels that count in no score, shape ``(b, 1, h, w)``; there ``masks`` are False
+            and the logits those of background, see :func:`palpate.prompting.without_ignored`.
 
     Returns:
         One answer per image, in order.
@@ -65,11 +68,13 @@ def answer(
     with torch.no_grad():
         logits = _checked(model(images), images, keys)
         predictions = binarise(logits, threshold)
-        inputs = MetricInputs(predictions, masks, logits, threshold, truth, tolerance)
+        inputs = MetricInputs(
+            predictions, masks, logits, threshold, truth, tolerance, ignored=ignored
+        )
         scores = {metric.name: metric.of(inputs, keys).tolist() for metric in metrics}
         columns = (
             inputs.counts.area,
-            bce(logits, masks),
+            bce(logits, masks) * _over_counted(masks, ignored),
             (masks if truth is None else truth).flatten(1).sum(1),
         )
         numbers = torch.stack([column.double().cpu() for column in columns], dim=1).tolist()
@@ -77,6 +82,14 @@ def answer(
         Answer(prediction, {name: values[i] for name, values in scores.items()}, *numbers[i])
         for i, prediction in enumerate(predictions.cpu())
     ]
+
+
+def _over_counted(masks: Masks, ignored: Masks | None) -> Tensor | float:
+    """Factor that turns a mean over all pixels into one over those that count."""
+    if ignored is None:
+        return 1.0
+    pixels = masks[0].numel()
+    return pixels / (pixels - ignored.flatten(1).sum(1)).clamp_min(1)
 
 
 def _checked(logits: object, images: Images, keys: Sequence[str]) -> Logits:

@@ -109,7 +109,7 @@ class Scorer:
     def predict(self, batch: Batch, images: Images, truth: Truth | None = None) -> list[Answer]:
         """Predict and score ``images``, with the prompts, boxes and masks of ``batch``."""
         return answer(
-            Bound(self.model, batch.prompts, batch.boxes),
+            Bound(self.model, batch.prompts, batch.boxes, batch.ignored),
             images,
             batch.masks,
             metrics=self.metrics,
@@ -117,6 +117,7 @@ class Scorer:
             tolerance=self.tolerance,
             keys=batch.keys,
             truth=truth,
+            ignored=batch.ignored,
         )
 
     def predict_clean(self, batch: Batch) -> list[Answer]:
@@ -179,7 +180,9 @@ class Scorer:
         self, batch: Batch, attack: AttackAtRadius, truth: Truth | None
     ) -> tuple[Images, Cost]:
         tally, std = Tally(), std_of(self.model)
-        model = Metered(self._attacked_model(batch), batch.prompts, tally, batch.boxes)
+        model = Metered(
+            self._attacked_model(batch), batch.prompts, tally, batch.boxes, batch.ignored
+        )
         attack = attack.with_surrogate(partial(MeteredSurrogate, tally=tally))
         with tally, naming(attack, batch):
             if attack == UNTOUCHED:

@@ -83,7 +83,9 @@ class _Batches(Sequence[FitBatch]):
     def __getitem__(self, index: Any) -> Any:
         batch = collate([self.data[i] for i in self.windows[index]])
         images, masks = batch.images.to(self.device), batch.masks.to(self.device)
-        return images, masks, batch.prompts, batch.boxes
+        ignored = None if batch.ignored is None else batch.ignored.to(self.device)
+        whole = images, masks, batch.prompts, batch.boxes
+        return whole if ignored is None else (*whole, ignored)
 
 
 def _told(cases: Sequence[Case]) -> str:

@@ -23,6 +23,7 @@ from palpate.models import Learns
 from palpate.models.clipseg.adapters import ADAPTERS
 from palpate.models.from_backbone.dinov2 import NewParts
 from palpate.models.request import AdapterInit, AdapterName
+from palpate.pipeline.mask_config import MaskConfig
 from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
 from palpate.training import TrainingSettings
 
@@ -53,6 +54,8 @@ class DataConfig:
     """Image folder (`pairs` only); override_prompt is the prompt for every image."""
     masks: Path | None = None
     """Mask folder (`pairs` only), with the same file names as the images."""
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    """What the values of the masks mean, if they are not binary."""
     size: int | None = 224
     """Images are resized to a square of this side, in pixels; null keeps their size."""
     prompt: str = "random"
@@ -74,7 +77,8 @@ class DataConfig:
         for key in ("name", "test_name"):
             _check_data_set(key, getattr(self, key))
         given = {key for key in ("images", "masks") if getattr(self, key) is not None}
-        if self.name == PAIRS and (len(given) < 2 or self.override_prompt is None):
+        has_prompt = self.override_prompt is not None or self.mask.has_names
+        if self.name == PAIRS and (len(given) < 2 or not has_prompt):
             raise ValueError(
                 "Expected data.images, data.masks and data.override_prompt (the text for every "
                 f"image) with data.name {PAIRS!r}. For the folder that `palpate data prepare` "

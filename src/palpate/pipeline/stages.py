@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.sources.pool import pool
+from palpate.data.structures import UnclearMasks, advice_on_command_line
 from palpate.models import (
     FAMILIES,
     Learns,
@@ -76,12 +78,19 @@ def load_attacked(config: RunConfig) -> PromptedDataset:
 def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedDataset]:
     """Return a function that loads a split (``split=``), or a part of it (``limit=``)."""
     if wanted.images is not None and wanted.masks is not None:
-        text = wanted.override_prompt or ""
-        load = partial(
-            load_pairs, wanted.images, wanted.masks, prompt=text, size=wanted.size, seed=seed
+        load: Callable[..., PromptedDataset] = partial(
+            load_pairs,
+            wanted.images,
+            wanted.masks,
+            prompt=wanted.override_prompt,
+            size=wanted.size,
+            seed=seed,
+            values=wanted.mask.values or None,
+            ignore=wanted.mask.ignore or None,
         )
+        load = _advising(load)
         return load if wanted.cache is None else _then_cached(load, wanted.cache)
-    return partial(
+    load = partial(
         load_data,
         name,
         wanted.root,
@@ -92,7 +101,24 @@ def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedD
         appearance=wanted.appearance,
         cache=wanted.cache,
         seed=seed,
+        values=wanted.mask.values or None,
+        ignore=wanted.mask.ignore or None,
     )
+    return _advising(load)
+
+
+def _advising(load: Callable[..., PromptedDataset]) -> Callable[..., PromptedDataset]:
+    """The same, with errors about the values of masks that name the settings of a recipe."""
+
+    def loaded(**wanted: Any) -> PromptedDataset:
+        try:
+            return load(**wanted)
+        except UnclearMasks as error:
+            advice = advice_on_command_line(error.values, "--data.mask")
+            lines = [*str(error).splitlines()[:-1], f"{advice} In a recipe: data.mask."]
+            raise UnclearMasks("\n".join(lines), error.values) from error
+
+    return loaded
 
 
 def _then_cached(

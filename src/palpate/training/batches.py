@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler
 
 from palpate.data import PromptedDataset, stream
+from palpate.data.sample import stack_ignored
 from palpate.data.sources.pool import PooledDataset
 from palpate.randomness import generator
 from palpate.types import Box
@@ -22,12 +23,13 @@ AnyData: TypeAlias = PromptedDataset | PooledDataset
 
 
 class TrainingBatch(NamedTuple):
-    """A batch: model inputs (images or cached features), prompts, masks and boxes."""
+    """A batch: inputs (images or cached features), prompts, masks, boxes and ignored pixels."""
 
     inputs: Tensor
     prompts: tuple[str, ...]
     masks: Tensor
     boxes: tuple[Box, ...] | None = None  # bounding boxes of the masks, for models that need them
+    ignored: Tensor | None = None  # pixels that count in no loss and no score
 
 
 @runtime_checkable
@@ -74,7 +76,8 @@ class Batches:
         for pick in self.picks:
             batch = stack(list(islice(read, len(pick))))
             inputs, masks = batch.inputs.to(self.device), batch.masks.to(self.device)
-            yield batch._replace(inputs=inputs, masks=masks)
+            ignored = None if batch.ignored is None else batch.ignored.to(self.device)
+            yield batch._replace(inputs=inputs, masks=masks, ignored=ignored)
 
 
 def shuffled(
@@ -120,11 +123,14 @@ def in_order(
 def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
     """Stack samples without a batch axis into a batch."""
     boxes = [item.boxes[0] for item in items if item.boxes is not None]
+    masks = torch.stack([item.masks for item in items])
+    ignored = stack_ignored([item.ignored for item in items], masks)
     return TrainingBatch(
         inputs=torch.stack([item.inputs for item in items]),
         prompts=tuple(item.prompts[0] for item in items),
-        masks=torch.stack([item.masks for item in items]),
+        masks=masks if ignored is None else masks & ~ignored,
         boxes=tuple(boxes) or None,
+        ignored=ignored,
     )
 
 
@@ -135,4 +141,5 @@ def identity(*sets: AnyData) -> str:
         for part in data.parts if isinstance(data, PooledDataset) else (data,):
             drawn = part.with_epoch(0)
             digest.update(repr((part.policy, part.size, part.augmentation, drawn.cases)).encode())
+            digest.update(part.mask_rules.encode())
     return digest.hexdigest()

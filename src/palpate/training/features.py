@@ -48,7 +48,9 @@ class CachedFeatures(Dataset[TrainingBatch]):
     def __getitem__(self, index: int) -> TrainingBatch:
         case = self.data.cases[index]
         taps = _read(self.folder / "features.npy", self.row[_image(case)])
-        return TrainingBatch(taps.float(), (case.prompt,), _read(self.folder / "masks.npy", index))
+        mask, path = _read(self.folder / "masks.npy", index), self.folder / "ignored.npy"
+        ignored = _read(path, index) if path.is_file() else None
+        return TrainingBatch(taps.float(), (case.prompt,), mask, ignored=ignored)
 
     def with_epoch(self, epoch: int) -> "CachedFeatures":
         """The same features, with the prompts of another epoch."""
@@ -128,6 +130,7 @@ def _compute(
     folder.mkdir(parents=True, exist_ok=True)
     # Without its description, the cache is incomplete until all features are computed.
     (folder / "features.json").unlink(missing_ok=True)
+    (folder / "ignored.npy").unlink(missing_ok=True)
     side = _side(model, data)
     config = model.net.config
     tokens = (side // config.vision.patch_size) ** 2 + 1
@@ -140,6 +143,10 @@ def _compute(
         indices = range(start, min(start + batch_size, len(data)))
         batch = collate(list(islice(read, batch_size)))
         _write(folder / "masks.npy", list(indices), batch.masks.numpy())
+        if batch.ignored is not None:
+            if not (folder / "ignored.npy").is_file():  # only sets that ignore pixels have one
+                _make(folder / "ignored.npy", np.bool_, (len(data), 1, side, side))
+            _write(folder / "ignored.npy", list(indices), batch.ignored.numpy())
         new = [n for n, i in enumerate(indices) if i in row]
         if new:
             found = _features(model, batch.images[new], precision)
@@ -189,6 +196,7 @@ def _describe(model: VLSM, data: AnyData, precision: Precision) -> str:
     digest = sha256(made.encode())
     for case in data.cases:
         digest.update(f"{case.dataset} {case.split} {case.image_name} {case.key}".encode())
+    digest.update(data.mask_rules.encode())
     return digest.hexdigest()
 
 

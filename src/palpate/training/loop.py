@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from palpate.atomic import write_text
 from palpate.models.clipseg.adapters import adapter_state
 from palpate.progress import Progress, silent
-from palpate.prompting import box_options
+from palpate.prompting import box_options, without_ignored
 from palpate.randomness import seed_for, seeded
 from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
@@ -84,7 +84,7 @@ def fit(
         _groups(model, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     done = load_state(folder, model, optimizer, f"{identity} {settings.decisive}")
-    criterion = criterion or criterion_of(settings)
+    segments, criterion = criterion is None, criterion or criterion_of(settings)
     with _accelerated(model, optimizer, settings, folder, done) as (accelerator, model, optimizer):
         for epoch in range(done.epoch, settings.epochs):
             started, losses, rate = time.perf_counter(), [], 0.0
@@ -103,7 +103,10 @@ def fit(
                         options |= {} if scale == 1 else {"scale": scale}
                         with accelerator.autocast():
                             logits = model(batch.inputs, batch.prompts, **options)
-                        loss = criterion(logits.float(), batch.masks.float())
+                        # A loss of hidden states, as in distillation, reads no masks.
+                        ignored = batch.ignored if segments else None
+                        logits = without_ignored(logits.float(), ignored)
+                        loss = criterion(logits, batch.masks.float())
                         accelerator.backward(loss)
                         norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
                         _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")

@@ -27,7 +27,9 @@ class TrainingImages(Dataset[TrainingBatch]):
 
     def __getitem__(self, index: int) -> TrainingBatch:
         sample = self.data[index]
-        return TrainingBatch(sample.image, (sample.prompt,), sample.mask, (sample.box,))
+        return TrainingBatch(
+            sample.image, (sample.prompt,), sample.mask, (sample.box,), sample.ignored
+        )
 
     def with_epoch(self, epoch: int) -> "TrainingImages":
         """The same samples, with prompts and augmentation sampled for this epoch."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from palpate import overlap
-from palpate.prompting import box_options
+from palpate.prompting import box_options, without_ignored
 from palpate.training.batches import Items, in_order
 from palpate.training.settings import TrainingSettings
 
@@ -62,6 +62,7 @@ def score(
         logits = logits.float().cpu()
         if not bool(logits.isfinite().all()):
             raise FloatingPointError("A validation logit is not finite; the model is broken.")
+        logits = without_ignored(logits, batch.ignored)
         predictions = overlap.binarise(logits, threshold_logit)
         counts = overlap.count(predictions, batch.masks)
         dice.append(overlap.dice(counts))

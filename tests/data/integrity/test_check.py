@@ -202,7 +202,7 @@ MASKS = {
     "tall": (white(0.5)[:, :40], "sizes", "error"),
     "half size": (white(0.5)[::2, ::2], "sizes", "warning"),
     "labels": ((white(0.5) // 255 * 3).astype(np.uint8), "binary", "error"),
-    "grey": (np.maximum(white(0.5), np.arange(96, dtype=np.uint8) * 2), "binary", "warning"),
+    "grey": (np.maximum(white(0.5), np.arange(96, dtype=np.uint8) * 2), "binary", "error"),
     "red": (white(0.5)[..., None] * np.array([1, 0, 0], np.uint8), "binary", "error"),
 }
 
@@ -214,6 +214,24 @@ def test_masks_that_are_none(mask, check, severity, folder):
     finding = only(report, check)
     assert finding.severity == severity
     assert "test-1.png" in finding.files[0]
+
+
+def test_inverted_masks(folder):
+    for split in ("train", "val", "test"):
+        for number in range(3):
+            name = f"{split}-{number}.png"
+            _, disc = scene(name)
+            folder.save("masks", name, 255 - disc)
+    report = folder.check()
+    assert worse(report) == {"inverted"}
+    finding = only(report, "inverted")
+    assert finding.severity == "warning"
+    assert finding.message.startswith("in 9 of 9 masks the foreground covers over half")
+    _, disc = scene("test-1.png")
+    for number in range(3):  # large structures are not suspicious by themselves
+        folder.save("masks", f"train-{number}.png", white(0.6))
+        folder.save("masks", f"val-{number}.png", disc)
+    assert worse(folder.check()) == set()
 
 
 def test_two_images_of_one_mask(folder):

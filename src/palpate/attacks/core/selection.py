@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from palpate.types import Box, LogitsFn
+from palpate.types import Box, LogitsFn, Masks
 
 
 @runtime_checkable
@@ -70,3 +70,9 @@ def boxes_of(model: LogitsFn) -> Sequence[Box] | None:
         return bound if bound is not None else boxes_of(model.func)
     boxes: Sequence[Box] | None = getattr(model, "boxes", None)
     return boxes
+
+
+def ignored_of(model: LogitsFn) -> Masks | None:
+    """The pixels that a model was told to ignore, see :func:`palpate.prompting.without_ignored`."""
+    ignored: Masks | None = getattr(model, "ignored", None)
+    return ignored

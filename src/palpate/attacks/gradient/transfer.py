@@ -17,11 +17,11 @@ from palpate.attacks.core.gradient_step import (
     warn_if_flat,
 )
 from palpate.attacks.core.problem import Problem
-from palpate.attacks.core.selection import boxes_of, prompts_of
+from palpate.attacks.core.selection import boxes_of, ignored_of, prompts_of
 from palpate.attacks.gradient.input_diversity import blurred, draw_places, with_shrunk_input
 from palpate.attacks.losses import bce_dice
 from palpate.attacks.threats import ANYWHERE, Within
-from palpate.prompting import Bound
+from palpate.prompting import Bound, without_ignored
 from palpate.types import Images, Logits, LogitsFn, Loss, Masks, Norm, Randomness
 
 Surrogate: TypeAlias = Callable[..., Logits]
@@ -127,7 +127,9 @@ def transfer(
             if generators is not None:
                 called = with_shrunk_input(called, draw_places(generators, diversity, smallest))
             scaled = partial(_on_scaled, called, 0.5**scale) if scale else called
-            varied = replace(problem, model=scaled)
+            # Once more, since shrinking the input moves the logits.
+            counted = partial(_without_ignored, scaled, ignored_of(model))
+            varied = replace(problem, model=counted if generators is not None else scaled)
             point = evaluate_point(
                 varied, adversarial, differentiable=True, after=after, progress=step / steps
             )
@@ -150,6 +152,10 @@ def _on_scaled(model: LogitsFn, scale: float, images: Images) -> Logits:
     return model(scale * images)
 
 
+def _without_ignored(model: LogitsFn, ignored: Masks | None, images: Images) -> Logits:
+    return without_ignored(model(images), ignored)
+
+
 def _l1_normalised(gradient: Images) -> Images:
     lengths = gradient.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
     return gradient / lengths.clamp_min(torch.finfo(gradient.dtype).tiny)
@@ -160,7 +166,9 @@ def _with_prompts_of_victim(surrogate: Surrogate | None, victim: LogitsFn) -> Lo
     if surrogate is None:
         return victim
     prompts = prompts_of(victim)
-    return surrogate if prompts is None else Bound(surrogate, prompts, boxes_of(victim))
+    if prompts is None:
+        return surrogate
+    return Bound(surrogate, prompts, boxes_of(victim), ignored_of(victim))
 
 
 def _check_options(

@@ -28,10 +28,11 @@ from palpate.types import Box, Images, Logits, Loss, Masks, Norm, PerImage, Sche
 from palpate.user_code import source_of, text_of
 
 Optimizer: TypeAlias = Literal["sign", "adam"]
-# Images, masks and prompts; boxes may follow, for models that want them.
+# Images, masks and prompts; boxes may follow, for models that want them, and ignored pixels.
 FitBatch: TypeAlias = (
     tuple[Tensor, Tensor, Sequence[str] | None]
     | tuple[Tensor, Tensor, Sequence[str] | None, Sequence[Box] | None]
+    | tuple[Tensor, Tensor, Sequence[str] | None, Sequence[Box] | None, Masks | None]
 )
 
 _STAGE = "universal"
@@ -180,7 +181,7 @@ class _Ascent:
         self,
         images: Images,
         masks: Masks,
-        asked: Sequence[Any],  # prompts or None; optionally followed by boxes or None
+        asked: Sequence[Any],  # prompts or None; then boxes and ignored pixels, or None
         fitted: Fitted,
         progress: float,
     ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:

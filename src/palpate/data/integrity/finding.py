@@ -20,6 +20,7 @@ CHECKS = {
     "binary": "masks are black and white",
     "empty": "masks have foreground",
     "full": "masks have background",
+    "inverted": "foreground and background are not exchanged",
     "duplicates": "no image is there twice within a split",
     "near-duplicates": "nor twice in another size, compression, brightness or orientation",
     "leak-name": "splits share no image by name",
@@ -31,7 +32,7 @@ CHECKS = {
 }
 # fmt: off
 NEEDS_PIXELS = frozenset((
-    "unreadable", "sizes", "binary", "empty", "full", "duplicates", "near-duplicates",
+    "unreadable", "sizes", "binary", "empty", "full", "inverted", "duplicates", "near-duplicates",
     "leak-content", "leak-near", "shared-images",
 ))
 # fmt: on

@@ -11,6 +11,7 @@ from palpate.data.integrity.summaries import Fault, MaskSummary
 _BLURRED = 0.02  # the edges of a JPEG mask of 256 pixels are below this
 _COLOURED = 0.001
 _FULL = 0.999
+_HALF = 0.5  # also of the masks
 
 
 def mask_findings(summaries: Mapping[Path, MaskSummary | Fault], folder: Path) -> Iterator[Finding]:
@@ -24,6 +25,20 @@ def mask_findings(summaries: Mapping[Path, MaskSummary | Fault], folder: Path) -
     for (check, severity, message), names in by_kind.items():
         text = message.format(count=len(names), of=len(named))
         yield Finding(check, severity, text, tuple(names))
+    yield from _inverted(named)
+
+
+def _inverted(named: Mapping[str, MaskSummary | Fault]) -> Iterator[Finding]:
+    """A structure seldom fills most of the image up to all borders; its background does."""
+    masks = {name: mask for name, mask in named.items() if isinstance(mask, MaskSummary)}
+    suspect = [n for n, m in masks.items() if _HALF < m.share <= _FULL and m.framed]
+    if len(suspect) > _HALF * len(masks):
+        text = (
+            f"in {len(suspect)} of {len(masks)} masks the foreground covers over half of the image "
+            "and touches all borders; if the structure is the dark part, the masks are inverted: "
+            "invert them, or say which value is the structure (values 0)."
+        )
+        yield Finding("inverted", "warning", text, tuple(suspect))
 
 
 def _kinds(mask: MaskSummary) -> Iterator[tuple[str, Severity, str]]:

@@ -13,8 +13,10 @@ from PIL import Image, ImageOps
 
 from palpate.data.annotations import FileEntry
 from palpate.data.integrity.near_duplicates import content_digest, low_frequencies
-from palpate.data.reading.decode import LOSSY, foreground, plain
+from palpate.data.reading.decode import foreground, plain
 from palpate.data.reading.files import naming, opened
+from palpate.data.reading.mask_values import BINARY
+from palpate.data.reading.masks import LOSSY
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 from palpate.progress import Progress, silent
 
@@ -52,6 +54,7 @@ class MaskSummary:
         coloured: Fraction of pixels that are not grey.
         lossy: Whether the file format is lossy, such as JPEG.
         on_trust: Whether the mask is turned like its image although it would also fit unturned.
+        framed: Whether the foreground reaches all four borders.
     """
 
     share: float
@@ -62,6 +65,7 @@ class MaskSummary:
     coloured: float
     lossy: bool
     on_trust: bool
+    framed: bool
 
 
 @dataclass(frozen=True)
@@ -146,15 +150,18 @@ def _beside(entry: FileEntry, drawing: Image.Image) -> MaskSummary | Fault:
     pixels = np.asarray(drawing if drawing.mode in _GREY else plain(drawing))
     coloured = _coloured(pixels)
     try:
-        share = float(foreground(drawing).mean())
+        mask = foreground(drawing, entry.rule)
     except ValueError as error:
         if coloured == 0:
             return Fault("binary", f"{entry.mask}: {error}.")
-        share = 1.0  # a coloured mask, which mask_findings reports
+        mask = np.ones(drawing.size[::-1], dtype=np.bool_)  # mask_findings reports coloured masks
+    if entry.rule != BINARY:
+        pixels, coloured = mask, 0.0  # what counts are the values that are picked
     levels, middling = _levels(pixels)
     return MaskSummary(
-        share, drawing.size, wanted, levels, middling, coloured,
+        float(mask.mean()), drawing.size, wanted, levels, middling, coloured,
         drawing.format in LOSSY, on_trust,
+        framed=all(side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])),
     )  # fmt: skip
 
 

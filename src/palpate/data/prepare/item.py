@@ -35,6 +35,8 @@ class Item:
         original: File of the source that is copied byte for byte as the image; by default the
             image is written as PNG.
         facts: Other metadata, such as view, sex or pathology.
+        read_ignored: Returns the pixels of the mask that count in no loss, attack or metric,
+            ``(h, w)``; None if all count.
         is_private: Whether the names of ``members`` may identify a patient, as in DICOM exports;
             such names are not stored.
     """
@@ -50,6 +52,7 @@ class Item:
     original: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     is_private: bool = False
+    read_ignored: Callable[[], NDArray[np.bool_]] | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:

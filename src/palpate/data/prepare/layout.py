@@ -195,6 +195,7 @@ def pair_item(
     folder: str = "",
     mask_name: str | None = None,
     threshold: Foreground = of_one_colour,
+    ignored: Foreground | None = None,
 ) -> Item:
     """Make an item of a pair: the image is copied unchanged, the mask becomes a binary PNG.
 
@@ -208,6 +209,7 @@ def pair_item(
         folder: Folder below ``images/`` and ``masks/`` with a trailing slash; empty for none.
         mask_name: Name of the mask; by default that of the image with the extension ``.png``.
         threshold: Computes the foreground of a mask as stored.
+        ignored: Computes its ignored pixels; None if all pixels count.
     """
     image_name = folder + pair.image_name
     return Item(
@@ -221,6 +223,9 @@ def pair_item(
         read_mask=partial(read_masks, source, pair.image, pair.mask, threshold=threshold),
         original=pair.image,
         facts=facts or {},
+        read_ignored=None
+        if ignored is None
+        else partial(read_masks, source, pair.image, pair.mask, threshold=ignored),
     )
 
 

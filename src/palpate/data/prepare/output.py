@@ -17,6 +17,8 @@ from palpate.data.prepare.record import Record
 from palpate.data.prepare.source import Source
 from palpate.data.reading.orientation import ORIENTATION, orientation, unturned
 
+_STRUCTURE, _IGNORED = 255, 128  # grey values of mask files
+
 # (structure, image (h, w, 3), mask (h, w), facts) -> texts by level
 Texts = Callable[[str, NDArray[np.uint8], NDArray[np.bool_], Mapping[str, str]], Mapping[str, Any]]
 
@@ -42,6 +44,10 @@ def write_image(
     first = items[0]
     image = first.read_image()
     masks = [_checked(item, item.read_mask(), image) for item in items]
+    ignored = [
+        None if item.read_ignored is None else _checked(item, item.read_ignored(), image)
+        for item in items
+    ]
     turn = 1
     if first.original is not None:
         with opened(source, first.original) as picture:
@@ -52,11 +58,12 @@ def write_image(
             mask_name=item.mask_name,
             recipe=recipe,
             members=member_checksums(item, source),
-            files=files | {f"masks/{item.mask_name}": _write_mask(item, mask, turn, folder)},
-            entry=_entry(item, texts(item.structure, image, mask, item.facts)),
+            files=files
+            | {f"masks/{item.mask_name}": _write_mask(item, _levels(mask, left), turn, folder)},
+            entry=_entry(item, texts(item.structure, image, mask, item.facts), left),
             area=float(mask.mean()),
         )
-        for item, mask, recipe in zip(items, masks, recipes, strict=True)
+        for item, mask, left, recipe in zip(items, masks, ignored, recipes, strict=True)
     ]
 
 
@@ -103,9 +110,15 @@ def _grey_if_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(red) if same else image
 
 
-def _write_mask(item: Item, mask: NDArray[np.bool_], turn: int, folder: Path) -> str:
+def _levels(mask: NDArray[np.bool_], ignored: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Grey values of a mask file: 255 in the structure, 128 where pixels are ignored, else 0."""
+    levels = mask.astype(np.uint8) * _STRUCTURE
+    return levels if ignored is None else np.where(ignored, _IGNORED, levels).astype(np.uint8)
+
+
+def _write_mask(item: Item, levels: NDArray[np.uint8], turn: int, folder: Path) -> str:
     # Stored and tagged like the image, or a reader might turn the mask twice or not at all.
-    drawing = unturned(Image.fromarray(mask.astype(np.uint8) * 255), turn)
+    drawing = unturned(Image.fromarray(levels), turn)
     exif = Image.Exif()
     if turn != 1:
         exif[ORIENTATION] = turn
@@ -121,8 +134,12 @@ def _write(path: Path, fill: Callable[[BinaryIO], object]) -> str:
     return checksum(path)
 
 
-def _entry(item: Item, prompts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _entry(
+    item: Item, prompts: Mapping[str, Any], ignored: NDArray[np.bool_] | None
+) -> dict[str, Any]:
+    # Only masks with ignored pixels need a note on how they are read.
+    is_partial = ignored is not None and bool(ignored.any())
+    return ({"values": [_STRUCTURE], "ignore": [_IGNORED]} if is_partial else {}) | {
         "img_name": item.image_name,
         "mask_name": item.mask_name,
         "prompts": dict(prompts),

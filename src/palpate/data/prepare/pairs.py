@@ -1,7 +1,12 @@
 """Converter for a user's images and masks, paired by name: two folders, or one for both."""
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from palpate.data.patients import patient_or_name
 from palpate.data.prepare.converter import Converter
@@ -16,11 +21,24 @@ from palpate.data.prepare.layout import (
     wrong,
 )
 from palpate.data.prepare.source import Source
+from palpate.data.reading.decode import foreground
+from palpate.data.reading.mask_values import MaskRule, Structure, structures_of
+from palpate.data.reading.masks import read_mask
 from palpate.data.sources.pairs import without_ending
+from palpate.data.structures import folder_of
 
 
-def find(source: Source, *, structure: str, images: str, masks: str, group: str) -> list[Item]:
-    """Find one item per image.
+def find(
+    source: Source,
+    *,
+    structure: str,
+    images: str,
+    masks: str,
+    group: str,
+    values: str,
+    ignore: str,
+) -> list[Item]:
+    """Find one item per image, or per structure of an image if several values have names.
 
     Args:
         source: Has a folder of images and one of masks, or one for both, where a mask is named
@@ -31,8 +49,13 @@ def find(source: Source, *, structure: str, images: str, masks: str, group: str)
         group: Regular expression for the patient in the name of an image: its first group, or the
             whole match. By default a number after ``patient``, ``subject``, ``sub``, ``pat`` or
             ``case``; any other image is its own patient.
+        values: What the values of the masks mean, if these are not binary: values of the structure
+            (``127``, ``1,2``) or of several (``255=tumour,127=liver``); see
+            :mod:`palpate.data.reading.mask_values`.
+        ignore: Values of pixels that count in no loss, attack or metric.
     """
-    if not structure.strip():
+    structures = structures_of(_listed(values), _listed(ignore))
+    if not structure.strip() and not structures[0].name:
         raise ValueError(
             "Expected what the masks outline, got nothing. Say it with --options structure TEXT, "
             "such as polyp."
@@ -53,7 +76,46 @@ def find(source: Source, *, structure: str, images: str, masks: str, group: str)
             lambda stem: stem if stem in exact else without_ending(stem),
         )
     patient = _pattern(group)
-    return [pair_item(source, pair, structure, group=_group(patient, pair)) for pair in pairs]
+    several = len(structures) > 1
+    items = [
+        _item(source, pair, each, structure, _group(patient, pair), several)
+        for pair in pairs
+        for each in structures
+    ]
+    return [item for item in items if _is_shown(item)] if several else items
+
+
+def _listed(text: str) -> list[str] | None:
+    return [part.strip() for part in text.split(",")] if text.strip() else None
+
+
+def _item(
+    source: Source, pair: Pair, each: Structure, named: str, group: str, several: bool
+) -> Item:
+    folder = f"{folder_of(each.name)}/" if several else ""
+    return pair_item(
+        source,
+        pair,
+        each.name or named,
+        group=group,
+        mask_name=f"{folder}{pair.stem}.png",
+        threshold=partial(foreground, rule=each.rule),
+        ignored=partial(_ignored, rule=each.rule) if each.rule.ignore else None,
+    )
+
+
+def _ignored(drawing: Image.Image, rule: MaskRule) -> NDArray[np.bool_]:
+    ignored = read_mask(drawing, rule).ignored
+    assert ignored is not None
+    return ignored
+
+
+def _is_shown(item: Item) -> bool:
+    """Whether the image of an item shows its structure; files with errors are reported later."""
+    try:
+        return bool(item.read_mask().any())
+    except ValueError:
+        return True
 
 
 def _folder(source: Source, folders: Folders, option: str, name: str) -> str:
@@ -94,5 +156,12 @@ PAIRS = Converter(
     "pairs",
     "pairs",
     find,
-    options={"structure": "", "images": "images", "masks": "masks", "group": ""},
+    options={
+        "structure": "",
+        "images": "images",
+        "masks": "masks",
+        "group": "",
+        "values": "",
+        "ignore": "",
+    },
 )

@@ -8,7 +8,6 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_opening
 
 from palpate.data.prepare.source import Source
 from palpate.data.reading.decode import foreground, plain
@@ -23,9 +22,6 @@ from palpate.data.reading.orientation import (
 )
 
 Foreground = Callable[[Image.Image], NDArray[np.bool_]]  # of a mask as it is stored
-
-_HALF = 128
-_BLUR = np.ones((5, 5), dtype=np.bool_)  # lossy formats smear colours over as many pixels
 
 
 def read_image(source: Source, image: str) -> NDArray[np.uint8]:
@@ -43,22 +39,7 @@ def read_image(source: Source, image: str) -> NDArray[np.uint8]:
 
 
 def of_one_colour(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Foreground of a one-coloured mask, by :func:`palpate.data.reading.decode.foreground`.
-
-    Raises:
-        ValueError: If there are several colours, which a brightness threshold would merge.
-    """
-    drawing.load()
-    if len(drawing.getbands()) > 1 or drawing.mode == "P":
-        pixels = np.asarray(plain(drawing))
-        kinds = (pixels >= _HALF) @ np.array([4, 2, 1])
-        areas = {kind: binary_opening(kinds == kind, _BLUR) for kind in np.unique(kinds) if kind}
-        shown = [tuple(map(int, pixels[area][0])) for area in areas.values() if area.any()]
-        if len(shown) > 1:
-            raise ValueError(
-                f"expected a mask in one colour on black, got {' and '.join(map(str, shown))}. "
-                "Write one binary mask per structure"
-            )
+    """Foreground of a binary mask, by :func:`palpate.data.reading.masks.read_mask`."""
     return foreground(drawing)
 
 

@@ -23,6 +23,8 @@ from palpate.data.prepare.record import Ledger, Record, open_ledger
 from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
 from palpate.data.problems import refuse
+from palpate.data.reading.files import UnclearMask
+from palpate.data.structures import advice_on_command_line
 from palpate.data.wording import wording_of, write_prompts
 from palpate.errors import did_you_mean
 from palpate.progress import Progress, silent
@@ -92,6 +94,7 @@ def prepare(
             remove_leftovers(folder)
             work = _Work(converter, opened, ledger, json.dumps(options or {}))
             records = _run(work, items, workers or os.cpu_count() or 1, progress)
+            _refuse_all_empty(converter, records)
             told = {"left_out": summary_of(rest, items)} if rest else {}
             annotate(ledger, converter, items, records, seed, told)
         _warn(opened.doubts)
@@ -185,6 +188,17 @@ def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item])
         )
 
 
+def _refuse_all_empty(converter: Converter, records: Sequence[Record]) -> None:
+    """Raise an error if no mask of the user has foreground; that all are healthy is not likely."""
+    if converter.card or any(record.area for record in records):
+        return
+    raise ValueError(
+        f"Expected foreground in some of the {len(records)} masks, got none in any. If they were "
+        "drawn with 0 and 1 and stored as JPEG, the format has destroyed them: export them again "
+        "as PNG. If the structure has another value, name it: --mask.values 127."
+    )
+
+
 def _found(
     converter: Converter, source: Source, options: Mapping[str, str], split_as: str
 ) -> Sequence[Item]:
@@ -237,7 +251,7 @@ def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -
     for item in items:
         images.setdefault(item.image_name, []).append(item)
     records: dict[str, Record] = {}
-    problems = []
+    problems, unclear = list[str](), list[UnclearMask]()
     with _pool(workers) as pool:
         futures = {pool.submit(work, some): some for some in images.values()}
         for done, future in enumerate(as_completed(futures), start=1):
@@ -245,6 +259,7 @@ def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -
                 made = future.result()
             except ValueError as error:
                 problems.append(str(error))
+                unclear += [error] if isinstance(error, UnclearMask) else []
                 continue
             records |= {record.mask_name: record for record in made}
             progress(f"prepare {work.converter.name}", done, len(images))
@@ -252,9 +267,19 @@ def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -
         sorted(problems),
         f"{len(images) - len(problems)} of {len(images)} images are prepared; the others could "
         "not be",
-        remedy="Replace these files and run the same command again; what is done is kept.",
+        remedy=f"{_advice(work.converter, unclear)} Then run the same command again; what is done "
+        "is kept.",
     )
     return [records[item.mask_name] for item in items]
+
+
+def _advice(converter: Converter, unclear: Sequence[UnclearMask]) -> str:
+    """What to do about files that could not be prepared."""
+    if not unclear:
+        return "Replace these files."
+    if "values" not in converter.options:
+        return "Write one binary mask per structure."
+    return advice_on_command_line([value for each in unclear for value in each.values], "--mask")
 
 
 @contextmanager

@@ -1,14 +1,11 @@
-"""Decoding of image and mask files to tensors: rules for bit depths, colours and thresholds.
+"""Decoding of image and mask files to tensors: rules for bit depths, colours and masks.
 
 Images. Grayscale becomes three equal channels; 16-bit grayscale is divided by 65535, whatever part
 of that range the data use; 16 bits per colour channel are read as 8; palettes and CMYK become RGB;
 transparency is composited over black; of several frames only the first is used.
 
-Masks. Colour becomes luminance. A pixel is foreground if its value is at least half the range of
-the file type (128 of 255, 32768 of 65535), which removes JPEG ringing; a lossless file that
-contains only 0 and 1 is used as it is. A mask with values above 0 but below half range raises an
-error, since it would be read as empty; in a lossy file, values below an eighth of the range count
-as noise. A mask whose size differs from its image is resized to the image.
+Masks. See :mod:`palpate.data.reading.masks`, which refuses those that are not binary. A mask whose
+size differs from its image is resized to the image.
 """
 
 from pathlib import Path
@@ -21,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from palpate.data.reading.files import file_name, naming, opened
-from palpate.data.reading.orientation import check_shapes, orientations, turned
-
-LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # Pillow's names of lossy formats
+from palpate.data.reading.mask_values import BINARY, MaskRule
+from palpate.data.reading.masks import LOSSY, deep, is_deep, on_black, read_mask
+from palpate.data.reading.orientation import check_shapes, orientations, turned, upright_size
 
 
 def read_pair(
-    image: Path, mask: Path, size: int | None = None
+    image: Path, mask: Path, size: int | None = None, rule: MaskRule = BINARY
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
     """Read an image and its mask, upright and of the same size.
 
@@ -36,6 +33,7 @@ def read_pair(
         mask: File of the mask.
         size: Side of the square that both are resized to, in pixels; by default the image's own
             size. Images are resized bilinearly with antialiasing, masks by nearest neighbour.
+        rule: How the values of the mask are read.
 
     Returns:
         The image, (3, h, w) in [0, 1], and the mask, (1, h, w).
@@ -44,11 +42,14 @@ def read_pair(
         ValueError: If a file cannot be read or the mask does not fit the image.
     """
     with opened(image) as picture, opened(mask) as drawing:
-        return pair_from(picture, drawing, size)
+        return pair_from(picture, drawing, size, rule)
 
 
 def pair_from(
-    picture: Image.Image, drawing: Image.Image, size: int | None = None
+    picture: Image.Image,
+    drawing: Image.Image,
+    size: int | None = None,
+    rule: MaskRule = BINARY,
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
     """Decode an open image and its mask; otherwise like :func:`read_pair`.
 
@@ -57,6 +58,7 @@ def pair_from(
         drawing: The mask.
         size: Side of the square that both are resized to, in pixels; by default the image's own
             size.
+        rule: How the values of the mask are read.
 
     Returns:
         The image, (3, h, w) in [0, 1], and the mask, (1, h, w).
@@ -69,13 +71,58 @@ def pair_from(
     with naming(file_name(picture)):
         pixels = _rgb(picture, turns[0], size)
     with naming(file_name(drawing)):
-        outline = Image.fromarray(foreground(drawing).astype(np.uint8))
-    height, width = pixels.shape[-2:]
-    outline = turned(outline, turns[1]).resize((width, height), Image.Resampling.NEAREST)
-    return pixels, torch.from_numpy(np.asarray(outline) > 0).unsqueeze(0)
+        outline = read_mask(drawing, rule).foreground
+    return pixels, _upright(outline, turns[1], pixels.shape[-1], pixels.shape[-2])
 
 
-def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Tensor, "1 h w"]:
+def read_ignored(
+    image: Path, mask: Path, size: int | None = None, rule: MaskRule = BINARY
+) -> Bool[Tensor, "1 h w"] | None:
+    """Read the pixels that a rule ignores, (1, h, w), sized and turned like the mask.
+
+    Args:
+        image: File of the image.
+        mask: File of the mask.
+        size: Side of the square in pixels; by default the size of the image.
+        rule: How the values of the mask are read.
+
+    Returns:
+        The ignored pixels; None if the rule ignores nothing.
+
+    Raises:
+        ValueError: If a file cannot be read.
+    """
+    if not rule.ignore:
+        return None
+    with opened(image) as picture, opened(mask) as drawing:
+        return ignored_from(picture, drawing, size, rule)
+
+
+def ignored_from(
+    picture: Image.Image, drawing: Image.Image, size: int | None, rule: MaskRule
+) -> Bool[Tensor, "1 h w"] | None:
+    """Ignored pixels of an open mask; otherwise like :func:`read_ignored`."""
+    turns = orientations(picture, drawing)
+    with naming(file_name(drawing)):
+        ignored = read_mask(drawing, rule).ignored
+    if ignored is None:
+        return None
+    width, height = upright_size(picture.size, turns[0]) if size is None else (size, size)
+    return _upright(ignored, turns[1], width, height)
+
+
+def _upright(
+    pixels: Bool[np.ndarray, "rows columns"], turn: int, width: int, height: int
+) -> Bool[Tensor, "1 h w"]:
+    """Turn pixels of a mask and resize them to its image."""
+    stored = Image.fromarray(pixels.astype(np.uint8))
+    resized = turned(stored, turn).resize((width, height), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.asarray(resized) > 0).unsqueeze(0)
+
+
+def read_soft_mask(
+    image: Path, mask: Path, size: int | None = None, rule: MaskRule = BINARY
+) -> Float[Tensor, "1 h w"]:
     """Read a mask without thresholding, (1, h, w) in [0, 1]; sized and turned as by `read_pair`.
 
     For the comparison with published pipelines that do not threshold masks, so that JPEG ringing
@@ -85,10 +132,14 @@ def read_soft_mask(image: Path, mask: Path, size: int | None = None) -> Float[Te
         image: File of the image.
         mask: File of the mask.
         size: Side of the square in pixels; by default the size of the image.
+        rule: How the values of the mask are read; with values or ignored ones, the mask has only
+            0 and 1.
 
     Raises:
         ValueError: If a file cannot be read or the mask does not fit the image.
     """
+    if rule != BINARY:
+        return read_pair(image, mask, size, rule)[1].float()
     with opened(image) as picture, opened(mask) as drawing:
         turns = orientations(picture, drawing)
         check_shapes(picture, drawing, turns)
@@ -111,7 +162,7 @@ def try_decoding(picture: Image.Image) -> None:
     """
     picture.draft(None, (1, 1))  # a JPEG decodes to an eighth of its size
     picture.load()
-    if _is_deep(picture) or picture.mode == "F":
+    if is_deep(picture) or picture.mode == "F":
         _unit(picture)
 
 
@@ -127,57 +178,27 @@ def plain(picture: Image.Image, orientation: int = 1) -> Image.Image:
     """
     simple = (
         Image.fromarray(_unit(picture))
-        if _is_deep(picture) or picture.mode == "F"
-        else _on_black(picture)
+        if is_deep(picture) or picture.mode == "F"
+        else on_black(picture)
     )
     return turned(simple, orientation)
 
 
-def foreground(drawing: Image.Image) -> NDArray[np.bool_]:
-    """Threshold a mask as stored, without applying its EXIF orientation.
-
-    Returns:
-        The foreground, (h, w).
-
-    Raises:
-        ValueError: If the mask would be read as empty although it has values above 0.
-    """
-    values, top = _gray(drawing)
-    threshold, brightest = (top + 1) // 2, int(values.max())
-    if brightest == 0 and drawing.has_transparency_data:
-        _refuse_shape_in_alpha(drawing)
-    is_lossy = drawing.format in LOSSY
-    if brightest == 1 and not is_lossy:
-        threshold = 1
-    elif (threshold // 4 if is_lossy else 0) < brightest < threshold:
-        raise ValueError(
-            f"expected a mask with foreground at {top} (or 0 and 1 only), got values up to "
-            f"{brightest}. If it is a label map, write one binary mask per structure"
-        )
-    result: NDArray[np.bool_] = values >= threshold
-    return result
-
-
-def _refuse_shape_in_alpha(drawing: Image.Image) -> None:
-    """Raise an error for black on transparent, which would be empty after compositing."""
-    opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
-    if opacity.min() != opacity.max():
-        raise ValueError(
-            "expected a mask in white on black, got black whose shape is in the transparency "
-            "alone. Export it without transparency"
-        )
+def foreground(drawing: Image.Image, rule: MaskRule = BINARY) -> NDArray[np.bool_]:
+    """Foreground of a mask as stored, (h, w), by :func:`palpate.data.reading.masks.read_mask`."""
+    return read_mask(drawing, rule).foreground
 
 
 def brightest_of_range(picture: Image.Image) -> float:
     """Largest value of a 16-bit grey image as a fraction of 65535; 1 for other images."""
-    return float(_deep(picture).max()) / 65535 if _is_deep(picture) else 1.0
+    return float(deep(picture).max()) / 65535 if is_deep(picture) else 1.0
 
 
 def _gray(picture: Image.Image) -> tuple[NDArray[np.integer], int]:
     """Luminance of a mask, (h, w), and the largest value of its file type."""
-    if _is_deep(picture):
-        return _deep(picture), 65535
-    return np.asarray(_on_black(picture).convert("L")), 255
+    if is_deep(picture):
+        return deep(picture), 65535
+    return np.asarray(on_black(picture).convert("L")), 255
 
 
 def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tensor, "3 h w"]:
@@ -193,26 +214,10 @@ def _rgb(picture: Image.Image, orientation: int, size: int | None) -> Float[Tens
     return torch.from_numpy(channels)
 
 
-def _is_deep(picture: Image.Image) -> bool:
-    """Whether an image has integers of more than 8 bits."""
-    return picture.mode == "I" or picture.mode.startswith("I;16")
-
-
-def _deep(picture: Image.Image) -> NDArray[np.int64]:
-    # Pillow may open 16-bit files in a 32-bit mode, so the values are checked and not the mode.
-    values = np.asarray(picture).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"expected integers of at most 16 bits, got {values.min()} to {values.max()}; "
-            "rescale to 16 bits"
-        )
-    return values
-
-
 def _unit(picture: Image.Image) -> NDArray[np.float32]:
     """Pixels of a deep or floating-point image in [0, 1], (h, w)."""
     if picture.mode != "F":
-        return (_deep(picture) / 65535).astype(np.float32)
+        return (deep(picture) / 65535).astype(np.float32)
     values = np.asarray(picture, dtype=np.float32)
     if not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
@@ -220,12 +225,3 @@ def _unit(picture: Image.Image) -> NDArray[np.float32]:
             "rescale them"
         )
     return values
-
-
-def _on_black(picture: Image.Image) -> Image.Image:
-    """The image as RGB, with transparency composited over black."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, rgba).convert("RGB")

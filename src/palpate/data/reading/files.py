@@ -7,6 +7,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from palpate.data.reading.mask_values import Value
+
+_IN_MEMORY = "an image in memory"
+
 # What Pillow and its decoders raise for damaged files.
 _FAILURES = (
     OSError,
@@ -20,6 +24,24 @@ _FAILURES = (
 
 class Unreadable(ValueError):  # noqa: N818
     """An image file that could not be decoded; the message names it."""
+
+
+class UnclearMask(Unreadable):
+    """A mask that does not say which of its pixels are the structure.
+
+    Attributes:
+        problem: What is wrong, without the name of the file.
+        values: Values to choose from, by descending area; empty if choosing does not help.
+        name: Name of the file; empty as long as it is not known.
+    """
+
+    def __init__(self, problem: str, values: tuple[Value, ...] = (), name: str = "") -> None:
+        super().__init__(f"{name}: {problem}" if name else problem)
+        self.problem, self.values, self.name = problem, values, name
+
+    def named(self, name: str) -> "UnclearMask":
+        """The same error with the name of the file, unless it has one."""
+        return self if self.name else UnclearMask(self.problem, self.values, name)
 
 
 @contextmanager
@@ -40,6 +62,8 @@ def naming(path: Path | str) -> Iterator[None]:
     """Convert any decoding error inside the block to a ValueError that names the file."""
     try:
         yield
+    except UnclearMask as error:
+        raise error if path == _IN_MEMORY else error.named(str(path)) from None
     except Unreadable:  # already names its file
         raise
     except UnidentifiedImageError as error:
@@ -52,4 +76,4 @@ def naming(path: Path | str) -> Iterator[None]:
 
 def file_name(picture: Image.Image) -> str:
     """File name of an image, for errors."""
-    return str(getattr(picture, "filename", "") or "an image in memory")
+    return str(getattr(picture, "filename", "") or _IN_MEMORY)

@@ -4,7 +4,8 @@ In recipes and on the command line such a data set is called ``hf:`` followed by
 hub name, and after a question mark by the names of columns that cannot be guessed:
 ``hf:me/polyps?image=scan&mask=outline&prompts=caption&group=patient``. ``config`` selects one of
 several configurations, ``text`` is the prompt of every sample if there is no column of prompts, and
-``label`` is the value of the foreground in masks with several values.
+``values`` and ``ignore`` say what the values of masks mean if these are not binary, such as
+``values=255=tumour,127=liver&ignore=1``; ``label=127`` is the same as ``values=127``.
 """
 
 import re
@@ -22,9 +23,11 @@ from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.patients import patient_or_name
 from palpate.data.problems import refuse
 from palpate.data.prompt_policy import PromptPolicy
+from palpate.data.reading.mask_values import Values, structures_of
 from palpate.data.reading.optional import needed
 from palpate.data.sources.registry import always
 from palpate.data.sources.samples import OwnEntry, check_pixels, dataset_of, texts_of
+from palpate.data.structures import only_present, structures_shown
 from palpate.errors import did_you_mean
 
 PREFIX = "hf:"
@@ -43,7 +46,7 @@ _COLUMNS = {
     "group": ("group", "patient", "patient_id", "subject", "subject_id"),
     "structure": ("structure", "finding", "category"),
 }
-_OPTIONS = (*_COLUMNS, "config", "text", "label")
+_OPTIONS = (*_COLUMNS, "config", "text", "label", "values", "ignore")
 _REQUIRED = ("image", "mask")
 
 
@@ -60,6 +63,8 @@ def from_hugging_face(
     mirrors: bool = True,
     check: bool = True,
     options: Mapping[str, str] | None = None,
+    values: Values = None,
+    ignore: Values = None,
 ) -> PromptedDataset:
     """Load a data set of Hugging Face ``datasets``.
 
@@ -81,7 +86,11 @@ def from_hugging_face(
         mirrors: Whether a mirrored image is still valid, see :class:`DatasetSpec`.
         check: Decode every sample once before returning, so that damaged ones are found now.
         options: Names of columns by their content (``image``, ``mask``, ``prompts``, ``key``,
-            ``group``, ``structure``), and ``config``, ``text`` and ``label``; see the module.
+            ``group``, ``structure``), and ``config``, ``text``, ``label``, ``values`` and
+            ``ignore``; see the module.
+        values: What the values of the masks mean, if these are not binary; see
+            :func:`palpate.load_pairs`.
+        ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
 
     Returns:
         The data set; pixels are read when a sample is indexed.
@@ -105,10 +114,14 @@ def from_hugging_face(
     if not len(table):
         raise ValueError(f"Expected at least one row in split {split!r} of {name}, got none.")
     columns = _columns(table, options, str(name))
+    structures = structures_of(
+        _told(values, options.get("values")), _told(ignore, options.get("ignore"))
+    )
     text = override_prompt or options.get("text")
-    entries = _entries(table, columns, text, options.get("label"))
+    found = _entries(table, columns, text or structures[0].name or None, options.get("label"))
+    entries = structures_shown(found, structures)
     if check:
-        check_pixels(entries)
+        entries = only_present(entries, check_pixels(entries), structures)
     spec = DatasetSpec(
         _short(str(name)), "", partial(always, structure), patient_or_name, mirrors=mirrors
     )
@@ -246,6 +259,11 @@ def _entries(
     return entries
 
 
+def _told(given: Values, option: str | None) -> Values:
+    """Values as given in Python, or else in the name of the data set."""
+    return option.split(",") if given is None and option is not None else given
+
+
 def _label(label: str | None) -> int | None:
     if label is None or label.isdecimal():
         return None if label is None else int(label)
@@ -254,12 +272,12 @@ def _label(label: str | None) -> int | None:
 
 def _pixels(
     table: Any, index: int, image: str, mask: str, label: int | None
-) -> tuple[Image.Image, Any]:
+) -> tuple[Image.Image, Any, None]:
     row = table[index]
     drawing = row[mask]
     if label is None:
-        return row[image], drawing
-    return row[image], np.asarray(drawing) == label
+        return row[image], drawing, None
+    return row[image], np.asarray(drawing) == label, None
 
 
 def _short(name: str) -> str:

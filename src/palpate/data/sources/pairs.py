@@ -17,7 +17,9 @@ from palpate.data.problems import refuse
 from palpate.data.prompt_policy import PromptPolicy
 from palpate.data.reading.decode import foreground
 from palpate.data.reading.files import naming, opened
+from palpate.data.reading.mask_values import Values, structures_of
 from palpate.data.sources.registry import always
+from palpate.data.structures import only_present, prompt_of, structures_shown
 from palpate.randomness import generator
 
 PAIRS = "pairs"
@@ -33,11 +35,13 @@ def load_pairs(
     images: str | Path,
     masks: str | Path,
     *,
-    prompt: str,
+    prompt: str | None = None,
     split: str = "test",
     size: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    values: Values = None,
+    ignore: Values = None,
 ) -> PromptedDataset:
     """Load images and masks that are paired by their file names.
 
@@ -50,26 +54,36 @@ def load_pairs(
     Args:
         images: Folder of images.
         masks: Folder of masks; may be the same folder if masks have one of these endings.
-        prompt: Text for every image.
+        prompt: Text for every image; not needed if ``values`` names the structures. In it,
+            ``{structure}`` stands for the name.
         split: ``train``, ``val`` or ``test``.
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size.
         seed: Seed of the assignment to splits.
         limit: Use only the first ``limit`` pairs of the split.
+        values: What the values of the masks mean, if these are not binary: ``127`` or ``[1, 2]``
+            for one structure, ``{255: "tumour", 127: "liver"}`` for several, each of which becomes
+            a sample of its own. A value is a grey value, a palette index, a colour (``"#ff0000"``)
+            or a brightness and all above it (``">=128"``).
+        ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
 
     Returns:
         The data set; its images are read when a sample is indexed.
 
     Raises:
         FileNotFoundError: If a folder is missing, or fewer than three images have a mask.
-        ValueError: If a file cannot be read, or a mask is empty or differs from its image in size.
+        ValueError: If a file cannot be read, a mask is empty or differs from its image in size, or
+            masks have more than two values and ``values`` does not say what they mean.
     """
     check_split(split)
     check_limit(limit)
-    if not prompt.strip():
+    structures = structures_of(values, ignore)
+    prompts = [prompt_of(each, prompt, several=len(structures) > 1) for each in structures]
+    if None in prompts:
         raise ValueError("Expected a prompt that names what the masks outline, got an empty one.")
-    found = _pairs(Path(images), Path(masks), prompt)
-    check_files(found)
+    pairs = _pairs(Path(images), Path(masks), str(prompts[0] if prompt is None else prompt))
+    found = structures_shown(pairs, structures)
+    found = only_present(found, check_files(found), structures)
     refuse(
         [fault for entry in found for fault in _faults(entry)],
         "Expected masks of the size of their images, with foreground",
@@ -148,7 +162,7 @@ def _faults(entry: FileEntry) -> list[str]:
         if sorted(picture.size) != sorted(drawing.size):
             sizes = "{}x{} pixels for an image of {}x{}".format(*drawing.size, *picture.size)
             return [f"{entry.mask}: {sizes}"]
-        return [] if foreground(drawing).any() else [f"{entry.mask}: empty"]
+        return [] if foreground(drawing, entry.rule).any() else [f"{entry.mask}: empty"]
 
 
 def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]:

@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from palpate.data.augment import Augmentation
-from palpate.data.dataset import DatasetSpec, Entry, PromptedDataset, describe, describe_entry
+from palpate.data.dataset import (
+    DatasetSpec,
+    Entry,
+    PromptedDataset,
+    describe,
+    describe_entry,
+    ignored_pixels,
+)
 from palpate.data.patients import patient_or_name
 from palpate.data.prompt_policy import Texts
 from palpate.data.sample import Case, Sample
@@ -58,6 +65,11 @@ class PooledDataset(Dataset[Sample]):
     def cases(self) -> tuple[Case, ...]:
         """Metadata of each sample, in order."""
         return tuple(case for part in self.parts for case in part.cases)
+
+    @property
+    def mask_rules(self) -> str:
+        """How values of mask files are read, as text; empty if all masks are binary."""
+        return "; ".join(part.mask_rules for part in self.parts if part.mask_rules)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -120,8 +132,15 @@ class _Member:
     def prompts(self) -> Texts:
         return self.entry.prompts
 
+    @property
+    def rule(self) -> str:
+        return str(getattr(self.entry, "rule", ""))
+
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
         return self.entry.read(size)
+
+    def read_ignored(self, size: int | None) -> Bool[Tensor, "1 h w"] | None:
+        return ignored_pixels(self.entry, size)
 
     def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
         read = getattr(self.entry, "read_soft_mask", None)

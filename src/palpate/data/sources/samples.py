@@ -19,11 +19,13 @@ from palpate.data.dataset import DatasetSpec, PromptedDataset, describe_entry
 from palpate.data.patients import patient_or_name
 from palpate.data.problems import refuse
 from palpate.data.prompt_policy import PromptPolicy, check_levels
-from palpate.data.reading.decode import pair_from
-from palpate.data.reading.files import naming, opened
+from palpate.data.reading.decode import ignored_from, pair_from
+from palpate.data.reading.files import UnclearMask, naming, opened
+from palpate.data.reading.mask_values import BINARY, MaskRule, Structure, Values, structures_of
 from palpate.data.reading.prefetch import Samples
 from palpate.data.sample import Sample
 from palpate.data.sources.registry import always
+from palpate.data.structures import only_present, refuse_unclear, structures_shown
 
 SAMPLES = "samples"
 
@@ -41,7 +43,10 @@ class OwnEntry:
         prompts: Texts by level; a level may have several phrasings.
         group: Patient; None to derive it from the name of the image.
         structure: Structure that the mask outlines; None for that of the data set.
-        pixels: Returns image and mask, in any format that :func:`from_samples` accepts.
+        pixels: Returns image, mask and ignored pixels (or None), in any format that
+            :func:`from_samples` accepts.
+        rule: How the values of the mask are read.
+        has_ignored: Whether ``pixels`` returns ignored pixels.
     """
 
     image_name: str
@@ -49,7 +54,9 @@ class OwnEntry:
     prompts: Mapping[str, tuple[str, ...]]
     group: str | None
     structure: str | None
-    pixels: Callable[[], tuple[Any, Any]]
+    pixels: Callable[[], tuple[Any, Any, Any]]
+    rule: MaskRule = BINARY
+    has_ignored: bool = False
 
     def __repr__(self) -> str:
         return describe_entry(self)
@@ -65,8 +72,18 @@ class OwnEntry:
             size: Side of the square that both are resized to, in pixels; None for their own size.
         """
         with naming(f"sample {self.key!r}"):
-            image, mask = self.pixels()
-            return _pair(image, mask, size)
+            image, mask, _ = self.pixels()
+            return _pair(image, mask, size, self.rule)
+
+    def read_ignored(self, size: int | None) -> Bool[Tensor, "1 h w"] | None:
+        """Pixels that count in no loss, attack or metric, (1, h, w); None if all count."""
+        if not (self.has_ignored or self.rule.ignore):  # so that the sample is not asked for twice
+            return None
+        with naming(f"sample {self.key!r}"):
+            image, mask, ignored = self.pixels()
+            if ignored is not None:
+                return _pair(image, ignored, size)[1]
+            return _ignored(image, mask, size, self.rule)
 
 
 def from_samples(
@@ -81,6 +98,8 @@ def from_samples(
     mirrors: bool = True,
     seed: int = 0,
     limit: int | None = None,
+    values: Values = None,
+    ignore: Values = None,
 ) -> PromptedDataset:
     """Make a data set from samples in memory, or from any object with a length and an index.
 
@@ -88,11 +107,12 @@ def from_samples(
 
     - ``image``: a PIL image, the path of one, an array (h, w) or (h, w, 3) of 8-bit integers or of
       floats in [0, 1], or a tensor (3, h, w) or (1, h, w) of the same types;
-    - ``mask``: the same types, or booleans; thresholded like the mask of a folder, see
-      :mod:`palpate.data.reading.decode`;
+    - ``mask``: the same types, or booleans, or whole numbers of any type; read like the mask of a
+      folder, see :mod:`palpate.data.reading.masks`;
     - ``prompts``: one text, a list of phrasings, or a mapping from levels (``p1``, ``p2`` ...) to
-      either;
-    - optionally ``key`` (by default the index), ``group`` (the patient) and ``structure``.
+      either; not needed if ``values`` names the structures;
+    - optionally ``key`` (by default the index), ``group`` (the patient), ``structure``, and
+      ``ignored``: pixels that count in no loss, attack or metric, in the types of ``mask``.
 
     Every element is read once now, so that errors are found early, and again whenever its pixels
     are needed.
@@ -109,6 +129,10 @@ def from_samples(
         mirrors: Whether a mirrored image is still valid, see :class:`DatasetSpec`.
         seed: Seed of the prompts and of augmentation.
         limit: Use only the first ``limit`` samples.
+        values: What the values of the masks mean, if these are not binary; see
+            :func:`palpate.load_pairs`. Each structure of a sample becomes a sample, whose prompt
+            is its name, or a text of the sample with ``{structure}`` filled in.
+        ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
 
     Returns:
         The data set; pixels are read again when a sample is indexed.
@@ -121,14 +145,15 @@ def from_samples(
     count = len(samples) if limit is None else min(limit, len(samples))
     if count < 1:
         raise ValueError(f"Expected at least one sample, got {count}.")
-    found, problems = [], []
+    structures = structures_of(values, ignore)
+    found, problems = list[OwnEntry](), []
     for index in range(count):
         try:
-            found.append(_entry(samples, index))
+            found += structures_shown([_entry(samples, index, structures)], structures)
         except ValueError as error:
             problems.append(f"sample {index}: {error}")
     refuse(problems, "Expected samples with an image, a mask and prompts")
-    check_pixels(found)
+    found = only_present(found, check_pixels(found), structures)
     spec = DatasetSpec(name, "", partial(always, structure), patient_or_name, mirrors=mirrors)
     return dataset_of(found, spec, split, size, PromptPolicy(prompt, override_prompt, seed))
 
@@ -164,19 +189,27 @@ def dataset_of(
     return PromptedDataset(spec, split, tuple(entries), policy, size)
 
 
-def check_pixels(entries: Sequence[OwnEntry]) -> None:
+def check_pixels(entries: Sequence[OwnEntry]) -> list[bool]:
     """Decode every sample once, to find damaged ones.
+
+    Returns:
+        Whether each mask has foreground.
 
     Raises:
         ValueError: If images or masks cannot be read or do not fit; the problems are listed.
+        UnclearMasks: If masks are not binary and no rule says what their values mean.
     """
-    problems = []
+    problems, unclear, present = list[str](), list[UnclearMask](), list[bool]()
     for entry in entries:
         try:
-            entry.read(None)
+            present.append(bool(entry.read(None)[1].any()))
+        except UnclearMask as error:
+            unclear.append(error)
         except ValueError as error:
             problems.append(str(error))
     refuse(problems, "Expected readable images with fitting masks")
+    refuse_unclear(unclear)
+    return present
 
 
 def texts_of(prompts: Any) -> dict[str, tuple[str, ...]]:
@@ -205,7 +238,7 @@ def _all_texts(texts: Mapping[str, tuple[Any, ...]]) -> bool:
     return all(isinstance(text, str) for phrasings in texts.values() for text in phrasings)
 
 
-def _entry(samples: Any, index: int) -> OwnEntry:
+def _entry(samples: Any, index: int, structures: Sequence[Structure]) -> OwnEntry:
     sample = samples[index]
     if isinstance(sample, Sample):
         case = sample.case
@@ -216,9 +249,12 @@ def _entry(samples: Any, index: int) -> OwnEntry:
             case.group,
             case.structure,
             partial(_of_sample, samples, index),
+            has_ignored=sample.ignored is not None,
         )
     if not isinstance(sample, Mapping):
         raise ValueError(f"expected a Sample or a mapping, got {type(sample).__name__}")
+    name = structures[0].name
+    sample = sample if "prompts" in sample or not name else {**sample, "prompts": name}
     missing = [field for field in _FIELDS[:3] if field not in sample]
     if missing:
         raise ValueError(f"expected {', '.join(missing)}, got only {', '.join(map(str, sample))}")
@@ -228,42 +264,61 @@ def _entry(samples: Any, index: int) -> OwnEntry:
         for field in ("group", "structure")
     )
     read = partial(_of_mapping, samples, index)
-    return OwnEntry(key, key, texts_of(sample["prompts"]), group, structure, read)
+    has_ignored = sample.get("ignored") is not None
+    texts = texts_of(sample["prompts"])
+    return OwnEntry(key, key, texts, group, structure, read, has_ignored=has_ignored)
 
 
-def _of_sample(samples: Samples, index: int) -> tuple[Any, Any]:
+def _of_sample(samples: Samples, index: int) -> tuple[Any, Any, Any]:
     sample = samples[index]
-    return sample.image, sample.mask
+    return sample.image, sample.mask, sample.ignored
 
 
-def _of_mapping(samples: Any, index: int) -> tuple[Any, Any]:
+def _of_mapping(samples: Any, index: int) -> tuple[Any, Any, Any]:
     sample = samples[index]
-    return sample["image"], sample["mask"]
+    return sample["image"], sample["mask"], sample.get("ignored")
 
 
-def _pair(
-    image: Any, mask: Any, size: int | None
-) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
-    """Convert image and mask as if they came from files, including resizing and thresholds."""
-    drawing = _picture(mask, is_mask=True)
+def _ignored(
+    image: Any, mask: Any, size: int | None, rule: MaskRule
+) -> Bool[Tensor, "1 h w"] | None:
+    """Pixels of a mask that its rule ignores, resized like the mask."""
+    floats = _as_tensor(image)
+    picture = _picture(image) if floats is None else Image.fromarray(floats[0].float().numpy())
+    with _opened(picture) as opened_image, _opened(_picture(mask, is_mask=True)) as outline:
+        return ignored_from(opened_image, outline, size, rule)
+
+
+def _as_tensor(image: Any) -> Tensor | None:
+    """A floating-point image as a tensor (c, h, w) on the CPU; None for other images."""
     if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
         image = torch.from_numpy(image if image.ndim != 3 else np.moveaxis(image, -1, 0))
         image = image[None] if image.ndim == 2 else image
-    if isinstance(image, Tensor) and image.is_floating_point():
-        return _tensor_pair(image, drawing, size)
+    is_float = isinstance(image, Tensor) and image.is_floating_point()
+    return image.detach().cpu() if is_float else None
+
+
+def _pair(
+    image: Any, mask: Any, size: int | None, rule: MaskRule = BINARY
+) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
+    """Convert image and mask as if they came from files, including resizing and thresholds."""
+    drawing = _picture(mask, is_mask=True)
+    floats = _as_tensor(image)
+    if floats is not None:
+        return _tensor_pair(floats, drawing, size, rule)
     with _opened(_picture(image)) as picture, _opened(drawing) as outline:
-        return pair_from(picture, outline, size)
+        return pair_from(picture, outline, size, rule)
 
 
 def _tensor_pair(
-    image: Tensor, drawing: Any, size: int | None
+    image: Tensor, drawing: Any, size: int | None, rule: MaskRule
 ) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
     """Resize a float image channel by channel, since Pillow has no mode for floating-point RGB."""
     if image.ndim != 3 or len(image) not in (1, 3):
         raise ValueError(f"expected an image (3, h, w) or (1, h, w), got {tuple(image.shape)}")
     channels = [Image.fromarray(channel.float().cpu().numpy()) for channel in image]
     with _opened(drawing) as outline:
-        pairs = [pair_from(channel, outline, size) for channel in channels]
+        pairs = [pair_from(channel, outline, size, rule) for channel in channels]
     pixels = torch.stack([pixels[0] for pixels, _ in pairs])
     return pixels.expand(3, -1, -1).contiguous(), pairs[0][1]
 
@@ -277,8 +332,12 @@ def _picture(value: Any, *, is_mask: bool = False) -> Any:
     array = np.asarray(value)
     if is_mask and array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]):
         array = array.reshape([n for n in array.shape if n != 1] or [1, 1])
-    if array.dtype == np.bool_ or (is_mask and _is_binary(array)):
-        array = (array != 0).astype(np.uint8) * 255
+    if is_mask:
+        array = _numbers(array)
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if is_mask and array.ndim == 2 and array.dtype == np.float32:
+        return Image.fromarray(array)
     shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))
     if not shape_fits or array.dtype not in (np.uint8, np.uint16) or not array.size:
         raise ValueError(
@@ -293,8 +352,21 @@ def _rows_first(tensor: Tensor) -> Tensor:
     return tensor.permute(1, 2, 0) if tensor.ndim == 3 and tensor.shape[0] == 3 else tensor
 
 
-def _is_binary(array: NDArray[Any]) -> bool:
-    return bool(np.isin(array, (0, 1)).all())
+def _numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """A mask in a type that Pillow can hold: 8 or 16 bits for whole numbers, else 32-bit floats."""
+    if array.dtype in (np.uint8, np.uint16) or not array.size:
+        return array
+    if np.issubdtype(array.dtype, np.floating):
+        whole = bool((array == np.rint(array)).all())
+        if not whole or array.min() < 0 or array.max() > 65535:
+            return array.astype(np.float32)
+    elif not (array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer)):
+        return array
+    if array.min() < 0 or array.max() > 65535:
+        raise ValueError(
+            f"expected a mask of values from 0 to 65535, got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.uint8 if array.max() <= 255 else np.uint16)
 
 
 def _opened(picture: Any) -> Any:

@@ -164,6 +164,11 @@ class MedisCondition(Condition):
 
     def run(self, batch: Batch, clean: Sequence[Answer]) -> list[Result]:
         """Attack each image with each loss, and score what each loss returned."""
+        if batch.ignored is not None:
+            raise ValueError(
+                "Expected masks without ignored pixels for MedIS with its tables, whose criterion "
+                "counts all pixels, got some that are ignored. Use the attack 'medis' instead."
+            )
         aims = self._aims(batch)
         skipped = torch.stack([(aim == batch.masks).flatten(1).all(1).cpu() for aim in aims])
         tally = Tally()

@@ -3,6 +3,9 @@
 Both equal MONAI's metrics, whose distances they use. An edge pixel is a foreground pixel with a
 background pixel (or the outside of the image) above, below, left or right of it.
 
+Ignored pixels are background in prediction and mask: both outlines are cut at their edge, and
+follow it together where both reach it.
+
 Empty masks: if both are empty, HD95 = 0 and NSD = 1. If exactly one is empty, NSD = 0 and HD95 is
 the diagonal of the image, the upper bound of all distances in it.
 """

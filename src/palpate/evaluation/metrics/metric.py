@@ -36,6 +36,9 @@ class MetricInputs:
         truth: Ground truth with grey values in [0, 1]; None if there is only ``masks``.
         tolerance: Tolerance of the normalised surface Dice, in the unit of ``spacing``.
         spacing: Height and width of a pixel; None: distances in pixels.
+        ignored: Pixels that must not count, same shape as ``masks``; None if all count. They are
+            background in ``predictions`` and ``masks`` and missing in ``counts``, so that only
+            metrics that count true negatives themselves have to look at them.
     """
 
     predictions: Masks
@@ -45,6 +48,7 @@ class MetricInputs:
     truth: Float[Tensor, "b 1 h w"] | None = None
     tolerance: float = 2.0
     spacing: Spacing | None = None
+    ignored: Masks | None = None
 
     def __post_init__(self) -> None:
         require_pairs(self.predictions, self.masks)
@@ -52,7 +56,10 @@ class MetricInputs:
     @cached_property
     def counts(self) -> Counts:
         """True and false positives and negatives of each image."""
-        return count(self.predictions, self.masks)
+        counts = count(self.predictions, self.masks)
+        if self.ignored is None:
+            return counts
+        return counts._replace(tn=counts.tn - self.ignored.flatten(1).sum(1))
 
     @cached_property
     def surface_distances(self) -> list[SurfaceDistances]:

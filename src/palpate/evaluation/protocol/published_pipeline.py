@@ -75,7 +75,8 @@ class PublishedPipeline:
             return batch
         last = collate([self.data[place] for place in places])
         images, masks = last.images.to(batch.images), last.masks.to(batch.masks.device)
-        return replace(last, images=images, masks=masks)
+        ignored = None if last.ignored is None else last.ignored.to(masks.device)
+        return replace(last, images=images, masks=masks, ignored=ignored)
 
     def _redrawn(self, batch: Batch, attack: AttackAtRadius, role: str) -> Batch:
         if self.protocol.prompts == "fixed":

@@ -58,9 +58,12 @@ def describe_differences(differing: Mapping[str, tuple[str, str]]) -> str:
 def hash_data(data: object, cases: Iterable[Case]) -> str:
     """Hash the cases of all samples, in order, and the image size of the data set.
 
-    Pixels are not read. If files may change while their names stay, hash them yourself.
+    Pixels are not read. If files may change while their names stay, hash them yourself. The values
+    picked from masks are part of the hash where some are picked.
     """
     digest = blake2b(repr(getattr(data, "size", None)).encode(), digest_size=16)
+    if rules := getattr(data, "mask_rules", ""):
+        digest.update(rules.encode())
     for case in cases:
         digest.update(json.dumps(astuple(case)).encode())
     return digest.hexdigest()

@@ -126,7 +126,8 @@ class Subject:
 
     def logits(self, batch: Batch, images: Images) -> Logits:
         """Logits for ``images``, with the prompts and boxes of ``batch``."""
-        return Bound(self.scorer.model, batch.prompts, batch.boxes)(images).float()
+        bound = Bound(self.scorer.model, batch.prompts, batch.boxes, batch.ignored)
+        return bound(images).float()
 
 
 def mean_dsc(results: Sequence[Result]) -> float:

@@ -26,6 +26,7 @@ from palpate.evaluation.image_scores import Answer, answer
 from palpate.evaluation.results.describe import describe
 from palpate.evaluation.results.rows import Identity, Kind
 from palpate.evaluation.scoring import Result, Scorer, naming
+from palpate.prompting import without_ignored
 from palpate.randomness import generator
 from palpate.text.lexicon import hash_lexicon
 from palpate.types import Attack, Images
@@ -123,7 +124,8 @@ class TextCondition(Condition):
     def _run(self, sample: Batch, clean: Sequence[Answer]) -> list[Result]:
         tally = Tally()
         with tally, naming(self.row, sample):
-            attacked = self._attack(metered_text_model(self._model_for(sample), tally), sample)
+            model = metered_text_model(self._model_for(sample), tally, sample.ignored)
+            attacked = self._attack(model, sample)
         if attacked is None:
             return []
         return self._record(sample, clean, attacked, tally.per_image(1))
@@ -178,13 +180,16 @@ class TextCondition(Condition):
             # Run the model again, so that a row does not depend on what the attack measured.
             return self.scorer.predict(sample, attacked.images)
         return answer(
-            lambda images: self.model.decode(self.model.encode(images), condition),
+            lambda images: without_ignored(
+                self.model.decode(self.model.encode(images), condition), sample.ignored
+            ),
             attacked.images,
             sample.masks,
             metrics=self.scorer.metrics,
             threshold=self.scorer.threshold,
             tolerance=self.scorer.tolerance,
             keys=sample.keys,
+            ignored=sample.ignored,
         )
 
     def _generator(self, key: str) -> torch.Generator:
