@@ -25,9 +25,9 @@ def test_one_command_leads_from_a_file_to_a_table(network, data_root, tmp_path, 
     main(
         f"run --out {tmp_path / 'run'} --model.name {network} --data.name folder "
         f"--data.root {data_root} --data.size 32 --data.test-limit 2 --evaluate.attacks fgsm "
-        "--evaluate.epsilon-255 16 --evaluate.metrics dsc --evaluate.sanity-samples 0".split()
+        "--evaluate.epsilon-255 64 --evaluate.metrics dsc --evaluate.sanity-samples 0".split()
     )
-    assert "as it is, attacked with fgsm" in capsys.readouterr().out
+    assert "as it is, attacked with fgsm" in capsys.readouterr().err
     assert not (tmp_path / "run" / "checkpoint").exists()
     rows = read_rows(tmp_path / "run" / "rows")
     means = rows.groupby("attack").dsc.mean()

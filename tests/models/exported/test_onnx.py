@@ -185,6 +185,19 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (nn.Conv3d(1, 1, 1), (1, 1, 8, 8, 8), "a network for 2-D images, got one with an input"),
+        (nn.Conv2d(4, 1, 1), (1, 4, 8, 8), "images of 1 or 3 channels, got one with an input"),
+    ],
+)
+def test_networks_for_other_images_are_refused(module, shape, message, tmp_path):
+    path = written(module.eval(), tmp_path / "net.onnx", *shape, free=())
+    with pytest.raises(ValueError, match=rf"Expected {message}.*of shape \(1, "):
+        load_model(path)
+
+
 def test_a_damaged_file_is_one_sentence(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"\x08\x07not a graph")
     with pytest.raises(ValueError, match=r"net.onnx cannot be read as ONNX"):

@@ -158,7 +158,7 @@ def _input(given: Mapping[str, Any], path: Path) -> tuple[Input, torch.dtype]:
     dtype = _DTYPES[kind.elem_type]
     sides = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
              for d in kind.shape.dim]  # fmt: skip
-    if len(sides) == 4:
+    if len(sides) in (4, 5):
         return declared(sides), dtype
     return Input(), dtype
 

@@ -82,7 +82,7 @@ def _input(program: torch.export.ExportedProgram, path: Path) -> Input:
     """Channels, size and batch, as far as the archive fixes them."""
     given = set(program.graph_signature.user_inputs)
     shapes = [n.meta["val"].shape for n in program.graph.nodes if n.name in given]
-    if len(shapes) != 1 or len(shapes[0]) != 4:
+    if len(shapes) != 1 or len(shapes[0]) not in (4, 5):
         warnings.warn(
             f"{path} has inputs of shape {', '.join(str(tuple(s)) for s in shapes)} instead of "
             "one batch of images; set call=..., a function that calls the network with them.",
@@ -94,10 +94,18 @@ def _input(program: torch.export.ExportedProgram, path: Path) -> Input:
 
 
 def declared(sides: list[int | None]) -> Input:
-    """The input of a network, of the four sides that its file fixes; None is any side.
+    """The input of a network, of the sides that its file fixes; None is any side.
 
     A last axis of 1 or 3 is the channels, unless the second one is.
+
+    Raises:
+        ValueError: If there are five sides, or other channels than 1 or 3.
     """
+    if len(sides) == 5:
+        raise ValueError(
+            f"Expected a network for 2-D images, got one with an input of shape {tuple(sides)}; "
+            "palpate evaluates slices."
+        )
     last = sides[3] in (1, 3) and sides[1] not in (1, 3)
     batch, channels, rows, columns = [sides[i] for i in (0, 3, 1, 2)] if last else sides
     if channels not in (1, 3, None):

@@ -397,7 +397,7 @@ def check_differentiable(values: Tensor, wanted: bool, name: str, why: str = "")
     """
     if wanted and not values.requires_grad:
         why = why or (
-            "labels have no gradient"
+            "its output is labels, and labels have no gradient"
             if not values.is_floating_point()
             else ("part of it runs under no_grad, inference_mode, detach or numpy")
         )
