@@ -65,7 +65,9 @@ def test_half_precision_is_computed_in_float32(tmp_path):
 
 def test_labels_have_no_gradient_and_it_is_said(tmp_path):
     path = traced(Labels(), tmp_path / "net.ts")
-    with pytest.warns(NoGradientWarning, match=r"has no gradient: labels.*Only black-box attacks"):
+    with pytest.warns(
+        NoGradientWarning, match=r"has no gradient: its output is labels.*Only black-box attacks"
+    ):
         model = load_model(path)
     assert torch.equal(model(IMAGES)[:, 0] > 0, Labels()(IMAGES).bool())
     assert model.is_differentiable is False
