@@ -39,7 +39,7 @@ class Block(nn.Module):
     def __init__(self):
         super().__init__()
         self.down, self.up = net(3, 6), nn.ConvTranspose2d(6, 2, 2, stride=2)
-        self.norm, self.last = nn.InstanceNorm2d(2, affine=True), nn.Conv2d(2, 1, 1)
+        self.norm, self.last = nn.GroupNorm(1, 2), nn.Conv2d(2, 1, 1)
 
     def forward(self, x):
         small = nn.functional.avg_pool2d(self.down(x), 2)
@@ -189,7 +189,11 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     ("module", "shape", "message"),
     [
         (nn.Conv3d(1, 1, 1), (1, 1, 8, 8, 8), "a network for 2-D images, got one with an input"),
-        (nn.Conv2d(4, 1, 1), (1, 4, 8, 8), "images of 1 or 3 channels, got one with an input"),
+        (
+            nn.Conv2d(4, 1, 1),
+            (1, 4, 8, 8),
+            "a network that reads images of 1 or 3 channels, got one with an input",
+        ),
     ],
 )
 def test_networks_for_other_images_are_refused(module, shape, message, tmp_path):
