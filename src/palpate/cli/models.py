@@ -10,19 +10,22 @@ def models(
     names: tyro.conf.Positional[tuple[str, ...]] = (),
     adapter: AdapterName | None = None,
     options: dict[str, str] | None = None,
+    trust_code: bool = False,
 ) -> None:
     """List models: parameters, input size, threshold, gradient, weights and licence.
 
     `palpate models check NAME` tests whether a model can be attacked.
 
     Args:
-        names: Names, folders or code (module:function); by default all that come with palpate.
+        names: Names, folders, files or code (module:function); by default all that come with
+            palpate.
         adapter: Adapter to insert into them.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
+        trust_code: Let files run code of their own, such as the expressions in a MONAI bundle.
     """
     from palpate.cli.tables.models import show_models
 
-    show_models(names, adapter, values(options))
+    show_models(names, adapter, values(options), trust_code=trust_code)
 
 
 def check(
@@ -31,17 +34,19 @@ def check(
     options: dict[str, str] | None = None,
     prompts: tuple[str, ...] = (),
     size: int = 224,
+    trust_code: bool = False,
 ) -> None:
     """Test whether a model can be attacked: gradient, determinism, independence of images.
 
     Args:
-        name: Name, folder or code (module:function).
+        name: Name, folder, file or code (module:function).
         adapter: Adapter to insert into it.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
         prompts: Prompts for the test images; by default those that belong to the images.
         size: Side of the test images, in pixels.
+        trust_code: Let files run code of their own, such as the expressions in a MONAI bundle.
     """
     from palpate.cli.tables.models import check_model
 
-    if not check_model(name, adapter, values(options), prompts, size):
+    if not check_model(name, adapter, values(options), prompts, size, trust_code=trust_code):
         raise ValueError(f"{name} cannot be attacked reliably; see the failed checks above.")

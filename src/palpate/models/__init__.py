@@ -7,6 +7,7 @@ from palpate.models.clipseg.adapters import ADAPTERS, adapt, adapter_state
 from palpate.models.clipseg.load import as_vlsm, load_vlsm
 from palpate.models.clipseg.model import VLSM
 from palpate.models.cris import CrisConfig, build_cris, convert_cris
+from palpate.models.exported.network import NoGradientWarning
 from palpate.models.families import FAMILIES, Family, find_family
 from palpate.models.from_backbone.dinov2 import build_from_dinov2
 from palpate.models.from_backbone.directory import write_half, write_model
@@ -17,6 +18,7 @@ from palpate.models.preprocessing import Preprocessing
 from palpate.models.request import Request
 from palpate.models.text_prompted import Encoded, TextPrompted
 from palpate.models.wrap.outputs import SaturationWarning
+from palpate.models.wrap.queries import query_scores
 from palpate.models.wrap.wrap import Wrapped, wrap
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Encoded",
     "Family",
     "Learns",
+    "NoGradientWarning",
     "PixelModel",
     "Preprocessing",
     "Request",
@@ -49,6 +52,7 @@ __all__ = [
     "load_checkpoint",
     "load_model",
     "load_vlsm",
+    "query_scores",
     "save_checkpoint",
     "shrink",
     "wrap",

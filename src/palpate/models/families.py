@@ -6,6 +6,7 @@ To add a family, write a loader in its own file or folder, a function from :clas
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from palpate.errors import did_you_mean
@@ -13,6 +14,11 @@ from palpate.models.biomedclip.load import is_biomedclip, load_biomedclip
 from palpate.models.clipseg.load import load_clipseg
 from palpate.models.clipseg.load_published import is_published, load_published
 from palpate.models.cris.model import is_cris, load_cris
+from palpate.models.exported.bundle import is_bundle, load_bundle
+from palpate.models.exported.onnx import is_onnx, load_onnx
+from palpate.models.exported.program import is_program, load_program
+from palpate.models.exported.torchscript import is_torchscript, load_torchscript
+from palpate.models.exported.weights import is_weights, refuse_without_network
 from palpate.models.files.safe_pickle import describe_file
 from palpate.models.files.weights import EMBEDDED, find_model, read_json
 from palpate.models.pixel_model import PixelModel
@@ -32,6 +38,9 @@ from palpate.models.wrap.user_code import load_external
 from palpate.plugins import Registry
 from palpate.user_code import is_code
 
+# The family of files with weights that no other family reads; loading.py loads their network.
+WEIGHTS = "weights"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -47,6 +56,8 @@ class Family:
         reads: Returns whether a folder or file is a model of this family. Only small files and
             tensor names are read.
         adapters: Whether the family supports adapters.
+        finished: Whether its files are finished networks, which nothing trains unless the user
+            asks for it.
     """
 
     load: Callable[[Request], PixelModel]
@@ -55,6 +66,7 @@ class Family:
     claims: Callable[[str], bool] = lambda _: False
     reads: Callable[[Path], bool] = lambda _: False
     adapters: bool = False
+    finished: bool = False
 
     def knows(self, name: str) -> bool:
         """Whether a name belongs to this family; no files are read."""
@@ -78,8 +90,34 @@ _FAMILIES: dict[str, Family] = {
     "smp": Family(
         load_smp, "Networks of segmentation_models_pytorch, such as smp/Unet", claims=is_smp
     ),
+    WEIGHTS: Family(
+        refuse_without_network,
+        "A state dict (.pt, .pth, .ckpt, .safetensors) of the network that option base names",
+        finished=True,
+    ),
     "external": Family(
         load_external, "Your own code: package.module:factory or file.py:factory", claims=is_code
+    ),
+    "torchscript": Family(
+        load_torchscript,
+        "A TorchScript file (.ts, .pt) of any network",
+        reads=is_torchscript,
+        finished=True,
+    ),
+    "torch.export": Family(
+        load_program, "An archive of torch.export (.pt2)", reads=is_program, finished=True
+    ),
+    "onnx": Family(
+        load_onnx,
+        "An ONNX file (.onnx); needs onnx2fx and onnxruntime",
+        reads=is_onnx,
+        finished=True,
+    ),
+    "monai-bundle": Family(
+        load_bundle,
+        "The folder of a MONAI bundle with a 2-D network",
+        reads=is_bundle,
+        finished=True,
     ),
     "clipseg": Family(
         load_clipseg,
@@ -125,6 +163,23 @@ _FAMILIES: dict[str, Family] = {
 FAMILIES: Registry[Family] = Registry("FAMILIES", _FAMILIES)
 
 
+def is_finished(name: str) -> bool:
+    """Whether a name is a file or folder of a finished network, which nothing trains by default."""
+    place = Path(name)
+    if family_by_name(name) is not None or not place.exists():
+        return False
+    return _is_finished(place, place.stat().st_mtime_ns)
+
+
+@lru_cache
+def _is_finished(place: Path, _: int) -> bool:
+    """Whether the family of a file or folder, at the time of its last change, is finished."""
+    try:
+        return FAMILIES[family_at(place)].finished
+    except (ValueError, OSError):  # loading it says what is wrong
+        return False
+
+
 def find_family(name: str, *, revision: str | None = None) -> tuple[str, Path | None]:
     """Find the family and the files of a model.
 
@@ -159,9 +214,11 @@ def family_at(place: Path) -> str:
         ValueError: If it belongs to no family.
     """
     found = next((key for key, family in FAMILIES.items() if family.reads(place)), None)
-    if found is None:
-        raise ValueError(_unknown(place))
-    return found
+    if found is not None:
+        return found
+    if is_weights(place):
+        return WEIGHTS
+    raise ValueError(_unknown(place))
 
 
 def known_names() -> list[str]:

@@ -8,9 +8,18 @@ from typing import Any
 import torch
 
 from palpate.models import checkpoints
-from palpate.models.families import FAMILIES, family_at, family_by_name, find_place
+from palpate.models.exported.pickled import PICKLED, load_pickled
+from palpate.models.exported.weights import fill, refuse_without_network
+from palpate.models.families import (
+    FAMILIES,
+    WEIGHTS,
+    family_at,
+    family_by_name,
+    find_place,
+)
 from palpate.models.pixel_model import PixelModel
-from palpate.models.request import AdapterInit, AdapterName, Request
+from palpate.models.request import AdapterInit, AdapterName, Request, portable
+from palpate.models.wrap.wrap import Wrapped
 from palpate.user_code import is_code
 
 
@@ -26,6 +35,7 @@ def load_model(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    trust_code: bool = False,
 ) -> PixelModel:
     """Load a segmentation model, in evaluation mode; only adapters require gradient.
 
@@ -39,12 +49,14 @@ def load_model(
             published initialisation and form.
         width: Width of the adapters' bottleneck; by default the published width.
         base: The base model of a checkpoint, if it was moved; or, for a weight file of another
-            project, the model that these weights belong to.
+            project, the model that these weights belong to: a name, or ``file.py:function``.
         tokenizer: Folder with tokenizer files, if the model's folder has none.
         revision: Branch, tag or commit on the hub.
         options: Options of the family, such as the sizes of a network with random weights.
         seed: Seed of randomly initialised weights.
         device: Device of the model.
+        trust_code: Let files run code of their own: expressions in a MONAI bundle, pickled
+            networks, TorchScript that opens files. Only for files of people you trust.
 
     Returns:
         A module to be called as ``model(images, prompts=[...])``, with ``boxes=[...]`` in addition
@@ -63,7 +75,9 @@ def load_model(
         tokenizer=None if tokenizer is None else Path(tokenizer),
         options=options or {},
         seed=seed,
+        trust_code=trust_code,
     )
+    check_device(device)
     request = _placed(request, revision)
     if request.place is None or not checkpoints.is_checkpoint(request.place):
         given = {} if base is None else {"base": str(base)}
@@ -80,9 +94,55 @@ def _placed(request: Request, revision: str | None) -> Request:
     return replace(request, place=find_place(request.name, revision))
 
 
+def check_device(device: str | torch.device) -> None:
+    """Check that PyTorch can use a device.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    try:
+        torch.empty(0, device=device)
+    # A build without CUDA raises an AssertionError, an unknown name a RuntimeError.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        has = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        if torch.backends.mps.is_available():
+            has.append("mps")
+        raise ValueError(
+            f"PyTorch cannot use the device {str(device)!r} here; it has {' and '.join(has)}. "
+            "Leave the device out (model.device auto) to use what there is."
+        ) from error
+
+
 def _load(request: Request) -> PixelModel:
-    family = family_by_name(request.name) or family_at(request.folder)
+    family = family_by_name(request.name) or _family_of_file(request)
+    if family == WEIGHTS:
+        return _load_weights(request)
+    if family == PICKLED:
+        return load_pickled(request)
     return FAMILIES[family].load(request)
+
+
+def _family_of_file(request: Request) -> str:
+    try:
+        return family_at(request.folder)
+    except ValueError:
+        if not request.trust_code or not request.folder.is_file():
+            raise
+    return PICKLED
+
+
+def _load_weights(request: Request) -> PixelModel:
+    """Load the weights of a file into the network that the option ``base`` names."""
+    options = dict(request.options)
+    base = options.pop("base", None)
+    if base is None:
+        return refuse_without_network(request)
+    model = _load(_placed(replace(request, name=str(base), place=None, options=options), None))
+    fill(model, request.folder, str(base))
+    model.name = request.name
+    if isinstance(model, Wrapped):
+        model.options = {**model.options, "base": portable(str(base))}
+    return model
 
 
 def _load_checkpoint(request: Request, base: str | Path | None, revision: str | None) -> PixelModel:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from palpate.types import Images
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Averages over the channels, for networks that read grey images.
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 # OpenAI's CLIP was trained with channel statistics of its own.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -102,6 +104,18 @@ def channels_of(
                 f"numbers, got {given!r}."
             )
     return tuple(found["mean"]), tuple(found["std"])
+
+
+def of_photographs(size: int | None, channels: int) -> Preprocessing:
+    """The preprocessing with ImageNet's mean and standard deviation.
+
+    Args:
+        size: Side of the square input in pixels, or None.
+        channels: 3 for RGB, 1 for grey images.
+    """
+    if channels == 1:
+        return Preprocessing(size, GREY_MEAN, GREY_STD)
+    return Preprocessing(size)
 
 
 def check_side(side: Any, multiple: int) -> int:

@@ -30,6 +30,7 @@ class Request:
         tokenizer: Folder with tokenizer files, in place of the model's own.
         options: Options of the family.
         seed: Seed of all randomly initialised weights.
+        trust_code: Whether files may run code of their own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Request:
     tokenizer: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    trust_code: bool = False
 
     @property
     def folder(self) -> Path:

@@ -21,6 +21,7 @@ from palpate.evaluation.batches import BATCH_SIZE
 from palpate.evaluation.medis.rows import UNTARGETED
 from palpate.models import Learns
 from palpate.models.clipseg.adapters import ADAPTERS
+from palpate.models.families import is_finished
 from palpate.models.from_backbone.dinov2 import NewParts
 from palpate.models.request import AdapterInit, AdapterName
 from palpate.pipeline.mask_config import MaskConfig
@@ -126,7 +127,8 @@ class ModelConfig:
     __pydantic_config__ = _STRICT
     name: str | None = None
     """A name that `palpate models` lists, a CLIPSeg of Hugging Face (hub name or directory), a
-    checkpoint of palpate, or your own code (file.py:function)."""
+    checkpoint of palpate, a TorchScript, torch.export or ONNX file, a MONAI bundle, or your own
+    code (file.py:function)."""
     build: BuildConfig | None = None
     """Build and pretrain a model, if there is no name."""
     adapter: AdapterName | None = "dense-vl"
@@ -144,13 +146,27 @@ class ModelConfig:
     """Bottleneck width of the adapters; null for the published one."""
     checkpoint: Path | None = None
     """Folder of the trained weights; by default checkpoint/ in the run folder."""
+    trust_code: bool = False
+    """Let files of the model run code of their own, such as the expressions in a MONAI bundle."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; `auto` uses CUDA if it is available."""
 
     @property
     def trains(self) -> bool:
         """Whether anything is trained before the model is attacked."""
+        if self.is_finished:
+            return False
         return self.learns != "nothing" and (self.adapter or self.learns) is not None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the name is a file of a finished network, and no setting says to train it."""
+        return (
+            self.learns is None
+            and self.adapter in (None, ModelConfig.adapter)
+            and self.name is not None
+            and is_finished(self.name)
+        )
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def score_baseline(
         options=config.model.options,
         seed=config.seed,
         device=device(config),
+        trust_code=config.model.trust_code,
     )
     if model.fresh:
         return None

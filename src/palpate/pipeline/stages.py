@@ -161,7 +161,13 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     """
     base, wanted = base_model(config, progress), config.model
     adapter, learns = _chosen(wanted, base)
-    load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
+    load = partial(
+        load_model,
+        options=wanted.options,
+        seed=config.seed,
+        device=device(config),
+        trust_code=wanted.trust_code,
+    )
     model = load(base, adapter, init=wanted.init, width=wanted.width)
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
@@ -198,6 +204,8 @@ def _chosen(wanted: ModelConfig, base: Path | str) -> tuple[AdapterName | None, 
     By default models that take no adapters are trained as a whole, and a checkpoint continues
     with the weights that it has trained (None).
     """
+    if wanted.is_finished:
+        return None, "nothing"
     by_default = wanted.adapter == ModelConfig.adapter
     if by_default and is_checkpoint(Path(base)):
         return None, wanted.learns

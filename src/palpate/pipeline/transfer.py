@@ -97,7 +97,11 @@ def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
     base, wanted = stages.base_model(config, progress), config.model
     if not wanted.trains:
         return load_model(
-            base, options=wanted.options, seed=config.seed, device=stages.device(config)
+            base,
+            options=wanted.options,
+            seed=config.seed,
+            device=stages.device(config),
+            trust_code=wanted.trust_code,
         )
     checkpoint = wanted.checkpoint or run / "checkpoint"
     if not (checkpoint / "palpate.json").is_file():

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from palpate.attacks.core.mode import warn_of_training_mode
 from palpate.attacks.core.selection import restrict
 from palpate.types import Images, LogitsFn, Loss, Masks
 
@@ -44,6 +45,7 @@ class Problem:
         threshold: float = 0.0,
     ) -> "Problem":
         """The problem at the start of an attack: all images of the batch, in order."""
+        warn_of_training_mode(model)
         return cls(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
 
     def select(self, wanted: Bool[Tensor, " b"]) -> "Problem":

@@ -29,7 +29,11 @@ _COLUMNS = (
 
 
 def show_models(
-    names: Sequence[str], adapter: AdapterName | None = None, options: Mapping[str, Any] = {}
+    names: Sequence[str],
+    adapter: AdapterName | None = None,
+    options: Mapping[str, Any] = {},
+    *,
+    trust_code: bool = False,
 ) -> None:
     """Print a line of facts on each model, and without names also the families of models.
 
@@ -37,6 +41,7 @@ def show_models(
         names: Names of models; all that come with palpate if empty.
         adapter: Adapter to insert into them.
         options: Options of the model family.
+        trust_code: Let files run code of their own.
 
     Raises:
         ValueError, FileNotFoundError: If one that was named cannot be loaded.
@@ -44,7 +49,9 @@ def show_models(
     lines = []
     for name in names or known_names():
         try:
-            lines.append([escape(value) for value in _line(_facts(name, adapter, options))])
+            lines.append(
+                [escape(value) for value in _line(_facts(name, adapter, options, trust_code))]
+            )
         except (*BROKEN, OSError) as error:
             if names:
                 raise
@@ -68,6 +75,8 @@ def check_model(
     options: Mapping[str, Any] = {},
     prompts: Sequence[str] = (),
     size: int = 224,
+    *,
+    trust_code: bool = False,
 ) -> bool:
     """Print the checks of a model.
 
@@ -77,6 +86,7 @@ def check_model(
         options: Options of the model family.
         prompts: Prompts for the test images; by default their own, or the classes of the model.
         size: Side of the test images, in pixels.
+        trust_code: Let files run code of their own.
 
     Returns:
         Whether no check failed.
@@ -84,7 +94,7 @@ def check_model(
     Raises:
         ValueError, FileNotFoundError: If it cannot be loaded.
     """
-    model = load_model(name, adapter, options=options)
+    model = load_model(name, adapter, options=options, trust_code=trust_code)
     batch, asked = _specimens(model, size, 4)
     if prompts:
         asked = [prompts[i % len(prompts)] for i in range(len(asked))]
@@ -116,8 +126,10 @@ def _print_cards(console: Console, lines: Sequence[Sequence[str]]) -> None:
         console.print(f"[bold]{name}[/bold]", Padding(text, (0, 0, 0, 2)), highlight=False)
 
 
-def _facts(name: str, adapter: AdapterName | None, options: Mapping[str, Any]) -> ModelFacts:
-    model = load_model(name, adapter, options=options)
+def _facts(
+    name: str, adapter: AdapterName | None, options: Mapping[str, Any], trust_code: bool
+) -> ModelFacts:
+    model = load_model(name, adapter, options=options, trust_code=trust_code)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # random weights may give any output
         batch, prompts = _specimens(model, _SIDE, 1)

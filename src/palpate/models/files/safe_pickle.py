@@ -25,7 +25,7 @@ from torch import Tensor
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "net.")
 _COMPILED = "_orig_mod."  # added by torch.compile to the name of every compiled module
-_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 # A checkpoint belongs to a family if, for each prefix, it has a tensor name that starts with it.
 _FAMILIES = {
@@ -83,7 +83,7 @@ def read_state(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
 
 def holds(path: Path, marks: tuple[str, ...]) -> bool:
     """Whether each prefix occurs among a file's tensor names; False if it cannot be read safely."""
-    if not path.is_file() or path.suffix not in _SUFFIXES:
+    if not path.is_file() or path.suffix not in SUFFIXES:
         return False
     try:
         # Only the names are needed: map the file instead of reading gigabytes of weights.
@@ -116,12 +116,14 @@ def _read(path: Path, *, mapped: bool = False) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        if (values := _weights_beside_code(path, shapes=mapped)) is not None:
+        values, why = _weights_beside_code(path, shapes=mapped)
+        if values is not None:
             return values
         raise ValueError(
-            f"{path} cannot be read as plain tensors ({_reason(error)}). Files that need code to "
-            "run are refused; fetch it again, or save its state dict as safetensors where you "
-            "trust it."
+            f"{path} cannot be read as plain tensors ({why or _reason(error)}). Files that need "
+            "code to run are refused; fetch it again, or save its state dict as safetensors where "
+            "you trust it. A whole network that was pickled is read with --trust-code (in Python: "
+            "trust_code=True)."
         ) from None
 
 
@@ -133,16 +135,21 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {said[:120]}"
 
 
-def _weights_beside_code(path: Path, *, shapes: bool) -> dict[str, Tensor] | None:
-    """Read the state dict of a file that PyTorch refuses; None if that is not possible."""
+def _weights_beside_code(path: Path, *, shapes: bool) -> tuple[dict[str, Tensor] | None, str]:
+    """Read the state dict of a file that PyTorch refuses; None and the reason if there is none.
+
+    The reason is empty where PyTorch's says more.
+    """
     if path.suffix == ".safetensors" or not is_zipfile(path):
-        return None
+        return None, ""
     try:
-        return _unwrap(read_inert(path, shapes=shapes), path)
+        return _unwrap(read_inert(path, shapes=shapes), path), ""
     except MemoryError:  # not a fault of the file
         raise
-    except Exception:  # damaged files fail in many ways; the caller reports PyTorch's reason
-        return None
+    except ValueError as error:  # written by this module: it names what was expected and what came
+        return None, str(error).rstrip(".")
+    except Exception as error:  # damaged files fail in many ways
+        return None, f"{type(error).__name__}: {str(error)[:120]}".rstrip(".: ")
 
 
 def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
@@ -150,7 +157,8 @@ def _unwrap(values: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(values, Mapping) and isinstance(values.get(name), Mapping):
             values = values[name]
     if not isinstance(values, Mapping) or not values:
-        raise ValueError(f"Expected a state dict in {path}, got {type(values).__name__}.")
+        got = "a whole network" if isinstance(values, Inert) else type(values).__name__
+        raise ValueError(f"Expected a state dict in {path}, got {got}.")
     strange = [
         str(k) for k, v in values.items() if not (isinstance(k, str) and isinstance(v, Tensor))
     ]

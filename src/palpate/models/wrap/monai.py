@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from palpate.errors import did_you_mean
-from palpate.models.preprocessing import Preprocessing
+from palpate.models.preprocessing import of_photographs
 from palpate.models.request import Request
+from palpate.models.wrap.calling import Calling
 from palpate.models.wrap.outputs import Reading
 from palpate.models.wrap.wrap import Wrapped
 from palpate.randomness import seeded
@@ -52,7 +53,8 @@ def load_plain(request: Request) -> Wrapped:
     """Create a network with random weights.
 
     Options are ``input_size`` (side of the square input in pixels; by default images keep their
-    size, rounded up to the next multiple) and the arguments of the MONAI class.
+    size, rounded up to the next multiple) and the arguments of the MONAI class, such as
+    ``in_channels`` (3, or 1 for grey images).
 
     Raises:
         ValueError: If an option is unknown, or MONAI does not accept the arguments.
@@ -60,13 +62,15 @@ def load_plain(request: Request) -> Wrapped:
     request.refuse_adapter()
     request.refuse_tokenizer()
     plain, options = NETWORKS[request.name], dict(request.options)
-    size = Preprocessing(options.pop("input_size", None))
+    calling = Calling(options.get("in_channels", 3))
+    size = of_photographs(options.pop("input_size", None), calling.channels)
     with seeded(request.seed):
         net = _make(request.name, plain, options)
     return Wrapped(
         net.requires_grad_(False),
         Reading(),
         size,
+        calling=calling,
         multiple=_multiple(plain, options),
         name=request.name,
         options=request.options,
@@ -89,14 +93,14 @@ def _make(name: str, plain: Plain, options: Mapping[str, Any]) -> nn.Module:
                 f"{', '.join(['input_size', *known])}.{did_you_mean(option, known)}"
             )
     try:
-        return kind(**_fixed(kind), **{**plain.defaults, **_tuples(options)})
+        return kind(**_fixed(kind), **{"in_channels": 3, **plain.defaults, **_tuples(options)})
     except (ValueError, TypeError, AssertionError) as error:
         raise ValueError(f"{name} cannot be made with {dict(options)}: {error}") from error
 
 
 def _fixed(kind: Callable[..., nn.Module]) -> dict[str, Any]:
-    """Arguments that options cannot override: RGB input, one logit per pixel as output."""
-    given = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
+    """Arguments that options cannot override: two axes, one logit per pixel as output."""
+    given = {"spatial_dims": 2, "out_channels": 1}
     if "img_size" in inspect.signature(kind).parameters:  # required by SwinUNETR before MONAI 1.5
         given["img_size"] = (224, 224)  # type: ignore[assignment]
     return given

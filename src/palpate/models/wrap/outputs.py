@@ -34,6 +34,18 @@ class SaturationWarning(RuntimeWarning):
     """Warns of probabilities that are exactly 0 or 1, where the sigmoid's gradient is zero."""
 
 
+class NoGradientError(RuntimeError):
+    """A gradient is needed and the output of a network has none.
+
+    Attributes:
+        why: The reason, without a full stop.
+    """
+
+    def __init__(self, why: str, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Reading:
     """Describes the output of a network and converts it to logits.
@@ -174,6 +186,18 @@ class Reading:
         expected = tuple(-(-side // self.stride) for side in size)  # rounded up
         if values.dim() != 4 or values.shape[2:] != expected:
             coarser = " For an answer that is coarser than its input set stride=..."
+            if values.dim() == 4 and values.shape[1:3] == expected:
+                coarser = (
+                    " Its channels are last: set layout='nhwc' if the input has them last, too, or "
+                    "give call=..., a function that calls the network and moves them: "
+                    "`def call(net, images): return net(images).permute(0, 3, 1, 2)`."
+                )
+            elif values.dim() == 4 and all(
+                side % rows == 0 and side // rows == size[0] // values.shape[2]
+                for side, rows in zip(size, values.shape[2:], strict=True)
+                if rows
+            ):
+                coarser = f" For an answer that is coarser set stride={size[0] // values.shape[2]}."
             raise ValueError(
                 f"Expected an answer of shape ({images}, channels, {expected[0]}, {expected[1]}) "
                 f"for an input of {size[0]} x {size[1]} pixels, got {shape}."
@@ -357,7 +381,7 @@ def _named(prompt: str, classes: Mapping[str, int]) -> int:
     return next(iter(found))
 
 
-def check_differentiable(values: Tensor, wanted: bool, name: str) -> None:
+def check_differentiable(values: Tensor, wanted: bool, name: str, why: str = "") -> None:
     """Raise an error if a gradient is needed and the output has none.
 
     Without this check, a model without gradient would look robust.
@@ -366,18 +390,20 @@ def check_differentiable(values: Tensor, wanted: bool, name: str) -> None:
         values: The output of a model.
         wanted: Whether a gradient is needed.
         name: Name of the model, for the message.
+        why: Why the model is known to have no gradient; empty if that is not known.
 
     Raises:
         RuntimeError: If a gradient is needed and autograd cannot trace the output.
     """
     if wanted and not values.requires_grad:
-        why = (
-            "labels have no gradient"
+        why = why or (
+            "its output is labels, and labels have no gradient"
             if not values.is_floating_point()
             else ("part of it runs under no_grad, inference_mode, detach or numpy")
         )
-        raise RuntimeError(
+        raise NoGradientError(
+            why,
             f"Expected an answer of {name} that autograd can trace back to the pixels, got one "
             f"that it cannot: {why}. Return differentiable scores, or use attacks without "
-            "gradients."
+            "gradients (square, spsa, simba, hopskipjump; noise as a control).",
         )

@@ -1,6 +1,6 @@
 """Call a user's network, check that the call leaves it unchanged, and explain its errors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,17 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from palpate.models.facts import BROKEN
-from palpate.user_code import said
+from palpate.models.wrap.advice import advice, told
 
 
-def call_unchanged(net: nn.Module, name: str, pixels: Tensor, *texts: list[str]) -> Any:
+def call_unchanged(
+    net: nn.Module,
+    name: str,
+    pixels: Tensor,
+    *texts: list[str],
+    call: Callable[..., Any] | None = None,
+) -> Any:
     """Call a network and return its output, of any type.
 
     Args:
         net: The network.
         name: Name of the network, for error messages.
-        pixels: Normalised images ``(b, c, h, w)``.
+        pixels: Normalised images ``(b, c, h, w)``, or ``(b, h, w, c)`` if the network wants that.
         texts: At most one list, with one text per image.
+        call: A function of the user that is called as ``call(net, pixels, *texts)`` instead.
 
     Raises:
         RuntimeError: If the network raises a RuntimeError (as most PyTorch functions do), changes
@@ -29,25 +36,17 @@ def call_unchanged(net: nn.Module, name: str, pixels: Tensor, *texts: list[str])
     """
     with unchanged(net, name):
         try:
-            return net(pixels, *texts)
+            return net(pixels, *texts) if call is None else call(net, pixels, *texts)
         except (FloatingPointError, torch.cuda.OutOfMemoryError):
             raise  # the message already names the cause
         except BROKEN as error:
             kind = RuntimeError if isinstance(error, RuntimeError) else ValueError
+            last = pixels.shape[3] <= 3 < pixels.shape[1]
+            rows, columns = pixels.shape[1:3] if last else pixels.shape[2:4]
             raise kind(
-                f"{name} fails on an input of {pixels.shape[2]} x {pixels.shape[3]} pixels: "
-                f"{said(error)}. {_advice(net, pixels.dtype)}"
+                f"{name} fails on an input of {rows} x {columns} pixels: {told(error)}. "
+                f"{advice(error, net, pixels, *texts, call=call)}"
             ) from error
-
-
-def _advice(net: nn.Module, dtype: torch.dtype) -> str:
-    others = {p.dtype for p in net.parameters() if p.is_floating_point()} - {dtype}
-    if others:
-        return (
-            f"Its weights are {', '.join(sorted(map(str, others)))} and its input is {dtype}: call "
-            ".float() on it."
-        )
-    return "If the network needs a larger or a fixed input size, set input_size."
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from palpate.errors import did_you_mean
-from palpate.models.preprocessing import Preprocessing
+from palpate.models.preprocessing import of_photographs
 from palpate.models.request import Request
+from palpate.models.wrap.calling import Calling
 from palpate.models.wrap.outputs import Reading
 from palpate.models.wrap.wrap import Wrapped
 from palpate.randomness import seeded
@@ -28,7 +29,7 @@ def load_smp(request: Request) -> Wrapped:
 
     Options are ``input_size`` (side of the square input in pixels) and the arguments of the class,
     such as ``encoder_name`` (default ``resnet34``) and ``encoder_weights`` (default null, which
-    means random weights).
+    means random weights) and ``in_channels`` (3, or 1 for grey images).
 
     Raises:
         ValueError: If the package cannot be imported, or the network or an option is unknown.
@@ -36,13 +37,15 @@ def load_smp(request: Request) -> Wrapped:
     request.refuse_adapter()
     request.refuse_tokenizer()
     options = dict(request.options)
-    size = Preprocessing(options.pop("input_size", None))
+    calling = Calling(options.get("in_channels", 3))
+    size = of_photographs(options.pop("input_size", None), calling.channels)
     with seeded(request.seed):
         net = _make(request.name, options)
     return Wrapped(
         net.requires_grad_(False),
         Reading(),
         size,
+        calling=calling,
         multiple=_MULTIPLE,
         tower="encoder.",
         name=request.name,
@@ -67,7 +70,7 @@ def _make(name: str, options: Mapping[str, Any]) -> nn.Module:
             f"There is no network {name!r}; expected smp/ with one of {', '.join(kinds)}."
             f"{did_you_mean(wanted, kinds)}"
         )
-    given = {"encoder_weights": None, **options, "in_channels": 3, "classes": 1}
+    given = {"encoder_weights": None, "in_channels": 3, **options, "classes": 1}
     try:
         made: nn.Module = kinds[wanted](**given)
     except (ValueError, TypeError, KeyError) as error:

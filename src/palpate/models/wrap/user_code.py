@@ -15,7 +15,7 @@ from palpate.models.wrap.wrap import Wrapped, wrap
 from palpate.randomness import seeded
 from palpate.user_code import load_code, said
 
-_OF_WRAP = inspect.signature(wrap).parameters.keys() - {"module", "name"}
+OF_WRAP = inspect.signature(wrap).parameters.keys() - {"module", "name"}
 
 
 def load_external(request: Request) -> PixelModel:
@@ -41,14 +41,14 @@ def load_external(request: Request) -> PixelModel:
         model = _as_model(_own(made, module), request)
     model.name = request.name
     if isinstance(model, Wrapped):
-        model.options, model.origin = _written(request.options), "code of your own"
+        model.options, model.origin = written(request.options), "code of your own"
         model.seed = request.seed
     model.requires_grad_(False)
     return model
 
 
 def _as_model(made: object, request: Request) -> PixelModel:
-    for_wrap = {k: v for k, v in request.options.items() if k in _OF_WRAP}
+    for_wrap = {k: v for k, v in request.options.items() if k in OF_WRAP}
     if isinstance(made, PixelModel):
         if for_wrap:
             raise ValueError(
@@ -83,16 +83,16 @@ def _own(made: Any, module: ModuleType) -> Any:
 
 
 def _others(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in options.items() if k not in _OF_WRAP}
+    return {k: v for k, v in options.items() if k not in OF_WRAP}
 
 
-def _written(value: Any) -> Any:
+def written(value: Any) -> Any:
     """Convert options to JSON values for a checkpoint's card; paths at any depth become text."""
     if isinstance(value, PurePath):
         return portable(str(value))
     if isinstance(value, Mapping):
-        return {key: _written(each) for key, each in value.items()}
-    return [_written(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: written(each) for key, each in value.items()}
+    return [written(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _call(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:

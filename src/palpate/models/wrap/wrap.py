@@ -13,25 +13,29 @@ from torch import Tensor, nn
 from palpate.models.files.weights import fingerprint
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold, one_prompt_each
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
+from palpate.models.wrap.calling import Calling, Layout, as_function, as_plain
 from palpate.models.wrap.outputs import Out, Reading, check_differentiable
-from palpate.models.wrap.side_effects import call_unchanged
 from palpate.types import Images, Logits
 
 
 def wrap(
     module: nn.Module | Callable[..., Any],
     input_size: int | None = None,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     threshold: float = 0.5,
     out: Out = "logits",
     *,
+    channels: int = 3,
     classes: Mapping[str, int] | None = None,
     answer: int | str | None = None,
     sides: bool = False,
     stride: int = 1,
     multiple: int = 1,
     prompted: bool = False,
+    layout: Layout = "nchw",
+    batch: int | None = None,
+    call: Callable[..., Any] | str | None = None,
     name: str = "",
 ) -> "Wrapped":
     """Wrap a network as a palpate model that can be trained, attacked and evaluated.
@@ -43,17 +47,19 @@ def wrap(
     torch.Size([2, 1, 20, 30])
 
     Args:
-        module: The network, called with normalised images ``(b, 3, h, w)``, or as
-            ``module(images, prompts)`` if ``prompted`` is True. If it is a callable that is not an
-            ``nn.Module``, its weights cannot be trained or compared.
+        module: The network, called with normalised images ``(b, channels, h, w)``, or as
+            ``module(images, prompts)`` if ``prompted`` is True, or by ``call``. If it is a callable
+            that is not an ``nn.Module``, its weights cannot be trained or compared.
         input_size: Side of the square that images are resized to, in pixels. By default images keep
             their size, see ``multiple``.
-        mean: Mean of each channel, subtracted from the RGB image in [0, 1].
-        std: Standard deviation of each channel, by which it is divided. With the defaults of
-            ``mean`` and ``std``, the network gets pixel values in [0, 1].
+        mean: Mean of each channel, subtracted from the image in [0, 1]; 0 by default.
+        std: Standard deviation of each channel, by which it is divided; 1 by default, so that the
+            network gets pixel values in [0, 1].
         threshold: Probability above which a pixel is foreground.
         out: Type of the network's output: ``"logits"``, ``"probabilities"`` or ``"classes"``, see
             :class:`palpate.models.wrap.outputs.Reading`.
+        channels: 3 for a network that reads RGB; 1 for one that reads grey images, which are made
+            of the RGB image by its luma (ITU-R BT.601). Attacks still change the RGB pixels.
         classes: Channel index of each class by name, for an output with several channels. The
             prompt selects the class.
         answer: Index or key of the segmentation, if the network returns a list, tuple or
@@ -65,6 +71,12 @@ def wrap(
             images are resized to the next multiple.
         prompted: Whether the network reads text. It is then called as ``module(images, prompts)``
             with a list of one text per image.
+        layout: ``"nhwc"`` for a network whose input and output have their channels last.
+        batch: Number of images per call of a network that accepts no other number.
+        call: A function that calls the network, for any other input or output:
+            ``call(module, images)``, or ``call(module, images, prompts)`` if ``prompted`` is True.
+            It may pass a dictionary or further inputs, and returns what ``out`` describes. Text
+            such as ``file.py:function`` names one.
         name: Name of the model in results; by default the name of the network's class.
 
     Returns:
@@ -77,13 +89,39 @@ def wrap(
     return Wrapped(
         module if isinstance(module, nn.Module) else _Called(module),
         Reading(out, classes, answer, stride),
-        Preprocessing(input_size, _of_channels(mean), _of_channels(std)),
+        preprocessing_of(input_size, mean, std, channels),
+        calling=Calling(channels, layout, batch, as_function(call)),
         threshold=threshold,
         multiple=multiple,
         sides=sides,
         prompted=prompted,
         name=name or _name_of(module),
     )
+
+
+def preprocessing_of(
+    size: int | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    channels: int,
+) -> Preprocessing:
+    """The preprocessing of a network with so many channels; by default pixel values in [0, 1].
+
+    Raises:
+        ValueError: If the numbers are not valid, or are not one per channel.
+    """
+    Calling(channels)
+    chosen = (
+        _of_channels((0.0,) * channels if mean is None else mean),
+        _of_channels((1.0,) * channels if std is None else std),
+    )
+    made = Preprocessing(size, *chosen)
+    if len(made.mean) != channels:
+        raise ValueError(
+            f"Expected mean and std of {channels} channels, got {made.mean} and {made.std}."
+            f"{' For a network that reads grey images, set channels=1.' * (len(made.mean) == 1)}"
+        )
+    return made
 
 
 class Wrapped(PixelModel):
@@ -93,6 +131,7 @@ class Wrapped(PixelModel):
         net: The network; its input is normalised images.
         reading: How to convert its output to logits.
         preprocessing: Resizing and normalisation; without a size, images keep their own.
+        calling: How the network is called.
         threshold: Probability above which a pixel is foreground.
         multiple: The sides of the network's input must be multiples of this, in pixels.
         sides: Whether the network also returns side outputs.
@@ -107,12 +146,16 @@ class Wrapped(PixelModel):
         origin: Description of where the weights come from.
     """
 
+    gradientless: str = ""
+    is_differentiable: bool | None = None
+
     def __init__(
         self,
         net: nn.Module,
         reading: Reading,
         preprocessing: Preprocessing,
         *,
+        calling: Calling = Calling(),  # noqa: B008  # frozen
         threshold: float = 0.5,
         multiple: int = 1,
         sides: bool = False,
@@ -134,6 +177,7 @@ class Wrapped(PixelModel):
                 "the others are side maps."
             )
         self.net, self.reading, self.preprocessing = net, reading, preprocessing
+        self.calling = calling
         self.threshold, self.multiple, self.sides = check_threshold(threshold), multiple, sides
         self.tower, self.idle, self.name, self.options = tower, idle, name, dict(options or {})
         self.fresh, self.licence, self.origin = fresh, licence, origin or name
@@ -143,6 +187,7 @@ class Wrapped(PixelModel):
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
         # The settings change the output, so they are hashed with the weights, as a buffer.
         made = f"{reading} {preprocessing} {multiple} {_name_of(net)}{' prompted' * prompted}"
+        made += f" {calling.told}" * bool(calling.told)
         self.digest: Tensor
         self.register_buffer("digest", torch.tensor(list(sha256(made.encode()).digest())).byte())
         self.base_hash = fingerprint(self.state_dict())
@@ -157,7 +202,7 @@ class Wrapped(PixelModel):
         """Preprocessing, and the settings that control the conversion of the output."""
         told = {"prompted": True} if self.prompted else {}
         read = {"reading": asdict(self.reading), "multiple": self.multiple}
-        return {**super().traits, **read, **told}
+        return {**super().traits, **read, **told, **self.calling.told}
 
     @property
     def reads_any_text(self) -> bool:
@@ -236,18 +281,19 @@ class Wrapped(PixelModel):
     def _maps(self, images: Images, prompts: Sequence[str] | None, scale: float) -> list[Tensor]:
         """Run the network and check its outputs; the main output comes last."""
         size = self.input_size(images.shape[2], images.shape[3], scale)
-        pixels = (resized(images, size) - self.mean) / self.std
+        pixels = (resized(self.calling.of_channels(images), size) - self.mean) / self.std
         texts = [list(one_prompt_each(prompts, len(images)))] if self.prompted else []
         returned = self._returned(pixels, *texts)
         maps = self.reading.maps(returned)
         maps[-1] = self.reading.check(maps[-1], len(images), size)
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
-        check_differentiable(maps[-1], torch.is_grad_enabled() and learning, self.name)
+        wanted = torch.is_grad_enabled() and learning
+        check_differentiable(maps[-1], wanted, self.name, self.gradientless)
         return maps
 
     def _returned(self, pixels: Tensor, *texts: list[str]) -> object:
         """Call the network with normalised pixels, and with texts if it reads text."""
-        returned = call_unchanged(self.net, self.name, pixels, *texts)
+        returned = as_plain(self.calling.returned(self.net, self.name, pixels, *texts))
         if self.sides and isinstance(returned, Mapping):
             raise ValueError(
                 f"Expected {self.name} to return a list or tuple of its answer and side maps, got "
