@@ -4,7 +4,7 @@ Every call with prompts goes through :class:`Bound` or :func:`box_options`, so t
 decides which models are given the box of the true mask.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from palpate.types import Box, Images
+
+NO_PROMPT = "none"  # level of data without prompts, for models that read none
 
 
 def wants_boxes(model: object) -> bool:
@@ -40,6 +42,24 @@ def box_options(model: object, boxes: Sequence[Box] | None) -> dict[str, Any]:
         boxes: One box per image; None if the data has none.
     """
     return {"boxes": boxes} if wants_boxes(model) else {}
+
+
+def refuse_missing_prompts(model: object, levels: Iterable[str]) -> None:
+    """Raise an error if a model reads a prompt, and the data have none.
+
+    Args:
+        model: The model; one that declares ``text_conditioned = True`` reads a prompt.
+        levels: Prompt levels of the samples.
+
+    Raises:
+        ValueError: If the model reads a prompt and a sample has none.
+    """
+    if getattr(model, "text_conditioned", False) and NO_PROMPT in levels:
+        raise ValueError(
+            f"Expected a prompt that names what the masks show, because "
+            f"{getattr(model, 'name', 'the model')} reads one, got none. Give one: --prompt "
+            "TEXT (of evaluate), data.override_prompt (of a recipe), load_pairs(prompt=...)."
+        )
 
 
 @dataclass(frozen=True)

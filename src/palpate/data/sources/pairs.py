@@ -2,14 +2,16 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
-from palpate.data.annotations import SPLITS, FileEntry, check_limit, check_split
+from palpate.data.annotations import ALL_SPLITS, SPLITS, FileEntry, check_limit, check_split
 from palpate.data.check import check_files
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.patients import patient_or_name
@@ -18,6 +20,7 @@ from palpate.data.prompt_policy import PromptPolicy
 from palpate.data.reading.decode import foreground
 from palpate.data.reading.files import naming, opened
 from palpate.data.sources.registry import always
+from palpate.prompting import NO_PROMPT
 from palpate.randomness import generator
 
 PAIRS = "pairs"
@@ -26,6 +29,8 @@ PAIRS = "pairs"
 _MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_gt", "_label", "-mask", "-gt", "-label")
 _VALIDATION, _TEST = 0.2, 0.3  # fractions of the patients; the rest is for training
 _LEVEL = "p1"
+NO_FOREGROUND = "no foreground"  # structure of images with an empty mask
+_TEXTS = (".txt", ".csv", ".json", ".md", ".xml", ".yaml", ".yml", ".html", ".ini", ".db")
 _SPEC = DatasetSpec(PAIRS, "", partial(always, "foreground"), patient_or_name)
 
 
@@ -33,76 +38,107 @@ def load_pairs(
     images: str | Path,
     masks: str | Path,
     *,
-    prompt: str,
+    prompt: str | None = None,
     split: str = "test",
     size: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    healthy: bool = False,
 ) -> PromptedDataset:
     """Load images and masks that are paired by their file names.
 
     A mask has the name of its image, with any extension, or that name followed by ``_mask``,
-    ``_segmentation``, ``_seg``, ``_gt`` or ``_label``. The seed assigns pairs to splits: 20 % to
-    validation and 30 % to test, at least one each. Images whose names have the same number after
+    ``_segmentation``, ``_seg``, ``_gt`` or ``_label``. Files without a partner are left out with a
+    warning. The seed assigns pairs to splits: 20 % to validation and 30 % to test, at least one
+    each; ``all`` loads every pair, without a split. Images whose names have the same number after
     ``patient``, ``subject``, ``sub``, ``pat`` or ``case`` stay in one split. If file names do not
     identify patients, write annotations and use ``load_data("folder")``.
 
     Args:
         images: Folder of images.
         masks: Folder of masks; may be the same folder if masks have one of these endings.
-        prompt: Text for every image.
-        split: ``train``, ``val`` or ``test``.
+        prompt: Text for every image. None for models that read no text.
+        split: ``train``, ``val``, ``test`` or ``all``.
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size.
         seed: Seed of the assignment to splits.
         limit: Use only the first ``limit`` pairs of the split.
+        healthy: Allow empty masks, of images in which there is nothing to find. Their structure is
+            ``no foreground``, so that reports list them apart.
 
     Returns:
         The data set; its images are read when a sample is indexed.
 
     Raises:
-        FileNotFoundError: If a folder is missing, or fewer than three images have a mask.
+        FileNotFoundError: If a folder is missing, or too few images have a mask: fewer than three
+            to split, or none.
         ValueError: If a file cannot be read, or a mask is empty or differs from its image in size.
     """
     check_split(split)
     check_limit(limit)
-    if not prompt.strip():
+    if prompt is not None and not prompt.strip():
         raise ValueError("Expected a prompt that names what the masks outline, got an empty one.")
-    found = _pairs(Path(images), Path(masks), prompt)
+    level = NO_PROMPT if prompt is None else _LEVEL
+    least = 1 if split == ALL_SPLITS else len(SPLITS)
+    found = _pairs(Path(images), Path(masks), {level: (prompt or "",)}, least)
     check_files(found)
+    empty = [entry.key for entry in found if _is_empty(entry)]
     refuse(
-        [fault for entry in found for fault in _faults(entry)],
+        [fault for entry in found for fault in _faults(entry, healthy, entry.key in empty)],
         "Expected masks of the size of their images, with foreground",
         remedy="Export these masks again, or take these images out of the folder.",
     )
-    chosen = _deal(found, seed)[split][:limit]
-    return PromptedDataset(_SPEC, split, tuple(chosen), PromptPolicy(_LEVEL, seed=seed), size)
+    found = [replace(e, structure=NO_FOREGROUND) if e.key in empty else e for e in found]
+    chosen = found if split == ALL_SPLITS else _deal(found, seed)[split]
+    policy = PromptPolicy(level, seed=seed)
+    return PromptedDataset(_SPEC, split, tuple(chosen[:limit]), policy, size)
 
 
-def _pairs(images: Path, masks: Path, prompt: str) -> list[FileEntry]:
+def _pairs(
+    images: Path, masks: Path, texts: dict[str, tuple[str, ...]], least: int
+) -> list[FileEntry]:
     pictures, drawings = _pictures(images), _by_image(masks, exact=not _same(images, masks))
     pictures = [path for path in pictures if path not in drawings.values()]
     _refuse_namesakes(pictures)
     found = [
-        FileEntry(path.name, mask.name, path, mask, {_LEVEL: (prompt,)})
+        FileEntry(path.name, mask.name, path, mask, texts)
         for path in pictures
         if (mask := drawings.get(path.stem)) is not None
     ]
-    if len(found) < len(SPLITS):
+    if len(found) < least:
         raise FileNotFoundError(
-            f"Expected at least {len(SPLITS)} images in {images} with a mask of the same name in "
-            f"{masks}, or of that name and one of {', '.join(_MASK_ENDINGS)}; found {len(found)} "
-            f"among {len(pictures)} images{_such_as(pictures)} and {len(drawings)} masks"
-            f"{_such_as(drawings.values())}. Name each mask after its image."
+            f"Expected at least {least} image{'s' * (least > 1)} in {images} with a mask of the "
+            f"same name in {masks}, or of that name and one of {', '.join(_MASK_ENDINGS)}; found "
+            f"{len(found)} among {len(pictures)} images{_such_as(pictures)} and "
+            f"{len(set(drawings.values()))} masks{_such_as(drawings.values())}. Name "
+            "each mask after its image."
         )
-    if len(found) < len(pictures):
-        alone = [path for path in pictures if path.stem not in drawings]
-        warnings.warn(
-            f"{len(alone)} of {len(pictures)} images have no mask and are left out"
-            f"{_such_as(alone)}.",
-            stacklevel=3,
-        )
+    _warn_of_left_out(images, masks, pictures, drawings)
     return found
+
+
+def _warn_of_left_out(
+    images: Path, masks: Path, pictures: Sequence[Path], drawings: Mapping[str, Path]
+) -> None:
+    """Warn of images and masks without a partner, and of what is no image that Pillow reads."""
+    outlines = set(drawings.values())
+    alone = [path for path in pictures if path.stem not in drawings]
+    unused = sorted(outlines - {drawings.get(path.stem) for path in pictures})
+    known = (*_TEXTS, *Image.registered_extensions())
+    there = [
+        path
+        for path in sorted({*images.iterdir(), *masks.iterdir()})
+        if not (path.name.startswith(".") or _same(path, masks) or _same(path, images))
+    ]
+    unread = [path for path in there if path.is_dir() or path.suffix.lower() not in known]
+    left_out = {
+        f"{len(alone)} of {len(pictures)} images have no mask": alone,
+        f"{len(unused)} of {len(outlines)} masks have no image": unused,
+        f"{len(unread)} of {len(there)} files and folders are no images that Pillow reads": unread,
+    }
+    for what, some in left_out.items():
+        if some:
+            warnings.warn(f"{what} and are left out{_such_as(some)}.", stacklevel=4)
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -143,12 +179,23 @@ def _refuse_namesakes(pictures: Sequence[Path]) -> None:
     )
 
 
-def _faults(entry: FileEntry) -> list[str]:
-    with opened(entry.image) as picture, opened(entry.mask) as drawing, naming(entry.mask):
+def _is_empty(entry: FileEntry) -> bool:
+    with opened(entry.mask) as drawing, naming(entry.mask):
+        return not foreground(drawing).any()
+
+
+def _faults(entry: FileEntry, healthy: bool, empty: bool) -> list[str]:
+    with opened(entry.image) as picture, opened(entry.mask) as drawing:
         if sorted(picture.size) != sorted(drawing.size):
             sizes = "{}x{} pixels for an image of {}x{}".format(*drawing.size, *picture.size)
             return [f"{entry.mask}: {sizes}"]
-        return [] if foreground(drawing).any() else [f"{entry.mask}: empty"]
+        if not empty:
+            return []
+        if not healthy:
+            return [f"{entry.mask}: empty"]
+        # The mask of a healthy image is all 0; other values may be a shape that was lost.
+        largest = int(np.asarray(drawing.convert("L")).max())
+        return [f"{entry.mask}: empty but for values up to {largest}"] if largest else []
 
 
 def _deal(entries: Sequence[FileEntry], seed: int) -> dict[str, list[FileEntry]]:
