@@ -1,7 +1,11 @@
 """``palpate models``: list the models that can be loaded, and test whether one can be attacked."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import tyro
 
+from palpate.cli.json_output import give
 from palpate.cli.mappings import values
 from palpate.models.request import AdapterName
 
@@ -10,6 +14,7 @@ def models(
     names: tyro.conf.Positional[tuple[str, ...]] = (),
     adapter: AdapterName | None = None,
     options: dict[str, str] | None = None,
+    json: Path | None = None,
 ) -> None:
     """List models: parameters, input size, threshold, gradient, weights and licence.
 
@@ -19,10 +24,12 @@ def models(
         names: Names, folders or code (module:function); by default all that come with palpate.
         adapter: Adapter to insert into them.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
+        json: Print the list as JSON, or write it to this file.
     """
-    from palpate.cli.tables.models import show_models
+    from palpate.cli.tables.models import listed_models, show_models
 
-    show_models(names, adapter, values(options))
+    wanted = names, adapter, values(options)
+    give(lambda: listed_models(*wanted), lambda: show_models(*wanted), json)
 
 
 def check(
@@ -31,6 +38,7 @@ def check(
     options: dict[str, str] | None = None,
     prompts: tuple[str, ...] = (),
     size: int = 224,
+    json: Path | None = None,
 ) -> None:
     """Test whether a model can be attacked: gradient, determinism, independence of images.
 
@@ -40,8 +48,13 @@ def check(
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
         prompts: Prompts for the test images; by default those that belong to the images.
         size: Side of the test images, in pixels.
+        json: Print the checks as JSON, or write them to this file.
     """
-    from palpate.cli.tables.models import check_model
+    from palpate.cli.tables.models import check_model, show_checks
 
-    if not check_model(name, adapter, values(options), prompts, size):
+    results = check_model(name, adapter, values(options), prompts, size)
+    passed = all(result.status != "fail" for result in results)
+    plain = {"model": name, "passed": passed, "checks": list(map(asdict, results))}
+    give(lambda: plain, lambda: show_checks(name, results), json)
+    if not passed:
         raise ValueError(f"{name} cannot be attacked reliably; see the failed checks above.")

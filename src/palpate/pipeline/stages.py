@@ -28,6 +28,7 @@ from palpate.models.request import AdapterName
 from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
 from palpate.pipeline.plan import Plan
 from palpate.progress import Progress
+from palpate.prompting import refuse_missing_prompts
 from palpate.training import pretrain, train
 
 
@@ -76,10 +77,10 @@ def load_attacked(config: RunConfig) -> PromptedDataset:
 def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedDataset]:
     """Return a function that loads a split (``split=``), or a part of it (``limit=``)."""
     if wanted.images is not None and wanted.masks is not None:
-        text = wanted.override_prompt or ""
         load = partial(
-            load_pairs, wanted.images, wanted.masks, prompt=text, size=wanted.size, seed=seed
-        )
+            load_pairs, wanted.images, wanted.masks, prompt=wanted.override_prompt,
+            size=wanted.size, seed=seed, healthy=wanted.healthy,
+        )  # fmt: skip
         return load if wanted.cache is None else _then_cached(load, wanted.cache)
     return partial(
         load_data,
@@ -135,8 +136,12 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     """
     base, wanted = base_model(config, progress), config.model
     adapter, learns = _chosen(wanted, base)
-    load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
-    model = load(base, adapter, init=wanted.init, width=wanted.width)
+    options = dict(wanted.options)
+    # A checkpoint takes its base model as an argument; options are for the family of that model.
+    weights_of = options.pop("base", None) if is_checkpoint(Path(base)) else None
+    load = partial(load_model, options=options, seed=config.seed, device=device(config))
+    model = load(base, adapter, init=wanted.init, width=wanted.width, base=weights_of)
+    refuse_missing_prompts(model, {case.prompt_level for case in splits.attacked.cases})
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
         return model

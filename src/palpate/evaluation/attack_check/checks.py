@@ -117,14 +117,6 @@ def _precision(problem: ToyProblem) -> tuple[Status, str]:
     return "pass" if kind == torch.float32 else "fail", f"Images of torch.float32 give {kind}."
 
 
-def _without_gradients(problem: ToyProblem) -> tuple[Status, str]:
-    with torch.no_grad():
-        gap = (problem.run() - problem.run()).abs().max().item()
-        inside = problem.run()
-    gap = max(gap, (inside - problem.run()).abs().max().item())
-    return "pass" if gap == 0 else "fail", f"Under torch.no_grad() images differ by {gap:.3g}."
-
-
 def _radius_zero(problem: ToyProblem) -> tuple[Status, str]:
     radius = replace(problem.attack, epsilon=0.0)
     gap = (replace(problem, attack=radius).run() - problem.images).abs().max().item()
@@ -139,7 +131,6 @@ CHECKS: dict[str, Callable[[ToyProblem], tuple[Status, str]]] = {
     "blind to its neighbours": _neighbours,
     "leaves no trace": _left_alone,
     "keeps the type": _precision,
-    "works where gradients are off": _without_gradients,
     "epsilon 0 is no attack": _radius_zero,
 }
 
