@@ -13,7 +13,8 @@ from palpate.cli.json_output import check_target, take_json
 from palpate.cli.parsing import NULL, parse
 from palpate.cli.progress_bars import show_progress
 from palpate.cli.short_help import HELP_ALL, show_short_help, wants_short_help
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
+from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe import read_recipe
 
 _RECIPES = Path("recipes")
 _DOES = {

@@ -100,7 +100,9 @@ def load_data(
         check_split(split)
         most = SPLIT_SIZES.get(split, sum(SPLIT_SIZES.values()))
         count = most if limit is None else min(limit, most)
-        return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
+        return phantom_data(
+            name, policy, split=split, size=size, count=count, appearance=appearance
+        )
     _refuse_appearance(name, appearance)
     data = _from_files(spec, root, split, size, policy, limit, check, annotations)
     return data if cache is None else cached(data, cache)

@@ -13,9 +13,10 @@ from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
 from palpate.pipeline import stages
 from palpate.pipeline.attack_config import named_alone
-from palpate.pipeline.config import RunConfig, plain, read_config
+from palpate.pipeline.config import RunConfig
 from palpate.pipeline.evaluate import OTHER_PROTOCOL, attack_and_score, score_baseline
 from palpate.pipeline.plan import Plan, make_plan
+from palpate.pipeline.recipe import plain, read_config
 from palpate.pipeline.run_folder import (
     measured,
     note_evaluation,
