@@ -71,7 +71,7 @@ def test_radii_may_be_written_over_255(given):
     ("radius", "said"),
     [
         ("8/256", "as 8 or 8/255, got '8/256'. Write the number of grey levels"),
-        ("0.031", "0.1 to 255 (8 for 8/255), got 0.031. 0.031 in pixel values is 7.9."),
+        ("0.031", "0.1 to 255 (8 for 8/255), got 0.031. 0.031 in pixel values is 7.91."),
         ("0.03/255", "0.1 to 255 (8 for 8/255), got 0.03/255"),
         ("300", "0.1 to 255 (8 for 8/255), got 300"),
     ],

@@ -52,13 +52,6 @@ def test_a_finished_model_is_attacked_on_all_images(own, tmp_path, capsys):
     assert (run / "report" / "index.html").is_file()
     assert set(read_rows(run / "rows")["split"]) == {"all"}
     assert read_config(run / "config.yaml").evaluate.epsilon_255 == (8.0,)
-    # Again on the run: other attacks are added, and the page shows them.
-    main(["evaluate", "runs/net-mine", "--attacks", "noise"])
-    shown = capsys.readouterr()
-    assert shown.out == "runs/net-mine/report/index.html\n"
-    assert "n = 3" in shown.err
-    assert "clean" in shown.err
-    assert "Random noise" in (run / "report" / "index.html").read_text()
 
 
 def test_a_model_that_reads_a_prompt_says_that_it_needs_one(own, clipseg, tmp_path):

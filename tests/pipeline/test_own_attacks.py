@@ -1,5 +1,7 @@
 """Attacks and losses of the user's own: in recipes, on the command line, and checked."""
 
+import re
+
 import pytest
 
 from palpate.cli import main
@@ -72,9 +74,13 @@ def test_they_stand_in_a_recipe_beside_the_others(code, tmp_path):
     assert (mine["backwards"] == 1).all()
 
 
-def test_they_are_added_to_a_run_from_the_command_line(code, tmp_path):
-    run(made(tmp_path, {"noise": {}}))
-    main(["evaluate", "--run", str(tmp_path / "run"), "--attacks", f"{code}:press"])
+def test_they_are_added_to_a_run_from_the_command_line(code, tmp_path, capsys):
+    page = run(made(tmp_path, {"noise": {}}))
+    main(["evaluate", str(tmp_path / "run"), "--attacks", f"{code}:press"])
+    printed = capsys.readouterr()
+    assert printed.out == f"{page}\n"  # written again, with the attack
+    assert "press" in page.read_text()
+    assert re.search(r"(?s)clean \d.*n = \d", printed.err)
     assert set(read_rows(tmp_path / "run" / "rows")["attack"]) == {"clean", "noise", "press"}
 
 

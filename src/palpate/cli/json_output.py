@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def with_file(words: Sequence[str]) -> list[str]:
     (['--json', 'a.json', 'x'], ['--json', '-', 'net.py:make'])
     """
     found = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
         found.append(word)
         if word == _OPTION and after != _STANDARD_OUTPUT and not after.endswith(_SUFFIX):
             found.append(_STANDARD_OUTPUT)
