@@ -74,7 +74,8 @@ def _refuse_beside_run(model: str | None, given: dict[str, Any]) -> None:
     if model is not None or given:
         raise UsageError(
             "Expected only --attacks, --epsilon-255 and --json beside --run, whose model, images "
-            f"and settings are those of its recipe, got {_said(model, given)}."
+            f"and settings are those of its recipe, got {_said(model, given)}. With others, make "
+            "a run of its own: palpate run --config RUN/config.yaml --out ELSEWHERE ..."
         )
 
 

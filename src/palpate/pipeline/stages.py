@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -136,11 +137,9 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     """
     base, wanted = base_model(config, progress), config.model
     adapter, learns = _chosen(wanted, base)
-    options = dict(wanted.options)
-    # A checkpoint takes its base model as an argument; options are for the family of that model.
-    weights_of = options.pop("base", None) if is_checkpoint(Path(base)) else None
+    options, its_base = options_of(wanted, base)
     load = partial(load_model, options=options, seed=config.seed, device=device(config))
-    model = load(base, adapter, init=wanted.init, width=wanted.width, base=weights_of)
+    model = load(base, adapter, init=wanted.init, width=wanted.width, base=its_base)
     refuse_missing_prompts(model, {case.prompt_level for case in splits.attacked.cases})
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
@@ -159,6 +158,16 @@ def base_of(base: Path | str) -> Path | str | None:
     It is None if the base is itself a checkpoint: the new one then names that one's base.
     """
     return None if is_checkpoint(Path(base)) else base
+
+
+def options_of(wanted: ModelConfig, base: Path | str) -> tuple[dict[str, Any], str | None]:
+    """The options of a model, and its base model if it is a checkpoint.
+
+    In a recipe the base model is the option ``base``. A checkpoint takes it as an argument, because
+    options are for the family of the base model.
+    """
+    options = dict(wanted.options)
+    return options, options.pop("base", None) if is_checkpoint(Path(base)) else None
 
 
 def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:

@@ -38,7 +38,9 @@ def show_scores(folder: Path) -> None:
             )
     for scores in _main_tables(folder):
         for facet, part in scores.groupby("facet", sort=False):
-            console.print(_scores(str(facet), part))
+            console.print(_heading(str(facet), part), markup=False)
+            if len(part) > 1:
+                console.print(_scores(part))
             if (part["structure"] == NO_FOREGROUND).any():
                 console.print(f"  {_ON_EMPTY}", markup=False)
     if (folder / "sanity.json").is_file():
@@ -102,21 +104,26 @@ def show_table(table: Printed) -> None:
     Console(stderr=True, highlight=False).print(shown)
 
 
-def _scores(facet: str, scores: pd.DataFrame) -> Table:
-    """DSC in percent: a row for each attack, a column for each radius; the title has n and clean.
+def _heading(facet: str, scores: pd.DataFrame) -> str:
+    """The number of images and the clean score, in a line above the table of attacks."""
+    clean = scores[scores["attack"] == "clean"].iloc[0]
+    norms = _other_norms(scores[scores["attack"] != "clean"])
+    return f"DSC of {facet}{norms}: clean {percent_interval(clean, 'dsc')}, n = {clean['n']}" + (
+        "; under attack:" if len(scores) > 1 else "."
+    )
 
-    The number of images of an attack is shown where it differs, as after an interruption.
+
+def _scores(scores: pd.DataFrame) -> Table:
+    """DSC in percent: a row for each attack, a column for each radius.
+
+    The number of images of an attack is shown where it is smaller, as after an interruption.
     """
-    clean, attacked = (scores[(scores["attack"] == "clean") == is_clean] for is_clean in (1, 0))
+    count = int(scores.loc[scores["attack"] == "clean", "n"].iloc[0])
+    attacked = scores[scores["attack"] != "clean"]
     pairs = zip(attacked["epsilon"], attacked["norm"], strict=True)
     radii = sorted(set(pairs))  # the unit of a radius depends on the norm
     columns = ("", *(epsilon_label(*radius) for radius in radii))
-    count = int(clean.iloc[0]["n"])
-    title = (
-        f"DSC of {facet}{_other_norms(attacked)}: clean {percent_interval(clean.iloc[0], 'dsc')}, "
-        f"n = {count}; under attack:"
-    )
-    table = Table(*columns, title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+    table = Table(*columns, box=SIMPLE_HEAD)
     for attack, part in attacked.groupby("attack", sort=False):
         cells = {(line["epsilon"], line["norm"]): _stacked(line) for _, line in part.iterrows()}
         fewer = f" (n = {part['n'].min()})" if part["n"].min() < count else ""
