@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from palpate.atomic import remove_leftovers, replacing, write_bytes, write_text
+from palpate.atomic import (
+    remove_leftovers,
+    removed_if_failed,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 # Writes half of the content, reports it, and waits to be killed.
 WRITER = """
@@ -94,3 +100,31 @@ def test_permissions_are_those_of_the_umask(mask, expected, tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "rows.json").stat().st_mode & 0o777 == expected
+
+
+def fails(folder, *files, error=ValueError):
+    """A body that leaves files in a folder and fails."""
+    with removed_if_failed(folder, ["config.yaml"]):
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+        (folder / "rows").mkdir()
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_without_results_leaves_no_folder(tmp_path, error):
+    with pytest.raises(error):
+        fails(tmp_path / "runs" / "a", "config.yaml", "inner/config.yaml", error=error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_results_and_what_was_there(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ValueError):  # noqa: PT011 - raised above
+        fails(tmp_path, "config.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    with pytest.raises(ValueError):  # noqa: PT011
+        fails(tmp_path / "b", "config.yaml", "part-1.parquet")
+    names = {path.name for path in (tmp_path / "b").iterdir()}
+    assert names == {"config.yaml", "part-1.parquet", "rows"}

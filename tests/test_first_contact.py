@@ -204,7 +204,7 @@ def test_a_word_is_completed(words, found):
 @pytest.mark.parametrize("command", ["run", "transfer", "data prompts"])
 def test_completion_knows_every_option_of_a_command(command, capsys):
     with pytest.raises(SystemExit):
-        main([*command.split(), "--help"])
+        main([*command.split(), "--help-all" if command == "run" else "--help"])
     page = capsys.readouterr().out
     assert ("--config RECIPE" in page) == (command == "run")
     # The table of options begins each line with its name.

@@ -4,8 +4,8 @@ import glob
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,6 +44,46 @@ def replacing(path: Path, *, tidy: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def removed_if_failed(folder: Path, records: Collection[str]) -> Iterator[None]:
+    """Remove what a failed body left in a folder, if it is nothing but records of its settings.
+
+    Otherwise a run that fails before its first result would leave a folder that refuses the next
+    run for having other settings. Nothing is removed that was there before, and nothing at all if
+    there are other new files, which are results.
+
+    Args:
+        folder: Folder that the body creates or writes to.
+        records: Names of the files that are written before there are results.
+    """
+    before = _files(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:  # KeyboardInterrupt as well
+        new = _files(folder) - before
+        if all(path.name in records for path in new):
+            for path in new:
+                path.unlink(missing_ok=True)
+            inside = sorted({path.parent for path in new} | {*_folders(folder)}, reverse=True)
+            for place in (*(p for p in inside if folder in p.parents), *made):
+                _remove_empty(place)
+        raise
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if not path.is_dir()}
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_dir())
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # not empty, or another process works in it
+        folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

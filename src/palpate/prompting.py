@@ -5,7 +5,7 @@ decides which models are given the box of the true mask, and what an attack or a
 pixels that are ignored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,8 @@ from palpate.types import Box, Images, Masks
 # The logit of an ignored pixel: background whose loss is 1e-7 and has no gradient. It is not beyond
 # 16.6, where a sigmoid in single precision is saturated.
 _IGNORED = -16.0
+
+NO_PROMPT = "none"  # level of data without prompts, for models that read none
 
 
 def wants_boxes(model: object) -> bool:
@@ -58,6 +60,24 @@ def without_ignored(logits: Tensor, ignored: Masks | None) -> Tensor:
         ignored: Ignored pixels ``(b, 1, h, w)`` or ``(1, 1, h, w)``; None if all pixels count.
     """
     return logits if ignored is None else logits.masked_fill(ignored, _IGNORED)
+
+
+def refuse_missing_prompts(model: object, levels: Iterable[str]) -> None:
+    """Raise an error if a model reads a prompt, and the data have none.
+
+    Args:
+        model: The model; one that declares ``text_conditioned = True`` reads a prompt.
+        levels: Prompt levels of the samples.
+
+    Raises:
+        ValueError: If the model reads a prompt and a sample has none.
+    """
+    if getattr(model, "text_conditioned", False) and NO_PROMPT in levels:
+        raise ValueError(
+            f"Expected a prompt that names what the masks show, because "
+            f"{getattr(model, 'name', 'the model')} reads one, got none. Give one: --prompt "
+            "TEXT (of evaluate), data.override_prompt (of a recipe), load_pairs(prompt=...)."
+        )
 
 
 @dataclass(frozen=True)

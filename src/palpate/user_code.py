@@ -17,10 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from palpate.errors import did_you_mean
 
 _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")  # the second is that of Debian's packages
 
 # Anything may follow the colon: a name with a colon is meant to be code, and errors say so.
 _CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[^/\\:]*)")
@@ -82,11 +84,34 @@ def source_of(thing: object) -> str | None:
     module = sys.modules.get(getattr(thing, "__module__", ""))
     if module is None or module.__name__.partition(".")[0] == "palpate":
         return None
+    state = _modified(module), module.__name__ in _loaded
+    kept = _sources.get(thing)
+    if kept is None or kept[0] != state:
+        kept = _sources[thing] = state, _hash_of_source(module if state[1] else thing)
+    return kept[1]
+
+
+# Hashes of functions and classes, with the state of the module at that time: finding the source of
+# a class takes milliseconds, because its file is parsed.
+_sources: WeakKeyDictionary[object, tuple[tuple[float | None, bool], str | None]] = (
+    WeakKeyDictionary()
+)
+
+
+def _hash_of_source(thing: Any) -> str | None:
     try:
-        text = inspect.getsource(module if module.__name__ in _loaded else thing)  # type: ignore[arg-type]
+        text = inspect.getsource(thing)
     except (OSError, TypeError):
         return None
     return sha256(text.encode()).hexdigest()[:16]
+
+
+def _modified(module: ModuleType) -> float | None:
+    """Time at which the file of a module was modified; None without a file."""
+    try:
+        return Path(module.__file__ or "").stat().st_mtime
+    except OSError:
+        return None
 
 
 def text_of(thing: object) -> str:
@@ -103,13 +128,44 @@ def is_installed(thing: type) -> bool:
     file = getattr(sys.modules.get(thing.__module__), "__file__", None)
     if file is None:  # built in, or typed into a session
         return thing.__module__ != "__main__"
-    return any(Path(file).is_relative_to(place) for place in _installed_places())
+    return _is_installed_file(file)
 
 
 @cache
-def _installed_places() -> frozenset[Path]:
-    paths = sysconfig.get_paths()  # slow, and asked for every class of every module of a model
-    return frozenset(Path(paths[name]) for name in _INSTALLED)
+def _is_installed_file(file: str) -> bool:
+    """Whether a file belongs to Python or an installed package.
+
+    Packages may be outside the folder of the environment: in that of the base interpreter (a
+    virtual environment with ``--system-site-packages``), of the user (``pip install --user``) or of
+    conda, or in any folder on the path (``pip install --target``). A package that is installed
+    editable is not installed in this sense: its code changes while its version stays.
+    """
+    path = Path(file)
+    if any(path.is_relative_to(place) for place in _standard_library()):
+        return True
+    if any(folder.name in _PACKAGE_FOLDERS for folder in path.parents):
+        return True
+    return any(
+        path.relative_to(place).as_posix() in _recorded(place)
+        for place in map(Path, sys.path)
+        if path.is_relative_to(place)
+    )
+
+
+@cache
+def _standard_library() -> frozenset[Path]:
+    """Folders of the standard library and of packages, of the environment and its base Python."""
+    base = {"installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
+    paths = (sysconfig.get_paths(), sysconfig.get_paths(vars=base))
+    return frozenset(Path(found[name]) for found in paths for name in _INSTALLED)
+
+
+@cache
+def _recorded(place: Path) -> frozenset[str]:
+    """Files of the packages whose lists of files (``RECORD``) are in a folder."""
+    lists = place.glob("*.dist-info/RECORD")
+    lines = (line for path in lists for line in path.read_text(encoding="utf-8").splitlines())
+    return frozenset(line.rsplit(",", 2)[0] for line in lines)
 
 
 def said(error: Exception) -> str:
@@ -124,9 +180,8 @@ def said(error: Exception) -> str:
 
 def _is_of_the_user(file: str) -> bool:
     """Whether a file is the user's: not of palpate, Python or a package, and not generated code."""
-    return not file.startswith("<") and not any(
-        Path(file).is_relative_to(place) for place in (Path(__file__).parent, *_installed_places())
-    )
+    own = Path(file).is_relative_to(Path(__file__).parent)
+    return not (file.startswith("<") or own or _is_installed_file(file))
 
 
 _loaded: set[str] = set()

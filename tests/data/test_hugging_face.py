@@ -61,6 +61,10 @@ def test_options_of_load_data_hold(saved):
         load_data(f"hf:{saved}", annotations="seed-0")
 
 
+def test_all_is_every_split(saved):
+    assert len(load_data(f"hf:{saved}", split="all")) == 6
+
+
 def test_they_can_be_looked_at_and_checking_says_why_it_cannot(saved, tmp_path):
     sheet = show_samples(f"hf:{saved}", out=tmp_path / "sheet.png", split="val", count=2)
     assert Image.open(sheet).width > 100

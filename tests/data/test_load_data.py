@@ -32,6 +32,15 @@ def test_gives_samples_with_what_is_known_about_them(data_folder):
     assert sample.mask.sum() == 4 * 4
 
 
+def test_all_is_every_split_that_is_there(tmp_path):
+    folder = DataFolder(tmp_path / "own").add("a.png").add("b.png").write("train")
+    names = json.loads((tmp_path / "own" / "anns" / "train.json").read_text())
+    for split, some in (("train", names[:1]), ("val", names[1:])):
+        (tmp_path / "own" / "anns" / f"{split}.json").write_text(json.dumps(some))
+    data = load(folder, split="all")
+    assert [(case.key, case.split) for case in data.cases] == [("a", "all"), ("b", "all")]
+
+
 def test_masks_of_one_image_are_one_group(tmp_path):
     folder = DataFolder(tmp_path / "own").add("a.png", "liver/a.png").add("a.png", "spleen/a.png")
     assert [case.group for case in load(folder.write()).cases] == ["a.png", "a.png"]
@@ -152,7 +161,7 @@ def test_works_in_the_worker_processes_of_a_loader(data_folder):
     [
         ("kvasr", {}, r"among kvasir, .*got 'kvasr'\. Did you mean 'kvasir'\?"),
         ("zzzz", {}, r"got 'zzzz'\.$"),
-        ("folder", {"split": "dev"}, r"split among train, val, test, got 'dev'"),
+        ("folder", {"split": "dev"}, r"split among train, val, test, all, got 'dev'"),
         ("folder", {"limit": 0}, r"limit >= 1, got 0"),
         ("folder", {"size": 0}, r"size >= 1 pixel, got 0"),
         (

@@ -150,3 +150,36 @@ def test_folder_prompt_and_split_are_checked(folders, tmp_path):
         load_pairs(*folders, prompt="x", split="dev")
     with pytest.raises(ValueError, match="limit >= 1, got -1"):
         load_pairs(*folders, prompt="x", limit=-1)
+
+
+def test_all_loads_every_pair_even_one(folders):
+    assert len(load_pairs(*folders, prompt="x", split="all")) == 10
+    for path in (*folders[0].iterdir(), *folders[1].iterdir()):
+        if path.stem != "7":
+            path.unlink()
+    assert names(load_pairs(*folders, prompt="x", split="all")) == ["7.jpg"]
+
+
+def test_healthy_images_are_a_structure_of_their_own(folders):
+    _empty(*folders)
+    data = load_pairs(*folders, split="all", healthy=True)
+    assert [c.image_name for c in data.cases if c.structure == "no foreground"] == ["3.jpg"]
+    assert {(case.prompt, case.prompt_level) for case in data.cases} == {("", "none")}
+    lost = Image.fromarray(np.ones(SIZE[::-1], np.uint8))  # 0 and 1, blurred away by JPEG
+    lost.save(folders[1] / "3.jpg")
+    (folders[1] / "3.png").unlink()
+    with pytest.raises(ValueError, match=r"3\.jpg: empty but for values up to 1"):
+        load_pairs(*folders, split="all", healthy=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("masks/alone.png", "1 of 11 masks have no image"),
+        ("images/7.nii", "1 of 21 files and folders are no images"),
+    ],
+)
+def test_nothing_is_left_out_without_a_word(folders, place, message):
+    (folders[0].parent / place).write_bytes((folders[1] / "7.png").read_bytes())
+    with pytest.warns(UserWarning, match=message):
+        assert len(load_pairs(*folders, prompt="x", split="all")) == 10

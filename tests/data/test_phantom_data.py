@@ -178,12 +178,18 @@ def test_every_level_but_the_empty_one_tells_the_things_of_a_scene_apart(name):
             assert not set(one.prompts[level]) & set(other.prompts[level]), level
 
 
+def test_all_is_the_scenes_of_every_split():
+    some = load_data("phantom-echo", split="all", size=32, limit=2203)
+    splits = [case.image_name.split("-")[0] for case in some.cases]
+    assert [splits.count(split) for split in SPLIT_SIZES] == [2000, 200, 3]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"appearance": "x-ray"}, r"appearance of phantom-echo among harmonic, .*got 'x-ray'"),
         ({"size": 16}, r"at least 32 pixels, got size=16"),
-        ({"split": "dev"}, r"split among train, val, test, got 'dev'"),
+        ({"split": "dev"}, r"split among train, val, test, all, got 'dev'"),
         ({"prompt": "p8"}, r"prompt level 'p8' in phantom-echo, .*p0, p1, .*p7"),
         ({"limit": 0}, r"limit >= 1, got 0"),
     ],

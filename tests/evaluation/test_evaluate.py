@@ -326,6 +326,43 @@ def test_data_that_change_between_looks_are_refused():
         press(data)
 
 
+def test_functions_in_a_list_keep_their_names():
+    def mine(model, images, masks, *, epsilon):
+        return images
+
+    rows = press(blobs(1), attacks=[mine, partial(pgd, steps=1), "fgsm"])
+    assert set(rows["attack"]) == {"clean", "mine", "pgd", "fgsm"}
+    for attacks, message in (
+        ([mine, mine], "every attack once, got mine, mine"),
+        ([lambda *_: None], "has no name. Give it one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            press(blobs(1), attacks=attacks)
+
+
+def test_progress_is_shown_in_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    press(blobs(1))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    press(blobs(1))
+    assert "attacks" in capsys.readouterr().err
+    press(blobs(1), progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_reads_a_prompt_needs_one():
+    model = BlobFinder()
+    model.text_conditioned = True
+    samples = [
+        replace(sample, case=replace(sample.case, prompt="", prompt_level="none"))
+        for sample in blobs(1)
+    ]
+    with pytest.raises(ValueError, match="Expected a prompt that names what the masks show"):
+        press(samples, model)
+    model.text_conditioned = False
+    assert len(press(samples, model)) > 0
+
+
 def test_progress_counts_rows_and_names_what_was_done(tmp_path):
     told = []
     press(blobs(3), out=tmp_path, batch_size=2, progress=lambda *what: told.append(what[1:]))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sys
 
@@ -10,8 +11,10 @@ from PIL import Image
 
 from palpate.cli import main
 from palpate.cli.recipes import configs_of
+from palpate.cli.short_help import SHOWN
+from palpate.pipeline.config import EvaluateConfig
 from palpate.pipeline.plan import described
-from palpate.pipeline.recipe import read_config
+from palpate.pipeline.recipe import read_config, recipe_from
 
 from .conftest import shell
 
@@ -40,6 +43,65 @@ def test_a_group_of_commands_lists_them(words, capsys):
     page = capsys.readouterr().out
     for command in ("prepare", "check", "show", "prompts", "split"):
         assert f"palpate data {command}" in page
+
+
+def test_help_on_a_run_shows_twenty_settings_and_all_on_demand(capsys):
+    assert finish("run", "--help") == 0
+    page = capsys.readouterr().out
+    options = re.findall(r"^  (--[\w.-]+)", page, re.MULTILINE)
+    assert options == ["--config", "--json", "--help-all"] + [
+        f"--{name.replace('_', '-')}" for name in SHOWN
+    ]
+    assert len(SHOWN) == 20
+    assert "Seed of all random numbers. Default: 0." in page
+    assert finish("run", "--help-all") == 0
+    everything = capsys.readouterr().out
+    assert "--train.settings.warmup-epochs" in everything
+    assert all(option in everything for option in options[3:])
+
+
+@pytest.mark.parametrize("given", [["8"], ["8/255"], ["4", "8/255"]])
+def test_radii_may_be_written_over_255(given):
+    words = ["--model.name", "x", "--data.name", "kvasir", "--evaluate.epsilon-255", *given]
+    assert configs_of("run", words)[""].evaluate.epsilon_255[-1] == 8.0
+    assert recipe_from({"epsilon_255": given}, EvaluateConfig, "").epsilon_255[-1] == 8.0
+
+
+@pytest.mark.parametrize(
+    ("radius", "said"),
+    [
+        ("8/256", "as 8 or 8/255, got '8/256'. Write the number of grey levels"),
+        ("0.031", "0.1 to 255 (8 for 8/255), got 0.031. 0.031 in pixel values is 7.91."),
+        ("0.03/255", "0.1 to 255 (8 for 8/255), got 0.03/255"),
+        ("300", "0.1 to 255 (8 for 8/255), got 300"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "evaluate", "attacks check"])
+def test_a_radius_that_may_mean_two_things_is_refused(command, radius, said, capsys):
+    option = "--evaluate.epsilon-255" if command == "run" else "--epsilon-255"
+    named = ["--model.name", "x", "--data.name", "kvasir"] if command == "run" else ["x"]
+    assert finish(*command.split(), *named, option, radius) == 2
+    assert f"palpate: {option}: Expected a radius in steps of an 8-bit image, " in (
+        error := capsys.readouterr().err
+    )
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["attacks"], "image"),
+        (["attacks", "check", "noise", "--samples", "0"], "checks"),
+        (["models", "check", "monai/unet", "--size", "32"], "passed"),
+    ],
+)
+def test_tables_are_printed_as_json(words, key, capsys, tmp_path):
+    main([*words, "--json"])
+    values = json.loads(capsys.readouterr().out)
+    assert values[key]
+    main([*words, "--json", str(tmp_path / "it.json")])
+    assert capsys.readouterr().out.strip() != ""  # the table as well
+    assert json.loads((tmp_path / "it.json").read_text()).keys() == values.keys()
 
 
 def test_unknown_command_lists_the_known_ones(capsys):
@@ -191,7 +253,7 @@ def test_what_a_recipe_is_going_to_do_is_said_first(recipe):
          "Error parsing --adapter: expected one of dense-v, dense-vl, dense-vlc, shallow-v, "
          "shallow-vl, shallow-vlc, telescopic-v, telescopic-vl, telescopic-vlc, lora-v, lora-vl, "
          "or null for none, got 'foo'. See `palpate models check --help`."),
-        (["evaluate"], "Missing from palpate evaluate: --run"),
+        (["evaluate"], "Expected a model and its images (palpate evaluate MODEL --images DIR"),
         (["evaluate", "--run", "x", "--attack", "fgsm"], "Did you mean --attacks?"),
         (["data", "chek"], "Did you mean 'check'?"),
         (["demo", "--fats"], "Unrecognized options: --fats."),

@@ -40,7 +40,7 @@ def test_scores_are_shown_whatever_norm_was_attacked_in(tmp_path, norm, said, ca
     make_report(tmp_path / "run")
     show_scores(tmp_path / "run")
     shown = " ".join(capsys.readouterr().err.split())
-    assert f"DSC under attack: kvasir ({said})" in shown
+    assert f"DSC of kvasir ({said}): clean" in shown
     assert "PGD" in shown
 
 

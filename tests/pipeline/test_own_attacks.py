@@ -1,5 +1,7 @@
 """Attacks and losses of the user's own: in recipes, on the command line, and checked."""
 
+import re
+
 import pytest
 
 from palpate.cli import main
@@ -7,7 +9,6 @@ from palpate.cli.tables import attack_check
 from palpate.evaluation import read_rows
 from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
-from palpate.progress import silent
 
 from .finished import few_rows
 from .test_families import values
@@ -73,9 +74,13 @@ def test_they_stand_in_a_recipe_beside_the_others(code, tmp_path):
     assert (mine["backwards"] == 1).all()
 
 
-def test_they_are_added_to_a_run_from_the_command_line(code, tmp_path):
-    run(made(tmp_path, {"noise": {}}))
-    main(["evaluate", "--run", str(tmp_path / "run"), "--attacks", f"{code}:press"])
+def test_they_are_added_to_a_run_from_the_command_line(code, tmp_path, capsys):
+    page = run(made(tmp_path, {"noise": {}}))
+    main(["evaluate", str(tmp_path / "run"), "--attacks", f"{code}:press"])
+    printed = capsys.readouterr()
+    assert printed.out == f"{page}\n"  # written again, with the attack
+    assert "press" in page.read_text()
+    assert re.search(r"(?s)clean \d.*n = \d", printed.err)
     assert set(read_rows(tmp_path / "run" / "rows")["attack"]) == {"clean", "noise", "press"}
 
 
@@ -134,14 +139,13 @@ def test_all_are_listed(capsys, monkeypatch):
     assert ":func:" not in printed
 
 
-def test_success_on_the_terminal_counts_the_images_that_were_found_before(monkeypatch):
+def test_success_on_the_terminal_counts_the_images_that_were_found_before():
     rows = few_rows()
     lost = rows["key"].isin(sorted(rows["key"].unique())[:3])
     rows["dsc_clean"] = rows["dsc_clean"].mask(lost, 0.2)
     rows["success"] = ~lost & (rows["attack"] == "pgd")
-    monkeypatch.setattr(attack_check, "evaluate", lambda *_, **__: rows)
-    monkeypatch.setattr(attack_check, "load_model", lambda *_: None)
-    monkeypatch.setattr(attack_check, "load_data", lambda *_, **__: [])
-    table = attack_check._scores("pgd", lambda: None, 8 / 255, 6, silent)
+    table = attack_check._score_table(rows)
     told = {column.header: list(column.cells) for column in table.columns}
     assert dict(zip(told["attack"], told["success"], strict=True))["pgd"] == "100 %"
+    assert told["attack"][0] == "clean"
+    assert set(told["n"]) == {"6"}

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from palpate.cli import progress_bars as watch
+from palpate import progress_bars as watch
 
 
 def lines(monkeypatch, calls, seconds_a_call):

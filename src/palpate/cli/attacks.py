@@ -1,19 +1,25 @@
 """``palpate attacks``: list all attacks, and test one."""
 
+from pathlib import Path
+
 import tyro
 
+from palpate.cli.json_output import check_target, give
 from palpate.cli.mappings import values
 from palpate.cli.progress_bars import show_progress
 
 
-def attacks() -> None:
+def attacks(json: Path | None = None) -> None:
     """List all attacks with their options.
 
     `palpate attacks check NAME` tests an attack, or a function of yours.
-    """
-    from palpate.cli.tables.attack_list import show_attacks
 
-    show_attacks()
+    Args:
+        json: Print the list as JSON, or write it to this file.
+    """
+    from palpate.cli.tables.attack_list import listed_attacks, show_attacks
+
+    give(listed_attacks, show_attacks, json)
 
 
 def check(
@@ -21,6 +27,7 @@ def check(
     options: dict[str, str] | None = None,
     epsilon_255: float = 8.0,
     samples: int = 4,
+    json: Path | None = None,
 ) -> None:
     """Test an attack: radius, pixel range, independence of images in a batch, repeatability.
 
@@ -29,10 +36,13 @@ def check(
         options: Options of the attack, as NAME VALUE ...; values are read as YAML.
         epsilon_255: Radius of the perturbation, in steps of an 8-bit image (8 means 8/255).
         samples: Phantoms on which palpate/tiny is attacked afterwards; 0 for none.
+        json: Print the checks as JSON, or write them to this file.
     """
-    from palpate.cli.tables.attack_check import check_attack
+    from palpate.cli.tables.attack_check import check_attack, show_attack_check
 
+    check_target(json)
     with show_progress() as progress:
-        passed = check_attack(name, values(options), epsilon_255 / 255, samples, progress)
-    if not passed:
+        found = check_attack(name, values(options), epsilon_255 / 255, samples, progress)
+    give(lambda: found.plain, lambda: show_attack_check(found), json)
+    if not found.passed:
         raise ValueError(f"{name} does not work as an attack must; see the failed checks above.")

@@ -37,7 +37,9 @@ COMMANDS: dict[str, Command] = {
     "pretrain": Command(
         "palpate.cli.recipes:pretrain", "distil a small CLIPSeg from a DINOv2", _PRETRAIN
     ),
-    "evaluate": Command("palpate.cli.runs:evaluate", "attack the model of a run again"),
+    "evaluate": Command(
+        "palpate.cli.runs:evaluate", "attack a finished model on your images, or a run again"
+    ),
     "report": Command("palpate.cli.runs:report", "write tables, figures and page of a run again"),
     "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),
     "transfer": Command(
@@ -62,6 +64,7 @@ COMMANDS: dict[str, Command] = {
 EXAMPLES = """\
   palpate demo
   palpate run --model.name palpate/tiny --data.name phantom-endoscopy
+  palpate evaluate net.py:make --images DIR --masks DIR
   palpate run --config recipes/kvasir-quick.yaml --data.root DIR --evaluate.epsilon-255 1 2 4
   palpate data check kvasir --root DIR
 """

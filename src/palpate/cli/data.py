@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from palpate.cli.commands import UsageError
+from palpate.cli.json_output import check_target, give
 from palpate.cli.progress_bars import show_progress
 from palpate.pipeline.mask_config import MaskConfig
 
@@ -24,7 +25,7 @@ def check(
     Args:
         name: Names or folders of data sets; `folder` for your own data set at --root.
         root: Folder that holds the data sets; by default $PALPATE_DATA, or else data/.
-        json: File to write the outcome to, as JSON.
+        json: Print the outcome as JSON, or write it to this file.
         names_only: Check the lists of files only, without opening images and masks; takes seconds
             instead of minutes.
     """
@@ -39,13 +40,12 @@ def check(
         )
     try:
         with show_progress() as progress:
-            report = check_data(
-                name, root, pixels=not names_only, json_file=json, progress=progress
-            )
+            check_target(json)
+            report = check_data(name, root, pixels=not names_only, progress=progress)
     except (ValueError, OSError) as error:
         print(f"palpate: {error}", file=sys.stderr)
         sys.exit(2)
-    print_report(report, Console())
+    give(report.as_json, lambda: print_report(report, Console()), json)
     sys.exit(0 if report.passed else 1)
 
 
@@ -107,7 +107,7 @@ def show(
         name: Name or folder of the data set, or `hf:NAME_OR_DIR` for one of Hugging Face.
         root: Folder that holds the data set; by default $PALPATE_DATA, or else data/.
         out: PNG file to write; by default NAME-SPLIT.png in the current directory.
-        split: train, val or test.
+        split: train, val, test or all.
         count: Number of images.
         prompt: Prompt level (p1, p2, ...), or `random`.
         annotations: Folder below anns/ that has another split of the same data.

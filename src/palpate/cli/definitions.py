@@ -32,13 +32,15 @@ class Definition(NamedTuple):
 class Parameter(NamedTuple):
     """A parameter of a function or a field of a dataclass; a missing part is None.
 
-    Names in its annotation and default are looked up in its module.
+    Names in its annotation and default are looked up in its module. ``about`` is the docstring of a
+    field, on one line.
     """
 
     module: str
     name: str
     annotation: ast.expr | None
     default: ast.expr | None
+    about: str = ""
 
 
 def find(module: str, name: str) -> Definition | None:
@@ -98,8 +100,8 @@ def parameters(function: Definition) -> list[Parameter]:
     node = function.node
     if isinstance(node, ast.ClassDef):
         return [
-            Parameter(function.module, field.target.id, field.annotation, field.value)
-            for field in node.body
+            Parameter(function.module, field.target.id, field.annotation, field.value, _text(after))
+            for field, after in zip(node.body, [*node.body[1:], None], strict=True)
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         ]
     if not isinstance(node, ast.FunctionDef):
@@ -113,6 +115,13 @@ def parameters(function: Definition) -> list[Parameter]:
     module, options = function.module, node.args.kwarg
     own = [Parameter(module, each.arg, each.annotation, default) for each, default in pairs]
     return own + (_passed_on(module, node, options.arg) if options else [])
+
+
+def _text(node: ast.stmt | None) -> str:
+    """A docstring on one line; empty for any other statement."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+    return " ".join(str(value.value).split()) if is_text else ""  # type: ignore[union-attr]
 
 
 def _passed_on(module: str, function: ast.FunctionDef, options: str) -> list[Parameter]:

@@ -13,6 +13,7 @@ def demo(
     masks: Path | None = None,
     prompt: str | None = None,
     out: Path | None = None,
+    json: Path | None = None,
 ) -> None:
     """Fine-tune, attack and report the small model that comes with palpate, in minutes.
 
@@ -25,9 +26,10 @@ def demo(
         masks: Folder of their masks, with the same file names.
         prompt: What the masks show, such as "polyp".
         out: Run folder; by default palpate-demo-MODALITY in the current directory.
+        json: Print the scores as JSON, or write them to this file.
     """
     own = _own_data(images, masks, prompt)
-    run_and_show(demo_config(modality, fast=fast, own=own, out=out))
+    run_and_show(demo_config(modality, fast=fast, own=own, out=out), json)
 
 
 def _own_data(images: Path | None, masks: Path | None, prompt: str | None) -> OwnData | None:

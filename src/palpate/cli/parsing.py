@@ -12,6 +12,8 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from palpate.cli import mappings
 from palpate.cli.commands import UsageError
+from palpate.cli.json_output import with_file
+from palpate.grey_levels import grey_levels
 
 NULL = "null"  # the word for None on the command line, as in YAML; tyro's own word is None
 
@@ -38,11 +40,40 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, **settings: Any) ->
     captured = io.StringIO()
     try:
         with redirect_stderr(captured):
-            return tyro.cli(kind, args=list(arguments), prog=prog, registry=_REGISTRY, **settings)
+            words = with_file(_with_radii(arguments))
+            return tyro.cli(kind, args=words, prog=prog, registry=_REGISTRY, **settings)
     except SystemExit as stopped:
         if stopped.code != _USAGE_ERROR:
             raise
         raise UsageError(f"{_sentence(captured.getvalue())} See `{prog} --help`.") from None
+
+
+def _with_radii(words: Sequence[str]) -> list[str]:
+    """Replace radii such as ``8/255`` behind ``--epsilon-255`` by the number of steps.
+
+    >>> _with_radii(["--evaluate.epsilon-255", "1", "8/255", "--seed", "1"])
+    ['--evaluate.epsilon-255', '1', '8.0', '--seed', '1']
+
+    Raises:
+        UsageError: If one cannot be meant.
+    """
+    found, option = [], ""
+    for word in words:
+        if word.startswith("--"):
+            option, _, value = word.partition("=")
+            found.append(f"{option}={_steps(option, value)}" if value else word)
+        else:
+            found.append(_steps(option, word))
+    return found
+
+
+def _steps(option: str, word: str) -> str:
+    if not option.replace("_", "-").endswith("epsilon-255") or not word[:1].isdigit():
+        return word
+    try:
+        return str(grey_levels(word))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

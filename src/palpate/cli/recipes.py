@@ -9,8 +9,10 @@ from pathlib import Path
 import tyro
 
 from palpate.cli.commands import UsageError
+from palpate.cli.json_output import check_target, take_json
 from palpate.cli.parsing import NULL, parse
 from palpate.cli.progress_bars import show_progress
+from palpate.cli.short_help import HELP_ALL, show_short_help, wants_short_help
 from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig
 from palpate.pipeline.recipe import read_recipe
 
@@ -32,24 +34,34 @@ _OF_TRAINING = ("--train.", "--model.adapter", "--model.learns", "--model.init",
 
 def run(words: list[str]) -> None:
     """Run a recipe, or every run of one with ``each``, and print the path of the page."""
+    from palpate.cli.tables.scores import print_scores
     from palpate.pipeline.sweep import in_folders, run_sweep
 
+    if wants_short_help(words):
+        show_short_help("run", f"{_DOES['run']} {_NO_RECIPE}")
+        sys.exit()
+    json, words = take_json(words)
     configs = configs_of("run", words)
     if len(configs) == 1:
-        run_and_show(*configs.values())
+        run_and_show(next(iter(configs.values())), json)
         return
+    check_target(json)
     folder = next(iter(configs.values())).folder
     for label, config in configs.items():
         _announce(config, f"{label}: ")
     with show_progress() as progress:
-        page = run_sweep(in_folders(configs), folder, progress)
-    print(page)
+        run_sweep(in_folders(configs), folder, progress)
+    print_scores(folder, json)
 
 
 def train(words: list[str]) -> None:
     """Train as a recipe says, and print the path of each checkpoint."""
     from palpate.pipeline.run import train_only
     from palpate.pipeline.sweep import in_folders
+
+    if wants_short_help(words):
+        show_short_help("train", f"{_DOES['train']} {_NO_RECIPE}")
+        sys.exit()
 
     with show_progress() as progress:
         for config in in_folders(configs_of("train", words)).values():
@@ -77,16 +89,21 @@ def pretrain(words: list[str]) -> None:
     print(model)
 
 
-def run_and_show(config: RunConfig) -> None:
-    """Run a recipe, print its scores, and the path of its page."""
-    from palpate.cli.tables.scores import show_scores
+def run_and_show(config: RunConfig, json: Path | None = None) -> None:
+    """Run a recipe, print its scores, and the path of its page.
+
+    Args:
+        config: The recipe.
+        json: File for the scores as JSON, ``-`` for standard output; None for tables.
+    """
+    from palpate.cli.tables.scores import print_scores
     from palpate.pipeline.run import run
 
+    check_target(json)
     _announce(config)
     with show_progress() as progress:
-        page = run(config, progress)
-    show_scores(config.folder)
-    print(page)
+        run(config, progress)
+    print_scores(config.folder, json)
 
 
 def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
@@ -111,6 +128,7 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
 
 def _parse(command: str, words: Sequence[str], default: RunConfig) -> RunConfig:
     options = tyro.conf.AvoidSubcommands[RunConfig]
+    words = ["--help" if word == HELP_ALL else word for word in words]
     about = f"{_DOES[command]}\n\n{_OVERRIDE} {_NO_RECIPE}"
     config: RunConfig = parse(
         options, words, default=default, prog=f"palpate {command}", description=about
@@ -148,7 +166,7 @@ def _defaults(command: str, words: Sequence[str]) -> RunConfig:
     options = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("-")]
     builds = any(option.startswith(_BUILD) for option in options)
     whole = RunConfig(model=ModelConfig(build=BuildConfig()))
-    if {"-h", "--help"} & set(options):
+    if HELP_ALL in options:
         return whole
     if "--data.name" not in options or not (builds or "--model.name" in options):
         _parse(command, words, whole)  # first report a misspelt option, such as `--modle.name x`

@@ -1,50 +1,159 @@
-"""Commands on existing runs: ``palpate evaluate``, ``report`` and ``compare``."""
+"""Commands on finished models and runs: ``palpate evaluate``, ``report`` and ``compare``."""
 
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from palpate.cli.commands import UsageError
+from palpate.cli.json_output import check_target
+from palpate.cli.mappings import values
 from palpate.cli.progress_bars import show_progress
 
 
 def evaluate(
-    run: Path,
+    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL")] = None,
+    images: Path | None = None,
+    masks: Path | None = None,
+    prompt: str | None = None,
+    split: Literal["train", "val", "test", "all"] | None = None,
+    run: Path | None = None,
     attacks: tuple[str, ...] | None = None,
     epsilon_255: tuple[float, ...] | None = None,
+    options: dict[str, str] | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    out: Path | None = None,
+    json: Path | None = None,
 ) -> None:
-    """Attack the model of a run again, and add the rows to its results.
+    """Attack a finished model on your images, or the model of a run again.
+
+    `palpate evaluate MODEL --images DIR --masks DIR` attacks the model on all images of a folder,
+    without training it, and writes a run folder with a page. `palpate evaluate --run RUN` adds
+    attacks to a run and writes its page again.
 
     Args:
+        model: Name, checkpoint, file or code (file.py:function) of a model, or the folder of a run.
+        images: Folder of your images.
+        masks: Folder of their masks, with the same file names; empty masks are allowed.
+        prompt: What the masks show, such as "polyp"; needed only if the model reads a prompt.
+        split: Split to attack: train, val, test or all; by default all.
         run: Run folder, as made by `palpate run` or `palpate train`.
-        attacks: Names of the attacks; by default those of the recipe.
-        epsilon_255: Radii of the perturbation, in steps of an 8-bit image (8 means 8/255); by
-            default those of the recipe.
+        attacks: Names of the attacks; by default noise, fgsm and pgd, or those of the run.
+        epsilon_255: Radii of the perturbation, in steps of an 8-bit image (8 or 8/255); by default
+            1, 2, 4 and 8, or those of the run.
+        options: Options of the model family, as NAME VALUE ...; values are read as YAML.
+        size: Images are resized to a square of this side, in pixels; by default 224.
+        seed: Seed of all random numbers; by default 0.
+        device: cpu, cuda, cuda:1, ...; by default CUDA if it is available.
+        out: Run folder; by default runs/MODEL-IMAGES.
+        json: Print the scores as JSON, or write them to this file.
     """
+    check_target(json)
+    of_model = {
+        "images": images, "masks": masks, "prompt": prompt, "split": split, "options": options,
+        "size": size, "seed": seed, "device": device, "out": out,
+    }  # fmt: skip
+    given = {name: value for name, value in of_model.items() if value is not None}
+    if run is None and model is not None and not given and (Path(model) / "config.yaml").is_file():
+        run, model = Path(model), None
+    if run is not None:
+        _refuse_beside_run(model, given)
+        _evaluate_run(run, attacks, epsilon_255, json)
+        return
+    if model is None or images is None or masks is None:
+        raise UsageError(
+            "Expected a model and its images (palpate evaluate MODEL --images DIR --masks DIR), or "
+            f"a run (palpate evaluate --run DIR), got {_said(model, given)}."
+        )
+    _evaluate_model(model, given, attacks, epsilon_255, json)
+
+
+def _refuse_beside_run(model: str | None, given: dict[str, Any]) -> None:
+    if model is not None or given:
+        raise UsageError(
+            "Expected only --attacks, --epsilon-255 and --json beside --run, whose model, images "
+            f"and settings are those of its recipe, got {_said(model, given)}. With others, make "
+            "a run of its own: palpate run --config RUN/config.yaml --out ELSEWHERE ..."
+        )
+
+
+def _said(model: str | None, given: dict[str, Any]) -> str:
+    words = [f"the model {model}"] * (model is not None)
+    return ", ".join([*words, *(f"--{name}" for name in given)]) or "neither"
+
+
+def _evaluate_run(
+    run: Path,
+    attacks: tuple[str, ...] | None,
+    epsilon_255: tuple[float, ...] | None,
+    json: Path | None,
+) -> None:
+    from palpate.cli.tables.scores import print_scores
     from palpate.pipeline.run import evaluate_again
 
     with show_progress() as progress:
-        rows = evaluate_again(run, attacks, epsilon_255, progress)
-    print(rows)
+        evaluate_again(run, attacks, epsilon_255, progress)
+    print_scores(run, json)
 
 
-def report(run: Path) -> None:
+def _evaluate_model(
+    model: str,
+    given: dict[str, Any],
+    attacks: tuple[str, ...] | None,
+    epsilon_255: tuple[float, ...] | None,
+    json: Path | None,
+) -> None:
+    from palpate.cli.recipes import run_and_show
+    from palpate.pipeline.demo import OwnData
+    from palpate.pipeline.finished_model import chosen_attacks, finished_model_config
+
+    own = OwnData(given["images"], given["masks"], given.get("prompt"))
+    changes: dict[str, Any] = {k: given[k] for k in ("split",) if k in given}
+    changes |= {} if attacks is None else {"attacks": chosen_attacks(attacks)}
+    changes |= {} if epsilon_255 is None else {"epsilon_255": epsilon_255}
+    config = finished_model_config(
+        model,
+        own,
+        options=values(given.get("options")),
+        changes=changes,
+        data={k: given[k] for k in ("size",) if k in given},
+        **{k: given[k] for k in ("device", "seed", "out") if k in given},
+    )
+    run_and_show(config, json)
+
+
+def report(run: Path, json: Path | None = None) -> None:
     """Write the tables, figures and page of a run again, from its rows.
 
     Args:
         run: Run folder that has rows.
+        json: Print the scores as JSON, or write them to this file.
     """
+    from palpate.cli.tables.scores import print_scores
     from palpate.pipeline.run import make_report
 
-    print(make_report(run))
+    check_target(json)
+    make_report(run)
+    print_scores(run, json)
 
 
-def compare(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("comparison")) -> None:
+def compare(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    out: Path = Path("comparison"),
+    json: Path | None = None,
+) -> None:
     """Compare finished runs: the first is the reference for the paired differences.
 
     Args:
         runs: Two or more run folders that have rows.
         out: Folder for the tables, figures and page.
+        json: Print the scores as JSON, or write them to this file.
     """
+    from palpate.cli.tables.scores import print_scores
     from palpate.pipeline.compare import compare_runs
 
-    print(compare_runs(runs, out))
+    check_target(json)
+    compare_runs(runs, out)
+    print_scores(out, json)

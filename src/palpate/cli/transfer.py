@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from palpate.cli.json_output import check_target, give
 from palpate.cli.progress_bars import show_progress
 from palpate.cli.tables.scores import show_table
 from palpate.pipeline.transfer import TransferOptions, transfer_runs
@@ -18,6 +19,7 @@ def transfer(
     options: Annotated[TransferOptions, tyro.conf.arg(name="")] = _OPTIONS,
     epsilon_255: tuple[float, ...] = (2.0, 8.0),
     limit: int | None = None,
+    json: Path | None = None,
 ) -> None:
     """Attack the model of each run with adversarial examples made on the model of every other.
 
@@ -27,9 +29,15 @@ def transfer(
         options: How the adversarial examples are made.
         epsilon_255: Radii of the perturbation, in steps of an 8-bit image (8 means 8/255).
         limit: Use only this many samples.
+        json: Print the table as JSON, or write it to this file.
     """
+    check_target(json)
     radii = [epsilon / 255 for epsilon in epsilon_255]
     with show_progress() as progress:
         table = transfer_runs(runs, out, options, radii, limit=limit, progress=progress)
-    show_table(table)
-    print(out / "tables" / "transfer.md")
+
+    def show() -> None:
+        show_table(table)
+        print(out / "tables" / "transfer.md")
+
+    give(lambda: table.numbers.to_dict("records"), show, json)

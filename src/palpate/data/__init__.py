@@ -14,13 +14,14 @@ from palpate.data.prompt_policy import PromptPolicy
 from palpate.data.reading.prefetch import Samples, stream
 from palpate.data.sample import Batch, Case, Sample, collate
 from palpate.data.sources.hugging_face import from_hugging_face
-from palpate.data.sources.pairs import PAIRS, load_pairs
+from palpate.data.sources.pairs import NO_FOREGROUND, PAIRS, load_pairs
 from palpate.data.sources.registry import DATASETS
 from palpate.data.sources.samples import from_samples
 from palpate.types import Box
 
 __all__ = [
     "DATASETS",
+    "NO_FOREGROUND",
     "PAIRS",
     "PHANTOMS",
     "Augmentation",

@@ -16,6 +16,7 @@ from palpate.data.reading.decode import read_ignored, read_pair, read_soft_mask
 from palpate.data.reading.mask_values import BINARY, MaskRule, structures_of
 
 SPLITS = ("train", "val", "test")
+ALL_SPLITS = "all"  # the samples of all splits together
 
 # The published CAMUS layout has a folder per split, and validation reads the training folder.
 _SUBFOLDERS = {"train": ("", "train"), "val": ("", "val", "train"), "test": ("", "test")}
@@ -81,10 +82,11 @@ def check_split(split: str) -> None:
     """Raise an error for an unknown split.
 
     Raises:
-        ValueError: If the split is not ``train``, ``val`` or ``test``.
+        ValueError: If the split is not ``train``, ``val``, ``test`` or ``all``.
     """
-    if split not in SPLITS:
-        raise ValueError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}.")
+    known = (*SPLITS, ALL_SPLITS)
+    if split not in known:
+        raise ValueError(f"Expected a split among {', '.join(known)}, got {split!r}.")
 
 
 def check_limit(limit: int | None) -> None:
@@ -111,9 +113,7 @@ def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
         FileNotFoundError: If the folder has no annotations, or none of this split.
     """
     check_split(split)
-    if _leaves_folder(annotations):
-        raise ValueError(f"Expected annotations to name a folder below anns/, got {annotations!r}.")
-    path = folder / "anns" / annotations / f"{split}.json"
+    path = _lists(folder, annotations) / f"{split}.json"
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.json"))) or "none"
         raise FileNotFoundError(
@@ -123,6 +123,13 @@ def annotation_file(folder: Path, split: str, annotations: str = "") -> Path:
     return path
 
 
+def _lists(folder: Path, annotations: str) -> Path:
+    """Folder of the annotation files."""
+    if _leaves_folder(annotations):
+        raise ValueError(f"Expected annotations to name a folder below anns/, got {annotations!r}.")
+    return folder / "anns" / annotations
+
+
 def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileEntry, ...]:
     """Read the entries of a split in the order of the file, without repetitions.
 
@@ -130,7 +137,7 @@ def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileE
         folder: Has ``images/``, ``masks/`` and ``anns/``. A file that is missing in ``images/`` is
             also looked for in ``images/<split>/`` (for ``val`` in ``images/train/`` too), and
             masks likewise, since CAMUS was published in that layout.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``; ``all`` for those of them that are there.
         annotations: Folder below ``anns/`` with another division of the same data into splits;
             empty for ``anns/`` itself.
 
@@ -142,6 +149,11 @@ def read_entries(folder: Path, split: str, annotations: str = "") -> tuple[FileE
             ``folder``, if the file is empty, or if two different entries have the same key.
         FileNotFoundError: If the annotations are missing.
     """
+    if split == ALL_SPLITS:
+        lists = _lists(folder, annotations)
+        there = [one for one in SPLITS if (lists / f"{one}.json").is_file()]
+        parts = [read_entries(folder, one, annotations) for one in there or SPLITS]
+        return _unique([entry for part in parts for entry in part], lists)
     path = annotation_file(folder, split, annotations)
     return entries_of(read_records(path), folder, split, path)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from palpate.data.annotations import FileEntry, annotation_file, check_limit, read_entries
+from palpate.data.annotations import FileEntry, check_limit, check_split, read_entries
 from palpate.data.cache import cached
 from palpate.data.check import check_files, check_paths
 from palpate.data.dataset import DatasetSpec, PromptedDataset
@@ -56,7 +56,7 @@ def load_data(
               which are concatenated, see :mod:`palpate.data.splits.protocols`.
         root: Folder that contains the folder of the data set, or that folder itself; by default
             the environment variable ``PALPATE_DATA``, or else ``data``. Not used by phantoms.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val``, ``test``, or ``all`` for the three together.
         size: Side of the square that images and masks are resized to, in pixels; by default each
             keeps its own size (phantoms: 224).
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
@@ -107,8 +107,9 @@ def load_data(
     if name in PHANTOMS:
         _refuse_annotations(name, annotations)
         _refuse_values(name, values, ignore)
-        # An unknown split gets any count here; phantom_data raises the error for it.
-        count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
+        check_split(split)
+        most = SPLIT_SIZES.get(split, sum(SPLIT_SIZES.values()))
+        count = most if limit is None else min(limit, most)
         return phantom_data(
             name, policy, split=split, size=size, count=count, appearance=appearance
         )
@@ -176,11 +177,12 @@ def _from_files(
     structures: Sequence[Structure],
 ) -> PromptedDataset:
     """Load annotations and check them; files are checked last, since that takes longest."""
+    check_split(split)
     folder = data_folder(spec, root)
     listed = spread(read_entries(folder, split, annotations), limit, spec)
     entries = tuple(structures_shown(listed, structures))
     texts = {entry.key: entry.prompts for entry in entries}
-    check_levels(policy, texts, str(annotation_file(folder, split, annotations)))
+    check_levels(policy, texts, str(folder / "anns" / annotations / f"{split}.json"))
     _check_names(entries, spec)
     check_paths(entries, folder)
     if check:

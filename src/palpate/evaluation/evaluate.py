@@ -1,13 +1,14 @@
 """Evaluates a model on a data set: one row per image and condition."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from palpate.atomic import removed_if_failed
 from palpate.data import Samples
 from palpate.evaluation.batches import BATCH_SIZE, list_cases
 from palpate.evaluation.frozen import device_of, frozen, threshold_of
@@ -17,10 +18,12 @@ from palpate.evaluation.protocol.published_pipeline import PublishedPipeline
 from palpate.evaluation.resolve import Attacks, conditions_of, find_attacks
 from palpate.evaluation.results.examples import ExampleStore
 from palpate.evaluation.results.fingerprint import Fingerprint
-from palpate.evaluation.results.store import RowStore, read_rows
+from palpate.evaluation.results.store import STORE_RECORDS, RowStore, read_rows
 from palpate.evaluation.runner import Runner
 from palpate.evaluation.scoring import Precision, Scorer
 from palpate.progress import Progress, silent
+from palpate.progress_bars import show_progress
+from palpate.prompting import refuse_missing_prompts
 from palpate.types import Segmenter
 
 
@@ -43,7 +46,7 @@ def evaluate(
     examples: ExampleStore | None = None,
     fingerprint: Fingerprint | None = None,
     workers: int = 0,
-    progress: Progress = silent,
+    progress: Progress | bool = True,
     stage: str = "attacks",
 ) -> pd.DataFrame:
     """Score ``model`` on clean samples and under attacks on their images, texts, or both.
@@ -67,7 +70,8 @@ def evaluate(
             Attacks on the text are much cheaper if the model encodes image and text separately, as
             :class:`palpate.models.VLSM` does; attacks on tokens or embeddings require this.
         data: Samples. If the data set has ``cases``, images are loaded only when they are needed.
-        attacks: Attacks by their names in the rows, or a list of names of palpate's attacks.
+        attacks: Attacks by their names in the rows; or a list of functions, which keep their own
+            names, and names of palpate's attacks.
             Attacks on images are functions; ``epsilon``, ``generator`` (one per image),
             ``threshold`` and ``tau`` are passed if the signature names them. One with
             ``max_epsilon`` and no ``epsilon`` searches for the smallest perturbation and is run
@@ -98,7 +102,8 @@ def evaluate(
         examples: Store for the images of a few samples under attacks on images.
         fingerprint: Further things that the rows depend on, e.g. the hash of a checkpoint file.
         workers: Threads that load the next images in the background; ``data`` must be thread-safe.
-        progress: Called after each batch and condition with the number of rows and the condition.
+        progress: True: show progress in a terminal or notebook. False: show nothing. A function is
+            called after each batch and condition with the number of rows and the condition.
         stage: Name of this evaluation for ``progress``.
 
     Returns:
@@ -114,6 +119,7 @@ def evaluate(
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1, got {limit}.")
     wanted, cases = find_attacks(attacks), list_cases(data)
+    refuse_missing_prompts(model, {case.prompt_level for case in cases})
     scored = find_metrics(metrics)
     scorer = Scorer(
         model=model,
@@ -140,14 +146,22 @@ def evaluate(
     made_of = scorer.made_of(data, cases) | described | dict(fingerprint or {})
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(TemporaryDirectory()))
+        stack.enter_context(removed_if_failed(folder, STORE_RECORDS))
         stack.enter_context(frozen(model))
         store = stack.enter_context(RowStore(folder, made_of, metrics=scored))
         runner = Runner(scorer, conditions, cases[:limit], store, examples)
-        runner.run(
-            data,
-            batch_size=batch_size,
-            device=device_of(model),
-            workers=workers,
-            report_progress=partial(progress, stage),
-        )
+        with _shown(progress) as told:
+            runner.run(
+                data,
+                batch_size=batch_size,
+                device=device_of(model),
+                workers=workers,
+                report_progress=partial(told, stage),
+            )
         return runner.select(read_rows(folder))
+
+
+def _shown(progress: Progress | bool) -> AbstractContextManager[Progress]:
+    if progress is True:
+        return show_progress(lines=False)
+    return nullcontext(silent if progress is False else progress)

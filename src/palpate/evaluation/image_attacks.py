@@ -103,7 +103,8 @@ class AttackAtRadius:
             offered["tau"] = tau
         accepted = {k: v for k, v in offered.items() if k in _parameters(self.attack)}
         # Clones, so that an attack that writes into its inputs cannot move the clean images.
-        return self.attack(model, images.clone(), masks.clone(), **accepted)
+        with torch.enable_grad():  # attacks may rely on it, wherever they are called
+            return self.attack(model, images.clone(), masks.clone(), **accepted)
 
 
 def no_attack(model: LogitsFn, images: Images, masks: Masks) -> Images:

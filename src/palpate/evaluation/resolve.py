@@ -1,6 +1,7 @@
 """Resolves the attacks that a user names into the conditions of an evaluation."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from palpate.attacks import ATTACKS
@@ -20,7 +21,7 @@ from palpate.evaluation.text.sources import hash_sources, text_sources
 from palpate.types import Attack
 
 AnyAttack: TypeAlias = Attack | AnyTextAttack | Medis
-Attacks: TypeAlias = Mapping[str, AnyAttack | str] | Iterable[str]
+Attacks: TypeAlias = Mapping[str, AnyAttack | str] | Iterable[Attack | str]
 
 _TEXTS_AT_ONCE = 32  # texts decoded together for one encoded image; bounds the decoder's memory
 
@@ -29,9 +30,9 @@ def find_attacks(wanted: Attacks) -> dict[str, AnyAttack]:
     """Look up attacks by name.
 
     Args:
-        wanted: A mapping of names in the rows to attacks, or a list of names. A string stands for
-            the attack of that name in :data:`palpate.attacks.ATTACKS` or
-            :data:`palpate.attacks.text.TEXT_ATTACKS`.
+        wanted: A mapping of names in the rows to attacks, or a list of names and functions; a
+            function has its own name in the rows. A string stands for the attack of that name in
+            :data:`palpate.attacks.ATTACKS` or :data:`palpate.attacks.text.TEXT_ATTACKS`.
 
     Returns:
         The attacks by their names in the rows, in the order given.
@@ -41,17 +42,29 @@ def find_attacks(wanted: Attacks) -> dict[str, AnyAttack]:
     """
     if isinstance(wanted, str):
         raise ValueError(f"Expected a list of attacks, got {wanted!r}; write [{wanted!r}].")
-    if not isinstance(wanted, Mapping):
-        names = list(wanted)
-        wanted = {name: name for name in names}
-        if len(wanted) < len(names):
-            raise ValueError(f"Expected every attack once, got {', '.join(names)}.")
-    if CLEAN in wanted:
+    named = wanted if isinstance(wanted, Mapping) else _by_name(wanted)
+    if CLEAN in named:
         raise ValueError(
             f"Expected attacks with other names than {CLEAN!r}, which is that of the clean rows, "
             f"got one named {CLEAN!r}. Rename it."
         )
-    return {name: _find(name, attack) for name, attack in wanted.items()}
+    return {name: _find(name, attack) for name, attack in named.items()}
+
+
+def _by_name(listed: Iterable[Attack | str]) -> dict[str, Attack | str]:
+    """Attacks of a list by their names.
+
+    Raises:
+        ValueError: If two have the same name, or one has none.
+    """
+    attacks = list(listed)
+    names = [_name_of(attack) for attack in attacks]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"Expected every attack once, got {', '.join(names)}. Two of one name need a "
+            "dictionary, {NAME: attack, ...}."
+        )
+    return dict(zip(names, attacks, strict=True))
 
 
 def conditions_of(
@@ -125,6 +138,19 @@ class _TextConditions:
             self._told = by_case, f"texts {hash_sources(sources)}"
         row = row_of(name, attack)
         return TextCondition(self.scorer, row, attack, self.model, *self._told, self.at_once)
+
+
+def _name_of(attack: Attack | str) -> str:
+    """Name in the rows of an attack in a list: its own, for ``partial`` that of the function."""
+    if isinstance(attack, str):
+        return attack
+    name = getattr(attack.func if isinstance(attack, partial) else attack, "__name__", "")
+    if not name or name == "<lambda>":
+        raise ValueError(
+            f"Expected names and functions in a list of attacks, got {type(attack).__name__} "
+            f"{attack!r:.60}, which has no name. Give it one: {{'mine': attack}}."
+        )
+    return str(name)
 
 
 def _find(name: str, attack: AnyAttack | str) -> AnyAttack:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
 from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS
 from palpate.attacks.medis.targets import TARGETS
@@ -19,6 +19,7 @@ from palpate.errors import did_you_mean
 from palpate.evaluation import Medis
 from palpate.evaluation.batches import BATCH_SIZE
 from palpate.evaluation.medis.rows import UNTARGETED
+from palpate.grey_levels import grey_levels
 from palpate.models import Learns
 from palpate.models.clipseg.adapters import ADAPTERS
 from palpate.models.families import is_finished
@@ -33,6 +34,7 @@ from palpate.training import TrainingSettings
 _LEAST = {"batch_size": 1, "workers": 0, "examples": 0, "sanity_samples": 0}
 MEDIS = "medis-tables"  # name in recipes of the attack that runs each loss of MedIS separately
 _STRICT = ConfigDict(extra="forbid")
+GreyLevels: TypeAlias = Annotated[float, BeforeValidator(grey_levels)]
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,14 @@ class DataConfig:
     root: Path | None = None
     """Folder that holds the data sets; by default $PALPATE_DATA, or else data/."""
     images: Path | None = None
-    """Image folder (`pairs` only); override_prompt is the prompt for every image."""
+    """Image folder (`pairs` only); override_prompt is the prompt for every image, and can be left
+    out for models that read none."""
     masks: Path | None = None
     """Mask folder (`pairs` only), with the same file names as the images."""
     mask: MaskConfig = field(default_factory=MaskConfig)
     """What the values of the masks mean, if they are not binary."""
+    healthy: bool = False
+    """Allow empty masks, of images in which there is nothing to find (`pairs` only)."""
     size: int | None = 224
     """Images are resized to a square of this side, in pixels; null keeps their size."""
     prompt: str = "random"
@@ -78,12 +83,16 @@ class DataConfig:
         for key in ("name", "test_name"):
             _check_data_set(key, getattr(self, key))
         given = {key for key in ("images", "masks") if getattr(self, key) is not None}
-        has_prompt = self.override_prompt is not None or self.mask.has_names
-        if self.name == PAIRS and (len(given) < 2 or not has_prompt):
+        if self.name == PAIRS and len(given) < 2:
             raise ValueError(
                 "Expected data.images, data.masks and data.override_prompt (the text for every "
                 f"image) with data.name {PAIRS!r}. For the folder that `palpate data prepare` "
                 f"made of them, use data.name folder and data.root DIR/{PAIRS}."
+            )
+        if self.healthy and self.name != PAIRS:
+            raise ValueError(
+                f"Expected data.healthy only with data.name {PAIRS!r}, got {self.name!r}, which "
+                "allows empty masks as it is. Leave it out."
             )
         if self.name == PAIRS and (self.test_name or self.annotations):
             raise ValueError(
@@ -191,7 +200,7 @@ class MedisConfig:
     """Losses that attack each image in parallel; the quickest success counts."""
     steps: int = 10
     """Largest number of steps of 1/255."""
-    epsilon_255: float = RADIUS * 255
+    epsilon_255: GreyLevels = RADIUS * 255
     """Radius of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
     criterion: Literal["miou", "dice"] = "miou"
     """Score that decides about success."""
@@ -226,8 +235,8 @@ class EvaluateConfig:
     """Attacks on the model, and how it is scored."""
 
     __pydantic_config__ = _STRICT
-    split: Literal["train", "val", "test"] = "test"
-    """Split to attack."""
+    split: Literal["train", "val", "test", "all"] = "test"
+    """Split to attack; `all` is the three together."""
     attacks: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
     )
@@ -236,7 +245,7 @@ class EvaluateConfig:
     the options are then those of the recipe, or the defaults."""
     medis: MedisConfig | None = None
     """Deprecated: write these options under `attacks`, as those of `medis-tables`."""
-    epsilon_255: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    epsilon_255: tuple[GreyLevels, ...] = (1.0, 2.0, 4.0, 8.0)
     """Radii of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
     protocol: ProtocolName = "sound"
     """Evaluation protocol: `sound`, or `paper` to follow the published study."""
@@ -268,6 +277,8 @@ class EvaluateConfig:
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} >= {least}, got {getattr(self, name)}.")
+        for epsilon in self.epsilon_255:
+            grey_levels(epsilon)  # again, for values from the command line
         if not 0 <= self.tau < 1:
             raise ValueError(f"Expected tau, a DSC, from 0 to below 1, got {self.tau:g}.")
         if not 0 <= self.tolerance < inf:
@@ -328,12 +339,6 @@ class RunConfig:
             )
         if self.model.adapter not in (None, *ADAPTERS):
             raise ValueError(f"Expected model.adapter in {ADAPTERS}, got {self.model.adapter!r}.")
-        for epsilon in self.evaluate.epsilon_255:
-            if not 0.1 <= epsilon <= 255:
-                raise ValueError(
-                    "Expected evaluate.epsilon_255 in steps of an 8-bit image, 0.1 to 255 (8 for "
-                    f"8/255), got {epsilon:g}."
-                )
 
     @property
     def folder(self) -> Path:

@@ -53,7 +53,7 @@ class OwnData:
 
     images: Path
     masks: Path
-    prompt: str
+    prompt: str | None = None
 
     @property
     def name(self) -> str:

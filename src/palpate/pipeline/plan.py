@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from palpate.attacks.text import TextAttack
+from palpate.data.annotations import ALL_SPLITS
 from palpate.evaluation import Joint, Medis
 from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.metrics import find_metrics
@@ -76,11 +77,19 @@ def described(config: RunConfig, *, attacks: bool = True) -> str:
         return f"{said}."
     radii = ", ".join(f"{epsilon:g}" for epsilon in wanted.epsilon_255)
     sizes = f"{radii}/255" if wanted.protocol == "sound" else "the radii of the paper"
-    limit = f"{config.data.test_limit} samples of " if config.data.test_limit else ""
     return (
-        f"{said}, attacked with {', '.join(wanted.attacks) or 'nothing'} at {sizes} on {limit}the "
-        f"{wanted.split} split of {config.data.test_name or config.data.name}."
+        f"{said}, attacked with {', '.join(wanted.attacks) or 'nothing'} at {sizes} on "
+        f"{_attacked(config)}."
     )
+
+
+def _attacked(config: RunConfig) -> str:
+    limit = f"{config.data.test_limit} samples of " if config.data.test_limit else ""
+    name = config.data.images or config.data.test_name or config.data.name
+    if config.evaluate.split != ALL_SPLITS:
+        return f"{limit}the {config.evaluate.split} split of {name}"
+    seen = ", those of training included" if config.model.trains else ""
+    return f"{limit or 'all images of '}{name}{seen}"
 
 
 def _training(config: RunConfig) -> str:

@@ -74,7 +74,7 @@ def evaluate_again(
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
 ) -> Path:
-    """Attack the model of a run folder again, and add the rows to the existing ones.
+    """Attack the model of a run folder again, add the rows, and write the report again.
 
     Args:
         folder: Run folder.
@@ -83,7 +83,7 @@ def evaluate_again(
         progress: Called for every batch.
 
     Returns:
-        The folder of the rows.
+        Path of the page.
 
     Raises:
         ValueError: If an attack does not exist, or radii in steps of an 8-bit image are given for
@@ -109,11 +109,12 @@ def evaluate_again(
     other = replace(config, evaluate=wanted)
     plan = make_plan(other)
     splits = stages.load_splits(other, plan)
-    with open_folder(config):
+    with open_folder(config, "copy the folder and evaluate the copy"):
         model = stages.tune(config, splits, progress)
         note_evaluation(folder, attacks, epsilon_255)
         _evaluate(other, plan, model, splits, folder, progress)
-        return folder / "rows"
+        with measured("report", folder):
+            return make_report(folder)
 
 
 def make_report(folder: Path) -> Path:

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from palpate.atomic import write_text
+from palpate.atomic import removed_if_failed, write_text
 from palpate.config_io import flat
+from palpate.evaluation.results.store import STORE_RECORDS
 from palpate.pipeline.config import RunConfig
 from palpate.pipeline.recipe import plain, read_config, write_config
 from palpate.training.loop import peak_memory_mb
@@ -33,11 +34,20 @@ _PACKAGES = (
     "pyarrow", "safetensors", "pillow", "matplotlib",
 )  # fmt: skip
 _COSTS, _ENVIRONMENT, _EVALUATIONS = "costs.json", "environment.json", "evaluations.json"
+_LOCK = ".lock"
+# Files that are written before there are results.
+_RECORDS = ("config.yaml", _LOCK, _COSTS, _ENVIRONMENT, *STORE_RECORDS)
 
 
 @contextmanager
-def open_folder(config: RunConfig) -> Iterator[Path]:
+def open_folder(config: RunConfig, otherwise: str = "choose another --out") -> Iterator[Path]:
     """Create or reopen the run folder, and lock it against other processes.
+
+    If the body fails before there are any results, a new folder is removed again.
+
+    Args:
+        config: The recipe.
+        otherwise: What to do if the folder cannot be used, for error messages.
 
     Raises:
         PermissionError: If the folder is not writable.
@@ -45,26 +55,31 @@ def open_folder(config: RunConfig) -> Iterator[Path]:
         ValueError: If it holds a run with other settings; the message lists them.
     """
     folder = config.folder
+    with removed_if_failed(folder, _RECORDS):
+        _make_writable(folder, otherwise)
+        lock = FileLock(folder / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RuntimeError(
+                f"Another process is working in {folder}. Wait for it, or {otherwise}."
+            ) from None
+        try:
+            _check_same(config, folder)
+            yield folder
+        finally:
+            lock.release()
+
+
+def _make_writable(folder: Path, otherwise: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
     except OSError as error:
         raise PermissionError(
-            f"The run folder {folder} cannot be written ({error.strerror}); choose another --out."
+            f"The run folder {folder} cannot be written ({error.strerror}); {otherwise}."
         ) from error
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RuntimeError(
-            f"Another process is working in {folder}. Wait for it, or choose another --out."
-        ) from None
-    try:
-        _check_same(config, folder)
-        yield folder
-    finally:
-        lock.release()
 
 
 def _check_same(config: RunConfig, folder: Path) -> None:

@@ -30,6 +30,7 @@ from palpate.models.request import AdapterName
 from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
 from palpate.pipeline.plan import Plan
 from palpate.progress import Progress
+from palpate.prompting import refuse_missing_prompts
 from palpate.training import pretrain, train
 
 
@@ -87,6 +88,7 @@ def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedD
             seed=seed,
             values=wanted.mask.values or None,
             ignore=wanted.mask.ignore or None,
+            healthy=wanted.healthy,
         )
         load = _advising(load)
         return load if wanted.cache is None else _then_cached(load, wanted.cache)
@@ -161,14 +163,16 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     """
     base, wanted = base_model(config, progress), config.model
     adapter, learns = _chosen(wanted, base)
+    options, its_base = options_of(wanted, base)
     load = partial(
         load_model,
-        options=wanted.options,
+        options=options,
         seed=config.seed,
         device=device(config),
         trust_code=wanted.trust_code,
     )
-    model = load(base, adapter, init=wanted.init, width=wanted.width)
+    model = load(base, adapter, init=wanted.init, width=wanted.width, base=its_base)
+    refuse_missing_prompts(model, {case.prompt_level for case in splits.attacked.cases})
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
         return model
@@ -186,6 +190,16 @@ def base_of(base: Path | str) -> Path | str | None:
     It is None if the base is itself a checkpoint: the new one then names that one's base.
     """
     return None if is_checkpoint(Path(base)) else base
+
+
+def options_of(wanted: ModelConfig, base: Path | str) -> tuple[dict[str, Any], str | None]:
+    """The options of a model, and its base model if it is a checkpoint.
+
+    In a recipe the base model is the option ``base``. A checkpoint takes it as an argument, because
+    options are for the family of the base model.
+    """
+    options = dict(wanted.options)
+    return options, options.pop("base", None) if is_checkpoint(Path(base)) else None
 
 
 def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from palpate.attacks.text import TEXT_ATTACKS, TextAttack, embedding
 from palpate.evaluation import Joint
 from palpate.evaluation.text.conditions import AnyTextAttack
+from palpate.grey_levels import grey_levels
 from palpate.pipeline.attack_config import (
     JOINT,
     Options,
@@ -89,12 +90,10 @@ def _joint(name: str, options: Mapping[str, Any]) -> Joint:
 
 def _radius(name: str, steps: object) -> float:
     """Convert a radius from steps of an 8-bit image to units of pixel value."""
-    if not isinstance(steps, int | float) or not 0 < steps <= 255:
-        raise ValueError(
-            f"Expected one radius `epsilon_255` of attack {name!r} in steps of an 8-bit image, 8 "
-            f"for 8/255, got {steps!r}."
-        )
-    return steps / 255
+    try:
+        return grey_levels(steps) / 255
+    except ValueError as error:
+        raise ValueError(f"Expected one radius `epsilon_255` of attack {name!r}: {error}") from None
 
 
 def _named(value: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -96,9 +96,11 @@ def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
     """
     base, wanted = stages.base_model(config, progress), config.model
     if not wanted.trains:
+        options, its_base = stages.options_of(wanted, base)
         return load_model(
             base,
-            options=wanted.options,
+            base=its_base,
+            options=options,
             seed=config.seed,
             device=stages.device(config),
             trust_code=wanted.trust_code,

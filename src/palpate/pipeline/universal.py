@@ -12,6 +12,7 @@ from palpate.data import PromptedDataset
 from palpate.errors import did_you_mean
 from palpate.evaluation import fit_universal_on
 from palpate.evaluation.resolve import AnyAttack
+from palpate.grey_levels import grey_levels
 from palpate.progress import Progress
 from palpate.types import Attack, Images, Logits, Loss, Masks, Segmenter
 
@@ -70,7 +71,7 @@ class ToFit:
         if "loss" in settings:
             settings["loss"] = loss(settings["loss"])
         steps = settings.pop("epsilon_255", None)
-        return cls(attack, largest if steps is None else steps / 255, settings)
+        return cls(attack, largest if steps is None else grey_levels(steps) / 255, settings)
 
     def rehearsed(self, model: Callable[..., Logits], images: Images, masks: Masks) -> list[Attack]:
         """Fit for at most one epoch on one batch, to try out the options; return the attacks."""

@@ -39,12 +39,25 @@ def show_attacks() -> None:
     """Print every attack with its options, and the names of losses and threat models."""
     on_image = _table("on the image", "options", [*image_attacks(), *_of_plugins()])
     on_prompt = _table("on the prompt", "the changed text means", text_attacks())
-    threats = [constant(_found(_THREATS, name)) for name in ("ANYWHERE", "LATTICE")]
-    constraints = entries(_THREATS, "CONSTRAINTS")
     names = Table.grid(padding=(0, 2))
     names.add_row("  loss", ", ".join(entries(_IMAGE, "LOSSES")))
-    names.add_row("  within", ", ".join(map(str, (threats[0], *constraints, threats[1]))))
+    names.add_row("  within", ", ".join(_threats()))
     Console().print(on_image, on_prompt, names)
+
+
+def listed_attacks() -> dict[str, Any]:
+    """The list of attacks as plain values."""
+    return {
+        "image": [each._asdict() for each in [*image_attacks(), *_of_plugins()]],
+        "prompt": [each._asdict() for each in text_attacks()],
+        "losses": list(entries(_IMAGE, "LOSSES")),
+        "within": _threats(),
+    }
+
+
+def _threats() -> list[str]:
+    first, last = (constant(_found(_THREATS, name)) for name in ("ANYWHERE", "LATTICE"))
+    return list(map(str, (first, *entries(_THREATS, "CONSTRAINTS"), last)))
 
 
 def image_attacks() -> list[AttackEntry]:

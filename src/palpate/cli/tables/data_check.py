@@ -1,4 +1,4 @@
-"""Prints the checks of data sets as tables, and writes them as JSON for scripts."""
+"""Prints the checks of data sets as tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,6 @@ from palpate.data.integrity import (
     check_sets,
 )
 from palpate.data.locate import locate
-from palpate.pipeline.run_folder import write_json
 from palpate.progress import Progress, silent
 
 _SHOWN: Final = 5  # maximum number of files listed per finding
@@ -38,23 +37,15 @@ def check_data(
     root: Path | None = None,
     *,
     pixels: bool = True,
-    json_file: Path | None = None,
     progress: Progress = silent,
 ) -> IntegrityReport:
-    """Check data sets by name or path, and write the outcome as JSON if a file is given.
+    """Check data sets by name or path.
 
     Raises:
         FileNotFoundError, ValueError: If a data set does not exist; other errors are findings.
     """
-    if json_file is not None and not json_file.parent.is_dir():
-        raise FileNotFoundError(
-            f"Expected --json in a folder that exists, got {json_file}. Make {json_file.parent}."
-        )
     wanted = [Wanted(*locate(name, root)) for name in names]
-    report = check_sets(wanted, pixels=pixels, progress=progress)
-    if json_file is not None:
-        write_json(json_file, report.as_json())
-    return report
+    return check_sets(wanted, pixels=pixels, progress=progress)
 
 
 def print_report(report: IntegrityReport, console: Console) -> None:

@@ -30,7 +30,7 @@ def show_samples(
         name: Name or folder of a data set, a pool, phantoms, or ``hf:...``.
         root: Folder that holds named data sets.
         out: PNG file to write; by default named after the data set and the split.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val``, ``test`` or ``all``.
         count: Number of images; all, if there are fewer.
         prompt: Prompt level that is shown, or ``random``.
         annotations: Folder below ``anns/`` that has another split.

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -61,6 +62,35 @@ def show_models(
         _show_families()
 
 
+def listed_models(
+    names: Sequence[str],
+    adapter: AdapterName | None = None,
+    options: Mapping[str, Any] = {},
+    *,
+    trust_code: bool = False,
+) -> list[dict[str, Any]]:
+    """The list of :func:`show_models` as plain values; a model that cannot be loaded says why.
+
+    Args:
+        names: Names of models; all that come with palpate if empty.
+        adapter: Adapter to insert into them.
+        options: Options of the model family.
+        trust_code: Let files run code of their own.
+
+    Raises:
+        ValueError, FileNotFoundError: If one that was named cannot be loaded.
+    """
+    found: list[dict[str, Any]] = []
+    for name in names or known_names():
+        try:
+            found.append(asdict(_facts(name, adapter, options, trust_code)))
+        except (*BROKEN, OSError) as error:
+            if names:
+                raise
+            found.append({"name": name, "error": str(error)})
+    return found
+
+
 def _show_families() -> None:
     """The families of models, most of which need weights from the user."""
     table = Table("family", "palpate models FOLDER_OR_NAME shows one model")
@@ -77,8 +107,8 @@ def check_model(
     size: int = 224,
     *,
     trust_code: bool = False,
-) -> bool:
-    """Print the checks of a model.
+) -> list[CheckResult]:
+    """Check whether a model can be attacked.
 
     Args:
         name: Name of the model.
@@ -88,9 +118,6 @@ def check_model(
         size: Side of the test images, in pixels.
         trust_code: Let files run code of their own.
 
-    Returns:
-        Whether no check failed.
-
     Raises:
         ValueError, FileNotFoundError: If it cannot be loaded.
     """
@@ -98,15 +125,18 @@ def check_model(
     batch, asked = _specimens(model, size, 4)
     if prompts:
         asked = [prompts[i % len(prompts)] for i in range(len(asked))]
+    return examine(model, batch.images, asked, batch.boxes)
+
+
+def show_checks(name: str, findings: Sequence[CheckResult]) -> None:
+    """Print the checks of a model as a table."""
     table = Table("check", "", "seen", title=name)
-    findings = examine(model, batch.images, asked, batch.boxes)
     for finding, before in zip(findings, [None, *findings[:-1]], strict=True):
         again = before is not None and before.seen == finding.seen
         table.add_row(
             finding.name, _coloured(finding), "as above" if again else escape(finding.seen)
         )
     Console().print(table)
-    return all(finding.status != "fail" for finding in findings)
 
 
 def _print_cards(console: Console, lines: Sequence[Sequence[str]]) -> None:

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -10,10 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from palpate.cli.json_output import give
+from palpate.data import NO_FOREGROUND
 from palpate.evaluation.sanity import Check, load_card
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.tables.table import Table as Printed
 from palpate.reporting.tables.table import percent_interval
+
+_ON_EMPTY = "Images with an empty mask: DSC is 100 where nothing is predicted, 0 otherwise."
 
 
 def show_scores(folder: Path) -> None:
@@ -30,16 +36,57 @@ def show_scores(folder: Path) -> None:
                 f"{percent_interval(line, 'dsc_tuned')} after fine-tuning (n = {line['n']}).",
                 markup=False,
             )
-    mains = (folder / "tables").glob("main*.csv")  # one for each norm
-    for path in sorted(mains, key=lambda path: (len(path.name), path.name)):
-        # Names such as `nan` are names; numbers can be missing, as the interval of a single image.
-        empty = {key: [""] for key in ("dsc", "dsc_low", "dsc_high")}
-        scores = pd.read_csv(path, keep_default_na=False, na_values=empty)
+    for scores in _main_tables(folder):
         for facet, part in scores.groupby("facet", sort=False):
-            console.print(_scores(str(facet), part[part["attack"] != "clean"]))
+            console.print(_heading(str(facet), part), markup=False)
+            if len(part) > 1:
+                console.print(_scores(part))
+            if (part["structure"] == NO_FOREGROUND).any():
+                console.print(f"  {_ON_EMPTY}", markup=False)
     if (folder / "sanity.json").is_file():
         for doubt in _doubts(load_card(folder / "sanity.json")):
             console.print(doubt, markup=False)
+
+
+def print_scores(folder: Path, json: Path | None) -> None:
+    """Print the scores of a report and the path of its page, or write them as JSON.
+
+    Args:
+        folder: Folder of the report.
+        json: File for the values, ``-`` for standard output; None for tables.
+    """
+
+    def show() -> None:
+        show_scores(folder)
+        print(folder / "report" / "index.html")
+
+    give(lambda: scores_of(folder), show, json)
+
+
+def scores_of(folder: Path) -> dict[str, Any]:
+    """The scores of a run as plain values: its page, the lines of its tables, the sanity card."""
+    tables = [_records(scores) for scores in _main_tables(folder)]
+    gained, card = folder / "tables" / "baseline.csv", folder / "sanity.json"
+    return {
+        "run": str(folder),
+        "page": str(folder / "report" / "index.html"),
+        "scores": [line for lines in tables for line in lines],
+        "baseline": _records(pd.read_csv(gained)) if gained.is_file() else [],
+        "sanity": [asdict(check) for check in load_card(card)] if card.is_file() else [],
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in line.items()} for line in table.to_dict("records")]
+
+
+def _main_tables(folder: Path) -> Iterator[pd.DataFrame]:
+    """The main tables of a run, one for each norm; every one has the clean scores."""
+    mains = (folder / "tables").glob("main*.csv")
+    for path in sorted(mains, key=lambda path: (len(path.name), path.name)):
+        # Names such as `nan` are names; numbers can be missing, as the interval of a single image.
+        empty = {key: [""] for key in ("dsc", "dsc_low", "dsc_high")}
+        yield pd.read_csv(path, keep_default_na=False, na_values=empty)
 
 
 def show_table(table: Printed) -> None:
@@ -57,17 +104,32 @@ def show_table(table: Printed) -> None:
     Console(stderr=True, highlight=False).print(shown)
 
 
-def _scores(facet: str, scores: pd.DataFrame) -> Table:
-    """DSC in percent: a row for each attack, a column for each radius."""
-    pairs = zip(scores["epsilon"], scores["norm"], strict=True)
+def _heading(facet: str, scores: pd.DataFrame) -> str:
+    """The number of images and the clean score, in a line above the table of attacks."""
+    clean = scores[scores["attack"] == "clean"].iloc[0]
+    norms = _other_norms(scores[scores["attack"] != "clean"])
+    return f"DSC of {facet}{norms}: clean {percent_interval(clean, 'dsc')}, n = {clean['n']}" + (
+        "; under attack:" if len(scores) > 1 else "."
+    )
+
+
+def _scores(scores: pd.DataFrame) -> Table:
+    """DSC in percent: a row for each attack, a column for each radius.
+
+    The number of images of an attack is shown where it is smaller, as after an interruption.
+    """
+    count = int(scores.loc[scores["attack"] == "clean", "n"].iloc[0])
+    attacked = scores[scores["attack"] != "clean"]
+    pairs = zip(attacked["epsilon"], attacked["norm"], strict=True)
     radii = sorted(set(pairs))  # the unit of a radius depends on the norm
     columns = ("", *(epsilon_label(*radius) for radius in radii))
-    title = escape(f"DSC under attack: {facet}{_other_norms(scores)}")
-    table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
-    for attack, part in scores.groupby("attack", sort=False):
+    table = Table(*columns, box=SIMPLE_HEAD)
+    for attack, part in attacked.groupby("attack", sort=False):
         cells = {(line["epsilon"], line["norm"]): _stacked(line) for _, line in part.iterrows()}
+        fewer = f" (n = {part['n'].min()})" if part["n"].min() < count else ""
         table.add_row(
-            escape(attack_label(str(attack))), *(cells.get(radius, "–") for radius in radii)
+            escape(f"{attack_label(str(attack))}{fewer}"),
+            *(cells.get(radius, "–") for radius in radii),
         )
     return table
 

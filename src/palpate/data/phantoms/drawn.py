@@ -1,11 +1,11 @@
 """Data sets of phantoms, and pairs of them that test whether a model follows its prompt."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from palpate.data.annotations import check_split
+from palpate.data.annotations import ALL_SPLITS, check_split
 from palpate.data.dataset import PromptedDataset
 from palpate.data.phantoms.entries import LEAST_SIZE, PhantomEntry, phantom_entries
 from palpate.data.phantoms.modalities import PHANTOMS
@@ -31,7 +31,7 @@ def phantom_data(
     Args:
         name: One of ``PHANTOMS``.
         policy: Chooses the prompts; its seed is also the seed of the phantoms.
-        split: ``train``, ``val`` or ``test``; splits share no scene.
+        split: ``train``, ``val`` or ``test``, which share no scene; or ``all``, the three together.
         size: Side of the images in pixels, at least 32; by default 224. The scenes do not depend
             on it.
         count: Number of entries, without an upper limit; by default as in ``SPLIT_SIZES``.
@@ -47,26 +47,41 @@ def phantom_data(
             small.
     """
     appearance = _checked(name, split, size, appearance)
-    count = SPLIT_SIZES[split] if count is None else count
-    draw = partial(_of_epoch, name, split, policy.seed, appearance, structures, count)
+    sizes = SPLIT_SIZES if split == ALL_SPLITS else {split: SPLIT_SIZES[split]}
+    count = sum(sizes.values()) if count is None else count
+    counts = dict(zip(sizes, _shared_out(count, list(sizes.values())), strict=True))
+    draw = partial(_of_epoch, name, counts, policy.seed, appearance, structures)
     data = _dataset(name, split, size, policy, draw(0))
     return replace(data, redraw=draw) if fresh else data
 
 
+def _shared_out(count: int, sizes: Sequence[int]) -> list[int]:
+    """Share out a number of entries to splits of these sizes; the last takes what is beyond them.
+
+    >>> _shared_out(250, [200, 100, 30]), _shared_out(9, [4])
+    ([200, 50, 0], [9])
+    """
+    *first, _ = sizes
+    taken = [min(size, max(0, count - sum(first[:place]))) for place, size in enumerate(first)]
+    return [*taken, count - sum(taken)]
+
+
 def _of_epoch(
     name: str,
-    split: str,
+    counts: Mapping[str, int],
     seed: int,
     appearance: str,
     structures: int | None,
-    count: int,
     epoch: int,
 ) -> tuple[PhantomEntry, ...]:
-    """Entries of one training epoch; different epochs share no scene."""
-    # `count` entries come from at most `count` scenes, since each has at least one entry. With
-    # `structures`, scenes with another number of structures are skipped, hence the larger step.
-    start = epoch * count * (_RARITY if structures else 1)
-    return tuple(islice(phantom_entries(name, split, seed, appearance, structures, start), count))
+    """Entries of one training epoch by split; different epochs share no scene."""
+    found: list[PhantomEntry] = []
+    for split, count in counts.items():
+        # `count` entries come from at most `count` scenes, since each has at least one entry. With
+        # `structures`, scenes with another number of structures are skipped, hence the larger step.
+        start = epoch * count * (_RARITY if structures else 1)
+        found += islice(phantom_entries(name, split, seed, appearance, structures, start), count)
+    return tuple(found)
 
 
 def listening_pair(
@@ -87,7 +102,7 @@ def listening_pair(
 
     Args:
         name: One of ``PHANTOMS``.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val``, ``test`` or ``all``.
         size: Side of the images in pixels, at least 32; by default 224.
         prompt: A level from ``p1`` on, or ``random``; ``p0`` names no structure.
         seed: Seed of the phantoms and of the choice of prompts.

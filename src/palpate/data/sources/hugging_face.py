@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from PIL import Image
 
-from palpate.data.annotations import check_limit, check_split
+from palpate.data.annotations import ALL_SPLITS, check_limit, check_split
 from palpate.data.dataset import DatasetSpec, PromptedDataset
 from palpate.data.patients import patient_or_name
 from palpate.data.problems import refuse
@@ -73,9 +73,9 @@ def from_hugging_face(
     Args:
         dataset: A ``datasets.Dataset`` or ``DatasetDict``; the directory of one that was saved, or
             of images with a ``metadata.jsonl``; or a name on the hub.
-        split: ``train``, ``val`` or ``test``; ``val`` also matches ``validation``. A table saved
-            without splits counts as the split that its metadata name, or else as ``test``; a
-            ``Dataset`` object counts as ``split``.
+        split: ``train``, ``val`` or ``test``; ``val`` also matches ``validation``; ``all`` is every
+            split of the set, whatever its name. A table saved without splits counts as the split
+            that its metadata name, or else as ``test``; a ``Dataset`` object counts as ``split``.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
             own size.
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.
@@ -174,6 +174,8 @@ def _loaded(dataset: Any, config: str | None) -> Any:
 def _split(loaded: Any, split: str, name: str) -> Any:
     if not isinstance(loaded, Mapping):
         return loaded
+    if split == ALL_SPLITS:
+        return needed("datasets").concatenate_datasets(list(loaded.values()))
     for candidate in _SPLITS[split]:
         if candidate in loaded:
             return loaded[candidate]
@@ -191,7 +193,7 @@ def _refuse_undivided(table: Any, split: str, name: str) -> None:
     told = re.match(r"[a-z]*", str(table.split or "").lower())
     found = [mine for mine, names in _SPLITS.items() if told and told[0] in names]
     own = found[0] if found else "test"
-    if split != own:
+    if split not in (own, ALL_SPLITS):
         raise ValueError(
             f"Expected split {split!r} in {name}, got one table that is not divided, which counts "
             f"as {own!r} alone. Divide it (train_test_split of datasets) and save the whole, or "

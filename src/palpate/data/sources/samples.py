@@ -120,7 +120,7 @@ def from_samples(
     Args:
         samples: The samples; must support ``len`` and indices from 0.
         name: Name of the data set in every results table.
-        split: Name of the split: ``train``, ``val`` or ``test``.
+        split: Name of the split: ``train``, ``val``, ``test`` or ``all``.
         size: Side of the square that samples are resized to, in pixels; by default each keeps its
             own size.
         prompt: A level such as ``p3``, ``random`` or ``all``; see :class:`PromptPolicy`.

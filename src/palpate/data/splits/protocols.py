@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from palpate.data.annotations import ALL_SPLITS
+
 # Names under which several data sets are loaded as one, as pooled in MedVLSM (Poudel et al., 2024,
 # https://arxiv.org/abs/2308.07706).
 POOLS: Mapping[str, tuple[str, ...]] = {
@@ -92,5 +94,7 @@ def members(name: str, split: str = "train") -> tuple[str, ...]:
 def _members_of(part: str, split: str) -> tuple[str, ...]:
     if part in PROTOCOLS:
         protocol = PROTOCOLS[part]
+        if split == ALL_SPLITS:
+            return tuple(dict.fromkeys((*protocol.train, *protocol.test)))
         return tuple(protocol.test if split == "test" else protocol.train)
     return POOLS.get(part, (part,))

@@ -122,14 +122,6 @@ def _precision(problem: ToyProblem) -> tuple[Status, str]:
     )
 
 
-def _without_gradients(problem: ToyProblem) -> tuple[Status, str]:
-    with torch.no_grad():
-        gap = (problem.run() - problem.run()).abs().max().item()
-        inside = problem.run()
-    gap = max(gap, (inside - problem.run()).abs().max().item())
-    return "pass" if gap == 0 else "fail", f"Under torch.no_grad() images differ by {gap:.3g}."
-
-
 def _radius_zero(problem: ToyProblem) -> tuple[Status, str]:
     radius = replace(problem.attack, epsilon=0.0)
     gap = (replace(problem, attack=radius).run() - problem.images).abs().max().item()
@@ -144,7 +136,6 @@ CHECKS: dict[str, Callable[[ToyProblem], tuple[Status, str]]] = {
     "independent of other images": _neighbours,
     "restores the model": _left_alone,
     "keeps the dtype": _precision,
-    "works under torch.no_grad": _without_gradients,
     "epsilon 0 changes nothing": _radius_zero,
 }
 

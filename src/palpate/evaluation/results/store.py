@@ -35,6 +35,8 @@ from palpate.evaluation.results.rows import (
 from palpate.version import release
 
 PROTOCOL_FILE = "protocol.json"
+_LOCK = f".{PROTOCOL_FILE}.lock"
+STORE_RECORDS = (PROTOCOL_FILE, _LOCK)  # files that are there before the first row
 _MADE_OF, _RELEASE = b"palpate", b"palpate.release"  # keys in the metadata of a part
 
 
@@ -204,7 +206,7 @@ def _make_writable(folder: Path) -> None:
 def _claim(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
     """Write the fingerprint, or check it against the existing one; return the merged one."""
     # The lock keeps two processes from overwriting each other's additions.
-    with FileLock(folder / f".{PROTOCOL_FILE}.lock"):
+    with FileLock(folder / _LOCK):
         return _claimed(folder, fingerprint)
 
 

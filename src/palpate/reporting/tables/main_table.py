@@ -7,6 +7,7 @@ import pandas as pd
 from palpate.evaluation.metrics import Metric
 from palpate.evaluation.results.rows import metrics_in
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name, seconds_label
+from palpate.reporting.numbers.checked_rows import IMAGE
 from palpate.reporting.tables.table import ATTACK, DATA, Table, provenance, score_interval, units
 
 
@@ -28,13 +29,20 @@ def main_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
             caption=(
                 f"{units(metrics)}; mean over images, without attack and under each attack of "
                 "radius ε. Passes are forward + backward passes of the attack per image, "
-                f"seconds are per image. {provenance(rows)}"
+                f"seconds are per image. {_on_empty(rows)}{provenance(rows)}"
             ),
             numbers=numbers[numbers["norm"].isin(["", norm])],
             shown=pd.DataFrame(_main_lines(part, norm, metrics)),
             group_columns=(DATA, "n", ATTACK, "Passes", "s"),
             text_columns=(DATA, ATTACK, "Score"),
         )
+
+
+def _on_empty(rows: pd.DataFrame) -> str:
+    """The rule for empty masks, if there are any."""
+    empty = int((rows.drop_duplicates(IMAGE)["mask_area"] == 0).sum())
+    rule = "score 100 where nothing is predicted, and 0 otherwise"
+    return f"Images with an empty mask ({empty}) {rule}. " if empty else ""
 
 
 def _main_lines(
