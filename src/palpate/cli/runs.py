@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tyro
 
+from palpate.cli.commands import UsageError
 from palpate.cli.progress_bars import show_progress
 
 
@@ -27,15 +28,27 @@ def evaluate(
     print(rows)
 
 
-def report(run: Path) -> None:
+def report(
+    folder: tyro.conf.Positional[Path | None] = None,
+    run: Path | None = None,
+    pdf: bool = False,
+) -> None:
     """Write the tables, figures and page of a run again, from its rows.
 
     Args:
-        run: Run folder that has rows.
+        folder: Run folder that has rows.
+        run: The same, as an option.
+        pdf: Also write report/report.pdf, a sheet of two pages for auditors with the page as annex,
+            and print its path. Needs WeasyPrint.
     """
-    from palpate.pipeline.run import make_report
+    from palpate.pipeline.run import make_pdf, make_report
 
-    print(make_report(run))
+    wanted = folder or run
+    if wanted is None or (folder and run):
+        raise UsageError(
+            "Expected one run folder: palpate report RUN. See `palpate report --help`."
+        )
+    print(make_pdf(wanted) if pdf else make_report(wanted))
 
 
 def compare(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("comparison")) -> None:
