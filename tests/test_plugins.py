@@ -46,7 +46,7 @@ from palpate.evaluation import read_rows
 from palpate.evaluation.metrics import METRICS, find_metrics
 from palpate.models import FAMILIES
 from palpate.models.families import known_names
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 
 assert [metric.name for metric in find_metrics()] == ["dsc", "iou", "miou", "hd95", "nsd"]

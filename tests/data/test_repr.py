@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from palpate.data import cached, from_hugging_face, from_samples, load_data, load_pairs
+from palpate.data.sample import Case, Sample, collate
 from palpate.data.sources.pool import merge, pool
 
 from .conftest import noise, rectangle, save
@@ -86,3 +87,15 @@ def test_entries_tell_their_key_and_levels(data_folder, tmp_path):
     image, mask = np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool)
     own = from_samples([{"image": image, "mask": mask, "prompts": "polyp", "key": "k"}]).entries[0]
     assert one_line(repr(own)) == f"<{type(own).__name__} 'k', prompts: p1>"
+
+
+def test_samples_and_batches_are_a_line_each(images, masks):
+    cases = [
+        Case(f"a{i}", "mine", "test", f"{i}.png", "polyp", f"{i}", "a polyp", "p1")
+        for i in range(4)
+    ]
+    samples = [
+        Sample(case, image, mask) for case, image, mask in zip(cases, images, masks, strict=True)
+    ]
+    assert one_line(repr(samples[0])).startswith("Sample('a0', 8 x 8 px, ")
+    assert one_line(repr(collate(samples))) == "Batch(4 samples of 8 x 8 px: 'a0', 'a1', 'a2', ...)"

@@ -112,22 +112,22 @@ def has_a_least_step(model, images, masks, *, epsilon):
 
 
 BROKEN = [
-    (unclamped, "in the ball and the range"),
-    (too_far, "in the ball and the range"),
-    (other_shape, "in the ball and the range"),
-    (not_a_number, "in the ball and the range"),
+    (unclamped, "inside the ball and [0, 1]"),
+    (too_far, "inside the ball and [0, 1]"),
+    (other_shape, "inside the ball and [0, 1]"),
+    (not_a_number, "inside the ball and [0, 1]"),
     (descends, "does harm"),
     (does_nothing, "does harm"),
     (draws_from_torch, "reproducible"),
-    (draws_from_torch, "leaves no trace"),
+    (draws_from_torch, "restores the model"),
     (shares_its_step, "alone as in a batch"),
-    (shares_its_step, "blind to its neighbours"),
-    (leaves_gradients, "leaves no trace"),
-    (freezes, "leaves no trace"),
-    (sets_the_mode, "leaves no trace"),
-    (doubles, "keeps the type"),
-    (needs_gradients_on, "works where gradients are off"),
-    (has_a_least_step, "epsilon 0 is no attack"),
+    (shares_its_step, "independent of other images"),
+    (leaves_gradients, "restores the model"),
+    (freezes, "restores the model"),
+    (sets_the_mode, "restores the model"),
+    (doubles, "keeps the dtype"),
+    (needs_gradients_on, "works under torch.no_grad"),
+    (has_a_least_step, "epsilon 0 changes nothing"),
 ]
 
 

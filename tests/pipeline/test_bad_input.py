@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 
 from palpate.evaluation import read_rows
-from palpate.pipeline.config import read_config
+from palpate.pipeline.recipe import read_config
 from palpate.pipeline.run import evaluate_again, make_report, run
 
 from .conftest import shell

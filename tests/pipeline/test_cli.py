@@ -10,8 +10,8 @@ from PIL import Image
 
 from palpate.cli import main
 from palpate.cli.recipes import configs_of
-from palpate.pipeline.config import read_config
 from palpate.pipeline.plan import described
+from palpate.pipeline.recipe import read_config
 
 from .conftest import shell
 

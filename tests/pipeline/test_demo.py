@@ -11,8 +11,8 @@ import pytest
 from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models.files.weights import EMBEDDED
-from palpate.pipeline.config import read_config
 from palpate.pipeline.demo import MODALITIES, OwnData, demo_config
+from palpate.pipeline.recipe import read_config
 
 from .conftest import SOURCES
 

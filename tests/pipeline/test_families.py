@@ -8,7 +8,7 @@ import pytest
 from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models import load_model
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run, train_only
 from palpate.pipeline.transfer import model_of
 from palpate.progress import silent

@@ -5,7 +5,7 @@ import pytest
 from palpate.cli import main
 from palpate.cli.tables import attack_check
 from palpate.evaluation import read_rows
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 from palpate.progress import silent
 

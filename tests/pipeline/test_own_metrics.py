@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palpate.evaluation import read_rows
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is made anew with random weights")

@@ -9,8 +9,8 @@ import yaml
 
 from palpate.data.prepare import prepare
 from palpate.evaluation import read_rows
-from palpate.pipeline.config import config_from
 from palpate.pipeline.plan import make_plan
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 from palpate.pipeline.stages import load_splits
 

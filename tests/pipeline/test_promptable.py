@@ -7,7 +7,7 @@ import pytest
 from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models import load_model
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 
 from ..models.promptable import tiny_networks

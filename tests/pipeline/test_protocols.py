@@ -7,8 +7,8 @@ import torch
 from palpate.attacks import ATTACKS, pgd, published_noise, published_pgd
 from palpate.cli.tables.scores import show_scores
 from palpate.evaluation import PAPER, SOUND, read_rows
-from palpate.pipeline.config import config_from
 from palpate.pipeline.protocols import choices_of
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import run
 
 SOUND_SWITCHES = {

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import card_from_rows, load_card
 from palpate.models import load_model
-from palpate.pipeline.config import read_config
+from palpate.pipeline.recipe import read_config
 from palpate.pipeline.run import evaluate_again, make_report, run, train_only
 
 ROWS = 5 * (1 + 3 * 2)
@@ -18,7 +18,7 @@ ROWS = 5 * (1 + 3 * 2)
 
 @pytest.fixture(scope="module")
 def finished(values, tmp_path_factory):
-    from palpate.pipeline.config import config_from
+    from palpate.pipeline.recipe import config_from
 
     out = tmp_path_factory.mktemp("finished") / "run"
     told = []

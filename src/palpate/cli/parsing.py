@@ -74,7 +74,8 @@ def _sentence(box: str) -> str:
     paragraphs = [some for some in paragraphs if some] or [[box]]
     error = " ".join(_without_help(paragraphs[0])).rstrip(".")
     hints = [f" Did you mean {o}?" for some in paragraphs[1:] if (o := _suggested(some))]
-    return f"{error[:1].upper()}{error[1:]}.{''.join(hints[:1])}"
+    end = "" if error.endswith(("?", "!")) else "."
+    return f"{error[:1].upper()}{error[1:]}{end}{''.join(hints[:1])}"
 
 
 def _without_help(lines: Sequence[str]) -> list[str]:

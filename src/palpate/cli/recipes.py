@@ -11,7 +11,8 @@ import tyro
 from palpate.cli.commands import UsageError
 from palpate.cli.parsing import NULL, parse
 from palpate.cli.progress_bars import show_progress
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig, read_recipe
+from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe import read_recipe
 
 _RECIPES = Path("recipes")
 _DOES = {

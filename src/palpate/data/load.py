@@ -99,7 +99,9 @@ def load_data(
         _refuse_annotations(name, annotations)
         # An unknown split gets any count here; phantom_data raises the error for it.
         count = min(limit or SPLIT_SIZES["train"], SPLIT_SIZES.get(split, 1))
-        return phantom_data(name, policy, split=split, size=size, count=count, look=appearance)
+        return phantom_data(
+            name, policy, split=split, size=size, count=count, appearance=appearance
+        )
     _refuse_appearance(name, appearance)
     data = _from_files(spec, root, split, size, policy, limit, check, annotations)
     return data if cache is None else cached(data, cache)

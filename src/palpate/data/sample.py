@@ -50,6 +50,11 @@ class Sample:
     image: Float[Tensor, "3 h w"]  # in [0, 1]
     mask: Bool[Tensor, "1 h w"]
 
+    def __repr__(self) -> str:
+        h, w = self.mask.shape[-2:]
+        share = self.mask.float().mean().item()
+        return f"Sample({self.case.key!r}, {h} x {w} px, {share:.1%} foreground, {self.prompt!r})"
+
     @property
     def prompt(self) -> str:
         """Text that says what to segment."""
@@ -78,6 +83,12 @@ class Batch:
     images: Images
     masks: Masks
     boxes: tuple[Box, ...] | None = None
+
+    def __repr__(self) -> str:
+        keys = ", ".join(repr(key) for key in self.keys[:3])
+        more = ", ..." if len(self.keys) > 3 else ""
+        h, w = self.masks.shape[-2:]
+        return f"Batch({len(self.keys)} samples of {h} x {w} px: {keys}{more})"
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -164,14 +164,15 @@ def find_base(card: Card, folder: Path, base: str | Path | None) -> str | Path:
 
     Returns:
         ``base`` if it is given. Otherwise the base model named in the card: a known name, a path
-        (absolute, or relative to the working directory or to the checkpoint), or a hub name.
+        (absolute, or relative to the working directory or to the checkpoint) of a folder or file,
+        or a hub name.
     """
     if base is not None:
         return base
     if family_by_name(card.base) is not None:
         return card.base
     local = [Path(card.base), folder / card.base]
-    found = [place for place in local if place.is_dir()]
+    found = [place for place in local if place.exists()]
     return found[0] if found else card.base
 
 

@@ -10,7 +10,8 @@ from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.metrics import find_metrics
 from palpate.evaluation.resolve import AnyAttack
 from palpate.pipeline.attack_config import attacks_of, check_options, is_medis
-from palpate.pipeline.config import MedisConfig, RunConfig, recipe_from
+from palpate.pipeline.config import MedisConfig, RunConfig
+from palpate.pipeline.recipe import recipe_from
 from palpate.pipeline.text_attack_config import text_attacks_of
 from palpate.pipeline.universal import ToFit
 

@@ -121,7 +121,7 @@ def _doubles(config: PretrainConfig) -> Iterator[PromptedDataset]:
     for name in ("phantom-endoscopy", "phantom-dermoscopy"):
         yield phantom_data(
             name, policy, split="train", size=config.parts.input_size, count=config.doubles,
-            things=2, fresh=True,
+            structures=2, fresh=True,
         )  # fmt: skip
 
 

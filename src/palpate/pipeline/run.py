@@ -23,9 +23,10 @@ from palpate.pipeline.acceptance import (
     record_criteria,
 )
 from palpate.pipeline.attack_config import named_alone
-from palpate.pipeline.config import RunConfig, plain, read_config
+from palpate.pipeline.config import RunConfig
 from palpate.pipeline.evaluate import OTHER_PROTOCOL, attack_and_score, score_baseline
 from palpate.pipeline.plan import Plan, make_plan
+from palpate.pipeline.recipe import plain, read_config
 from palpate.pipeline.run_folder import (
     measured,
     note_evaluation,

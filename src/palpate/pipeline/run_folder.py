@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 
 from palpate.atomic import write_text
 from palpate.config_io import flat
-from palpate.pipeline.config import RunConfig, plain, read_config, write_config
+from palpate.pipeline.config import RunConfig
+from palpate.pipeline.recipe import plain, read_config, write_config
 from palpate.training.loop import peak_memory_mb
 
 # Settings that may differ between two calls of the same run, because they do not change results.

@@ -145,8 +145,15 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    # If the base is itself a checkpoint, the new checkpoint already refers to that one's base.
-    return load(out, base=None if is_checkpoint(Path(base)) else base)
+    return load(out, base=base_of(base))
+
+
+def base_of(base: Path | str) -> Path | str | None:
+    """Return the base model to load a run's checkpoint with, given :func:`base_model` of the run.
+
+    It is None if the base is itself a checkpoint: the new one then names that one's base.
+    """
+    return None if is_checkpoint(Path(base)) else base
 
 
 def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:

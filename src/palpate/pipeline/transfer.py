@@ -105,7 +105,7 @@ def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
             f"{run} has no trained model yet. Finish it first: palpate run --config "
             f"{run / 'config.yaml'}"
         )
-    return load_model(checkpoint, base=base, device=stages.device(config))
+    return load_model(checkpoint, base=stages.base_of(base), device=stages.device(config))
 
 
 def _described(options: TransferOptions) -> str:

@@ -13,7 +13,7 @@ from palpate.training.batches import AnyData, identity
 from palpate.training.features import FeatureModel, cache_features
 from palpate.training.model_directory import fit_directory
 from palpate.training.settings import TrainingSettings
-from palpate.training.validation import score
+from palpate.training.validation import scorer
 
 
 def pretrain(
@@ -63,7 +63,7 @@ def pretrain(
         model,
         built,
         cached,
-        lambda module: score(module, held_out, model.threshold_logit, settings.batch_size),
+        scorer(held_out, model.threshold_logit, settings),
         out,
         settings,
         identity=f"pretrain {model.base_hash} {identity(data, validation)}",

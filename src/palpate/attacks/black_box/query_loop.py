@@ -17,6 +17,7 @@ from palpate.attacks.core.draws import generators_per_image
 from palpate.attacks.core.gradient_step import evaluate_point
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.core.selection import restrict
+from palpate.oom import Portions
 from palpate.overlap import count, dice
 from palpate.types import Images, Masks, Randomness
 
@@ -110,33 +111,25 @@ class _Answerer:
         images = len(problem.images)
         # A multiple of the number of images, so that a model that holds data per image gets whole
         # batches in their order.
-        self.at_once = images * max(1, _AT_ONCE // images)
+        self.portions = Portions(images * max(1, _AT_ONCE // images))
 
     def __call__(self, asked: Mapping[int, Images], after: str) -> dict[int, list[Answer]]:
         """Evaluate the points of each row and return their answers."""
         # First points of all images come first, then the second ones, so that images alternate.
         order = sorted((turn, row) for row, points in asked.items() for turn in range(len(points)))
         answers: dict[int, list[Answer]] = {row: [] for row in asked}
-        done = 0
-        while done < len(order):
-            portion = order[done : done + self.at_once]
-            rows = [row for _, row in portion]
-            found = self._attempt(rows, torch.stack([asked[r][turn] for turn, r in portion]), after)
-            for row, answer in zip(rows, found, strict=False):  # empty if nothing fitted
-                answers[row].append(answer)
-            done += len(found)
-        return answers
 
-    def _attempt(self, rows: list[int], points: Images, after: str) -> list[Answer]:
-        try:
+        def answer(places: list[int]) -> list[Answer]:
+            rows = [order[place][1] for place in places]
+            points = torch.stack(
+                [asked[row][order[place][0]] for place, row in zip(places, rows, strict=True)]
+            )
             return self._evaluate(rows, points, after)
-        except torch.cuda.OutOfMemoryError:
-            if len(rows) == 1:
-                raise
-        # Outside the handler, because inside it the traceback keeps the failed tensors alive.
-        torch.cuda.empty_cache()
-        self.at_once = len(rows) // 2
-        return []
+
+        found = self.portions.run(answer, range(len(order)))
+        for (_, row), one in zip(order, found, strict=True):
+            answers[row].append(one)
+        return answers
 
     def _evaluate(self, rows: list[int], points: Images, after: str) -> list[Answer]:
         part = _repeated(self.problem, rows)

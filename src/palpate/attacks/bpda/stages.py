@@ -6,7 +6,7 @@ gradient. :func:`palpate.attacks.bpda` uses the stage forwards and the approxima
 
 from dataclasses import dataclass
 from io import BytesIO
-from math import pi
+from math import inf, pi
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -133,6 +133,12 @@ class GaussianNoise:
     """
 
     deviation: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.deviation < inf:
+            raise ValueError(
+                f"Expected deviation >= 0, in units of pixel value, got {self.deviation:g}."
+            )
 
     def __call__(self, images: Images, generators: list[torch.Generator]) -> Images:
         # Drawn on the CPU, so that a seed gives the same noise on every device.

@@ -18,6 +18,7 @@ from palpate.attacks.core.problem import Problem
 from palpate.attacks.core.selection import restrict
 from palpate.attacks.medis.success_rules import Rules, Scores
 from palpate.attacks.threats import Threat
+from palpate.oom import Portions
 from palpate.types import Images, LogitsFn, Loss, Maps, Masks, PerImage, ScheduledLoss
 
 _NEVER = 2**62
@@ -100,22 +101,19 @@ def run_losses(
     if skipped is None:
         skipped = torch.zeros(len(losses), len(images), dtype=torch.bool)
     masks = references[0] if masks is None else masks
-    at_once = copies or len(losses)
-    names, runs = list(losses), list[Run]()
+    names = list(losses)
     fewest = torch.full((len(images),), _NEVER)
-    while len(runs) < len(losses):
-        some = slice(len(runs), len(runs) + at_once)
-        chosen = {name: losses[name] for name in names[some]}
+
+    def run_group(places: list[int]) -> list[Run]:
+        chosen = {names[place]: losses[names[place]] for place in places}
         quickest = fewest if until_first else None
         group = _LossGroup(model, images, chosen, rules, quickest, threat, masks)
-        done = _run_if_it_fits(group, references[some], skipped[some])
-        if done is None:
-            at_once = len(chosen) // 2  # out of memory: repeat with half the losses
-            continue
-        runs += done
+        done = group.run([references[place] for place in places], skipped[places])
         for run in done:
-            fewest = torch.where(run.success, fewest.minimum(run.steps), fewest)
-    return runs
+            fewest.copy_(torch.where(run.success, fewest.minimum(run.steps), fewest))
+        return done
+
+    return Portions(copies or len(names)).run(run_group, range(len(names)))
 
 
 def fewest_steps(runs: Sequence[Run], rules: Rules) -> list[int]:
@@ -265,20 +263,6 @@ def _select(problem: Problem, wanted: Bool[Tensor, " b"]) -> Problem:
     assert isinstance(problem.loss, LossPerImage)
     loss = problem.loss.select(wanted)
     return replace(problem.select(wanted.to(problem.images.device)), loss=loss)
-
-
-def _run_if_it_fits(
-    group: _LossGroup, references: Sequence[Masks], skipped: Bool[Tensor, "losses b"]
-) -> list[Run] | None:
-    """Run a group of losses; return None if it did not fit into memory but a smaller group may."""
-    try:
-        return group.run(references, skipped)
-    except torch.cuda.OutOfMemoryError:
-        if len(group.losses) == 1:
-            raise
-    # Outside the handler, because inside it the traceback keeps the failed tensors alive.
-    torch.cuda.empty_cache()
-    return None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from palpate.attacks.core.checks import check_schedule
+from palpate.attacks.medis.targets import DECIMALS
 from palpate.attacks.threats import Threat
 from palpate.geometry import perturb, project
 from palpate.overlap import Counts, count, dice, miou
@@ -38,7 +39,6 @@ Scores: TypeAlias = Float64[Tensor, " b"]
 
 NOTEBOOK_STEP = 0.003922  # 1/255 rounded to four digits, as in the notebooks
 
-_DECIMALS = 3  # the notebooks round the mIoU to three decimals before any comparison
 _STOP = {False: 0.2, True: 0.95}  # score at which a run of the notebooks ends, by ``targeted``
 
 
@@ -212,7 +212,7 @@ def _notebook_miou(logits: Maps, masks: Masks) -> Scores:
     low, high = found.amin((2, 3), keepdim=True), found.amax((2, 3), keepdim=True)
     stretched = ((found - low) / (high - low + 1e-8)).mean(1, keepdim=True)
     # The notebooks round 0.5 to the even number 0, so exactly 0.5 is background.
-    return miou(count(stretched > 0.5, masks), torch.float64).round(decimals=_DECIMALS)
+    return miou(count(stretched > 0.5, masks), torch.float64).round(decimals=DECIMALS)
 
 
 _CRITERIA: dict[str, Callable[[Counts, torch.dtype], Scores]] = {"miou": miou, "dice": dice}

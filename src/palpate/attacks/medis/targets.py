@@ -17,7 +17,7 @@ TARGETS: tuple[TargetName, ...] = ("random", "nearest", "white", "black")
 
 Bank: TypeAlias = Bool[Tensor, "n 1 y x"]
 
-_DECIMALS = 3  # the notebooks round the mIoU to three decimals to find the nearest mask
+DECIMALS = 3  # the notebooks round the mIoU before any comparison
 _PORTION = 64  # masks converted to double precision at once, to bound memory
 
 
@@ -107,7 +107,7 @@ def _overlaps(masks: Bool[Tensor, "b p"], bank: Bool[Tensor, "n p"]) -> Float64[
     fp, fn = bank.sum(1)[None] - both, masks.sum(1)[:, None] - both
     counts = (both, fp, fn, masks.shape[1] - both - fp - fn)
     scores = miou(Counts(*(each.flatten() for each in counts)), torch.float64)
-    return scores.view_as(both).round(decimals=_DECIMALS)
+    return scores.view_as(both).round(decimals=DECIMALS)
 
 
 def _given(target: Tensor, masks: Masks) -> Masks:

@@ -22,8 +22,8 @@ def phantom_data(
     split: str = "test",
     size: int | None = None,
     count: int | None = None,
-    look: str | None = None,
-    things: int | None = None,
+    appearance: str | None = None,
+    structures: int | None = None,
     fresh: bool = False,
 ) -> PromptedDataset:
     """Make a data set of phantoms of one modality.
@@ -35,8 +35,8 @@ def phantom_data(
         size: Side of the images in pixels, at least 32; by default 224. The scenes do not depend
             on it.
         count: Number of entries, without an upper limit; by default as in ``SPLIT_SIZES``.
-        look: One of the appearances of the modality; by default the first.
-        things: Use only scenes with this many structures that a prompt can refer to.
+        appearance: One of the appearances of the modality; by default the first.
+        structures: Use only scenes with this many structures that a prompt can refer to.
         fresh: Sample new scenes in every training epoch.
 
     Returns:
@@ -46,21 +46,27 @@ def phantom_data(
         ValueError: If the name, split, level or appearance does not exist, or the size is too
             small.
     """
-    look = _checked(name, split, size, look)
+    appearance = _checked(name, split, size, appearance)
     count = SPLIT_SIZES[split] if count is None else count
-    draw = partial(_of_epoch, name, split, policy.seed, look, things, count)
+    draw = partial(_of_epoch, name, split, policy.seed, appearance, structures, count)
     data = _dataset(name, split, size, policy, draw(0))
     return replace(data, redraw=draw) if fresh else data
 
 
 def _of_epoch(
-    name: str, split: str, seed: int, look: str, things: int | None, count: int, epoch: int
+    name: str,
+    split: str,
+    seed: int,
+    appearance: str,
+    structures: int | None,
+    count: int,
+    epoch: int,
 ) -> tuple[PhantomEntry, ...]:
     """Entries of one training epoch; different epochs share no scene."""
     # `count` entries come from at most `count` scenes, since each has at least one entry. With
-    # `things`, scenes with another number of structures are skipped, hence the larger step.
-    start = epoch * count * (_RARITY if things else 1)
-    return tuple(islice(phantom_entries(name, split, seed, look, things, start), count))
+    # `structures`, scenes with another number of structures are skipped, hence the larger step.
+    start = epoch * count * (_RARITY if structures else 1)
+    return tuple(islice(phantom_entries(name, split, seed, appearance, structures, start), count))
 
 
 def listening_pair(
@@ -95,16 +101,16 @@ def listening_pair(
         ValueError: If the name, split, level or appearance does not exist, the level names no
             structure, or the size is too small.
     """
-    look = _checked(name, split, size, appearance)
+    appearance = _checked(name, split, size, appearance)
     policy = PromptPolicy(prompt, seed=seed)
     if not _says_what(prompt):
         raise ValueError(
             f"Expected a prompt level that names something, got {prompt!r}, which would be right "
             "for every thing in an image. Choose p1 or higher, or 'random'."
         )
-    things = 3 if name == "phantom-echo" else 2
-    right = tuple(islice(phantom_entries(name, split, seed, look, things), count))
-    wrong = (replace(entry, told=(entry.number + 1) % things) for entry in right)
+    structures = 3 if name == "phantom-echo" else 2
+    right = tuple(islice(phantom_entries(name, split, seed, appearance, structures), count))
+    wrong = (replace(entry, described=(entry.number + 1) % structures) for entry in right)
     return (
         _dataset(name, split, size, policy, right),
         _dataset(name, split, size, policy, wrong),
@@ -115,7 +121,7 @@ def _says_what(prompt: str) -> bool:
     return prompt not in ("p0", "all")
 
 
-def _checked(name: str, split: str, size: int | None, look: str | None) -> str:
+def _checked(name: str, split: str, size: int | None, appearance: str | None) -> str:
     """Check the arguments of a data set of phantoms, and return the appearance to use."""
     if name not in PHANTOMS:
         raise ValueError(f"Expected a phantom among {', '.join(PHANTOMS)}, got {name!r}.")
@@ -126,11 +132,11 @@ def _checked(name: str, split: str, size: int | None, look: str | None) -> str:
             "lose what is asked for."
         )
     appearances = PHANTOMS[name].appearances
-    if look is not None and look not in appearances:
+    if appearance is not None and appearance not in appearances:
         raise ValueError(
-            f"Expected an appearance of {name} among {', '.join(appearances)}, got {look!r}."
+            f"Expected an appearance of {name} among {', '.join(appearances)}, got {appearance!r}."
         )
-    return look or next(iter(appearances))
+    return appearance or next(iter(appearances))
 
 
 def _dataset(

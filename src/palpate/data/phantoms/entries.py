@@ -30,7 +30,7 @@ class PhantomEntry:
         index: Index of the scene in its split.
         scene: The scene.
         number: Index of the structure that the mask shows.
-        told: Index of the structure that the prompts describe; differs from ``number`` only in
+        described: Index of the structure that the prompts describe; differs from ``number`` only in
             the wrong half of :func:`~palpate.data.phantoms.listening_pair`.
         appearance: How the scene is imaged.
     """
@@ -41,7 +41,7 @@ class PhantomEntry:
     index: int
     scene: Scene
     number: int
-    told: int
+    described: int
     appearance: str
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class PhantomEntry:
     @cached_property
     def prompts(self) -> Mapping[str, tuple[str, ...]]:
         """Texts by level."""
-        return PHANTOMS[self.dataset].prompts(self.scene.asked, self.told)
+        return PHANTOMS[self.dataset].prompts(self.scene.asked, self.described)
 
     def read(self, size: int | None) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "1 h w"]]:
         """Render image and mask.
@@ -92,7 +92,7 @@ def phantom_entries(
     split: str,
     seed: int,
     appearance: str,
-    things: int | None = None,
+    structures: int | None = None,
     start: int = 0,
 ) -> Iterator[PhantomEntry]:
     """Iterate over the entries of successive scenes; the iterator is infinite.
@@ -102,7 +102,7 @@ def phantom_entries(
         split: Name of the split.
         seed: Seed of the data set.
         appearance: How scenes are imaged.
-        things: Use only scenes with this many structures; by default all.
+        structures: Use only scenes with this many structures; by default all.
         start: Index of the first scene.
 
     Yields:
@@ -110,7 +110,7 @@ def phantom_entries(
     """
     for index in count(start):
         scene = PHANTOMS[dataset].scene(_random(dataset, split, seed, index, "scene"))
-        if things not in (None, len(scene.asked)):
+        if structures not in (None, len(scene.asked)):
             continue
         for number in range(len(scene.asked)):
             yield PhantomEntry(dataset, split, seed, index, scene, number, number, appearance)

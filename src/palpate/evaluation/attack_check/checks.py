@@ -78,13 +78,15 @@ def _reproducible(problem: ToyProblem) -> tuple[Status, str]:
 def _alone(problem: ToyProblem) -> tuple[Status, str]:
     together = problem.run()
     alone = torch.cat([problem.run(rows=[row]) for row in range(COUNT)])
-    return _alike(problem, together, alone, "alone and in a batch")
+    return _alike(problem, together, alone, "computed alone and in a batch")
 
 
 def _neighbours(problem: ToyProblem) -> tuple[Status, str]:
     other = problem.images.clone()
     other[1:] = other[1:].flip(0)
-    return _alike(problem, problem.run()[:1], problem.run(other)[:1], "beside other images")
+    return _alike(
+        problem, problem.run()[:1], problem.run(other)[:1], "computed beside other images"
+    )
 
 
 def _left_alone(problem: ToyProblem) -> tuple[Status, str]:
@@ -99,13 +101,13 @@ def _left_alone(problem: ToyProblem) -> tuple[Status, str]:
             *(f"{name} is frozen" for name, p in net.named_parameters() if not p.requires_grad),
             *["mode"] * ([layer.training for layer in net.layers] != [True, False, False]),
             *["images"] * (not problem.images.equal(clean)),
-            *["torch's random numbers"] * (not torch.get_rng_state().equal(state)),
+            *["torch's random state"] * (not torch.get_rng_state().equal(state)),
         ]
     finally:
         net.eval().requires_grad_().zero_grad()
     if changed:
         return "fail", f"Changed: {', '.join(changed[:5])}."
-    return "pass", "Weights, gradients, mode, images and torch's random numbers are as they were."
+    return "pass", "Weights, gradients, mode, images and torch's random state are unchanged."
 
 
 def _precision(problem: ToyProblem) -> tuple[Status, str]:
@@ -114,7 +116,10 @@ def _precision(problem: ToyProblem) -> tuple[Status, str]:
         kind = getattr(single.raw(range(COUNT)), "dtype", None)
     finally:
         problem.net.double()
-    return "pass" if kind == torch.float32 else "fail", f"Images of torch.float32 give {kind}."
+    return (
+        "pass" if kind == torch.float32 else "fail",
+        f"For images of torch.float32 the attack returns {kind}.",
+    )
 
 
 def _without_gradients(problem: ToyProblem) -> tuple[Status, str]:
@@ -132,15 +137,15 @@ def _radius_zero(problem: ToyProblem) -> tuple[Status, str]:
 
 
 CHECKS: dict[str, Callable[[ToyProblem], tuple[Status, str]]] = {
-    "in the ball and the range": _answer,
+    "inside the ball and [0, 1]": _answer,
     "does harm": _harm,
     "reproducible": _reproducible,
     "alone as in a batch": _alone,
-    "blind to its neighbours": _neighbours,
-    "leaves no trace": _left_alone,
-    "keeps the type": _precision,
-    "works where gradients are off": _without_gradients,
-    "epsilon 0 is no attack": _radius_zero,
+    "independent of other images": _neighbours,
+    "restores the model": _left_alone,
+    "keeps the dtype": _precision,
+    "works under torch.no_grad": _without_gradients,
+    "epsilon 0 changes nothing": _radius_zero,
 }
 
 
@@ -159,5 +164,5 @@ def _alike(problem: ToyProblem, images: Images, others: Images, where: str) -> t
     """Compare images with others, relative to the largest change that the attack made."""
     change = max((images - problem.images[: len(images)]).abs().max().item(), _LEAST)
     share = (images - others).abs().max().item() / change
-    seen = f"What an image gets {where} differs by {100 * share:.3g} % of the change."
+    seen = f"The adversarial image {where} differs by {100 * share:.3g} % of the perturbation."
     return "pass" if share <= _SAME else "fail", seen

@@ -38,13 +38,13 @@ def declares_its_stages(subject: Subject) -> Check:
         status,
         f"Logits of the same images differ by up to {gap:.3g}, {dead} of {images} images have no "
         f"gradient; declared: {declarations(subject.scorer.model)}.",
-        good="Nothing random and nothing without gradient was found that is not declared. What is "
-        "declared needs attacks made for it.",
-        doubtful="The model is declared random, but always answered the same: look whether its "
-        "randomness is switched off, or held by a seed that attacks know too.",
-        bad="Something random or without gradient is in the way and is not declared: set "
-        "is_random or is_differentiable on it, and attack it with an average over its randomness "
-        "or a substitute for its gradient.",
+        good="No undeclared randomness and no undeclared stage without gradient was found. "
+        "Declared stages need attacks made for them.",
+        doubtful="The model is declared random, but its outputs were all the same: check whether "
+        "its randomness is switched off, or fixed by a seed that attacks know too.",
+        bad="The model has a random stage or one without gradient that is not declared: set "
+        "is_random or is_differentiable on it, and attack it with EOT (an average over its "
+        "randomness) or BPDA (a substitute for its gradient).",
     )
 
 

@@ -53,7 +53,7 @@ def _is_minimal(rows: pd.DataFrame) -> pd.Series:
 
 def _of_fixed_radius(rows: pd.DataFrame, attacked: pd.DataFrame) -> list[Check]:
     if attacked.empty:
-        why = "Only smallest perturbations were sought.", "Evaluate with pgd at some epsilons too."
+        why = "There are only minimal-norm attacks.", "Evaluate with pgd at some epsilons too."
         return [Check(number, "not_run", *why) for number in (3, 5, 6, 10)]
     return [
         _grows_with_epsilon(rows),
@@ -76,19 +76,19 @@ def _has_something_to_lose(rows: pd.DataFrame) -> Check:
         + (
             f"; {int(full.sum())} of {len(full)} predictions fill the image." if full.any() else "."
         ),
-        good="What the attacks take away was there before.",
-        doubtful="The model is poor without any attack; most of what is lost is not their doing.",
-        bad="The model segments next to nothing without any attack, so there is no robustness to "
-        "measure: train it, or look at prompts, masks and threshold, and at what it returns: "
-        "probabilities taken for logits make every pixel foreground.",
+        good="The model segments the clean images, so attacks have something to lower.",
+        doubtful="The clean score is low: most of the errors are not due to attacks.",
+        bad="The model fails on clean images, so there is no robustness to measure: train it, or "
+        "check prompts, masks, threshold and output (probabilities read as logits make every "
+        "pixel foreground).",
     )
 
 
 def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
     rows = rows[rows["norm"].isin(["linf", "l2"])]
     if rows.empty:
-        why = "Radii are in units of the normalised image, which rows do not tell."
-        return Check(2, "not_run", why, "Every image was measured right after its attack.")
+        why = "Radii are in units of the normalised image, and rows do not record its scale."
+        return Check(2, "not_run", why, "Every image was checked right after its attack.")
     is_l2 = rows["norm"] == "l2"
     length = rows["l2"].where(is_l2, rows["linf"])
     # Single precision rounds every pixel, and an l2 norm accumulates the rounding of all of them.
@@ -103,7 +103,7 @@ def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
         2,
         "fail" if outside else "pass",
         measured,
-        good="Every image was measured again after its attack, its pixels in [0, 1].",
+        good="Every perturbation was measured after its attack, with pixels in [0, 1].",
         doubtful="",
         bad="The stated epsilon is not the one that was used.",
     )
@@ -120,16 +120,16 @@ def _grows_with_epsilon(rows: pd.DataFrame) -> Check:
         lines.append(f"{name} ({norm}) {violation:.3f}")
     if not lines:
         return Check(3, "not_run", "No attack used a gradient.", "Nothing to compare.")
-    measured = f"Largest distance of mean DSC from a falling curve: {', '.join(lines)}."
+    measured = f"Largest distance of mean DSC from a non-increasing curve: {', '.join(lines)}."
     return conclude(
         3,
         worst(statuses),
         measured,
-        good="A larger ball contains the smaller one, and the attacks make use of it.",
-        doubtful="A larger ball gave weaker damage: a single step overshoots, or there are few "
-        "images. Do not read the curve point by point.",
-        bad="A larger ball gave weaker damage, which no optimised attack may show: raise steps "
-        "or restarts, and look for hidden gradients.",
+        good="A larger epsilon never gives a weaker attack, as it should be.",
+        doubtful="A larger epsilon gave less damage: a single step overshoots, or there are few "
+        "images. Do not interpret single points of the curve.",
+        bad="A larger epsilon gave less damage, which an optimised attack must not show: use more "
+        "steps or restarts, and look for masked gradients.",
     )
 
 
@@ -150,7 +150,9 @@ def _beats_noise(rows: pd.DataFrame) -> Check:
     by = [rows["attack"].map(_kind), *(rows[name] for name in SETTING)]
     damage = (rows["dsc_clean"] - rows["dsc"]).groupby(by).mean().unstack("attack")
     if CONTROL not in damage or damage.shape[1] < 2:
-        meaning = "Add the attack 'noise': without it any disturbance passes for an attack."
+        meaning = (
+            "Add the attack 'noise', the control: it shows what any perturbation of this size does."
+        )
         return Check(5, "not_run", "Noise and another attack are needed.", meaning)
     pairs = pd.DataFrame(
         {"noise": damage[CONTROL], "strongest": damage.drop(columns=CONTROL).max(axis=1)}
@@ -158,7 +160,7 @@ def _beats_noise(rows: pd.DataFrame) -> Check:
     judged = pairs[pairs.max(axis=1) >= _VISIBLE]
     if judged.empty:
         measured = f"Neither noise nor attacks cost more than {_VISIBLE} DSC at any epsilon."
-        meaning = "Nothing shows that the attacks work: see 4 and 10 before believing in it."
+        meaning = "Nothing shows that the attacks work: see checks 4 and 10."
         return Check(5, "warn", measured, meaning)
     share = float((judged["noise"] / judged["strongest"].clip(lower=1e-9)).max())
     return conclude(
@@ -166,9 +168,9 @@ def _beats_noise(rows: pd.DataFrame) -> Check:
         grade(share, warn_above=0.5, fail_above=0.9),
         f"Noise does at most {percent(share)} of the damage of the strongest attack.",
         good="The damage comes from the direction of the perturbation, not from its size.",
-        doubtful="Much of the damage is what any disturbance does; the attacks add little.",
+        doubtful="Random noise does much of the damage; the attacks add little.",
         bad="The attacks are no better than noise: they have no useful gradient, or the model "
-        "breaks under any disturbance.",
+        "fails under any perturbation.",
     )
 
 
@@ -196,31 +198,31 @@ def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
         6,
         "fail" if reversed_ else status,
         "; ".join(text.format(percent(share)) for text, share in behind.items()) + ".",
-        good="More effort finds at least as much damage, as it must.",
-        doubtful="On some images more effort found less: give the stronger attack more steps or "
+        good="Stronger attacks do at least as much damage, as they should.",
+        doubtful="On some images the stronger attack did less damage: give it more steps or "
         "restarts.",
-        bad="More effort finds less damage: the stronger attack is set up wrongly, or its "
-        "gradient misleads it. The numbers overstate robustness.",
+        bad="The stronger attack does less damage: it is set up wrongly, or gradients are masked. "
+        "The numbers overstate robustness.",
     )
 
 
 def _moved_every_image(rows: pd.DataFrame) -> Check:
     attacked = rows[is_white(rows) & (rows["epsilon"] > 0)]
     if attacked.empty:
-        return Check(10, "not_run", "No attack used a gradient.", "Nothing to look at.")
+        return Check(10, "not_run", "No attack used a gradient.", "Nothing to check.")
     still = (attacked["linf"] == 0) | (attacked["loss"] == attacked["loss_clean"])
     broken = ~np.isfinite(attacked[["loss", "loss_clean", "dsc"]]).all(axis=1)
     status = grade(float(still.mean()), warn_above=0.0, fail_above=0.05)
     return conclude(
         10,
         "fail" if broken.any() else status,
-        f"{int(still.sum())} of {len(attacked)} attacked images have the very loss of the clean "
-        f"image, {int(broken.sum())} a score that is not finite.",
-        good="Every attack changed what the model computes.",
+        f"{int(still.sum())} of {len(attacked)} attacked images have exactly the loss of the clean "
+        f"image, {int(broken.sum())} have a score that is not finite.",
+        good="Every attack changed the output of the model.",
         doubtful="A few attacks changed nothing: they had no gradient to follow, and their images "
-        "count as robust without being so.",
-        bad="Attacks changed nothing or met NaN: they had no gradient to follow, and their images "
-        "count as robust without being so.",
+        "are wrongly counted as robust.",
+        bad="Attacks changed nothing or produced NaN: they had no gradient to follow, and their "
+        "images are wrongly counted as robust.",
     )
 
 

@@ -20,11 +20,11 @@ def leaves_alone_at_zero(subject: Subject) -> Check:
     return conclude(
         1,
         "fail" if moved or changed else "pass",
-        f"{moved} of {len(clean)} values moved, {changed} of {len(answers)} answers changed.",
-        good="Whatever is measured at a larger epsilon is due to the perturbation.",
+        f"{moved} of {len(clean)} pixel values and {changed} of {len(answers)} masks changed.",
+        good="Every change measured at a larger epsilon is due to the perturbation.",
         doubtful="",
-        bad="Attacking with no budget at all changes the result: clean and attacked images take "
-        "different paths, or the model is random. No number can be attributed to an attack.",
+        bad="An attack with epsilon 0 changes the result: clean and attacked images are processed "
+        "differently, or the model is random. No number can be attributed to an attack.",
     )
 
 
@@ -35,10 +35,10 @@ def breaks_without_bound(subject: Subject) -> Check:
         4,
         grade(score, warn_above=0.05, fail_above=0.2),
         f"Mean DSC {score:.3f} at epsilon 1 in {subject.steps} steps.",
-        good="The attack can reach any answer; where it fails, epsilon is what stops it.",
-        doubtful="A little of the segmentation survives an attack without bounds: use more steps.",
-        bad="The segmentation survives an attack that may replace the whole image, which no "
-        "model can: the attack does not work on it.",
+        good="Without a bound the attack succeeds, so where it fails, epsilon is the reason.",
+        doubtful="Part of the segmentation survives an attack without a bound: use more steps.",
+        bad="The segmentation survives an attack that may replace the whole image, which is "
+        "impossible for a working attack: the attack does not work on this model.",
     )
 
 
@@ -56,9 +56,9 @@ def survives_storage(subject: Subject) -> Check:
         14,
         grade(mean, warn_above=0.02, fail_above=0.1),
         f"Stored as 8-bit PNG, DSC changes by {mean:.4f} on average, {max(shifts):.4f} at most.",
-        good="The damage is in the image and not in decimals that no file can hold.",
-        doubtful="Part of the damage is lost when images are stored: state which was scored.",
-        bad="Stored images do not carry the damage: report the score of the stored image, or "
+        good="The damage is in the image, not in decimals that an 8-bit file cannot hold.",
+        doubtful="Part of the damage is lost when images are stored: state which ones were scored.",
+        bad="The damage is lost when images are stored: report the score of the stored image, or "
         "attack on the 8-bit lattice.",
     )
 
@@ -77,15 +77,16 @@ def answers_alike(subject: Subject) -> Check:
             15,
             "fail",
             measured,
-            "Images of a batch decide on each other, as under statistics of the batch: scores "
-            "and attacks depend on the size of the batch. Use stored statistics, or batches of 1.",
+            "The output for an image depends on the other images of its batch, as with batch "
+            "statistics: scores and attacks depend on the batch size. Use stored statistics, or "
+            "batches of 1.",
         )
     return conclude(
         15,
         worst([again, beside]),
         measured,
-        good="Nothing random is in the way of the gradient, and no image in that of another.",
+        good="The model is deterministic, and images of a batch do not affect each other.",
         doubtful="Logits differ in their last digits, as some kernels of accelerators do.",
-        bad="The model is random: a single gradient is not its gradient. Average the attack over "
-        "its randomness, and say so, or switch it off.",
+        bad="The model is random: one gradient is only a sample of its gradient. Average the "
+        "attack over the randomness (EOT) and report it, or switch the randomness off.",
     )
