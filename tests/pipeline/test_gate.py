@@ -10,7 +10,7 @@ from palpate.cli import main
 from palpate.evaluation import COLUMNS, Row
 from palpate.evaluation.results import store
 from palpate.pipeline.acceptance import read_criteria_file
-from palpate.pipeline.config import config_from
+from palpate.pipeline.recipe import config_from
 from palpate.pipeline.run import gate, make_report, run
 
 from .finished import few_rows, finished_run
@@ -138,6 +138,7 @@ def test_criteria_are_recorded_before_the_run(quick_values, tmp_path, write):
     assert f"The criteria were fixed beforehand: hash {recorded['sha256'][:12]}" in page
     other = gate(tmp_path / "new", write(CLEAN), page=False)
     assert "it was started with other ones" in str(other.fixing)
+    assert gate(tmp_path / "new", page=False).fixing.beforehand
     with pytest.raises(ValueError, match=r"other settings:\n  acceptance.criteria"):
         run(config_from(given | {"acceptance": {"criteria": [CLEAN]}}))
 

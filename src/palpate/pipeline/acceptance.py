@@ -108,7 +108,7 @@ def judge_again(folder: Path, rows: pd.DataFrame) -> Verdict | str | None:
     Returns:
         The verdict; why the criteria could not be judged; None if there are none.
     """
-    criteria = criteria_of(folder)
+    criteria = stored_criteria(folder, VERDICT, RECORD)
     if criteria is None:
         return None
     try:
@@ -125,9 +125,14 @@ def read_verdict(folder: Path) -> str:
     return f"Acceptance: {found['verdict']}; see {folder / VERDICT}." if found else ""
 
 
-def criteria_of(folder: Path) -> Criteria | None:
-    """The criteria of the last verdict on a run, or else those recorded in it; None if none."""
-    for name in (VERDICT, RECORD):
+def recorded_criteria(folder: Path) -> Criteria | None:
+    """The criteria that a run was started with, or else those of its last verdict."""
+    return stored_criteria(folder, RECORD, VERDICT)
+
+
+def stored_criteria(folder: Path, *names: str) -> Criteria | None:
+    """The criteria of the first of several files that a run folder has; None if it has none."""
+    for name in names:
         if found := _stored(folder / name):
             return read_criteria(found["acceptance"], str(folder / name))
     return None

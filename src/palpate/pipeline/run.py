@@ -16,11 +16,11 @@ from palpate.pipeline import stages
 from palpate.pipeline.about import about_run
 from palpate.pipeline.acceptance import (
     check_criteria,
-    criteria_of,
     judge_again,
     judge_run,
     read_criteria_file,
     record_criteria,
+    recorded_criteria,
 )
 from palpate.pipeline.attack_config import named_alone
 from palpate.pipeline.config import RunConfig
@@ -150,7 +150,7 @@ def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Ve
         ValueError: If there are no criteria, or the run lacks what they are about.
     """
     config_of(folder)
-    wanted = criteria_of(folder) if criteria is None else read_criteria_file(criteria)
+    wanted = recorded_criteria(folder) if criteria is None else read_criteria_file(criteria)
     if wanted is None:
         raise ValueError(
             f"{folder} has no acceptance criteria; name a file of criteria with --criteria."
