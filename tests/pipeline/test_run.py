@@ -1,6 +1,7 @@
 """A whole run on tiny data: what it leaves behind, and what it does when it is called again."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -34,6 +35,16 @@ def test_leaves_everything_it_promises(tuned):
         assert (out / name).stat().st_size > 0, name
     assert list((out / "figures").glob("panel-*-pgd.png"))
     assert page.read_text().count("<path") > 100  # its charts are drawn into it
+
+
+def test_the_environment_names_date_host_and_hardware(tuned):
+    told = json.loads((tuned[0] / "environment.json").read_text())
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["date"])
+    assert all(told[name] for name in ("host", "os", "processor", "cores", "memory_gb", "packages"))
+    assert (told["cuda"] is None) == (told["gpu_memory_gb"] is None)
+    page = tuned[1].read_text()
+    for fact in (told["date"], told["host"], "dense-vl, width 4", "2 epochs on the training split"):
+        assert fact in page
 
 
 def test_rows_are_one_per_image_and_condition(tuned):

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
         "palpate.cli.runs:evaluate", "attack a finished model on your images, or a run again"
     ),
     "report": Command("palpate.cli.runs:report", "write tables, figures and page of a run again"),
+    "gate": Command("palpate.cli.gate:gate", "judge a run by acceptance criteria; for CI"),
     "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),
     "transfer": Command(
         "palpate.cli.transfer:transfer", "attack each model with examples made on the others"

@@ -60,7 +60,9 @@ def _options(name: str) -> list[str]:
     module, _, thing = (command.recipe or command.function).partition(":")
     found = find(module, thing)
     options = list(_options_of(found)) if found else []
-    return ["--config", "--json", "--help-all", *options] if command.recipe else options
+    if not command.recipe:
+        return options
+    return ["--config", "--json", "--help-all", *["--criteria"] * (name != "pretrain"), *options]
 
 
 def _options_of(definition: Definition, prefix: str = "") -> Iterator[str]:

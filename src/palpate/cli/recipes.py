@@ -23,6 +23,7 @@ _DOES = {
     "pretrain": "Distil a small CLIPSeg from a DINOv2 backbone, and train it on masks.",
 }
 _OVERRIDE = "--config RECIPE reads the settings from a YAML file; options given here override them."
+_CRITERIA = "--criteria FILE reads acceptance criteria from a YAML file."
 _NO_RECIPE = (
     "Without a recipe, --model.name and --data.name are required; `run` then attacks the model as "
     "it is, unless an option is about training."
@@ -90,7 +91,7 @@ def pretrain(words: list[str]) -> None:
 
 
 def run_and_show(config: RunConfig, json: Path | None = None) -> None:
-    """Run a recipe, print its scores, and the path of its page.
+    """Run a recipe, print its scores and verdict, and the path of its page.
 
     Args:
         config: The recipe.
@@ -114,6 +115,7 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
     """
     from palpate.pipeline.sweep import read_sweep
 
+    criteria, words = _take("--criteria", words, "a file of acceptance criteria")
     recipe, rest = _take_config(words)
     runs = read_sweep(recipe) if recipe else {"": _defaults(command, rest)}
     configs = {
@@ -121,6 +123,11 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
         for label, default in runs.items()
     }
     _refuse_overruled(runs, configs)
+    if criteria is not None:
+        from palpate.pipeline.acceptance import read_criteria_file
+
+        acceptance = read_criteria_file(criteria).values
+        configs = {k: replace(config, acceptance=acceptance) for k, config in configs.items()}
     if recipe is None:
         return {label: _named(config) for label, config in configs.items()}
     return configs
@@ -129,7 +136,7 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
 def _parse(command: str, words: Sequence[str], default: RunConfig) -> RunConfig:
     options = tyro.conf.AvoidSubcommands[RunConfig]
     words = ["--help" if word == HELP_ALL else word for word in words]
-    about = f"{_DOES[command]}\n\n{_OVERRIDE} {_NO_RECIPE}"
+    about = f"{_DOES[command]}\n\n{_OVERRIDE} {_CRITERIA} {_NO_RECIPE}"
     config: RunConfig = parse(
         options, words, default=default, prog=f"palpate {command}", description=about
     )
@@ -200,14 +207,21 @@ def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> No
 def _take_config(words: list[str]) -> tuple[Path | None, list[str]]:
     """Split off ``--config``; in the other words replace YAML's null by tyro's None."""
     rest = ["None" if word == NULL else word for word in words]
-    for index, word in enumerate(rest):
-        if word == "--config":
-            if index + 1 == len(rest) or rest[index + 1].startswith("-"):
-                raise UsageError(f"Expected a recipe after --config; {_recipes_here()}.")
-            return Path(rest[index + 1]), rest[:index] + rest[index + 2 :]
-        if word.startswith("--config="):
-            return Path(word.removeprefix("--config=")), rest[:index] + rest[index + 1 :]
-    return None, rest
+    return _take("--config", rest, "a recipe", f"; {_recipes_here()}")
+
+
+def _take(
+    option: str, words: list[str], what: str, hint: str = ""
+) -> tuple[Path | None, list[str]]:
+    """Split off an option with the path after it."""
+    for index, word in enumerate(words):
+        if word == option:
+            if index + 1 == len(words) or words[index + 1].startswith("-"):
+                raise UsageError(f"Expected {what} after {option}{hint}.")
+            return Path(words[index + 1]), words[:index] + words[index + 2 :]
+        if word.startswith(f"{option}="):
+            return Path(word.removeprefix(f"{option}=")), words[:index] + words[index + 1 :]
+    return None, words
 
 
 def _recipes_here() -> str:

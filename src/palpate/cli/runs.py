@@ -124,19 +124,36 @@ def _evaluate_model(
     run_and_show(config, json)
 
 
-def report(run: Path, json: Path | None = None) -> None:
+def report(
+    folder: tyro.conf.Positional[Path | None] = None,
+    run: Path | None = None,
+    pdf: bool = False,
+    json: Path | None = None,
+) -> None:
     """Write the tables, figures and page of a run again, from its rows.
 
     Args:
-        run: Run folder that has rows.
+        folder: Run folder that has rows.
+        run: The same, as an option.
+        pdf: Also write report/report.pdf, a sheet of two pages for auditors with the page as annex,
+            and print its path. Needs WeasyPrint.
         json: Print the scores as JSON, or write them to this file.
     """
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run import make_report
+    from palpate.pipeline.run import make_pdf, make_report
 
     check_target(json)
-    make_report(run)
-    print_scores(run, json)
+    wanted = folder or run
+    if wanted is None or (folder and run):
+        raise UsageError(
+            "Expected one run folder: palpate report RUN. See `palpate report --help`."
+        )
+    if pdf:
+        sheet = make_pdf(wanted)
+        print_scores(wanted, json, page=sheet)
+        return
+    make_report(wanted)
+    print_scores(wanted, json)
 
 
 def compare(

@@ -27,6 +27,7 @@ from palpate.models.from_backbone.dinov2 import NewParts
 from palpate.models.request import AdapterInit, AdapterName
 from palpate.pipeline.mask_config import MaskConfig
 from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
+from palpate.reporting.acceptance.criteria import read_criteria
 from palpate.training import TrainingSettings
 
 # Smallest values of settings, checked here because the evaluation would only refuse them after
@@ -330,8 +331,13 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    acceptance: Mapping[str, Any] = field(default_factory=dict)
+    """Acceptance criteria: `criteria`, a list, and `hold`, all or any of them. They are hashed
+    before the run starts, and the page has the verdict; `--criteria FILE` reads them."""
 
     def __post_init__(self) -> None:
+        if self.acceptance:
+            read_criteria(self.acceptance, "acceptance")
         if self.model.name is None and self.model.build is None:
             raise ValueError(
                 "Expected model.name (one that `palpate models` lists, a hub name, a directory) or "

@@ -1,5 +1,6 @@
 """Runs a recipe from start to end: train, attack, score and report."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from palpate.evaluation.results.kinds import rows_of_texts
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
 from palpate.pipeline import stages
+from palpate.pipeline.about import about_run
+from palpate.pipeline.acceptance import (
+    check_criteria,
+    judge_again,
+    judge_run,
+    read_criteria_file,
+    record_criteria,
+    recorded_criteria,
+)
 from palpate.pipeline.attack_config import named_alone
 from palpate.pipeline.config import RunConfig
 from palpate.pipeline.evaluate import OTHER_PROTOCOL, attack_and_score, score_baseline
@@ -27,6 +37,9 @@ from palpate.pipeline.run_folder import (
 )
 from palpate.progress import Progress, silent
 from palpate.reporting import report
+from palpate.reporting.acceptance.verdict import Verdict
+from palpate.reporting.pdf.document import PDF, require_weasyprint
+from palpate.version import release
 
 
 def run(config: RunConfig, progress: Progress = silent) -> Path:
@@ -45,8 +58,10 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
     """
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
+    check_criteria(config, plan, splits.attacked.cases)
     with open_folder(config) as folder:
         write_environment(folder)
+        record_criteria(config, folder)
         with measured("pretrain", folder):
             stages.base_model(config, progress)
         with measured("train", folder):
@@ -58,9 +73,12 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
 
 def train_only(config: RunConfig, progress: Progress = silent) -> Path:
     """Only train, the first half of :func:`run`; return the path of the checkpoint."""
-    splits = stages.load_splits(config, make_plan(config))
+    plan = make_plan(config)
+    splits = stages.load_splits(config, plan)
+    check_criteria(config, plan, splits.attacked.cases)
     with open_folder(config) as folder:
         write_environment(folder)
+        record_criteria(config, folder)
         with measured("pretrain", folder):
             stages.base_model(config, progress)
         with measured("train", folder):
@@ -117,13 +135,57 @@ def evaluate_again(
             return make_report(folder)
 
 
+def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Verdict:
+    """Judge a run by acceptance criteria, and write ``verdict.json`` and the page.
+
+    Neither model nor data are needed.
+
+    Args:
+        folder: Run folder that has rows.
+        criteria: File of the criteria; None for those that were recorded before the run, or those
+            of the last verdict.
+        page: Whether the page is written again, with the verdict on it.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run folder, or there is no such file.
+        ValueError: If there are no criteria, or the run lacks what they are about.
+    """
+    config_of(folder)
+    wanted = recorded_criteria(folder) if criteria is None else read_criteria_file(criteria)
+    if wanted is None:
+        raise ValueError(
+            f"{folder} has no acceptance criteria; name a file of criteria with --criteria."
+        )
+    rows = read_rows(folder / "rows")
+    verdict = judge_run(folder, rows, wanted, str(criteria or folder))
+    if page:
+        make_report(folder)
+    return verdict
+
+
 def make_report(folder: Path) -> Path:
     """Write tables, figures and page of a run folder; return the path of the page.
 
     Neither model nor data are needed.
     """
+    return _report(folder, pdf=False)
+
+
+def make_pdf(folder: Path) -> Path:
+    """Write tables, figures, page and ``report/report.pdf``; return the path of the PDF.
+
+    Raises:
+        RuntimeError: If WeasyPrint or a library that it needs is missing.
+    """
+    require_weasyprint()
+    _report(folder, pdf=True)
+    return folder / "report" / PDF
+
+
+def _report(folder: Path, *, pdf: bool) -> Path:
     config = config_of(folder)
     card, rows = folder / "sanity.json", read_rows(folder / "rows")
+    environment = read_environment(folder)
     return report(
         rows,
         folder,
@@ -133,8 +195,12 @@ def make_report(folder: Path) -> Path:
         examples=read_examples(folder / "examples"),
         sanity=load_card(card) if card.is_file() else None,
         config=plain(config),
-        environment=read_environment(folder),
+        environment=environment,
+        about=about_run(config, folder, environment),
+        rerun=shlex.join(["palpate", "rerun", str(folder)]),
+        pdf=pdf,
         evaluations=read_evaluations(folder),
+        verdict=judge_again(folder, rows),
         title=config.name,
     )
 
@@ -150,7 +216,16 @@ def config_of(folder: Path) -> RunConfig:
             f"{folder} is not a run folder: it has no config.yaml. Make one with "
             "`palpate run --config recipes/kvasir-quick.yaml`."
         )
-    return read_config(folder / "config.yaml")
+    try:
+        return read_config(folder / "config.yaml")
+    except ValueError as error:
+        made_by = (read_environment(folder) or {}).get("packages", {}).get("palpate")
+        if made_by in (None, release()):
+            raise
+        raise ValueError(
+            f"{folder} was made by palpate {made_by} and cannot be opened by palpate {release()}, "
+            f"which does not know its settings; open it with palpate {made_by}. {error}"
+        ) from error
 
 
 def _evaluate(

@@ -5,11 +5,13 @@ import json
 import os
 import platform
 import shlex
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +169,15 @@ def read_evaluations(folder: Path) -> list[str]:
 
 
 def write_environment(folder: Path) -> None:
-    """Write versions, processor and the commit of the code to ``environment.json``."""
-    write_json(folder / _ENVIRONMENT, describe_environment())
+    """Write date, host, hardware, versions and the commit of the code to ``environment.json``.
+
+    A run that is continued keeps the date of its first call.
+    """
+    started = (read_environment(folder) or {}).get("date")
+    now_here = describe_environment()
+    if started is not None:
+        now_here = {**now_here, "date": started, "continued": now_here["date"]}
+    write_json(folder / _ENVIRONMENT, now_here)
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
@@ -181,14 +190,19 @@ def read_environment(folder: Path) -> dict[str, Any] | None:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, processor and the commit of the code, as plain values."""
+    """Date, host, hardware, versions and the commit of the code, as plain values."""
     return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
+        "date": now(),
+        "host": socket.gethostname(),
+        "os": _system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "memory_gb": _memory_gb(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu_memory_gb": _gpu_memory_gb(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
     }
@@ -204,6 +218,37 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def now() -> str:
+    """Date and time in UTC, to the second.
+
+    >>> len(now())
+    20
+    """
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _system() -> str:
+    """Operating system with its version, such as ``Debian GNU/Linux 12 (bookworm)``."""
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):  # not Linux
+        return f"{platform.system()} {platform.release()}"
+
+
+def _memory_gb() -> float | None:
+    """Memory of the machine in GB; None where the system does not tell."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+
+
+def _gpu_memory_gb() -> float | None:
+    if not torch.cuda.is_available():
+        return None
+    return round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1)
 
 
 def _processor() -> str:

@@ -12,6 +12,7 @@ from palpate.evaluation.medis.rows import medis_lines
 from palpate.evaluation.results.examples import Example
 from palpate.evaluation.results.kinds import rows_of_images, rows_of_texts
 from palpate.evaluation.sanity import Check, sanity_card
+from palpate.reporting.acceptance.verdict import Verdict
 from palpate.reporting.figures.figures import charts_of, text_chart, write_charts, write_panels
 from palpate.reporting.figures.strips import Panel, Strip, strips
 from palpate.reporting.html.gallery import galleries, thumbnails
@@ -21,10 +22,12 @@ from palpate.reporting.labels import CONTROL
 from palpate.reporting.numbers.checked_rows import RUN, checked, of_fixed_radius
 from palpate.reporting.numbers.focus import choose_focus
 from palpate.reporting.numbers.summary import summarise
+from palpate.reporting.pdf.document import write_pdf
 from palpate.reporting.tables.medis_tables import medis_tables
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.text_tables import text_scores, text_tables
 from palpate.reporting.tables.write import write_tables
+from palpate.version import release
 
 
 def report(
@@ -42,6 +45,10 @@ def report(
     evaluations: Sequence[str] = (),
     notes: Mapping[str, str] | None = None,
     further: Sequence[Table] = (),
+    verdict: Verdict | str | None = None,
+    about: Mapping[str, str] | None = None,
+    rerun: str = "",
+    pdf: bool = False,
     title: str = "Robustness of a segmentation model",
 ) -> Path:
     """Write ``tables/``, ``figures/`` and ``report/index.html`` into a folder.
@@ -65,6 +72,11 @@ def report(
         evaluations: Commands that added rows to the run, in order.
         notes: Licence and citation of each data set, by its name.
         further: Additional tables, not computed from the rows.
+        verdict: Verdict on acceptance criteria, shown first; or why there is none.
+        about: Facts for the head of the page, by heading: model, training, data, ...
+        rerun: Command that repeats the run, for the sheet of the PDF.
+        pdf: Also write ``report/report.pdf``: a sheet for auditors, with the page as annex. Needs
+            WeasyPrint.
         title: Heading of the page.
 
     Returns:
@@ -118,8 +130,13 @@ def report(
         environment=environment or {},
         evaluations=evaluations,
         notes=notes or {},
+        verdict=verdict,
+        about=about or {"palpate": release()},
     )
-    return write_page(content, out / "report" / "index.html")
+    page = write_page(content, out / "report" / "index.html")
+    if pdf:
+        write_pdf(content, summary.sizes, rerun, page)
+    return page
 
 
 def _runs(rows: pd.DataFrame) -> dict[str, str]:

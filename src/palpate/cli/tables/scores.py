@@ -1,5 +1,6 @@
 """Prints the scores of a run as tables in the terminal."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from rich.table import Table
 from palpate.cli.json_output import give
 from palpate.data import NO_FOREGROUND
 from palpate.evaluation.sanity import Check, load_card
+from palpate.pipeline.acceptance import read_verdict
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.tables.table import Table as Printed
 from palpate.reporting.tables.table import percent_interval
@@ -48,17 +50,20 @@ def show_scores(folder: Path) -> None:
             console.print(doubt, markup=False)
 
 
-def print_scores(folder: Path, json: Path | None) -> None:
-    """Print the scores of a report and the path of its page, or write them as JSON.
+def print_scores(folder: Path, json: Path | None, *, page: Path | None = None) -> None:
+    """Print the scores of a report, its verdict and the path of its page, or write them as JSON.
 
     Args:
         folder: Folder of the report.
         json: File for the values, ``-`` for standard output; None for tables.
+        page: File whose path is printed; by default that of the page.
     """
 
     def show() -> None:
         show_scores(folder)
-        print(folder / "report" / "index.html")
+        if verdict := read_verdict(folder):
+            print(verdict, file=sys.stderr)
+        print(page or folder / "report" / "index.html")
 
     give(lambda: scores_of(folder), show, json)
 

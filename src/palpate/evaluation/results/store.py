@@ -283,6 +283,12 @@ def _read_part(path: Path) -> pa.Table:
             "renames the file to *.damaged and computes its rows again."
         ) from error
     if wrong := wrong_columns(table.schema):
+        made_by = (table.schema.metadata or {}).get(_RELEASE, b"").decode()
+        if made_by not in ("", release()):
+            raise ValueError(
+                f"{path} holds rows of palpate {made_by}, whose columns palpate {release()} does "
+                f"not know ({', '.join(wrong)}); open it with palpate {made_by}."
+            )
         raise ValueError(
             f"{path} does not hold the columns of a row: {wrong} differ. "
             "It is foreign or from another version of palpate; move it away."

@@ -16,6 +16,8 @@ from markupsafe import Markup
 from palpate.atomic import write_text
 from palpate.evaluation.results.rows import metrics_in
 from palpate.evaluation.sanity import Check, worst
+from palpate.reporting.acceptance import wording
+from palpate.reporting.acceptance.verdict import Verdict
 from palpate.reporting.figures import figures
 from palpate.reporting.figures.figures import Chart
 from palpate.reporting.html import listing
@@ -35,6 +37,7 @@ from palpate.reporting.numbers.focus import Focus
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.write import tally
 
+VERDICT_KINDS = {"met": "pass", "not met": "fail", "undecided": "warn"}  # colours of the chips
 _STATUS = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
 
 
@@ -58,6 +61,8 @@ class Content:
     environment: Mapping[str, Any] = field(default_factory=dict)
     evaluations: Sequence[str] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    verdict: Verdict | str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_page(content: Content, path: Path) -> Path:
@@ -87,7 +92,7 @@ def render(content: Content) -> str:
         before=BEFORE,
         after=AFTER,
         point=_point(content.focus),
-        provenance=_provenance(content.rows),
+        provenance=provenance(content.rows),
         conditions=_conditions(content.scores),
         metrics=[metric for metric in metrics_in(content.rows) if metric.primary],
         charts=_charts(content.charts),
@@ -96,7 +101,8 @@ def render(content: Content) -> str:
         attack=attack_label(content.focus.attack) if content.focus else "",
         gaps=gaps(content.rows),
         tally=tally(content.sanity),
-        verdict=worst(check.status for check in content.sanity),
+        card=worst(check.status for check in content.sanity),
+        acceptance=_acceptance(content.verdict),
         statuses=_STATUS,
         config=_as_yaml(content.config),
         environment=_as_yaml(content.environment),
@@ -106,6 +112,21 @@ def render(content: Content) -> str:
 
 def _command(content: Content) -> str:
     return str(content.environment.get("command") or "palpate run --config config.yaml")
+
+
+def _acceptance(verdict: Verdict | str | None) -> dict[str, Any] | None:
+    if not isinstance(verdict, Verdict):
+        return None
+    return {
+        "verdict": verdict.verdict,
+        "kind": VERDICT_KINDS[verdict.verdict],
+        "heading": wording.heading(verdict),
+        "lines": wording.lines(verdict),
+        "kinds": VERDICT_KINDS,
+        "multiplicity": verdict.multiplicity,
+        "fixing": str(verdict.fixing),
+        "beforehand": verdict.fixing.beforehand,
+    }
 
 
 def _packaged(environment: jinja2.Environment, name: str) -> Markup:
@@ -143,7 +164,7 @@ def _conditions(scores: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(rows: pd.DataFrame) -> dict[str, str]:
+def provenance(rows: pd.DataFrame) -> dict[str, str]:
     """Facts about the rows; samples that several runs share count once."""
     first, runs = rows.iloc[0], 1
     samples = rows.drop_duplicates(IMAGE)

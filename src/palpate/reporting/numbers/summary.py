@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from palpate.evaluation.results.rows import metrics_in
 from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval
@@ -100,16 +101,26 @@ def by_size(rows: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for _, part in facets(rows):
-        areas = part.drop_duplicates(IMAGE)["mask_area"]
-        limits = np.quantile(areas, [1 / 3, 2 / 3])
-        if areas.nunique() < 3 or limits[0] == limits[1]:
+        third = size_thirds(part)
+        if third is None:
             continue
-        third = np.searchsorted(limits, part["mask_area"])
         for index, name in enumerate(SIZE_COLOURS):
             some = part[third == index]
             bounds = {"area_low": some["mask_area"].min(), "area_high": some["mask_area"].max()}
             parts.append(_per_condition(some, _breakdown_line).assign(size=name, **bounds))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def size_thirds(part: pd.DataFrame) -> NDArray[np.intp] | None:
+    """Third of each row of a facet by mask area: 0 small, 1 middle, 2 large.
+
+    None if there are fewer than three different sizes.
+    """
+    areas = part.drop_duplicates(IMAGE)["mask_area"]
+    limits = np.quantile(areas, [1 / 3, 2 / 3])
+    if areas.nunique() < 3 or limits[0] == limits[1]:
+        return None
+    return np.searchsorted(limits, part["mask_area"])
 
 
 def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,31 @@
+"""``palpate gate``: the verdict on a run as a table and as exit status."""
+
+import sys
+from pathlib import Path
+
+import tyro
+
+# 1 and 2 are the exit statuses of errors, as of every command.
+STATUSES = {"met": 0, "not met": 3, "undecided": 4}
+
+
+def gate(run: tyro.conf.Positional[Path], criteria: Path | None = None, page: bool = True) -> None:
+    """Judge a run by acceptance criteria; the exit status is the verdict.
+
+    Exit status: 0 if the criteria are met, 3 if they are not met, 4 if the run has too few images
+    to decide, 1 after an error and 2 if the command line cannot be read. Writes verdict.json in the
+    run folder and prints its path.
+
+    Args:
+        run: Run folder that has rows.
+        criteria: YAML file of criteria; by default those that the run was started with.
+        page: Write the page of the run again, with the verdict on it.
+    """
+    from palpate.cli.tables.verdict import show_verdict
+    from palpate.pipeline.acceptance import VERDICT
+    from palpate.pipeline.run import gate as judged
+
+    verdict = judged(run, criteria, page=page)
+    show_verdict(verdict)
+    print(run / VERDICT)
+    sys.exit(STATUSES[verdict.verdict])
