@@ -34,15 +34,15 @@ def run(words: list[str]) -> None:
     """Run a recipe, or every run of one with ``each``, and print the path of the page."""
     from palpate.pipeline.sweep import in_folders, run_sweep
 
-    configs = configs_of("run", words)
+    configs, recipe = configs_of("run", words), _take_config(words)[0]
     if len(configs) == 1:
-        run_and_show(*configs.values())
+        run_and_show(next(iter(configs.values())), recipe)
         return
     folder = next(iter(configs.values())).folder
     for label, config in configs.items():
         _announce(config, f"{label}: ")
     with show_progress() as progress:
-        page = run_sweep(in_folders(configs), folder, progress)
+        page = run_sweep(in_folders(configs), folder, progress, recipe)
     print(page)
 
 
@@ -51,10 +51,11 @@ def train(words: list[str]) -> None:
     from palpate.pipeline.run import train_only
     from palpate.pipeline.sweep import in_folders
 
+    recipe = _take_config(words)[0]
     with show_progress() as progress:
         for config in in_folders(configs_of("train", words)).values():
             _announce(config, attacks=False)
-            print(train_only(config, progress))
+            print(train_only(config, progress, recipe))
 
 
 def pretrain(words: list[str]) -> None:
@@ -77,14 +78,14 @@ def pretrain(words: list[str]) -> None:
     print(model)
 
 
-def run_and_show(config: RunConfig) -> None:
+def run_and_show(config: RunConfig, recipe: Path | None = None) -> None:
     """Run a recipe, print its scores, and the path of its page."""
     from palpate.cli.tables.scores import show_scores
     from palpate.pipeline.run import run
 
     _announce(config)
     with show_progress() as progress:
-        page = run(config, progress)
+        page = run(config, progress, recipe)
     show_scores(config.folder)
     print(page)
 

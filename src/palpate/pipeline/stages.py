@@ -13,6 +13,7 @@ import torch
 from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.sources.pool import pool
+from palpate.located import located
 from palpate.models import (
     FAMILIES,
     Learns,
@@ -134,9 +135,8 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     A run that trains nothing gets the base model.
     """
     base, wanted = base_model(config, progress), config.model
-    adapter, learns = _chosen(wanted, base)
-    load = partial(load_model, options=wanted.options, seed=config.seed, device=device(config))
-    model = load(base, adapter, init=wanted.init, width=wanted.width)
+    _, learns = _chosen(wanted, base)
+    model = untrained(config, base)
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
         return model
@@ -145,7 +145,45 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    return load(out, base=base_of(base))
+    return _trained(config, base, out)
+
+
+def untrained(config: RunConfig, base: Path | str) -> PixelModel:
+    """Return the model of a run as it is before training, with its adapters."""
+    wanted = config.model
+    adapter, _ = _chosen(wanted, base)
+    return loader_of_models(config)(base, adapter, init=wanted.init, width=wanted.width)
+
+
+def finished(config: RunConfig, progress: Progress) -> PixelModel:
+    """Return the model that a finished run attacked, without training anything.
+
+    Raises:
+        FileNotFoundError: If the run trains its model and its checkpoint is missing.
+    """
+    base = base_model(config, progress)
+    out = config.model.checkpoint or config.folder / "checkpoint"
+    if not config.model.trains:
+        return untrained(config, base)
+    if not is_checkpoint(out):
+        raise FileNotFoundError(
+            f"Expected the trained weights of the run in {out}, which is not there. Name the "
+            "folder with --model.checkpoint."
+        )
+    return _trained(config, base, out)
+
+
+def _trained(config: RunConfig, base: Path | str, checkpoint: Path) -> PixelModel:
+    return loader_of_models(config)(checkpoint, base=base_of(base))
+
+
+def loader_of_models(config: RunConfig) -> Callable[..., PixelModel]:
+    """Return ``load_model`` with the options, the seed and the device of a run."""
+    options = {
+        key: str(located(value)) if isinstance(value, str) else value
+        for key, value in config.model.options.items()
+    }
+    return partial(load_model, options=options, seed=config.seed, device=device(config))
 
 
 def base_of(base: Path | str) -> Path | str | None:

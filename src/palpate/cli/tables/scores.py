@@ -13,7 +13,7 @@ from rich.table import Table
 from palpate.evaluation.sanity import Check, load_card
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.tables.table import Table as Printed
-from palpate.reporting.tables.table import percent_interval
+from palpate.reporting.tables.table import p_value, percent_interval
 
 
 def show_scores(folder: Path) -> None:
@@ -37,9 +37,23 @@ def show_scores(folder: Path) -> None:
         scores = pd.read_csv(path, keep_default_na=False, na_values=empty)
         for facet, part in scores.groupby("facet", sort=False):
             console.print(_scores(str(facet), part[part["attack"] != "clean"]))
+    for told in _rivals(folder / "tables" / "against.csv"):
+        console.print(told, markup=False)
     if (folder / "sanity.json").is_file():
         for doubt in _doubts(load_card(folder / "sanity.json")):
             console.print(doubt, markup=False)
+
+
+def _rivals(path: Path) -> Iterator[str]:
+    """Sentences on the attacks that the recipe compares with each other."""
+    numbers = pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None
+    for _, line in () if numbers is None else numbers.iterrows():
+        yield (
+            f"{line['facet']}, {epsilon_label(line['epsilon'], line['norm'])}: DSC under "
+            f"{attack_label(line['attack'])} minus DSC under {attack_label(line['against'])}: "
+            f"{percent_interval(line, 'difference')} points, p = {p_value(line['p_holm'])}, with "
+            f"{line['passes']:.3g} and {line['passes_against']:.3g} passes (n = {line['n']})."
+        )
 
 
 def show_table(table: Printed) -> None:
