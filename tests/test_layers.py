@@ -11,7 +11,7 @@ STAGES = ("data", "models", "training", "attacks", "evaluation", "reporting")
 SHARED = {
     "types", "atomic", "version", "geometry", "randomness", "overlap", "progress", "errors",
     "text", "structure_loss", "oom", "user_code", "config_io", "checks", "prompting", "plugins",
-    "grey_levels", "progress_bars",
+    "grey_levels", "located", "progress_bars",
 }  # fmt: skip
 TOP = {"cli", "pipeline", "__init__", "__main__"}
 # Numbers and attacks must hold for any model on any data.

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from palpate.evaluation import evaluate, metrics
     from palpate.models import load_model, wrap
     from palpate.reporting import report
+    from palpate.reporting.attacks import compare
 
     __version__: str
 
 __all__ = [
     "__version__",
     "attacks",
+    "compare",
     "data",
     "evaluate",
     "load_data",
@@ -46,6 +48,7 @@ _FUNCTIONS = {
     "load_model": "palpate.models",
     "wrap": "palpate.models",
     "evaluate": "palpate.evaluation",
+    "compare": "palpate.reporting.attacks",
     "report": "palpate.reporting",
 }
 

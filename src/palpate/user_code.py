@@ -20,6 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from palpate.errors import did_you_mean
+from palpate.located import located
 
 _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")  # the second is that of Debian's packages
@@ -28,6 +29,7 @@ _PACKAGE_FOLDERS = ("site-packages", "dist-packages")  # the second is that of D
 _CODE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|.+\.py):(?P<thing>[^/\\:]*)")
 
 _PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
+_HASH = re.compile(r"_[0-9a-f]{8}$")
 
 
 def is_code(name: str) -> bool:
@@ -53,9 +55,8 @@ def load_code(name: str, what: str) -> tuple[ModuleType, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be imported, or has no such callable.
     """
-    found = _CODE.fullmatch(name)
-    assert found is not None
-    module, wanted = _imported(found["module"]), found["thing"]
+    place, wanted = module_of(name)
+    module = _imported(place)
     known = [
         key
         for key, value in vars(module).items()
@@ -63,12 +64,12 @@ def load_code(name: str, what: str) -> tuple[ModuleType, Any]:
     ]
     if not wanted:
         raise ValueError(
-            f"Expected the name of a function behind the colon of {name!r}; {found['module']} has "
+            f"Expected the name of a function behind the colon of {name!r}; {place} has "
             f"{', '.join(known) or 'none'}."
         )
     if not hasattr(module, wanted):
         raise ValueError(
-            f"There is no function {wanted!r} in {found['module']}.{did_you_mean(wanted, known)}"
+            f"There is no function {wanted!r} in {place}.{did_you_mean(wanted, known)}"
         )
     thing = getattr(module, wanted)
     if not callable(thing):
@@ -112,6 +113,22 @@ def _modified(module: ModuleType) -> float | None:
         return Path(module.__file__ or "").stat().st_mtime
     except OSError:
         return None
+
+
+def module_of(name: str) -> tuple[str, str]:
+    """Split a name of code into its module or file, and the name behind the colon.
+
+    >>> module_of("nets/mine.py:make")
+    ('nets/mine.py', 'make')
+    """
+    found = _CODE.fullmatch(name)
+    assert found is not None
+    return found["module"], found["thing"]
+
+
+def lasting_name(module: str) -> str:
+    """The name of a module; without its place if it is a file of the user, which may be moved."""
+    return _HASH.sub("", module) if module in _loaded else module
 
 
 def text_of(thing: object) -> str:
@@ -174,11 +191,11 @@ def said(error: Exception) -> str:
     The line is the deepest one in the user's code, or else the deepest of all.
     """
     lines = traceback.extract_tb(error.__traceback__)
-    place = ([line for line in lines if _is_of_the_user(line.filename)] or lines)[-1]
+    place = ([line for line in lines if is_of_the_user(line.filename)] or lines)[-1]
     return f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename})"
 
 
-def _is_of_the_user(file: str) -> bool:
+def is_of_the_user(file: str) -> bool:
     """Whether a file is the user's: not of palpate, Python or a package, and not generated code."""
     own = Path(file).is_relative_to(Path(__file__).parent)
     return not (file.startswith("<") or own or _is_installed_file(file))
@@ -201,12 +218,12 @@ def _imported(name: str) -> ModuleType:
 
 
 def _from_path(name: str) -> ModuleType:
-    with _current_folder_on_the_path():
+    with on_the_path(Path.cwd()):
         return importlib.import_module(name)
 
 
 def _from_file(name: str) -> ModuleType:
-    path = Path(name).resolve()
+    path = located(name).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path} with code to import.")
     # A unique name, so that two files of the same name do not replace each other.
@@ -216,19 +233,19 @@ def _from_file(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with on_the_path(path.parent):  # for the modules beside it, as Python does for a script
+        spec.loader.exec_module(module)
     return module
 
 
 @contextmanager
-def _current_folder_on_the_path() -> Iterator[None]:
-    """Let Python find modules in the current folder; a console script looks beside itself."""
-    here = str(Path.cwd())
-    added = here not in sys.path
+def on_the_path(folder: Path) -> Iterator[None]:
+    """Let Python find the modules in a folder; a console script looks beside itself only."""
+    added = str(folder) not in sys.path
     if added:
-        sys.path.insert(0, here)
+        sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
+        if added and str(folder) in sys.path:
+            sys.path.remove(str(folder))

@@ -155,7 +155,8 @@ def test_the_page_tells_what_was_added_to_the_recipe(run):
     first, second = read_evaluations(run)
     assert first == "palpate evaluate --run . --attacks pgd --epsilon-255 0.5 4"
     assert second.endswith("--attacks 'of mine.py:press' noise --epsilon-255 0.5 4")
-    assert f"palpate run --config config.yaml\n{first}\n" in page
+    assert "palpate rerun ." in page
+    assert f"<code>{first}</code>" in page
 
 
 def test_what_is_no_list_of_commands_is_named(run):

@@ -43,6 +43,10 @@ COMMANDS: dict[str, Command] = {
     "report": Command("palpate.cli.runs:report", "write tables, figures and page of a run again"),
     "gate": Command("palpate.cli.gate:gate", "judge a run by acceptance criteria; for CI"),
     "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),
+    "rerun": Command(
+        "palpate.cli.repeat:rerun", "repeat a run from its run folder alone, compare the rows"
+    ),
+    "verify": Command("palpate.cli.repeat:verify", "recompute a sample of the rows of a run"),
     "transfer": Command(
         "palpate.cli.transfer:transfer", "attack each model with examples made on the others"
     ),

@@ -42,16 +42,16 @@ def run(words: list[str]) -> None:
         show_short_help("run", f"{_DOES['run']} {_NO_RECIPE}")
         sys.exit()
     json, words = take_json(words)
-    configs = configs_of("run", words)
+    configs, recipe = configs_of("run", words), _take_config(words)[0]
     if len(configs) == 1:
-        run_and_show(next(iter(configs.values())), json)
+        run_and_show(next(iter(configs.values())), json, recipe)
         return
     check_target(json)
     folder = next(iter(configs.values())).folder
     for label, config in configs.items():
         _announce(config, f"{label}: ")
     with show_progress() as progress:
-        run_sweep(in_folders(configs), folder, progress)
+        run_sweep(in_folders(configs), folder, progress, recipe)
     print_scores(folder, json)
 
 
@@ -63,11 +63,11 @@ def train(words: list[str]) -> None:
     if wants_short_help(words):
         show_short_help("train", f"{_DOES['train']} {_NO_RECIPE}")
         sys.exit()
-
+    recipe = _take_config(words)[0]
     with show_progress() as progress:
         for config in in_folders(configs_of("train", words)).values():
             _announce(config, attacks=False)
-            print(train_only(config, progress))
+            print(train_only(config, progress, recipe))
 
 
 def pretrain(words: list[str]) -> None:
@@ -90,12 +90,13 @@ def pretrain(words: list[str]) -> None:
     print(model)
 
 
-def run_and_show(config: RunConfig, json: Path | None = None) -> None:
+def run_and_show(config: RunConfig, json: Path | None = None, recipe: Path | None = None) -> None:
     """Run a recipe, print its scores and verdict, and the path of its page.
 
     Args:
         config: The recipe.
         json: File for the scores as JSON, ``-`` for standard output; None for tables.
+        recipe: File of the recipe, which is copied into the run folder.
     """
     from palpate.cli.tables.scores import print_scores
     from palpate.pipeline.run import run
@@ -103,7 +104,7 @@ def run_and_show(config: RunConfig, json: Path | None = None) -> None:
     check_target(json)
     _announce(config)
     with show_progress() as progress:
-        run(config, progress)
+        run(config, progress, recipe)
     print_scores(config.folder, json)
 
 

@@ -19,7 +19,7 @@ from palpate.evaluation.resolve import Attacks, conditions_of, find_attacks
 from palpate.evaluation.results.examples import ExampleStore
 from palpate.evaluation.results.fingerprint import Fingerprint
 from palpate.evaluation.results.store import STORE_RECORDS, RowStore, read_rows
-from palpate.evaluation.runner import Runner
+from palpate.evaluation.runner import Recheck, Runner
 from palpate.evaluation.scoring import Precision, Scorer
 from palpate.progress import Progress, silent
 from palpate.progress_bars import show_progress
@@ -46,6 +46,7 @@ def evaluate(
     examples: ExampleStore | None = None,
     fingerprint: Fingerprint | None = None,
     workers: int = 0,
+    recheck: Recheck | None = None,
     progress: Progress | bool = True,
     stage: str = "attacks",
 ) -> pd.DataFrame:
@@ -102,6 +103,7 @@ def evaluate(
         examples: Store for the images of a few samples under attacks on images.
         fingerprint: Further things that the rows depend on, e.g. the hash of a checkpoint file.
         workers: Threads that load the next images in the background; ``data`` must be thread-safe.
+        recheck: Compute only these rows, to compare them with stored ones; ``out`` must be new.
         progress: True: show progress in a terminal or notebook. False: show nothing. A function is
             called after each batch and condition with the number of rows and the condition.
         stage: Name of this evaluation for ``progress``.
@@ -150,6 +152,8 @@ def evaluate(
         stack.enter_context(frozen(model))
         store = stack.enter_context(RowStore(folder, made_of, metrics=scored))
         runner = Runner(scorer, conditions, cases[:limit], store, examples)
+        if recheck is not None:
+            runner.restrict(recheck, batch_size)
         with _shown(progress) as told:
             runner.run(
                 data,

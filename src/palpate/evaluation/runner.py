@@ -5,6 +5,7 @@ moment. The next call computes only the missing rows, and loads only the samples
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
@@ -24,6 +25,20 @@ from palpate.oom import Portions
 
 # Called with the number of finished rows, the number of all rows, and the condition just run.
 Report: TypeAlias = Callable[[int, int, str], None]
+
+
+@dataclass
+class Recheck:
+    """Asks an evaluation to compute some of its rows only, to compare them with stored ones.
+
+    Attributes:
+        identities: The rows to compute; others are computed where they shared a batch with one.
+        made: Set by the evaluation: all rows that it would make. Where an attack changes the
+            prompt, the prompt is None.
+    """
+
+    identities: frozenset[Identity]
+    made: set[Identity] = field(default_factory=set)
 
 
 class Runner:
@@ -103,6 +118,24 @@ class Runner:
                     self._done(condition, [batch.cases[i] for i in some])
                     report_progress(self.total - len(self.missing), self.total, str(condition))
         self.store.flush()
+
+    def restrict(self, recheck: Recheck, batch_size: int) -> None:
+        """Compute no other rows than these, and those of the batches that they were made in.
+
+        Whole batches give the same rounding errors as the evaluation that made the rows.
+        """
+        recheck.made |= self.wanted
+        clean, *_ = self.conditions
+        kept: set[Identity] = set()
+        for window in windows(len(self.cases), batch_size):
+            cases = [self.cases[i] for i in window]
+            for condition in self.conditions:
+                names = {name for case in cases for name in condition.identities(case)}
+                if asked := names & recheck.identities:
+                    kept |= asked if condition.at_once(batch_size) == 1 else names
+                    kept |= {name for case in cases for name in clean.identities(case)}
+        self.missing &= kept
+        self.total = len(self.missing)
 
     def select(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Select the rows of this evaluation among all rows of a store."""

@@ -13,6 +13,7 @@ import torch
 from palpate.attacks import ATTACKS, LOSSES, UnbrokenWarning, UniversalPerturbation
 from palpate.attacks.text import TEXT_ATTACKS
 from palpate.errors import did_you_mean
+from palpate.located import located
 from palpate.models import PixelModel, load_model
 from palpate.pipeline.config import MEDIS
 from palpate.pipeline.universal import FIT, ToFit
@@ -194,7 +195,7 @@ def _values(options: Mapping[str, Any], attack: str, largest: float) -> Iterator
         elif option == "losses" and attack != "medis":  # medis looks up its own losses
             yield option, tuple(map(_loss, value))
         elif option == "perturbation" and isinstance(value, str):
-            yield option, UniversalPerturbation.load(value)
+            yield option, UniversalPerturbation.load(located(value))
         elif option == "surrogate" and isinstance(value, str):
             yield option, _surrogate(value)
         elif option == "inner":
@@ -215,7 +216,7 @@ def _loss(name: str) -> Loss:
 
 
 def _surrogate(name_or_directory: str) -> PixelModel:
-    return load_model(name_or_directory).requires_grad_(False)
+    return load_model(located(name_or_directory)).requires_grad_(False)
 
 
 def _named(inner: str | Mapping[str, Any]) -> dict[str, Any]:

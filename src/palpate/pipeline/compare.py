@@ -10,6 +10,7 @@ from palpate.pipeline.recipe import plain
 from palpate.pipeline.run import config_of
 from palpate.pipeline.run_folder import read_environment
 from palpate.reporting.compare import compare
+from palpate.reporting.session import command_here
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> Path:
@@ -35,6 +36,7 @@ def compare_runs(runs: Sequence[Path], out: Path) -> Path:
         sanity=cards(folders),
         config={name: plain(config) for name, config in zip(folders, configs, strict=True)},
         environment=read_environment(runs[0]) if runs else None,
+        command=command_here(["palpate", "compare", *map(str, runs), "--out", str(out)]),
         title=" and ".join(folders),
     )
 

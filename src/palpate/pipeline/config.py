@@ -242,7 +242,8 @@ class EvaluateConfig:
         default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
     )
     """Attacks on image or prompt: the name in the tables, with options of the attack. The option
-    `attack` says which attack it is, if the name is another. On the command line give names only;
+    `attack` says which attack it is, if the name is another; `against: pgd` compares it with that
+    one; `budgets: {steps: [10, 40]}` runs it with each. On the command line give names only;
     the options are then those of the recipe, or the defaults."""
     medis: MedisConfig | None = None
     """Deprecated: write these options under `attacks`, as those of `medis-tables`."""

@@ -1,5 +1,6 @@
 """The evaluation stage of a run: attack its model, score it, and write the rows."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,13 @@ from palpate.attacks.text import TextAttack
 from palpate.data import PromptedDataset
 from palpate.evaluation import SOUND, ExampleStore, Joint, Medis, evaluate
 from palpate.evaluation.medis.condition import mask_bank
-from palpate.models import PixelModel, load_model
+from palpate.evaluation.resolve import AnyAttack
+from palpate.evaluation.runner import Recheck
+from palpate.models import PixelModel
 from palpate.pipeline.attack_config import wants_bank
 from palpate.pipeline.config import RunConfig
 from palpate.pipeline.plan import Plan, texts_of
-from palpate.pipeline.stages import Splits, base_model, device
+from palpate.pipeline.stages import Splits, base_model, load_base
 from palpate.pipeline.universal import fit_all
 from palpate.progress import Progress
 
@@ -21,7 +24,11 @@ OTHER_PROTOCOL = "sound"  # folder for rows of attacks that the run's protocol d
 
 
 def attack_and_score(
-    config: RunConfig, plan: Plan, model: PixelModel, splits: Splits, progress: Progress
+    config: RunConfig,
+    plan: Plan,
+    model: PixelModel,
+    splits: Splits,
+    progress: Progress,
 ) -> None:
     """Run all attacks of a run; write rows to ``rows/`` and examples to ``examples/``.
 
@@ -39,9 +46,31 @@ def attack_and_score(
     Raises:
         ValueError: If an attack changes the prompt and the model does not read any text.
     """
-    wanted, data, seed = config.evaluate, splits.attacked, config.seed
     _refuse_texts(model, texts_of(plan.attacks))
-    fitted = fit_all(plan.attacks, model, splits.seen, config.folder / "universal", seed, progress)
+    places = config.folder / "universal"
+    fitted = fit_all(plan.attacks, model, splits.seen, places, config.seed, progress)
+    score(config, fitted, model, splits.attacked, progress)
+
+
+def score(
+    config: RunConfig,
+    fitted: Mapping[str, AnyAttack],
+    model: PixelModel,
+    data: PromptedDataset,
+    progress: Progress,
+    recheck: Recheck | None = None,
+) -> None:
+    """Run attacks that are ready; see :func:`attack_and_score`.
+
+    Args:
+        config: The recipe.
+        fitted: The attacks by name, with fitted perturbations.
+        model: The fine-tuned model.
+        data: The samples.
+        progress: Called for every batch.
+        recheck: Compute only these rows, and save no examples.
+    """
+    wanted, seed = config.evaluate, config.seed
     attacks = {name: _with_bank(attack, data) for name, attack in fitted.items()}
     protocol = wanted.choices.protocol
     others: dict[str, Any] = {}
@@ -56,8 +85,10 @@ def attack_and_score(
         workers=wanted.workers,
         tolerance=wanted.tolerance,
         tau=wanted.tau,
+        recheck=recheck,
         progress=progress,
     )
+    shown = 0 if recheck is not None else wanted.examples
     run(
         {name: attack for name, attack in attacks.items() if name not in others},
         epsilons=wanted.radii,
@@ -65,14 +96,14 @@ def attack_and_score(
         protocol=protocol,
         precision=wanted.precision,
         metrics=wanted.metrics,
-        examples=ExampleStore(config.folder / "examples", wanted.examples),
+        examples=ExampleStore(config.folder / "examples", shown),
     )
     if others:
         run(others, out=config.folder / OTHER_PROTOCOL, protocol=SOUND, stage="other attacks")
 
 
 def score_baseline(
-    config: RunConfig, data: PromptedDataset, progress: Progress
+    config: RunConfig, data: PromptedDataset, progress: Progress, recheck: Recheck | None = None
 ) -> pd.DataFrame | None:
     """Score the model before fine-tuning on clean images.
 
@@ -81,13 +112,7 @@ def score_baseline(
     """
     if not config.evaluate.baseline or not config.model.trains:
         return None
-    model = load_model(
-        base_model(config, progress),
-        options=config.model.options,
-        seed=config.seed,
-        device=device(config),
-        trust_code=config.model.trust_code,
-    )
+    model = load_base(config, base_model(config, progress))
     if model.fresh:
         return None
     return evaluate(
@@ -102,6 +127,7 @@ def score_baseline(
         tolerance=config.evaluate.tolerance,
         tau=config.evaluate.tau,
         metrics=config.evaluate.metrics,
+        recheck=recheck,
         progress=progress,
         stage="baseline",
     )

@@ -12,6 +12,7 @@ from palpate.evaluation.metrics import find_metrics
 from palpate.evaluation.resolve import AnyAttack
 from palpate.pipeline.attack_config import attacks_of, check_options, is_medis
 from palpate.pipeline.config import MedisConfig, RunConfig
+from palpate.pipeline.entries import entries
 from palpate.pipeline.recipe import recipe_from
 from palpate.pipeline.text_attack_config import text_attacks_of
 from palpate.pipeline.universal import ToFit
@@ -44,12 +45,13 @@ def make_plan(config: RunConfig) -> Plan:
     """
     wanted = config.evaluate
     find_metrics(wanted.metrics)  # also tries out user metrics
-    on_images = attacks_of(wanted.attacks, wanted.radii, wanted.choices.options)
+    given = entries(wanted.attacks)
+    on_images = attacks_of(given, wanted.radii, wanted.choices.options)
     ready = {name: a for name, a in on_images.items() if not isinstance(a, ToFit)}
     at_radii(ready, wanted.radii or None, wanted.tau)  # raises now what the evaluation would raise
-    found: dict[str, AnyAttack | ToFit] = {**on_images, **text_attacks_of(wanted.attacks)}
-    found |= {n: _medis(n, given) for n, given in wanted.attacks.items() if is_medis(n, given)}
-    return Plan({name: found[name] for name in wanted.attacks})
+    found: dict[str, AnyAttack | ToFit] = {**on_images, **text_attacks_of(given)}
+    found |= {n: _medis(n, options) for n, options in given.items() if is_medis(n, options)}
+    return Plan({name: found[name] for name in given})
 
 
 def texts_of(attacks: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from palpate.pipeline.acceptance import (
 )
 from palpate.pipeline.attack_config import named_alone
 from palpate.pipeline.config import RunConfig
+from palpate.pipeline.entries import rivals_of, without_rivals
 from palpate.pipeline.evaluate import OTHER_PROTOCOL, attack_and_score, score_baseline
 from palpate.pipeline.plan import Plan, make_plan
 from palpate.pipeline.recipe import plain, read_config
@@ -35,19 +36,24 @@ from palpate.pipeline.run_folder import (
     read_evaluations,
     write_environment,
 )
+from palpate.pipeline.sources import keep_model, keep_sources, seal
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.acceptance.verdict import Verdict
 from palpate.reporting.pdf.document import PDF, require_weasyprint
 from palpate.version import release
 
+# What the page says on how to repeat the run; `rerun` needs nothing but the run folder.
+_REPEATED = "palpate rerun .\npalpate verify ."
 
-def run(config: RunConfig, progress: Progress = silent) -> Path:
+
+def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = None) -> Path:
     """Train, attack, score and report; a second call resumes an interrupted run.
 
     Args:
         config: The recipe.
         progress: Called for every step of every stage.
+        recipe: The file of the recipe, which is copied into the run folder.
 
     Returns:
         Path of the page, ``report/index.html`` in the run folder.
@@ -62,16 +68,21 @@ def run(config: RunConfig, progress: Progress = silent) -> Path:
     with open_folder(config) as folder:
         write_environment(folder)
         record_criteria(config, folder)
-        with measured("pretrain", folder):
-            stages.base_model(config, progress)
-        with measured("train", folder):
-            model = stages.tune(config, splits, progress)
-        _evaluate(config, plan, model, splits, folder, progress)
+        keep_sources(config, splits, folder, recipe)
+        try:
+            with measured("pretrain", folder):
+                stages.base_model(config, progress)
+            with measured("train", folder):
+                model = stages.tune(config, splits, progress)
+            keep_model(model, folder)
+            _evaluate(config, plan, model, splits, folder, progress)
+        finally:
+            seal(folder)
         with measured("report", folder):
             return make_report(folder)
 
 
-def train_only(config: RunConfig, progress: Progress = silent) -> Path:
+def train_only(config: RunConfig, progress: Progress = silent, recipe: Path | None = None) -> Path:
     """Only train, the first half of :func:`run`; return the path of the checkpoint."""
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
@@ -79,10 +90,12 @@ def train_only(config: RunConfig, progress: Progress = silent) -> Path:
     with open_folder(config) as folder:
         write_environment(folder)
         record_criteria(config, folder)
+        keep_sources(config, splits, folder, recipe)
         with measured("pretrain", folder):
             stages.base_model(config, progress)
         with measured("train", folder):
-            stages.tune(config, splits, progress)
+            keep_model(stages.tune(config, splits, progress), folder)
+        seal(folder)
         return config.model.checkpoint or folder / "checkpoint"
 
 
@@ -109,7 +122,26 @@ def evaluate_again(
         FileNotFoundError: If the folder is not a run folder.
     """
     config = replace(config_of(folder), out=folder)
-    wanted = config.evaluate
+    other = added(config, attacks, epsilon_255)
+    plan = make_plan(other)
+    splits = stages.load_splits(other, plan)
+    with open_folder(config, "copy the folder and evaluate the copy"):
+        keep_sources(other, splits, folder)
+        try:
+            model = stages.tune(config, splits, progress)
+            note_evaluation(folder, attacks, epsilon_255)
+            _evaluate(other, plan, model, splits, folder, progress)
+        finally:
+            seal(folder)
+        with measured("report", folder):
+            return make_report(folder)
+
+
+def added(
+    config: RunConfig, attacks: tuple[str, ...] | None, epsilon_255: tuple[float, ...] | None
+) -> RunConfig:
+    """The settings of a run with other attacks and radii; see :func:`evaluate_again`."""
+    wanted, folder = config.evaluate, config.folder
     if epsilon_255 is not None and wanted.protocol == "paper":
         raise ValueError(
             f"Expected no radii in steps of an 8-bit image (--epsilon-255) for {folder}, a run "
@@ -119,20 +151,12 @@ def evaluate_again(
             f"{folder / 'checkpoint'} --out ELSEWHERE."
         )
     if attacks is not None:
-        added = dict(map(named_alone, attacks))
-        chosen = {name: wanted.attacks.get(name, options) for name, options in added.items()}
+        named = dict(map(named_alone, attacks))
+        chosen = {n: without_rivals(wanted.attacks.get(n, given)) for n, given in named.items()}
         wanted = replace(wanted, attacks=chosen)
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
-    other = replace(config, evaluate=wanted)
-    plan = make_plan(other)
-    splits = stages.load_splits(other, plan)
-    with open_folder(config, "copy the folder and evaluate the copy"):
-        model = stages.tune(config, splits, progress)
-        note_evaluation(folder, attacks, epsilon_255)
-        _evaluate(other, plan, model, splits, folder, progress)
-        with measured("report", folder):
-            return make_report(folder)
+    return replace(config, evaluate=wanted)
 
 
 def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Verdict:
@@ -198,8 +222,10 @@ def _report(folder: Path, *, pdf: bool) -> Path:
         environment=environment,
         about=about_run(config, folder, environment),
         rerun=shlex.join(["palpate", "rerun", str(folder)]),
+        command=_REPEATED,
         pdf=pdf,
         evaluations=read_evaluations(folder),
+        against=rivals_of(config.evaluate.attacks),
         verdict=judge_again(folder, rows),
         title=config.name,
     )

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from palpate.atomic import removed_if_failed, write_text
 from palpate.config_io import flat
 from palpate.evaluation.results.store import STORE_RECORDS
 from palpate.pipeline.config import RunConfig
+from palpate.pipeline.entries import without_rivals
 from palpate.pipeline.recipe import plain, read_config, write_config
 from palpate.training.loop import peak_memory_mb
 
@@ -89,7 +91,8 @@ def _check_same(config: RunConfig, folder: Path) -> None:
     if not path.is_file():
         write_config(config, path)
         return
-    before, now = _settings(plain(read_config(path))), _settings(plain(config))
+    stored = read_config(path)
+    before, now = _settings(plain(stored)), _settings(plain(config))
     differ = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
     if differ:
         listed = "\n".join(f"  {k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in differ)
@@ -97,10 +100,16 @@ def _check_same(config: RunConfig, folder: Path) -> None:
             f"{folder} holds a run with other settings:\n{listed}\nChoose another --out, or "
             "delete that folder."
         )
+    if config.evaluate.attacks != stored.evaluate.attacks:  # they differ in `against` alone
+        wanted = replace(stored.evaluate, attacks=config.evaluate.attacks)
+        write_config(replace(stored, evaluate=wanted), path)
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
     named = flat(values, whole=("evaluate.attacks",))
+    # What an attack is compared with changes the report, and no row.
+    attacks = named["evaluate.attacks"].items()
+    named["evaluate.attacks"] = {name: without_rivals(options) for name, options in attacks}
     return {name: value for name, value in named.items() if name not in _FREE}
 
 

@@ -15,6 +15,7 @@ from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.sources.pool import pool
 from palpate.data.structures import UnclearMasks, advice_on_command_line
+from palpate.located import located
 from palpate.models import (
     FAMILIES,
     Learns,
@@ -162,16 +163,8 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     A run that trains nothing gets the base model.
     """
     base, wanted = base_model(config, progress), config.model
-    adapter, learns = _chosen(wanted, base)
-    options, its_base = options_of(wanted, base)
-    load = partial(
-        load_model,
-        options=options,
-        seed=config.seed,
-        device=device(config),
-        trust_code=wanted.trust_code,
-    )
-    model = load(base, adapter, init=wanted.init, width=wanted.width, base=its_base)
+    _, learns = _chosen(wanted, base)
+    model = untrained(config, base)
     refuse_missing_prompts(model, {case.prompt_level for case in splits.attacked.cases})
     if splits.taught is None:
         _warn_of_random_weights(model, wanted)
@@ -181,7 +174,56 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
     train(model, data, val, out, config.train.settings, progress=progress)
-    return load(out, base=base_of(base))
+    return _trained(config, base, out)
+
+
+def untrained(config: RunConfig, base: Path | str) -> PixelModel:
+    """Return the model of a run as it is before training, with its adapters."""
+    wanted = config.model
+    adapter, _ = _chosen(wanted, base)
+    return load_base(config, base, adapter, init=wanted.init, width=wanted.width)
+
+
+def load_base(
+    config: RunConfig, base: Path | str, adapter: AdapterName | None = None, **sizes: Any
+) -> PixelModel:
+    """Load the base model of a run, given by :func:`base_model`, with an adapter or without."""
+    _, its_base = options_of(config.model, base)
+    return _loader_of_models(config, base)(base, adapter, base=its_base, **sizes)
+
+
+def finished(config: RunConfig, progress: Progress) -> PixelModel:
+    """Return the model that a finished run attacked, without training anything.
+
+    Raises:
+        FileNotFoundError: If the run trains its model and its checkpoint is missing.
+    """
+    base = base_model(config, progress)
+    out = config.model.checkpoint or config.folder / "checkpoint"
+    if not config.model.trains:
+        return untrained(config, base)
+    if not is_checkpoint(out):
+        raise FileNotFoundError(
+            f"Expected the trained weights of the run in {out}, which is not there. Name the "
+            "folder with --model.checkpoint."
+        )
+    return _trained(config, base, out)
+
+
+def _trained(config: RunConfig, base: Path | str, checkpoint: Path) -> PixelModel:
+    return _loader_of_models(config, base)(checkpoint, base=base_of(base))
+
+
+def _loader_of_models(config: RunConfig, base: Path | str) -> Callable[..., PixelModel]:
+    """Return ``load_model`` with the options, the seed and the device of a run."""
+    options, _ = options_of(config.model, base)
+    return partial(
+        load_model,
+        options=options,
+        seed=config.seed,
+        device=device(config),
+        trust_code=config.model.trust_code,
+    )
 
 
 def base_of(base: Path | str) -> Path | str | None:
@@ -198,7 +240,10 @@ def options_of(wanted: ModelConfig, base: Path | str) -> tuple[dict[str, Any], s
     In a recipe the base model is the option ``base``. A checkpoint takes it as an argument, because
     options are for the family of the base model.
     """
-    options = dict(wanted.options)
+    options = {
+        key: str(located(value)) if isinstance(value, str) else value
+        for key, value in wanted.options.items()
+    }
     return options, options.pop("base", None) if is_checkpoint(Path(base)) else None
 
 

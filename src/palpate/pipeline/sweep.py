@@ -1,8 +1,10 @@
 """Sweeps: several runs from one recipe, whose ``each`` lists the settings that vary."""
 
 import itertools
+import os
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,12 @@ def _same_training(one: RunConfig, other: RunConfig) -> bool:
     )  # fmt: skip
 
 
-def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress = silent) -> Path:
+def run_sweep(
+    configs: Mapping[str, RunConfig],
+    folder: Path,
+    progress: Progress = silent,
+    recipe: Path | None = None,
+) -> Path:
     """Run all configurations, and write a common report.
 
     Runs under one protocol are shown in one table. If the protocol varies, the first run is the
@@ -127,12 +134,13 @@ def run_sweep(configs: Mapping[str, RunConfig], folder: Path, progress: Progress
         configs: Configurations by their labels, which are also the names of their folders.
         folder: Folder for the runs and the common report.
         progress: Called for every step of every run.
+        recipe: The file of the recipe, which is copied into each run folder.
 
     Returns:
         Path of the page of the common report.
     """
     for config in configs.values():
-        run(config, progress)
+        run(config, progress, recipe)
     return report_sweep(configs, folder)
 
 
@@ -210,8 +218,16 @@ def _about(
         "sanity": cards({name: configs[label].folder for label, name in names.items()}),
         "config": plain(first),
         "environment": read_environment(first.folder),
+        "command": "\n".join(_repeated(configs, folder)),
         "title": folder.name,
     }
+
+
+def _repeated(configs: Mapping[str, RunConfig], folder: Path) -> Iterator[str]:
+    """The commands that repeat the runs, one after the other."""
+    yield f"cd {shlex.quote(str(folder.resolve()))}"
+    for config in configs.values():
+        yield shlex.join(["palpate", "rerun", os.path.relpath(config.folder, folder)])
 
 
 def _changes(listed: object, path: Path) -> list[dict[str, Any]]:

@@ -96,15 +96,7 @@ def model_of(config: RunConfig, run: Path, progress: Progress) -> PixelModel:
     """
     base, wanted = stages.base_model(config, progress), config.model
     if not wanted.trains:
-        options, its_base = stages.options_of(wanted, base)
-        return load_model(
-            base,
-            base=its_base,
-            options=options,
-            seed=config.seed,
-            device=stages.device(config),
-            trust_code=wanted.trust_code,
-        )
+        return stages.untrained(config, base)
     checkpoint = wanted.checkpoint or run / "checkpoint"
     if not (checkpoint / "palpate.json").is_file():
         raise ValueError(

@@ -128,6 +128,26 @@ def fit_all(
     return ready
 
 
+def fitted_before(attacks: Mapping[str, AnyAttack | ToFit], folder: Path) -> dict[str, AnyAttack]:
+    """The attacks of a finished run, with the perturbations that it fitted.
+
+    Args:
+        attacks: Attacks by name.
+        folder: Folder of the perturbations.
+
+    Raises:
+        FileNotFoundError: If a perturbation is missing.
+    """
+    ready: dict[str, AnyAttack] = {}
+    for name, attack in attacks.items():
+        if isinstance(attack, ToFit):
+            fitted = UniversalPerturbation.load(folder / f"{name}.safetensors")
+            ready |= attack.with_control(name, fitted)
+        else:
+            ready[name] = attack
+    return ready
+
+
 def _about(name: str, progress: Progress) -> Progress:
     """Progress callback that adds the name of the perturbation to the stage."""
 

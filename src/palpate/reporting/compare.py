@@ -9,8 +9,8 @@ import pandas as pd
 
 from palpate.evaluation.results.examples import Example
 from palpate.evaluation.results.kinds import rows_of_images
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval, paired_difference
-from palpate.evaluation.statistics.significance import holm, paired_test
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.significance import holm
 from palpate.reporting.numbers.checked_rows import (
     BY_LEVEL,
     CONDITION,
@@ -22,6 +22,7 @@ from palpate.reporting.numbers.checked_rows import (
     of_fixed_radius,
     of_several_prompts,
 )
+from palpate.reporting.numbers.paired_tests import paired_line
 from palpate.reporting.numbers.summary import spread
 from palpate.reporting.report import report
 from palpate.reporting.tables.table import (
@@ -142,13 +143,11 @@ def _lines(
     )
     for where, some in both.groupby(_WHERE, sort=False):
         groups = some["group"].astype(str)
-        test = paired_test(some["dsc_first"], some["dsc"], groups)
         line: dict[str, object] = dict(zip(_WHERE, where, strict=True))
         line |= {"facet": some["facet"].iloc[0], "run": other[0], "first": first[0]}
-        line |= {"n": test.n, "groups": test.groups, "p": test.p_value, "effect": test.effect}
         line |= spread("dsc", bootstrap_interval(some["dsc"], groups))
         line |= spread("dsc_first", bootstrap_interval(some["dsc_first"], groups))
-        yield line | spread("difference", paired_difference(some["dsc_first"], some["dsc"], groups))
+        yield line | paired_line(some["dsc_first"], some["dsc"], some["group"])
 
 
 def _matching(first: pd.DataFrame, other: pd.DataFrame) -> list[str]:

@@ -88,10 +88,29 @@ REFERENCE: Final = "#ffffff"
 def attack_label(attack: str) -> str:
     """Display name of an attack.
 
-    >>> attack_label("pgd"), attack_label("my-attack")
-    ('PGD', 'my-attack')
+    >>> attack_label("pgd"), attack_label("my-attack"), attack_label("pgd@40")
+    ('PGD', 'my-attack', 'PGD (40)')
     """
-    return _NAMES.get(attack, attack)
+    family, budget = budget_of(attack)
+    return f"{attack_label(family)} ({budget})" if budget else _NAMES.get(attack, attack)
+
+
+def budget_rank(attack: str) -> float:
+    """Position of an attack among those that differ in their budgets only: by its number."""
+    try:
+        return float(budget_of(attack)[1])
+    except ValueError:
+        return 0.0
+
+
+def budget_of(attack: str) -> tuple[str, str]:
+    """Split the name of an attack that was run with several budgets; others have none.
+
+    >>> budget_of("pgd@40"), budget_of("pgd")
+    (('pgd', '40'), ('pgd', ''))
+    """
+    family, _, budget = attack.partition("@")
+    return (family, budget) if family and budget else (attack, "")
 
 
 def epsilon_label(epsilon: float, norm: str = "linf") -> str:
@@ -170,8 +189,8 @@ def text_label(attack: str, norm: str, epsilon: float) -> str:
 
 def attack_rank(attack: str) -> int:
     """Position in every list: clean, control, then from simple to strong, then unknown attacks."""
-    known = [*_NAMES, *_TEXTS]
-    return known.index(attack) if attack in known else len(known)
+    known, (family, _) = [*_NAMES, *_TEXTS], budget_of(attack)
+    return known.index(family) if family in known else len(known)
 
 
 def colours(attacks: list[str]) -> dict[str, str]:

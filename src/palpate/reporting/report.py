@@ -13,7 +13,14 @@ from palpate.evaluation.results.examples import Example
 from palpate.evaluation.results.kinds import rows_of_images, rows_of_texts
 from palpate.evaluation.sanity import Check, sanity_card
 from palpate.reporting.acceptance.verdict import Verdict
-from palpate.reporting.figures.figures import charts_of, text_chart, write_charts, write_panels
+from palpate.reporting.attacks import Rivals, against_table, strength_table
+from palpate.reporting.figures.figures import (
+    charts_of,
+    strength_charts,
+    text_chart,
+    write_charts,
+    write_panels,
+)
 from palpate.reporting.figures.strips import Panel, Strip, strips
 from palpate.reporting.html.gallery import galleries, thumbnails
 from palpate.reporting.html.headline import findings, headline, meanings
@@ -23,6 +30,7 @@ from palpate.reporting.numbers.checked_rows import RUN, checked, of_fixed_radius
 from palpate.reporting.numbers.focus import choose_focus
 from palpate.reporting.numbers.summary import summarise
 from palpate.reporting.pdf.document import write_pdf
+from palpate.reporting.session import command_of_session
 from palpate.reporting.tables.medis_tables import medis_tables
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.text_tables import text_scores, text_tables
@@ -42,8 +50,10 @@ def report(
     sanity: Sequence[Check] | None = None,
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
+    command: str | None = None,
     evaluations: Sequence[str] = (),
     notes: Mapping[str, str] | None = None,
+    against: Rivals | None = None,
     further: Sequence[Table] = (),
     verdict: Verdict | str | None = None,
     about: Mapping[str, str] | None = None,
@@ -68,9 +78,12 @@ def report(
         examples: Stored examples to show; without them the page has no images.
         sanity: The sanity card; None: only the checks that need nothing but rows are run.
         config: Resolved configuration of the run, shown unchanged.
-        environment: Versions, hashes and, as ``command``, the command that repeats the run.
+        environment: Versions and hashes; also, as ``command``, the default of ``command``.
+        command: The command that makes the report again. None: the one that runs the script of
+            this process again, if there is one.
         evaluations: Commands that added rows to the run, in order.
         notes: Licence and citation of each data set, by its name.
+        against: For an attack, the attacks to compare it with, image by image; adds a table.
         further: Additional tables, not computed from the rows.
         verdict: Verdict on acceptance criteria, shown first; or why there is none.
         about: Facts for the head of the page, by heading: model, training, data, ...
@@ -86,7 +99,7 @@ def report(
         ValueError: If the rows cannot be reported; see
             :func:`palpate.reporting.numbers.checked_rows.checked`.
     """
-    texts = rows_of_texts(rows) if texts is None else texts
+    given, texts = rows, rows_of_texts(rows) if texts is None else texts
     of_medis = _medis_tables(rows if medis is None else medis)
     everything = checked(rows_of_images(rows))
     rows = of_fixed_radius(everything)
@@ -100,7 +113,16 @@ def report(
     worded = None if texts.empty else checked(texts)
     if worded is not None:
         charts.append(text_chart(text_scores(worded)))
-    more = [*further, *(() if worded is None else text_tables(worded)), *of_medis]
+    strengths = strength_table(rows)
+    if strengths is not None and focus is not None:
+        charts += strength_charts(strengths.numbers, focus)
+    compared = (against_table(given, against or {}), strengths)
+    more = [
+        *further,
+        *filter(None, compared),
+        *(() if worded is None else text_tables(worded)),
+        *of_medis,
+    ]
     out = Path(out)
     write_charts(charts, out / "figures")
     write_panels(_without_control(panels), out / "figures")
@@ -128,6 +150,8 @@ def report(
         sanity=card,
         config=config or {},
         environment=environment or {},
+        command=_command(command, environment),
+        is_run_folder=(out / "config.yaml").is_file(),
         evaluations=evaluations,
         notes=notes or {},
         verdict=verdict,
@@ -137,6 +161,11 @@ def report(
     if pdf:
         write_pdf(content, summary.sizes, rerun, page)
     return page
+
+
+def _command(given: str | None, environment: Mapping[str, Any] | None) -> str:
+    told = (environment or {}).get("command") if given is None else given
+    return command_of_session() if told is None else str(told)
 
 
 def _runs(rows: pd.DataFrame) -> dict[str, str]:

@@ -19,7 +19,7 @@ from palpate.evaluation.sanity import Check, load_card
 from palpate.pipeline.acceptance import read_verdict
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.tables.table import Table as Printed
-from palpate.reporting.tables.table import percent_interval
+from palpate.reporting.tables.table import p_value, percent_interval
 
 _ON_EMPTY = "Images with an empty mask: DSC is 100 where nothing is predicted, 0 otherwise."
 
@@ -45,6 +45,8 @@ def show_scores(folder: Path) -> None:
                 console.print(_scores(part))
             if (part["structure"] == NO_FOREGROUND).any():
                 console.print(f"  {_ON_EMPTY}", markup=False)
+    for told in _rivals(folder / "tables" / "against.csv"):
+        console.print(told, markup=False)
     if (folder / "sanity.json").is_file():
         for doubt in _doubts(load_card(folder / "sanity.json")):
             console.print(doubt, markup=False)
@@ -92,6 +94,18 @@ def _main_tables(folder: Path) -> Iterator[pd.DataFrame]:
         # Names such as `nan` are names; numbers can be missing, as the interval of a single image.
         empty = {key: [""] for key in ("dsc", "dsc_low", "dsc_high")}
         yield pd.read_csv(path, keep_default_na=False, na_values=empty)
+
+
+def _rivals(path: Path) -> Iterator[str]:
+    """Sentences on the attacks that the recipe compares with each other."""
+    numbers = pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None
+    for _, line in () if numbers is None else numbers.iterrows():
+        yield (
+            f"{line['facet']}, {epsilon_label(line['epsilon'], line['norm'])}: DSC under "
+            f"{attack_label(line['attack'])} minus DSC under {attack_label(line['against'])}: "
+            f"{percent_interval(line, 'difference')} points, p = {p_value(line['p_holm'])}, with "
+            f"{line['passes']:.3g} and {line['passes_against']:.3g} passes (n = {line['n']})."
+        )
 
 
 def show_table(table: Printed) -> None:

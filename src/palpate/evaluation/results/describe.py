@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from palpate.attacks.bpda.bpda import Staged
 from palpate.config_io import flat
 from palpate.evaluation.metrics import METRICS, Metric, find_metrics
-from palpate.user_code import is_installed, source_of, text_of
+from palpate.user_code import is_installed, lasting_name, source_of, text_of
 
 # Left out for the attack itself: these are columns of a row, or a fingerprint entry of their own.
 # They are kept for an attack inside another one, where they are settings.
@@ -163,7 +163,7 @@ def _tells_by_fields(thing: Any) -> bool:
 
 def _home(function: object) -> str:
     """The module of a function; only the top-level package for palpate, whose modules may move."""
-    module: str = getattr(function, "__module__", None) or type(function).__module__
+    module = lasting_name(getattr(function, "__module__", None) or type(function).__module__)
     return ".".join(module.split(".")[:2]) if module.startswith("palpate.") else module
 
 

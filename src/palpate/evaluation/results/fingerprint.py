@@ -21,6 +21,8 @@ _MAY_LACK = ("attack.", "model.")
 # The module path between a top-level package of palpate and the name of a function or class,
 # such as ".losses.basic" in "palpate.attacks.losses.basic.margin".
 _FILES = re.compile(r"\b(palpate\.\w+)(?:\.[a-z_][a-z0-9_]*)+(?=\.[A-Za-z_])")
+# The hash of its path that the module of a user's file has, as in "mine_6d0541f8.attack".
+_PLACE = re.compile(r"\b(\w+)_[0-9a-f]{8}(?=\.[A-Za-z_])")
 
 
 def differences(ours: Fingerprint, theirs: Fingerprint) -> dict[str, tuple[str, str]]:
@@ -28,7 +30,7 @@ def differences(ours: Fingerprint, theirs: Fingerprint) -> dict[str, tuple[str, 
 
     Older fingerprints name functions of palpate with their full module path. Modules are ignored
     in the comparison, because functions move between them and their names are unique within a
-    top-level package.
+    top-level package. They also have the place of a user's file; its source is hashed anyway.
 
     >>> differences({"weights": "a", "attack.pgd": "pgd()"}, {"weights": "b"})
     {'weights': ('a', 'b')}
@@ -47,7 +49,7 @@ def differences(ours: Fingerprint, theirs: Fingerprint) -> dict[str, tuple[str, 
 
 
 def _without_files(value: str) -> str:
-    return _FILES.sub(r"\1", value)
+    return _PLACE.sub(r"\1", _FILES.sub(r"\1", value))
 
 
 def describe_differences(differing: Mapping[str, tuple[str, str]]) -> str:

@@ -222,18 +222,24 @@ def wrong_columns(schema: pa.Schema) -> list[str]:
     return sorted(wrong | (needed - set(schema.names)))
 
 
-def to_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
+def to_frame(tables: Iterable[pa.Table], *, unique: bool = True) -> pd.DataFrame:
     """Combine tables of rows into one data frame, sorted by identity and without duplicates.
 
     Of rows with the same identity the first is kept: a later one can only repeat the same
     measurement. A metric that a table lacks is NaN in its rows. ``attrs["metrics"]`` of the frame
     holds the declarations of the metrics by name.
+
+    Args:
+        tables: Tables of rows.
+        unique: Whether rows with the same identity are dropped but for the first.
     """
     parts = list(tables) or [SCHEMA.empty_table()]
     table = pa.concat_tables(parts, promote_options="default")
     frame: pd.DataFrame = table.select(_in_order(table.column_names)).to_pandas()
     order = list(Identity._fields)
-    frame = frame.sort_values(order, kind="stable").drop_duplicates(order, keep="first")
+    frame = frame.sort_values(order, kind="stable")
+    if unique:
+        frame = frame.drop_duplicates(order, keep="first")
     frame = frame.reset_index(drop=True)
     frame.attrs["metrics"] = {
         column.name: json.loads(column.metadata[_METRIC])

@@ -44,6 +44,21 @@ class DamagedPartError(ValueError):
     """Raised if a part of a row store cannot be read, because it is truncated or overwritten."""
 
 
+class OtherRowsError(ValueError):
+    """Raised if a folder holds rows of another evaluation.
+
+    Attributes:
+        differing: In what they differ, as text.
+    """
+
+    def __init__(self, folder: Path, differing: str) -> None:
+        super().__init__(
+            f"{folder} holds rows of another evaluation: they differ in {differing}. Choose "
+            "another --out or delete that folder; nothing was changed."
+        )
+        self.differing = differing
+
+
 class RowStore:
     """A folder of rows, open for writing.
 
@@ -142,6 +157,22 @@ def read_rows(folder: Path | str) -> pd.DataFrame:
     return to_frame(_tables(Path(folder)))
 
 
+def read_every_row(folder: Path | str) -> pd.DataFrame:
+    """Read the rows of a store as they stand in its files, repeated ones included.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_rows`.
+    """
+    parts = [to_frame([table], unique=False) for table in _tables(Path(folder))]
+    return pd.concat(parts, ignore_index=True) if parts else to_frame([])
+
+
+def releases(folder: Path | str) -> list[str]:
+    """The versions of palpate that wrote the rows of a store, in order of their names."""
+    metadata = (pq.read_schema(path).metadata or {} for path in _parts(Path(folder)))
+    return sorted({found[_RELEASE].decode() for found in metadata if _RELEASE in found})
+
+
 def read_fingerprint(folder: Path | str) -> dict[str, str]:
     """Read the fingerprint of a store.
 
@@ -219,11 +250,7 @@ def _claimed(folder: Path, fingerprint: Fingerprint) -> dict[str, str]:
             "Choose another --out, or put that file back."
         )
     if stored and (differing := differences(fingerprint, stored)):
-        raise ValueError(
-            f"{folder} holds rows of another evaluation: they differ in "
-            f"{describe_differences(differing)}. Choose another --out or delete that folder; "
-            "nothing was changed."
-        )
+        raise OtherRowsError(folder, describe_differences(differing))
     merged = stored | dict(fingerprint)
     if merged != stored:
         write_text(path, json.dumps(merged, indent=2, sort_keys=True))
@@ -244,9 +271,7 @@ def _warn_of_other_releases(folder: Path) -> None:
 
     They are not refused, because most new versions do not change results.
     """
-    metadata = (pq.read_schema(path).metadata or {} for path in _parts(folder))
-    made_by = {found[_RELEASE].decode() for found in metadata if _RELEASE in found}
-    if others := sorted(made_by - {release()}):
+    if others := [made_by for made_by in releases(folder) if made_by != release()]:
         warnings.warn(
             f"{folder} holds rows of palpate {', '.join(others)}, and those of palpate {release()} "
             "are added to them. Look in CHANGELOG.md whether numbers changed in between; if so, "

@@ -186,16 +186,39 @@ def damage_over_cost(axis: Axes, scores: pd.DataFrame) -> None:
             linestyle="none",
             elinewidth=1,
         )
-    most = float((scores["forwards"] + scores["backwards"]).max())
+    _passes_axis(axis, float((scores["forwards"] + scores["backwards"]).max()))
+    lowest = min(0.0, float(scores["drop_low"].min()))
+    axis.set_ylim(lowest, max(0.1, float(scores["drop_high"].max()) * 1.08))
+    axis.set_ylabel("mean drop of DSC")
+
+
+def dsc_over_passes(axis: Axes, strengths: pd.DataFrame) -> None:
+    """Mean DSC over the passes that one image cost; a curve per attack, one mark per budget."""
+    attacks = _attacks(strengths)
+    hues, shapes = colours(attacks), marks(attacks)
+    for attack in attacks:
+        part = strengths[strengths["attack"] == attack]
+        axis.errorbar(
+            part["passes"],
+            part["dsc"],
+            yerr=_margins(part, "dsc"),
+            color=hues[attack],
+            marker=shapes[attack],
+            linestyle="--" if attack == CONTROL else "-",
+            elinewidth=1,
+            clip_on=False,
+        )
+    _passes_axis(axis, float(strengths["passes"].max()))
+    _unit_axis(axis, "DSC")
+
+
+def _passes_axis(axis: Axes, most: float) -> None:
     axis.set_xscale("symlog", linthresh=1, base=10)
     ticks = [0, *(10**k for k in range(1 + math.ceil(math.log10(max(most, 1)))))]
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axis.minorticks_off()
     axis.set_xlim(-0.3, max(most, 1) * 2)
     axis.set_xlabel("passes per image, forward + backward")
-    lowest = min(0.0, float(scores["drop_low"].min()))
-    axis.set_ylim(lowest, max(0.1, float(scores["drop_high"].max()) * 1.08))
-    axis.set_ylabel("mean drop of DSC")
 
 
 def outcome_legend() -> list[Patch]:

@@ -154,6 +154,23 @@ def text_chart(scores: pd.DataFrame) -> Chart:
     )
 
 
+def strength_charts(strengths: pd.DataFrame, focus: Focus) -> Iterator[Chart]:
+    """The chart of strength over passes at one radius; numbers of ``attacks.strength_table``."""
+    some = strengths[(strengths["norm"] == focus.norm) & (strengths["epsilon"] == focus.epsilon)]
+    if some.empty:
+        return
+    yield Chart(
+        name="dsc-over-passes",
+        title=f"Strength over passes at {epsilon_label(focus.epsilon, focus.norm)}",
+        caption="Mean DSC under each attack, with its 95 % bootstrap interval, over the passes "
+        "through the model, forward and backward, that the attack of one image took; one mark per "
+        "budget. The lower curve is the stronger attack.",
+        draw=charts.dsc_over_passes,
+        frame=some.assign(attack=some["family"]),
+        legend=drawing.attack_legend(list(some["family"].unique())),
+    )
+
+
 def write_charts(made: list[Chart], folder: Path) -> None:
     """Write each chart as small multiples, in PNG, PDF and SVG."""
     folder.mkdir(parents=True, exist_ok=True)

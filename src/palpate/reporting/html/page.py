@@ -59,6 +59,8 @@ class Content:
     sanity: Sequence[Check]
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    is_run_folder: bool = False
     evaluations: Sequence[str] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict | str | None = None
@@ -106,12 +108,7 @@ def render(content: Content) -> str:
         statuses=_STATUS,
         config=_as_yaml(content.config),
         environment=_as_yaml(content.environment),
-        command="\n".join([_command(content), *content.evaluations]),
     )
-
-
-def _command(content: Content) -> str:
-    return str(content.environment.get("command") or "palpate run --config config.yaml")
 
 
 def _acceptance(verdict: Verdict | str | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from palpate.evaluation.metrics import METRICS
-from palpate.reporting.labels import attack_rank, norm_label
+from palpate.reporting.labels import attack_rank, budget_of, budget_rank, norm_label
 
 IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
 CONDITION: Final = ["attack", "norm", "epsilon"]
@@ -56,8 +56,11 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     rows["facet"] = _facet_names(rows)
     _refuse_missing_baseline(rows)
     rows["_rank"] = rows["attack"].map(attack_rank)
-    order = ["dataset", "structure", "_rank", "attack", "norm", "epsilon", "key", "prompt_level"]
-    return rows.sort_values(order, kind="stable").drop(columns="_rank").reset_index(drop=True)
+    rows["_family"] = rows["attack"].map(lambda attack: budget_of(str(attack))[0])
+    rows["_budget"] = rows["attack"].map(budget_rank)
+    ranks = ["_rank", "_family", "_budget"]
+    order = ["dataset", "structure", *ranks, "attack", "norm", "epsilon", "key", "prompt_level"]
+    return rows.sort_values(order, kind="stable").drop(columns=ranks).reset_index(drop=True)
 
 
 def facets(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -41,11 +41,20 @@ def _lines(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _compare(rows: pd.DataFrame, against: str, before: pd.Series) -> dict[str, object]:
-    groups = rows["group"].astype(str).to_numpy()
-    test = paired_test(before, rows["dsc"], groups)
-    interval = paired_difference(before, rows["dsc"], groups)
+    return {"against": against, **paired_line(before, rows["dsc"], rows["group"])}
+
+
+def paired_line(before: pd.Series, after: pd.Series, patients: pd.Series) -> dict[str, object]:
+    """Test the paired difference ``after - before``, with patients as the units.
+
+    Returns:
+        ``n`` pairs in ``groups`` groups, the mean ``difference`` with its interval (``_low``,
+        ``_high``), ``p`` of the paired test and its ``effect``.
+    """
+    groups = patients.astype(str).to_numpy()
+    test = paired_test(before, after, groups)
+    interval = paired_difference(before, after, groups)
     return {
-        "against": against,
         "n": test.n,
         "groups": test.groups,
         "difference": interval.mean,

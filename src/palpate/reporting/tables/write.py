@@ -21,9 +21,9 @@ from palpate.reporting.tables.table import Table
 # Every table that a report may write: those of an earlier report are removed, other files kept.
 NAMES: Final = (
     "main", "main-l2", "main-normalised", "baseline", "published", "artefacts", "radius", "tests",
-    "failures", "curve-area", "size", "prompt", "worst-decile", "quality", "compare", "texts",
-    "sensitivity", "text-examples", "medis-fused-targeted", "medis-losses-targeted",
-    "medis-fused-untargeted", "medis-losses-untargeted",
+    "failures", "curve-area", "size", "prompt", "worst-decile", "quality", "compare", "against",
+    "strength", "texts", "sensitivity", "text-examples", "medis-fused-targeted",
+    "medis-losses-targeted", "medis-fused-untargeted", "medis-losses-untargeted",
 )  # fmt: skip
 _FORMATS: Final = (".csv", ".md", ".tex")
 

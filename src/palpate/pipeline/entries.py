@@ -1,0 +1,73 @@
+"""Entries of a recipe's attacks: what an attack is compared with, and its budgets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from palpate.errors import did_you_mean
+
+AGAINST: Final = "against"
+BUDGETS: Final = "budgets"
+
+Entries = Mapping[str, Mapping[str, Any]]
+
+
+def entries(attacks: Entries) -> dict[str, dict[str, Any]]:
+    """The attacks of a recipe with their own options only, one for each budget.
+
+    >>> entries({"mine": {"budgets": {"steps": [5, 20]}, "against": "pgd"}, "pgd": {}})["mine@5"]
+    {'attack': 'mine', 'steps': 5}
+
+    Raises:
+        ValueError: If the budgets of an attack are not a list of values of one option, or it is
+            compared with an attack that the recipe does not have.
+    """
+    rivals_of(attacks)
+    return {name: options for entry in attacks.items() for name, options in _expanded(*entry)}
+
+
+def rivals_of(attacks: Entries) -> dict[str, list[str]]:
+    """For each attack of a recipe that has ``against``, the attacks to compare it with.
+
+    Raises:
+        ValueError: If the recipe does not have them.
+    """
+    found: dict[str, list[str]] = {}
+    for name, options in attacks.items():
+        given = options.get(AGAINST)
+        if given is None:
+            continue
+        found[name] = [given] if isinstance(given, str) else list(given)
+        others = [other for other in attacks if other != name]
+        for rival in found[name]:
+            if rival not in others:
+                raise ValueError(
+                    f"Expected `{AGAINST}` of attack {name!r} to be another attack of the recipe "
+                    f"({', '.join(others) or 'there is none'}), got {rival!r}."
+                    f"{did_you_mean(str(rival), others)} Add it to evaluate.attacks."
+                )
+    return found
+
+
+def without_rivals(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an attack that is run without those that it is compared with."""
+    return {key: value for key, value in options.items() if key != AGAINST}
+
+
+def _expanded(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    own = {key: value for key, value in options.items() if key not in (AGAINST, BUDGETS)}
+    if BUDGETS not in options:
+        yield name, own
+        return
+    given = options[BUDGETS]
+    if not isinstance(given, Mapping) or len(given) != 1 or not _is_list(*given.values()):
+        raise ValueError(
+            f"Expected `{BUDGETS}` of attack {name!r} to be one option with a list of values, as "
+            f"`{BUDGETS}: {{steps: [10, 40, 160]}}`, got {given!r}."
+        )
+    ((option, values),) = given.items()
+    for value in values:
+        yield f"{name}@{value}", {"attack": name, **own, option: value}
+
+
+def _is_list(values: object) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0

@@ -1,0 +1,50 @@
+"""What a recipe says about attacks besides their options: rivals and budgets."""
+
+import pytest
+
+from palpate.pipeline.entries import entries, rivals_of
+from palpate.pipeline.plan import make_plan
+from palpate.pipeline.recipe import config_from
+from palpate.pipeline.run_folder import open_folder
+
+MINE = {"pgd": {"steps": 2}, "mine": {"attack": "pgd", "steps": 3, "against": "pgd"}}
+
+
+def configured(attacks, **changes):
+    return config_from(
+        {"model": {"name": "palpate/tiny"}, "data": {"name": "phantom-echo"}, **changes}
+        | {"evaluate": {"attacks": attacks}}
+    )
+
+
+def test_a_plan_has_one_attack_for_each_budget_and_no_rival_among_the_options():
+    plan = make_plan(configured(MINE | {"apgd": {"budgets": {"steps": [1, 2]}}}))
+    assert list(plan.attacks) == ["pgd", "mine", "apgd@1", "apgd@2"]
+    assert [plan.attacks[name].keywords["steps"] for name in ("mine", "apgd@2")] == [3, 2]
+
+
+def test_a_rival_may_be_one_or_several():
+    assert rivals_of(MINE) == {"mine": ["pgd"]}
+    assert rivals_of({**MINE, "fgsm": {"against": ["pgd", "mine"]}})["fgsm"] == ["pgd", "mine"]
+
+
+def test_what_an_entry_cannot_mean_is_refused():
+    with pytest.raises(ValueError, match=r"`against` of attack 'a'.*got 'pdg'. Did you mean"):
+        entries({"a": {"against": "pdg"}, "pgd": {}})
+    with pytest.raises(ValueError, match=r"another attack of the recipe \(there is none\)"):
+        entries({"pgd": {"against": "pgd"}})
+    with pytest.raises(ValueError, match=r"`budgets` of attack 'pgd' to be one option with a list"):
+        entries({"pgd": {"budgets": {"steps": 10}}})
+
+
+def test_a_rival_can_be_added_to_a_run_that_has_rows(tmp_path):
+    before = configured({**MINE, "mine": {"attack": "pgd", "steps": 3}}, out=str(tmp_path))
+    with open_folder(before):
+        pass
+    with open_folder(configured(MINE, out=str(tmp_path))) as folder:
+        assert "against: pgd" in (folder / "config.yaml").read_text()
+    with (
+        pytest.raises(ValueError, match="other settings"),
+        open_folder(configured({**MINE, "mine": {"attack": "pgd", "steps": 4}}, out=str(tmp_path))),
+    ):
+        pass
