@@ -325,7 +325,7 @@ def test_pairs_from_folders_of_other_names(tmp_path):
     ("options", "message"),
     [
         ({}, "Say it with --options structure TEXT"),
-        ({"structure": "x", "grup": "y"}, "among structure, images, masks, group, got 'grup'. Did"),
+        ({"structure": "x", "grup": "y"}, "values, ignore, got 'grup'. Did"),
         ({"structure": "x", "group": "("}, "Expected a regular expression for the group"),
         ({"structure": "x", "group": "patient"}, "at least 3 patients, .* got 1 .patient"),
         ({"structure": "x", "group": "case"}, "Expected 'case' in the name of every image, got"),

@@ -267,7 +267,7 @@ def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -
         sorted(problems),
         f"{len(images) - len(problems)} of {len(images)} images are prepared; the others could "
         "not be",
-        remedy=f"{_advice(work.converter, unclear)} Then run the same command again; what is done "
+        remedy=f"{_advice(work.converter, unclear)} and run the same command again; what is done "
         "is kept.",
     )
     return [records[item.mask_name] for item in items]
@@ -276,10 +276,11 @@ def _run(work: _Work, items: Sequence[Item], workers: int, progress: Progress) -
 def _advice(converter: Converter, unclear: Sequence[UnclearMask]) -> str:
     """What to do about files that could not be prepared."""
     if not unclear:
-        return "Replace these files."
+        return "Replace these files"
     if "values" not in converter.options:
-        return "Write one binary mask per structure."
-    return advice_on_command_line([value for each in unclear for value in each.values], "--mask")
+        return "Write one binary mask per structure"
+    values = [value for each in unclear for value in each.values]
+    return f"{advice_on_command_line(values, '--mask')} Replace files that have another fault"
 
 
 @contextmanager
