@@ -12,6 +12,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -105,8 +106,10 @@ def is_installed(thing: type) -> bool:
     return any(Path(file).is_relative_to(place) for place in _installed_places())
 
 
-def _installed_places() -> set[Path]:
-    return {Path(sysconfig.get_paths()[name]) for name in _INSTALLED}
+@cache
+def _installed_places() -> frozenset[Path]:
+    paths = sysconfig.get_paths()  # slow, and asked for every class of every module of a model
+    return frozenset(Path(paths[name]) for name in _INSTALLED)
 
 
 def said(error: Exception) -> str:
