@@ -1,7 +1,6 @@
 """``palpate gate``: exit status, ``verdict.json``, the page, and criteria fixed before the run."""
 
 import json
-import sys
 
 import pytest
 import yaml
@@ -17,13 +16,6 @@ from .finished import few_rows, finished_run
 
 CLEAN = {"metric": "dsc", "condition": "clean", "at_least": 0.4}
 PGD = {"metric": "dsc", "condition": "pgd 8/255", "at_least": 0.9}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Pages without figures on disk, which other tests look at."""
-    whole = sys.modules["palpate.reporting.report"]
-    monkeypatch.setattr(whole, "write_charts", lambda *_: None)
 
 
 @pytest.fixture
