@@ -70,7 +70,7 @@ def masks() -> Tensor:
 
 @pytest.fixture
 def without_shape_checks():
-    """In the tests they would be first to complain; users do not have them."""
+    """`make test-slow` has them: they would be first to complain; users do not have them."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -63,6 +63,7 @@ def call(*command, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_embedded_model_loads_offline_from_the_wheel(wheel, empty, tmp_path):
     call(
         sys.executable,
@@ -82,9 +83,13 @@ def test_the_embedded_model_loads_offline_from_the_wheel(wheel, empty, tmp_path)
     assert shape == "(2, 1, 224, 224)"
 
 
-def test_the_wheel_holds_the_model_with_its_card_and_no_more_than_it_must(wheel):
+def test_the_wheel_holds_every_file_of_the_package_and_no_more_than_it_must(wheel):
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
+    sources = SOURCE / "src"
+    files = (path for path in (sources / "palpate").rglob("*") if path.is_file())
+    files = {str(path.relative_to(sources)) for path in files if "__pycache__" not in path.parts}
+    assert {name for name in sizes if name.startswith("palpate/")} == files
     tiny = {name.rpartition("/")[2]: n for name, n in sizes.items() if "models/tiny/" in name}
     assert {"model.safetensors", "config.json", "vocab.json", "merges.txt", "README.md"} <= set(
         tiny

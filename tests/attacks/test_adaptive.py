@@ -171,7 +171,7 @@ def gradient(model, images, masks):
 def test_the_gradient_converges_to_the_expectation(net, images, masks):
     """The error of a mean of n draws falls with the root of n."""
     stage, errors = GaussianNoise(0.3), []
-    truth = gradient(eot(net, 4000, stage, generator=generator(9), images=4), images, masks)
+    truth = gradient(eot(net, 500, stage, generator=generator(9), images=4), images, masks)
     for samples in (4, 64):
         found = gradient(eot(net, samples, stage, generator=generators(4)), images, masks)
         errors.append((found - truth).norm() / truth.norm())

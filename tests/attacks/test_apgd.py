@@ -109,8 +109,7 @@ def sizes(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize(("norm", "targeted"), [("linf", False), ("l2", True)])
 def test_every_image_has_a_schedule_of_its_own(norm, targeted, sizes, net, images, masks):
     net, images = net.double(), images.double()
     epsilon = 0.1 if norm == "linf" else 2.0

@@ -69,7 +69,7 @@ class Prompted:
 
 
 @every_attack
-@pytest.mark.parametrize("queries", [3, 4, 20, 43])
+@pytest.mark.parametrize("queries", [3, 4, 43])
 def test_asks_exactly_as_often_as_it_may(attack, queries, net, images, masks):
     model = Prompted(net, images)
     bound = partial(model, prompts=["0", "1", "2", "3"])
@@ -182,17 +182,24 @@ def reached(model, attack, images, masks, epsilon, norm):
 @pytest.mark.parametrize(
     ("attack", "epsilon", "norm", "share"),
     [
-        (partial(square, queries=1500, keep="loss"), EPSILON, "linf", 0.95),
+        (partial(square, queries=400, keep="loss"), EPSILON, "linf", 0.75),
         # Its squares are no smaller than 3 pixels, and these masks are noise.
-        (partial(square, queries=600, keep="loss", norm="l2"), 0.3, "l2", 0.4),
-        (partial(spsa, queries=4000, samples=64, loss=margin, keep="loss"), EPSILON, "linf", 0.88),
-        (
+        pytest.param(
+            partial(square, queries=600, keep="loss", norm="l2"),
+            0.3,
+            "l2",
+            0.4,
+            marks=pytest.mark.slow,
+        ),
+        (partial(spsa, queries=1200, samples=64, loss=margin, keep="loss"), EPSILON, "linf", 0.85),
+        pytest.param(
             partial(spsa, queries=4000, samples=64, loss=margin, keep="loss", norm="l2"),
             0.3,
             "l2",
             0.85,
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             partial(
                 spsa,
                 queries=4000,
@@ -204,18 +211,20 @@ def reached(model, attack, images, masks, epsilon, norm):
             EPSILON,
             "linf",
             0.88,
+            marks=pytest.mark.slow,
         ),
         (
-            partial(simba, queries=1500, basis="pixel", keep="loss", step_size=EPSILON),
+            partial(simba, queries=600, basis="pixel", keep="loss", step_size=EPSILON),
             EPSILON,
             "linf",
             0.999,
         ),
-        (
+        pytest.param(
             partial(simba, queries=1500, frequencies=1.0, keep="loss", norm="l2"),
             0.3,
             "l2",
             0.85,
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["square", "square-l2", "spsa", "spsa-l2", "nes", "simba-pixel", "simba-l2"],
@@ -230,7 +239,7 @@ def test_comes_near_the_optimum_of_a_linear_model(
     assert control.abs().max() < 0.4
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", [pytest.param("linf", marks=pytest.mark.slow), "l2"])
 def test_hopskipjump_finds_the_nearest_point_beyond_a_plane(norm, images, without_shape_checks):
     images = images[:2]
     masks = torch.ones(2, 1, 8, 8, dtype=torch.bool)
@@ -253,7 +262,7 @@ def test_hopskipjump_finds_the_nearest_point_beyond_a_plane(norm, images, withou
     assert dice(count(brighter_than(found, ["0", "1"]) > 0, masks)).tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 def test_hopskipjump_walks_on_the_8_bit_lattice(norm, images):
     images = (255 * images[:2]).round() / 255
     masks = torch.ones(2, 1, 8, 8, dtype=torch.bool)
@@ -396,11 +405,14 @@ def test_squares_shrink_one_proposal_after_another():
     points = []
 
     def watched(x):
+        if sum(map(len, points)) >= 10:
+            raise KeyboardInterrupt  # seen enough
         points.append(x.clone())
         return x[:, :1] * 0
 
     grey, mask = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32, dtype=torch.bool)
-    square(watched, grey, mask, epsilon=0.1, queries=1000, generator=generators(1))
+    with pytest.raises(KeyboardInterrupt):
+        square(watched, grey, mask, epsilon=0.1, queries=1000, generator=generators(1))
     points = torch.cat(points)  # nothing is ever worse: all differ from the first by a square
     sides = (points != points[:1]).any(1).any(2).sum(1)[1:9]
     assert sides.tolist() == [29, 29, 20, 20, 20, 20, 14, 14]
@@ -459,15 +471,15 @@ def test_low_frequencies_stay_low(net, images, masks):
 
 
 def test_the_estimate_is_the_gradient_of_a_linear_loss(model, images, masks, without_shape_checks):
-    """One long step in l2 from many samples goes along the true gradient."""
-    attack = partial(spsa, epsilon=0.1, queries=4001, samples=4000, norm="l2", loss=margin)
+    """One long step in l2 from many samples goes nearly along the true gradient."""
+    attack = partial(spsa, epsilon=0.1, queries=1201, samples=1200, norm="l2", loss=margin)
     for directions in ("signs", "gaussian"):
         found = attack(
             model, images, masks, directions=directions, step_size=0.1, generator=generators(4)
         )
         ideal = torch.where(masks, -1.0, 1.0) * model.conv.weight.detach().view(1, 3, 1, 1)
         cosines = torch.cosine_similarity((found - images).flatten(1), ideal.flatten(1))
-        assert cosines.min() > 0.95  # sqrt(n / (n + d)) for n = 2000 pairs, d = 192
+        assert cosines.min() > 0.83  # sqrt(n / (n + d)) for n = 600 pairs, d = 192 is 0.87
 
 
 # ---- what must not pass in silence

@@ -15,6 +15,7 @@ from palpate.attacks import fgsm, pgd
 from palpate.attacks.losses import bce
 
 pytestmark = [
+    pytest.mark.slow,  # torchattacks, which takes less to import, is compared with in every run
     pytest.mark.reference,
     pytest.mark.filterwarnings("ignore"),  # of their imports; none of ours is asked for here
 ]

@@ -1,9 +1,12 @@
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from palpate.data import load_data
 
 PROMPTS = {"p0": "", "p1": "polyp", "p2": ["round polyp", "circular polyp"], "p3": "pink polyp"}
 
@@ -53,3 +56,11 @@ def save(path, image, **options):
 def data_folder(tmp_path):
     """Two entries, not written yet."""
     return DataFolder(tmp_path / "set").add("a.png").add("b.png")
+
+
+@pytest.fixture(scope="session")
+def real_cases(real_root):
+    """The cases of a split of a real data set; no image is opened."""
+    return functools.cache(
+        lambda name, split: load_data(name, real_root, split=split, check=False).cases
+    )

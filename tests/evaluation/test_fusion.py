@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palpate.attacks import MEDIS_LOSSES
 from palpate.attacks.losses import bce
 from palpate.evaluation.medis.fusion import FUSED, fuse_lines, success_rates
 from palpate.evaluation.medis.rows import UNTARGETED
@@ -165,11 +164,11 @@ def test_fused_lines_take_the_fewest_steps_of_each_image(lines):
 
 
 def test_published_rates_are_those_of_a_plain_count():
-    lines = lines_of(BlobFinder(), faint(3), losses=MEDIS_LOSSES, faithful=True)
+    lines = lines_of(BlobFinder(), faint(3), losses=LOSSES, faithful=True)
     rates = success_rates(lines).set_index(["target", "loss"])
     for target, some in lines.groupby("target"):
         fused = {}
-        for loss in MEDIS_LOSSES:
+        for loss in LOSSES:
             of_loss = [line for _, line in some[some["loss"] == loss].iterrows()]
             of_loss = [line for line in of_loss if not line["skipped"]]
             steps = [line["steps"] for line in of_loss if line["success"]]

@@ -72,7 +72,7 @@ def test_rows_hold_the_length_that_was_measured():
 
 
 def test_the_goal_of_the_evaluation_is_that_of_the_attack():
-    attack = partial(ddn, steps=60)
+    attack = partial(ddn, steps=25)
     lengths = [press(blobs(2), {"ddn": attack}, tau=tau).query("minimal") for tau in (0.7, 0.3)]
     assert (lengths[0]["dsc"] <= 0.7).all()
     assert (lengths[1]["dsc"] <= 0.3).all()

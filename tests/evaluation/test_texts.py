@@ -1,5 +1,6 @@
 """Rows of attacks on the text: measured on what they returned, resumable, one sample at a time."""
 
+from copy import deepcopy
 from functools import partial
 from unittest import mock
 
@@ -27,13 +28,20 @@ PGD = partial(pgd, epsilon=8 / 255, steps=3)
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return listening.write_model(tmp_path_factory.mktemp("clipseg"))
+def loaded(tmp_path_factory):
+    """Nobody may change it."""
+    return listening.listening(listening.write_model(tmp_path_factory.mktemp("clipseg")))
 
 
 @pytest.fixture
-def model(folder):
-    return listening.listening(folder)
+def model(loaded):
+    return deepcopy(loaded)
+
+
+@pytest.fixture(scope="session")
+def whole(loaded, data):
+    """All rows; nobody may change them."""
+    return press(deepcopy(loaded), data)
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +61,8 @@ def sample_of(data, key):
     return next(s for s in (data[i] for i in range(len(data))) if s.case.key == key)
 
 
-def test_there_is_a_row_per_sample_and_attack_that_applies(model, data):
-    rows = press(model, data)
+def test_there_is_a_row_per_sample_and_attack_that_applies(whole):
+    rows = whole
     assert (
         rows.groupby("key")["attack"].apply(set).map({"clean", *NAMES}.difference).tolist()
         == [{"text-side"}] * 4
@@ -65,8 +73,8 @@ def test_there_is_a_row_per_sample_and_attack_that_applies(model, data):
     assert set(rows["prompt_level"]) == {"p6"}
 
 
-def test_rows_say_what_the_ordinary_forward_says_of_their_prompt(model, data):
-    rows = press(model, data, limit=2)
+def test_rows_say_what_the_ordinary_forward_says_of_their_prompt(model, data, whole):
+    rows = whole[whole["key"].isin([case.key for case in data.cases[:2]])]
     originals = {case.key: case.prompt for case in data.cases}
     for row in rows.itertuples():
         sample = sample_of(data, row.key)
@@ -110,9 +118,8 @@ def test_nor_is_there_anything_to_climb(attack, kind, message, model, data):
         press(AsAWhole(model), data, {"text-x": attack}, limit=1)
 
 
-def test_the_worst_is_the_worst_and_the_best_the_best(model, data):
-    rows = press(model, data, limit=3)
-    for key, some in rows.groupby("key"):
+def test_the_worst_is_the_worst_and_the_best_the_best(model, data, whole):
+    for key, some in whole.groupby("key"):
         index = [case.key for case in data.cases].index(key)
         sample = data[index]
         texts = {t for texts in data.texts[index].values() for t in texts} - {""}
@@ -126,8 +133,8 @@ def test_the_worst_is_the_worst_and_the_best_the_best(model, data):
         assert dsc["text-levels-best"] == pytest.approx(max(scores), abs=1e-6)
 
 
-def test_sensitivity_is_best_minus_worst(model, data):
-    rows = press(model, data)
+def test_sensitivity_is_best_minus_worst(whole):
+    rows = whole
     table = prompt_sensitivity(rows).set_index("key")
     dsc = rows.pivot(index="key", columns="attack", values="dsc")
     assert len(table) == 4
@@ -142,25 +149,25 @@ def test_sensitivity_is_best_minus_worst(model, data):
         prompt_sensitivity(rows.iloc[:0])
 
 
-def test_it_is_deterministic_and_no_sample_sees_its_neighbours(model, data):
-    whole = timeless(press(model, data))
+def test_it_is_deterministic_and_no_sample_sees_its_neighbours(model, data, whole):
+    whole = timeless(whole)
     assert_frame_equal(timeless(press(model, data)), whole)
     typos = {"text-typos": ATTACKS["text-typos"]}
-    alone = {
-        key: timeless(press(model, [sample_of(data, key)], typos)) for key in set(whole["key"])
-    }
+    keys = [case.key for case in data.cases[1:3]]
+    alone = {key: timeless(press(model, [sample_of(data, key)], typos)) for key in keys}
     for key, rows in alone.items():
         among = whole[(whole["key"] == key) & whole["attack"].isin(["clean", "text-typos"])]
         assert_frame_equal(rows, among.reset_index(drop=True))
-    other = timeless(press(model, data, seed=1))
-    assert set(other["prompt"]) != set(whole["prompt"])
+    other = timeless(press(model, data, typos, seed=1))
+    pressed = [each.query("attack == 'text-typos'")["prompt"] for each in (whole, other)]
+    assert set(pressed[0]) != set(pressed[1])
 
 
 class Stopped(Exception):  # noqa: N818
     """Ends an evaluation at a moment the test chooses."""
 
 
-def test_an_interrupted_evaluation_goes_on_and_ends_in_the_same_rows(model, data, tmp_path):
+def test_an_interrupted_evaluation_goes_on_and_ends_in_the_same_rows(model, data, whole, tmp_path):
     def stop(stage, done, total, note):
         if done == 2 * 5:  # text-side has no rows
             raise Stopped
@@ -169,9 +176,9 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_the_same_rows(model, data
         press(model, data, out=tmp_path, progress=stop)
     some = read_rows(tmp_path)
     assert set(some["key"]) == {case.key for case in data.cases[:2]}
-    whole = press(model, data, out=tmp_path)
-    assert_frame_equal(timeless(whole), timeless(press(model, data)))
-    assert len(whole.merge(some, how="inner")) == len(some)  # seconds too: not computed again
+    resumed = press(model, data, out=tmp_path)
+    assert_frame_equal(timeless(resumed), timeless(whole))
+    assert len(resumed.merge(some, how="inner")) == len(some)  # seconds too: not computed again
 
 
 class Loads:
@@ -190,15 +197,16 @@ class Loads:
 
 def test_what_is_done_or_does_not_apply_is_not_loaded_again(model, data, tmp_path):
     watched = Loads(data)
-    press(model, watched, out=tmp_path)
+    some = {name: ATTACKS[name] for name in ("text-levels", "text-side")}
+    press(model, watched, some, out=tmp_path)
     assert watched.loaded == list(range(4))
-    press(model, watched, out=tmp_path)  # text-side has no rows, and needs no image to know
+    press(model, watched, some, out=tmp_path)  # text-side has no rows, and needs no image to know
     assert watched.loaded == list(range(4))
 
 
 def test_rows_of_texts_and_of_images_can_share_a_folder(model, data, tmp_path):
     images = evaluate(model, data, {"noise": noise}, epsilons=[8 / 255], out=tmp_path)
-    texts = press(model, data, out=tmp_path)
+    texts = press(model, data, {"text-levels": ATTACKS["text-levels"]}, out=tmp_path)
     both = read_rows(tmp_path)
     assert len(both) == len(images) + len(texts) - 4  # the clean rows are the same
     again = evaluate(model, data, {"noise": noise}, epsilons=[8 / 255], out=tmp_path)

@@ -12,8 +12,11 @@ from . import published, tiny
 from .test_clipseg import published as published_config
 
 PROMPTS = ["a polyp", "skin, dark"]
-every_adapter = pytest.mark.parametrize("name", ADAPTERS)
-every_module = pytest.mark.parametrize("name", [n for n in ADAPTERS if "lora" not in n])
+# One of each kind, in as many places as it goes; the others are in fewer of the same places.
+QUICK = {"dense-vlc", "shallow-vlc", "telescopic-vlc", "lora-vl"}
+TRIED = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in ADAPTERS]
+every_adapter = pytest.mark.parametrize("name", TRIED)
+every_module = pytest.mark.parametrize("name", [n for n in TRIED if "lora" not in n.values[0]])
 
 PUBLISHED_COUNTS = {
     "shallow-v": 2_363_136,

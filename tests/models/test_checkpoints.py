@@ -48,9 +48,18 @@ def logits(model, pixels):
         return model(pixels, PROMPTS)
 
 
+QUICK = {("dense-vlc", "paper"), ("shallow-vlc", "identity"), ("telescopic-vlc", "paper")}
+QUICK |= {("lora-vl", "identity")}
+
+
 @pytest.mark.parametrize(
     ("name", "init"),
-    [(n, i) for n in ADAPTERS for i in ("identity", "paper") if i == "identity" or "lora" not in n],
+    [
+        pytest.param(n, i, marks=[] if (n, i) in QUICK else [pytest.mark.slow])
+        for n in ADAPTERS
+        for i in ("identity", "paper")
+        if i == "identity" or "lora" not in n
+    ],
 )
 def test_a_loaded_checkpoint_is_the_saved_model(name, init, clipseg, tmp_path, pixels):
     model = train_a_little(load_model(clipseg, name, init=init, width=4))
@@ -101,8 +110,15 @@ def learn_in_turn(folder, clipseg, first, then):
     return model
 
 
-@pytest.mark.parametrize("then", ["adapters", "decoder", "all"])
-@pytest.mark.parametrize("first", ["adapters", "decoder", "all"])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param(first, then, marks=[pytest.mark.slow] if "all" in (first, then) else [])
+        for first in ("adapters", "decoder", "all")
+        for then in ("adapters", "decoder", "all")
+        if first != then or first == "all"
+    ],
+)
 def test_what_was_trained_before_is_saved_with_what_is_trained_since(
     first, then, clipseg, tmp_path, pixels
 ):

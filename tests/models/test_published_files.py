@@ -12,7 +12,11 @@ from palpate.models.families import find_family
 from . import published, tiny
 
 REACHES = ("v", "vl", "vlc")
-NAMES = [f"{kind}-{reach}" for kind in ("dense", "shallow") for reach in REACHES]
+NAMES = [
+    pytest.param(f"{kind}-{reach}", marks=[pytest.mark.slow] if reach == "vl" else [])
+    for kind in ("dense", "shallow")
+    for reach in REACHES
+]
 TAPS = (1, 2, 3)
 TEXT, VISION, JOINT, DEEPEST = 32, 48, 32, 3
 

@@ -2,12 +2,21 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+from palpate.evaluation.sanity import sanity_card
+from palpate.pipeline.recipe import config_from
+from palpate.pipeline.run import run
+from palpate.reporting.figures import drawing, figures
+from palpate.reporting.html import page
 
 from ..models import tiny
 
@@ -27,8 +36,38 @@ def shell(*arguments):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_figures(png_figures):
-    """All reports of these tests have small figures."""
+def quick():
+    """Reports draw nothing, and sanity cards take two steps: the two are most of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("palpate.pipeline.run.sanity_card", partial(sanity_card, steps=2))
+        report = sys.modules["palpate.reporting.report"]
+        patch.setattr(report, "write_charts", lambda *_: None)
+        patch.setattr(report, "write_panels", lambda *_: None)
+        undrawn = SimpleNamespace(inline=_undrawn, legend_of=figures.legend_of)
+        patch.setattr(page, "figures", undrawn)
+        yield
+
+
+def _undrawn(chart):
+    return {facet: "<svg></svg>" for facet, _ in chart.parts}
+
+
+@contextmanager
+def small_figures():
+    """Reports draw all their figures after all, the files as small PNGs."""
+
+    def save(figure, folder, name, formats=()):
+        return whole(figure, folder, name, formats=("png",))
+
+    whole = drawing.save
+    with pytest.MonkeyPatch.context() as patch:
+        report = sys.modules["palpate.reporting.report"]
+        patch.setattr(report, "write_charts", figures.write_charts)
+        patch.setattr(report, "write_panels", figures.write_panels)
+        patch.setattr(page, "figures", figures)
+        patch.setattr(drawing, "save", save)
+        patch.setitem(drawing._STYLE, "savefig.dpi", 50)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +117,24 @@ def values(data_root, clipseg):
             "epsilon_255": [2, 8],
             "batch_size": 2,
             "examples": 1,
+            "sanity_samples": 0,
         },
     }
+
+
+@pytest.fixture(scope="session")
+def tuned(values, tmp_path_factory):
+    """A whole run with all that belongs to it; nobody may change it.
+
+    Its folder, its page, and what it told about its progress.
+    """
+    out = tmp_path_factory.mktemp("tuned") / "tuned"
+    told = []
+    evaluate = values["evaluate"] | {"sanity_samples": 1}
+    config = config_from(values | {"out": str(out), "evaluate": evaluate})
+    with small_figures(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("palpate.pipeline.run.sanity_card", partial(sanity_card, steps=2))
+        return out, run(config, lambda *what: told.append(what[:3])), told
 
 
 @pytest.fixture

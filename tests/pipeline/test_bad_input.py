@@ -178,7 +178,13 @@ def test_a_model_without_gradient_is_no_robust_model(recipe, clipseg, tmp_path):
     weights[last] = weights[last] * 0
     save_file(weights, dead / "model.safetensors", {"format": "pt"})
     config = read_config(
-        recipe(model__name=str(dead), model__adapter=None, evaluate__epsilon_255=[8])
+        recipe(
+            model__name=str(dead),
+            model__adapter=None,
+            evaluate__epsilon_255=[8],
+            evaluate__attacks={"pgd": {"steps": 2}},
+            evaluate__sanity_samples=2,
+        )
     )
     with pytest.warns(RuntimeWarning, match="zero at every pixel"):
         page = run(config)

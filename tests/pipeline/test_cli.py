@@ -111,12 +111,17 @@ def test_unknown_command_lists_the_known_ones(capsys):
 
 
 def test_a_run_from_the_shell(recipe, tmp_path):
-    path = recipe(evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2], evaluate__examples=0)
+    """With nothing left out but the sanity card: figures are drawn in all formats."""
+    path = recipe(
+        evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2], evaluate__examples=0,
+        train__settings__epochs=1, evaluate__baseline=False, data__test_limit=3,
+    )  # fmt: skip
     arguments = ["run", "--config", str(path), "--evaluate.epsilon-255", "4"]
     done = shell(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "run" / "report" / "index.html")
-    assert "attacks: 10/10" in done.stderr
+    assert "attacks: 6/6" in done.stderr
+    assert list((tmp_path / "run" / "figures").glob("*.pdf"))
     assert "epsilon_255:\n  - 4" in (tmp_path / "run" / "config.yaml").read_text()
 
 

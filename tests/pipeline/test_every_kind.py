@@ -1,7 +1,5 @@
 """One recipe with every kind of attack: fitted, transferred, on the prompt, on both, and MedIS."""
 
-import sys
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,7 +88,7 @@ def test_tables_and_chart_are_in_the_report(finished):
     page = (out / "report" / "index.html").read_text()
     assert "Attacks on the prompt" in page
     assert "MedIS with parallel fusion" in page
-    assert (out / "figures" / "dsc-by-text.png").stat().st_size > 1000
+    assert "figures/dsc-by-text" in page  # its chart
 
 
 def test_numbers_of_the_text_table_are_those_of_the_rows(finished):
@@ -109,7 +107,7 @@ def test_numbers_of_the_text_table_are_those_of_the_rows(finished):
     assert pairs["sensitivity"].item() == pytest.approx(spread)
 
 
-def test_an_older_run_folder_is_reported_alike(finished, tmp_path, monkeypatch):
+def test_an_older_run_folder_is_reported_alike(finished, tmp_path):
     """Which kept rows of texts in ``texts/`` and lines of MedIS in ``medis/``."""
     out, _ = finished
     rows = read_rows(out / "rows")
@@ -124,8 +122,6 @@ def test_an_older_run_folder_is_reported_alike(finished, tmp_path, monkeypatch):
         pq.write_table(table, tmp_path / name / "part-0.parquet")
     pq.write_table(pa.Table.from_pandas(medis_lines(rows)), tmp_path / "medis" / "part-0.parquet")
     (tmp_path / "config.yaml").write_text((out / "config.yaml").read_text())
-    whole = sys.modules["palpate.reporting.report"]
-    monkeypatch.setattr(whole, "write_charts", lambda *_: None)  # drawing takes long
     make_report(tmp_path)
     for name in (*TABLES, "main"):
         ours, theirs = (
@@ -154,18 +150,15 @@ def test_more_attacks_on_the_prompt_can_be_added_to_a_run(finished):
     assert "text-empty" in set(read_rows(out / "rows")["attack"])
 
 
-def test_models_of_runs_against_each_other(finished, values, tmp_path, capsys):
-    out, _ = finished
-    other = tmp_path / "other"
-    run(config_from(values | {"out": str(other), "seed": 1, "evaluate": {"attacks": {"noise": {}},
-        "epsilon_255": [8], "sanity_samples": 0, "baseline": False}}))  # fmt: skip
+def test_models_of_runs_against_each_other(finished, tuned, tmp_path, capsys):
+    (out, _), (other, _, _) = finished, tuned
     folder = tmp_path / "transfer"
     main(["transfer", str(out), str(other), "--out", str(folder), "--epsilon-255", "8",
           "--steps", "2", "--limit", "3"])  # fmt: skip
     assert capsys.readouterr().out.strip() == str(folder / "tables" / "transfer.md")
     numbers = pd.read_csv(folder / "tables" / "transfer.csv")
     assert len(numbers) == 4
-    assert set(numbers["surrogate"]) == {"run", "other"}
+    assert set(numbers["surrogate"]) == {"run", "tuned"}
     assert set(numbers["n"]) == {3}
     table = (folder / "tables" / "transfer.md").read_text()
     assert "DI-MI-FGSM of 2 steps" in table
@@ -246,10 +239,8 @@ def test_clean_rows_alone_make_no_table_of_texts(finished):
     assert len(text_scores(rows)) == rows[rows["attack"] != "clean"]["attack"].nunique()
 
 
-def test_runs_side_by_side(finished, values, tmp_path, capsys):
-    out, _ = finished
-    other = tmp_path / "other"
-    run(config_from(values | {"out": str(other), "model": values["model"] | {"adapter": None}}))
+def test_runs_side_by_side(finished, tuned, tmp_path, capsys):
+    (out, _), (other, _, _) = finished, tuned
     main(["compare", str(out), str(other), "--out", str(tmp_path / "both")])
     assert capsys.readouterr().out.strip() == str(tmp_path / "both" / "report" / "index.html")
     numbers = pd.read_csv(tmp_path / "both" / "tables" / "compare.csv")

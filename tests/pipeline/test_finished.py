@@ -1,7 +1,6 @@
 """What is done with the folder of a finished run."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -22,13 +21,6 @@ from .finished import CONFIG, few_rows, finished_run
 def run(tmp_path):
     finished_run(tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Pages without figures on disk, which other tests look at."""
-    whole = sys.modules["palpate.reporting.report"]
-    monkeypatch.setattr(whole, "write_charts", lambda *_: None)
 
 
 @pytest.mark.parametrize("left", [(), ("protocol.json",)])

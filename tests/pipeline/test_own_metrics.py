@@ -80,7 +80,7 @@ def test_it_is_in_rows_tables_and_page(code, tmp_path):
     assert "Lesions missed or made up (lower is better)" in (tables / "main.md").read_text()
     worst = pd.read_csv(tables / "worst-decile.csv").set_index(by)["worst_lesion_count"]
     assert worst.to_dict() == rows.groupby(by)["lesion_count"].max().to_dict()
-    assert (tmp_path / "run" / "figures" / "lesion-count-over-epsilon.png").is_file()
+    assert "Lesions missed or made up over ε" in page  # the title of its chart
     assert page.count("Lesions missed or made up") >= 3
     assert "HD95 (px)" in page
 

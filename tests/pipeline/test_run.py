@@ -1,6 +1,8 @@
 """A whole run on tiny data: what it leaves behind, and what it does when it is called again."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -15,25 +17,12 @@ from palpate.pipeline.run import evaluate_again, make_report, run, train_only
 ROWS = 5 * (1 + 3 * 2)
 
 
-@pytest.fixture(scope="module")
-def finished(values, tmp_path_factory):
-    from palpate.pipeline.recipe import config_from
-
-    out = tmp_path_factory.mktemp("finished") / "run"
-    told = []
-    page = run(
-        config_from(values | {"out": str(out)}),
-        lambda *what: told.append(what[:3]),
-    )
-    return out, page, told
-
-
 def timeless(rows):
     return rows.drop(columns="seconds").sort_values(["key", "attack", "epsilon"], ignore_index=True)
 
 
-def test_leaves_everything_it_promises(finished):
-    out, page, _ = finished
+def test_leaves_everything_it_promises(tuned):
+    out, page, _ = tuned
     assert page == out / "report" / "index.html"
     for name in (
         "config.yaml", "environment.json", "sanity.json", "examination.json", "costs.json",
@@ -44,25 +33,26 @@ def test_leaves_everything_it_promises(finished):
     ):  # fmt: skip
         assert (out / name).stat().st_size > 0, name
     assert list((out / "figures").glob("panel-*-pgd.png"))
+    assert page.read_text().count("<path") > 100  # its charts are drawn into it
 
 
-def test_rows_are_one_per_image_and_condition(finished):
-    rows = read_rows(finished[0] / "rows")
+def test_rows_are_one_per_image_and_condition(tuned):
+    rows = read_rows(tuned[0] / "rows")
     assert len(rows) == ROWS
     assert set(rows["attack"]) == {"clean", "noise", "fgsm", "pgd"}
     assert set((rows["epsilon"] * 255).round()) == {0, 2, 8}
 
 
-def test_the_resolved_configuration_makes_the_same_run(finished, values):
-    out, _, _ = finished
+def test_the_resolved_configuration_makes_the_same_run(tuned, values):
+    out, _, _ = tuned
     again = read_config(out / "config.yaml")
     assert again.model.width == 4
     assert again.train.settings.epochs == 2
     assert again.folder == out
 
 
-def test_every_stage_tells_how_far_it_is(finished):
-    told = finished[2]
+def test_every_stage_tells_how_far_it_is(tuned):
+    told = tuned[2]
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == [
         "training", "baseline", "attacks", "sanity",
     ]  # fmt: skip
@@ -72,19 +62,19 @@ def test_every_stage_tells_how_far_it_is(finished):
         assert done == sorted(done)
 
 
-def test_costs_name_every_stage_with_time_and_memory(finished):
-    costs = json.loads((finished[0] / "costs.json").read_text())
+def test_costs_name_every_stage_with_time_and_memory(tuned):
+    costs = json.loads((tuned[0] / "costs.json").read_text())
     assert list(costs) == ["pretrain", "train", "evaluate", "sanity", "report"]
     assert all(cost["seconds"] > 0 and cost["peak_memory_mb"] > 50 for cost in costs.values())
 
 
-def test_a_second_call_computes_nothing_again(finished):
-    out, _, _ = finished
+def test_a_second_call_computes_nothing_again(tuned, tmp_path):
+    out = shutil.copytree(tuned[0], tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in (out / "rows").rglob("*.parquet")}
     weights = (out / "checkpoint" / "weights.safetensors").stat().st_mtime_ns
     told = []
     run(
-        read_config(out / "config.yaml"),
+        replace(read_config(out / "config.yaml"), out=out),
         lambda *what: told.append(what[0]),
     )
     assert {p: p.stat().st_mtime_ns for p in (out / "rows").rglob("*.parquet")} == before
@@ -92,10 +82,10 @@ def test_a_second_call_computes_nothing_again(finished):
     assert not {"training", "sanity"} & set(told)
 
 
-def test_baseline_is_the_model_without_its_adapter(finished, clipseg, data_root):
+def test_baseline_is_the_model_without_its_adapter(tuned, clipseg, data_root):
     import palpate
 
-    out, _, _ = finished
+    out, _, _ = tuned
     data = palpate.load_data("folder", data_root, split="test", size=32)
     rows = palpate.evaluate(load_model(clipseg), data, {})
     baseline = read_rows(out / "baseline")
@@ -117,7 +107,7 @@ class Killed(BaseException):
         ("attacks", 16),
     ],
 )
-def test_a_killed_run_goes_on_to_the_same_rows(stage, done, finished, recipe):
+def test_a_killed_run_goes_on_to_the_same_rows(stage, done, tuned, recipe):
     config = read_config(recipe())
 
     def kill(where, at, total, note=""):
@@ -127,12 +117,13 @@ def test_a_killed_run_goes_on_to_the_same_rows(stage, done, finished, recipe):
     with pytest.raises(Killed):
         run(config, kill)
     run(config)
-    whole = timeless(read_rows(finished[0] / "rows"))
+    whole = timeless(read_rows(tuned[0] / "rows"))
     assert_frame_equal(timeless(read_rows(config.folder / "rows")), whole)
 
 
 def test_more_attacks_are_added_to_the_rows(recipe):
-    config = read_config(recipe(evaluate__attacks={"fgsm": {}}, evaluate__epsilon_255=[2]))
+    few = {"evaluate__attacks": {"fgsm": {}}, "evaluate__epsilon_255": [2]}
+    config = read_config(recipe(**few, evaluate__sanity_samples=1))
     run(config)
     assert len(read_rows(config.folder / "rows")) == 10
     evaluate_again(config.folder, ("noise", "pgd"), (4.0,))
@@ -155,8 +146,8 @@ def test_more_attacks_are_added_to_the_rows(recipe):
         ({"model__adapter": None, "model__learns": "decoder"}, "decoder"),
     ],
 )
-def test_training_goes_on_from_a_checkpoint(changes, trained, finished, recipe, tmp_path):
-    before = finished[0] / "checkpoint"
+def test_training_goes_on_from_a_checkpoint(changes, trained, tuned, recipe, tmp_path):
+    before = tuned[0] / "checkpoint"
     config = read_config(recipe(model__name=str(before), model__width=None, **changes))
     page = run(config)
     assert page.is_file()
@@ -166,7 +157,7 @@ def test_training_goes_on_from_a_checkpoint(changes, trained, finished, recipe, 
     moved = [name for name in was if not was[name].equal(now[name])]
     assert any(trained in name for name in moved)
     rows = read_rows(config.folder / "baseline")
-    clean = read_rows(finished[0] / "rows").query("attack == 'clean'")
+    clean = read_rows(tuned[0] / "rows").query("attack == 'clean'")
     assert rows["dsc"].mean() == pytest.approx(clean["dsc"].mean())
 
 

@@ -127,7 +127,7 @@ def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
 ):
     evaluate = {
         "protocol": "paper", "attacks": {"fgsm": {}, "pgd": {"steps": 2}}, "batch_size": 5,
-        "epsilon_normalised": [0.1, 0.5], "examples": 1, "sanity_samples": 1,
+        "epsilon_normalised": [0.1, 0.5], "examples": 0, "sanity_samples": 0,
     }  # fmt: skip
     each = [
         {"label": "as it is", "evaluate.switches": {"seeding": "sample"}},
@@ -152,7 +152,7 @@ def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
 
 
 def test_data_sets_of_one_protocol_become_one_report(sweep, tmp_path):
-    evaluate = {"attacks": {"fgsm": {}}, "epsilon_255": [4], "batch_size": 5, "sanity_samples": 1}
+    evaluate = {"attacks": {"fgsm": {}}, "epsilon_255": [4], "batch_size": 5, "sanity_samples": 0}
     main(["run", "--config", str(sweep({"seed": [0]}, evaluate=evaluate, train={}, model={
         "name": yaml.safe_load(sweep([{"seed": 0}]).read_text())["model"]["name"], "adapter": None,
     }))])  # fmt: skip

@@ -33,10 +33,11 @@ def is_blank(path):
     return pixels.std() < 5
 
 
-def test_charts_are_written_in_three_formats_and_not_blank(made, tmp_path):
-    write_charts(made, tmp_path)
+@pytest.mark.parametrize("count", [1, pytest.param(None, marks=pytest.mark.slow)])
+def test_charts_are_written_in_three_formats_and_not_blank(count, made, tmp_path):
     assert {c.name for c in made} >= {"dsc-over-epsilon", "outcomes", "damage-over-cost"}
-    for chart in made:
+    write_charts(made[:count], tmp_path)
+    for chart in made[:count]:
         assert not is_blank(tmp_path / f"{chart.name}.png")
         assert (tmp_path / f"{chart.name}.pdf").read_bytes().startswith(b"%PDF")
         ElementTree.parse(tmp_path / f"{chart.name}.svg")

@@ -36,6 +36,13 @@ def tables(all_rows, folder):
     return write(all_rows, folder)
 
 
+@pytest.fixture
+def kvasir(kvasir):
+    """A control and an attack at one radius: each condition takes its time."""
+    kept = kvasir["attack"].isin(["noise", "pgd"]) & np.isclose(kvasir["epsilon"], 4 / 255)
+    return kvasir[kept | (kvasir["attack"] == "clean")].reset_index(drop=True)
+
+
 def read(folder, name):
     return pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=["", "nan"])
 
@@ -189,7 +196,8 @@ def test_only_clean_rows_give_one_table(rows, tmp_path):
 
 
 def test_one_image_has_no_interval(make, tmp_path):
-    tables = write(make({"kvasir": (("polyp",), 1, 0.8)}), tmp_path)
+    one = make({"kvasir": (("polyp",), 1, 0.8)}, attacks=("pgd",), steps=(8,))
+    tables = write(one, tmp_path)
     assert "[–]" in tables["main"].shown["Clean"].iloc[0]
     assert "size" not in tables
 
@@ -214,16 +222,18 @@ def test_prompt_levels_are_told_apart(kvasir, tmp_path):
 HOSTILE = r"a_b & 50% \input{x} $y$ #1 ~^ <b> [z] {"
 
 
-def test_area_counts_every_image_whatever_its_attacked_rows_say_of_the_clean_one(kvasir):
+def test_area_counts_every_image_whatever_its_attacked_rows_say_of_the_clean_one(rows):
     """A protocol that draws prompts anew may score the clean image otherwise in another call."""
+    kvasir = rows[rows["dataset"] == "kvasir"].copy()
     whole = curve_area(checked(kvasir))
     last = kvasir["epsilon"] == kvasir["epsilon"].max()
     kvasir.loc[last, "dsc_clean"] -= 1e-3
     pd.testing.assert_frame_equal(curve_area(checked(kvasir)), whole)
 
 
-def test_without_an_area_there_is_no_table_of_it(kvasir, tmp_path):
+def test_without_an_area_there_is_no_table_of_it(rows, tmp_path):
     """Each radius was tried on other images: no curve is known of any."""
+    kvasir = rows[(rows["dataset"] == "kvasir") & rows["attack"].isin(["clean", "pgd"])]
     attacked = kvasir["attack"] != "clean"
     first = kvasir["key"].isin(sorted(kvasir["key"].unique())[:10])
     apart = kvasir[~attacked | (first == (kvasir["epsilon"] > 5 / 255))]

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from palpate.randomness import seeded
 
 from ..models import tiny
+from .runs import STEPS, Stopped, tune
 
 SIDE = 32
 PROMPTS = {
@@ -72,15 +74,30 @@ def draw(root, name, generator):
     Image.fromarray(noise + (mask // 2)[..., None]).save(root / "images" / name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train_data(data_root):
     from palpate.data import load_data
 
     return load_data("folder", data_root, split="train", size=SIDE, check=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def val_data(data_root):
     from palpate.data import load_data
 
     return load_data("folder", data_root, split="val", size=SIDE, check=False)
+
+
+@pytest.fixture(scope="session")
+def stopped_once(model_folder, train_data, val_data, tmp_path_factory):
+    """Folder of a training that was stopped in its second epoch; nobody may change it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Stopped):
+        tune(model_folder, train_data, val_data, folder, stop_after=STEPS + 1)
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of a training that was stopped in its second epoch."""
+    return shutil.copytree(stopped_once, tmp_path / "stopped")

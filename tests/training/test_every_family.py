@@ -35,7 +35,7 @@ def test_the_best_epoch_is_what_the_checkpoint_holds(name, train_data, val_data,
         assert any("running_mean" in k for k in moved)
 
 
-@pytest.mark.parametrize("stop", [1, 4])
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_stopped_training_goes_on_to_the_same_weights_and_statistics(
     stop, train_data, val_data, tmp_path
 ):

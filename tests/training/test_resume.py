@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,9 @@ def equal_runs(one, other):
     assert cards[0] == cards[1]
 
 
-@pytest.fixture(scope="module", params=["dense-v", "shallow-vl"])
+@pytest.fixture(
+    scope="module", params=["dense-v", pytest.param("shallow-vl", marks=pytest.mark.slow)]
+)
 def uninterrupted(request, model_folder, data_root, tmp_path_factory):
     """The adapter and the folder of a whole training."""
     out = tmp_path_factory.mktemp("uninterrupted")
@@ -39,7 +42,9 @@ def uninterrupted(request, model_folder, data_root, tmp_path_factory):
     return request.param, out
 
 
-@pytest.mark.parametrize("epochs", range(1, EPOCHS))
+@pytest.mark.parametrize(
+    "epochs", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_stopped_at_any_epoch_it_goes_on_to_the_same_end(
     epochs, uninterrupted, model_folder, train_data, val_data, tmp_path
 ):
@@ -149,14 +154,12 @@ def test_a_finished_training_is_not_done_again(
     ids=str,
 )
 def test_other_settings_in_the_same_folder_are_refused(
-    changes, model_folder, train_data, val_data, tmp_path
+    changes, model_folder, train_data, val_data, stopped
 ):
-    with pytest.raises(Stopped):
-        tune(model_folder, train_data, val_data, tmp_path, stop_after=STEPS + 1)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in stopped.iterdir()}
     with pytest.raises(ValueError, match="holds a training with other settings, data or base"):
-        tune(model_folder, train_data, val_data, tmp_path, **changes)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        tune(model_folder, train_data, val_data, stopped, **changes)
+    assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
 
 
 def other_data(data_root, **changes):
@@ -168,36 +171,35 @@ def other_data(data_root, **changes):
     "changes", [{"prompt": "p1"}, {"seed": 1}, {"limit": 9}, {"size": 48}], ids=str
 )
 def test_other_data_in_the_same_folder_are_refused(
-    changes, model_folder, data_root, train_data, val_data, tmp_path
+    changes, model_folder, data_root, train_data, val_data, stopped
 ):
-    with pytest.raises(Stopped):
-        tune(model_folder, train_data, val_data, tmp_path, stop_after=STEPS + 1)
     with pytest.raises(ValueError, match="holds a training with other settings, data or base"):
-        tune(model_folder, other_data(data_root, **changes), val_data, tmp_path)
+        tune(model_folder, other_data(data_root, **changes), val_data, stopped)
     with pytest.raises(ValueError, match="holds a training with other settings, data or base"):
-        tune(model_folder, train_data, other_data(data_root, **changes), tmp_path)
+        tune(model_folder, train_data, other_data(data_root, **changes), stopped)
 
 
 def test_how_many_threads_read_images_changes_no_weight(
-    model_folder, train_data, val_data, tmp_path
+    uninterrupted, model_folder, train_data, val_data, tmp_path
 ):
-    tune(model_folder, train_data, val_data, tmp_path / "none")
-    tune(model_folder, train_data, val_data, tmp_path / "some", workers=2)
-    same_tensors(tensors(tmp_path / "none"), tensors(tmp_path / "some"))
+    adapter, whole = uninterrupted
+    tune(model_folder, train_data, val_data, tmp_path, adapter=adapter, workers=2)
+    same_tensors(tensors(whole), tensors(tmp_path))
 
 
-def test_how_many_threads_read_images_may_change(model_folder, train_data, val_data, tmp_path):
-    tune(model_folder, train_data, val_data, tmp_path)
-    tune(model_folder, train_data, val_data, tmp_path, workers=2, stop_after=1)
+def test_how_many_threads_read_images_may_change(
+    uninterrupted, model_folder, train_data, val_data, tmp_path
+):
+    adapter, whole = uninterrupted
+    there = shutil.copytree(whole, tmp_path / "whole")
+    tune(model_folder, train_data, val_data, there, adapter=adapter, workers=2, stop_after=1)
 
 
-def test_a_damaged_state_is_named(model_folder, train_data, val_data, tmp_path):
-    with pytest.raises(Stopped):
-        tune(model_folder, train_data, val_data, tmp_path, stop_after=STEPS + 1)
-    path = tmp_path / "state.safetensors"
+def test_a_damaged_state_is_named(model_folder, train_data, val_data, stopped):
+    path = stopped / "state.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"state\.safetensors cannot be read.*Delete it"):
-        tune(model_folder, train_data, val_data, tmp_path)
+        tune(model_folder, train_data, val_data, stopped)
 
 
 def test_pretraining_goes_on_to_the_same_end(model_folder, train_data, val_data, tmp_path):

@@ -1,5 +1,7 @@
 """Fine-tuning adapters on images, from files to a checkpoint."""
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,7 +27,14 @@ def test_only_the_adapters_change(model_folder, train_data, val_data, tmp_path):
     assert [name for name in fresh if torch.equal(fresh[name], learned[name])] == []
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+# One of each kind, in as many places as it goes; the others take as long again.
+QUICK = {"dense-vlc", "shallow-vlc", "telescopic-vlc", "lora-vl"}
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [pytest.param(a, marks=[] if a in QUICK else [pytest.mark.slow]) for a in ADAPTERS],
+)
 def test_training_lowers_the_loss_of_every_adapter(
     adapter, model_folder, train_data, val_data, tmp_path
 ):
@@ -34,19 +43,25 @@ def test_training_lowers_the_loss_of_every_adapter(
     assert losses[-1] < losses[0]
 
 
-def test_the_checkpoint_is_that_of_the_best_epoch(model_folder, train_data, val_data, tmp_path):
-    # A rate far too high: the score goes up and down.
-    tune(model_folder, train_data, val_data, tmp_path, learning_rate=0.5)
-    scores = [float(row["dsc"]) for row in table(tmp_path)]
+@pytest.fixture(scope="module")
+def rough(model_folder, train_data, val_data, tmp_path_factory):
+    """A model, and the folder of its training at a rate far too high: scores go up and down."""
+    folder = tmp_path_factory.mktemp("rough")
+    return tune(model_folder, train_data, val_data, folder, learning_rate=0.5), folder
+
+
+def test_the_checkpoint_is_that_of_the_best_epoch(rough, val_data):
+    _, folder = rough
+    scores = [float(row["dsc"]) for row in table(folder)]
     assert len(set(scores)) > 1
-    best = load_model(tmp_path)
+    best = load_model(folder)
     items = TrainingImages(val_data)
     assert score(best, items, best.threshold_logit, 4)["dsc"] == max(scores)
 
 
-def test_the_model_itself_has_the_last_epochs_weights(model_folder, train_data, val_data, tmp_path):
-    model = tune(model_folder, train_data, val_data, tmp_path, learning_rate=0.5)
-    last = float(table(tmp_path)[EPOCHS - 1]["dsc"])
+def test_the_model_itself_has_the_last_epochs_weights(rough, val_data):
+    model, folder = rough
+    last = float(table(folder)[EPOCHS - 1]["dsc"])
     assert score(model, TrainingImages(val_data), model.threshold_logit, 4)["dsc"] == last
     assert not model.training
 
@@ -56,6 +71,9 @@ def test_bfloat16_trains_full_precision_weights(model_folder, train_data, val_da
     assert all(p.dtype == torch.float32 for p in model.parameters())
     losses = [float(row["loss"]) for row in table(tmp_path)]
     assert losses[-1] < losses[0]
+    same = load_model(model_folder, "dense-vl", width=4)  # and in training half precision stays
+    same.load_state_dict(model.state_dict())
+    assert torch.equal(pixel_gradient(model, val_data), pixel_gradient(same, val_data))
 
 
 def test_prompts_are_drawn_anew_in_every_epoch(train_data):
@@ -113,11 +131,11 @@ def test_an_empty_validation_split_is_refused(model_folder, train_data):
         score(load_model(model_folder), [empty[i] for i in range(0)], 0.0, 4)
 
 
-def test_settings_are_written_beside_the_weights(model_folder, train_data, val_data, tmp_path):
-    tune(model_folder, train_data, val_data, tmp_path)
-    training = load_card(tmp_path)["training"]
-    assert training["settings"]["learning_rate"] == settings().learning_rate
-    assert training["reached"]["dsc"] == max(float(row["dsc"]) for row in table(tmp_path))
+def test_settings_are_written_beside_the_weights(rough):
+    _, folder = rough
+    training = load_card(folder)["training"]
+    assert training["settings"]["learning_rate"] == 0.5
+    assert training["reached"]["dsc"] == max(float(row["dsc"]) for row in table(folder))
 
 
 def load_card(folder):
@@ -130,13 +148,6 @@ def pixel_gradient(model, data):
     image = data[0].image[None].requires_grad_()
     model(image, [data[0].prompt]).square().sum().backward()
     return image.grad
-
-
-def test_bfloat16_in_training_stays_there(model_folder, train_data, val_data, tmp_path):
-    model = tune(model_folder, train_data, val_data, tmp_path, precision="bf16", learning_rate=0.1)
-    same = load_model(model_folder, "dense-vl", width=4)
-    same.load_state_dict(model.state_dict())
-    assert torch.equal(pixel_gradient(model, val_data), pixel_gradient(same, val_data))
 
 
 def test_bfloat16_stays_in_a_training_that_was_stopped(
@@ -168,7 +179,7 @@ def test_training_goes_on_from_a_checkpoint_in_another_folder_only(
     model = load_model(first)
     with pytest.raises(ValueError, match="holds a training with other"):
         train(model, train_data, val_data, first, settings())
-    tune(model_folder, train_data, val_data, second)
+    shutil.copytree(first, second)
     with pytest.raises(ValueError, match="holds a training with other"):
         train(model, train_data, val_data, second, settings())
     train(model, train_data, val_data, tmp_path / "third", settings())
@@ -179,12 +190,11 @@ def test_training_goes_on_from_a_checkpoint_in_another_folder_only(
 
 
 def test_adapters_drawn_from_another_seed_are_another_training(
-    model_folder, train_data, val_data, tmp_path
+    model_folder, train_data, val_data, stopped
 ):
-    tune(model_folder, train_data, val_data, tmp_path)
     other = load_model(model_folder, "dense-vl", width=4, seed=5)
     with pytest.raises(ValueError, match="holds a training with other"):
-        train(other, train_data, val_data, tmp_path, settings())
+        train(other, train_data, val_data, stopped, settings())
 
 
 def test_only_what_is_pretrained_in_the_tower_learns_slowly(model_folder):

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import jaxtyping
 import pytest
 import torch
@@ -9,13 +11,14 @@ from . import listening
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return listening.write_model(tmp_path_factory.mktemp("clipseg"))
+def loaded(tmp_path_factory):
+    """Nobody may change it."""
+    return listening.listening(listening.write_model(tmp_path_factory.mktemp("clipseg")))
 
 
 @pytest.fixture
-def model(folder):
-    return listening.listening(folder)
+def model(loaded):
+    return deepcopy(loaded)
 
 
 @pytest.fixture

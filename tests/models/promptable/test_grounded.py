@@ -1,5 +1,6 @@
 """Grounding DINO and SAM as one model: what it answers, and what a gradient sees of it."""
 
+import functools
 import json
 from dataclasses import replace
 
@@ -31,8 +32,15 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def load(folders):
+def new(folders):
+    """Loads a model that the test may change."""
     return lambda **options: load_model("grounded-sam", options=folders | options)
+
+
+@pytest.fixture(scope="module")
+def load(new):
+    """Loads each model once; nobody may change it."""
+    return functools.cache(new)
 
 
 @pytest.fixture
@@ -129,8 +137,8 @@ def test_the_score_path_shows_how_sure_the_detector_is(load, images):
     assert (gradient(missed, images) != 0).any()  # never a plateau that looks like robustness
 
 
-def test_a_checkpoint_brings_both(load, images, tmp_path):
-    model = load(score_path=True)
+def test_a_checkpoint_brings_both(new, images, tmp_path):
+    model = new(score_path=True)
     model.learn("decoder")
     trained = [name for name, p in model.net.named_parameters() if p.requires_grad]
     assert all(name.startswith("segmenter.mask_decoder.") for name in trained)
@@ -141,8 +149,8 @@ def test_a_checkpoint_brings_both(load, images, tmp_path):
     assert load_model(tmp_path)(images, PROMPTS).equal(model(images, PROMPTS))
 
 
-def test_where_the_decoder_learns_the_detector_drops_nothing(load, images):
-    model = load()
+def test_where_the_decoder_learns_the_detector_drops_nothing(new, images):
+    model = new()
     model.learn("decoder")
     model.train()
     assert not any(part.training for part in model.net.detector.modules())
@@ -163,8 +171,8 @@ def test_what_makes_no_pair_is_refused(load, folders):
             load_model("grounded-sam", options=options)
 
 
-def test_other_wordings_are_tried_out_on_it(load):
-    model = load()
+def test_other_wordings_are_tried_out_on_it(new):
+    model = new()
     # A square image of 64 px is one pixel at its deepest level, which it cannot normalise.
     model.grounding = replace(model.grounding, shortest=100, longest=100)
-    try_wordings(model)
+    try_wordings(model, ("text-levels", "text-negation"), images=1)

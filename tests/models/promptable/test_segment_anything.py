@@ -120,12 +120,12 @@ def test_is_told_by_its_configuration(folder):
     assert find_family(str(folder))[0] == "segment-anything"
 
 
-def test_margin_and_jitter_move_the_box_alike_every_time(folder, images):
+def test_margin_and_jitter_move_the_box_alike_every_time(model, folder, images):
     rough = load_model(folder, options={"margin": 0.1, "jitter": 0.2}, seed=1)
     wide = load_model(folder, options={"margin": 0.1})
     grown = [(0.06, 0.16, 0.54, 0.64), (0.24, 0.14, 0.96, 0.86)]
     with torch.no_grad():
-        same(wide(images, PROMPTS, BOXES), load_model(folder)(images, PROMPTS, grown))
+        same(wide(images, PROMPTS, BOXES), model(images, PROMPTS, grown))
         answers = rough(images, PROMPTS, BOXES)
         assert (answers - wide(images, PROMPTS, BOXES)).abs().max() > 1e-3
         torch.testing.assert_close(rough(images[1:], PROMPTS[1:], BOXES[1:]), answers[1:])
@@ -134,7 +134,7 @@ def test_margin_and_jitter_move_the_box_alike_every_time(folder, images):
     assert len({m.base_hash for m in (rough, wide, other)}) == 3  # rows of them do not mix
 
 
-@pytest.mark.parametrize("learns", ["decoder", "all"])
+@pytest.mark.parametrize("learns", [pytest.param("decoder", marks=pytest.mark.slow), "all"])
 def test_a_checkpoint_brings_what_it_learnt_and_its_options(folder, images, learns, tmp_path):
     model = load_model(folder, options={"margin": 0.1, "jitter": 0.1}, seed=4)
     before = model(images, PROMPTS, BOXES)

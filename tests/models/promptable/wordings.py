@@ -5,10 +5,10 @@ from palpate.data import load_data
 from palpate.evaluation import evaluate
 
 
-def try_wordings(model):
+def try_wordings(model, names=("text-levels", "text-typos", "text-negation"), images=2):
     """The worst of several wordings is never better than the prompt itself, and is another one."""
-    data = load_data("phantom-endoscopy", size=64, prompt="p1", limit=2)
-    attacks = {name: TEXT_ATTACKS[name] for name in ("text-levels", "text-typos", "text-negation")}
+    data = load_data("phantom-endoscopy", size=64, prompt="p1", limit=images)
+    attacks = {name: TEXT_ATTACKS[name] for name in names}
     rows = evaluate(model, data, attacks)
     pressed = rows[rows["attack"] != "clean"]
     assert set(pressed["attack"]) == set(attacks)

@@ -55,9 +55,11 @@ def describe_model(model: object) -> dict[str, str]:
     traits = getattr(model, "traits", {})
     told = flat(traits, "model.") if isinstance(traits, Mapping) else {}
     saved = model.state_dict().keys()
-    code = sorted({text for part in model.modules() for text in _code_of(part)})
+    parts = list(model.modules())
+    code = {text for part in parts for text in _code_of(part)}
+    code |= set(_sources({kind for part in parts for kind in type(part).__mro__}))
     return {name: str(value) for name, value in told.items()} | {
-        "model.code": blake2b("\n".join(code).encode(), digest_size=16).hexdigest(),
+        "model.code": blake2b("\n".join(sorted(code)).encode(), digest_size=16).hexdigest(),
         "model.buffers": _hash((n, b) for n, b in model.named_buffers() if n not in saved),
     }
 
@@ -166,14 +168,18 @@ def _home(function: object) -> str:
 
 
 def _code_of(part: object) -> Iterator[str]:
-    """Code of the class of a module, of its base classes, and of a function that it wraps."""
+    """Code of the function that a module wraps, and of a stage whose ``repr`` is incomplete."""
     function = getattr(part, "function", None)
     if isinstance(function, FunctionType | partial):
         yield describe(function)
     # The weights include the repr of a stage; if that is incomplete, describe the stage as well.
     if isinstance(part, Staged) and text_of(part.stage) != repr(part.stage):
         yield describe(part.stage)
-    for kind in type(part).__mro__:
+
+
+def _sources(kinds: Iterable[type]) -> Iterator[str]:
+    """Hashes of the sources of classes that are not from an installed package."""
+    for kind in kinds:
         if not is_installed(kind) and (source := source_of(kind)):
             yield source
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from palpate.evaluation.metrics import METRICS
 from palpate.reporting.labels import attack_rank, norm_label
 
 IMAGE: Final = ["dataset", "key", "structure", "prompt_level", "prompt"]
@@ -44,6 +45,9 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
             f"got {', '.join(map(str, rows.columns))}."
         )
     rows = rows.copy()
+    # pandas copies these at every step, and only the user's metrics are read from them.
+    declared = rows.attrs.get("metrics", {})
+    rows.attrs["metrics"] = {name: told for name, told in declared.items() if name not in METRICS}
     rows["norm"] = rows["norm"].astype(object).where(rows["attack"] != "clean", "").fillna("")
     rows["epsilon"] = rows["epsilon"].astype(float)
     _refuse_mixtures(rows)
