@@ -40,7 +40,7 @@ def run(words: list[str]) -> None:
 
     if wants_short_help(words):
         show_short_help("run", f"{_DOES['run']} {_NO_RECIPE}")
-        sys.exit()
+        sys.exit(0)
     json, words = take_json(words)
     configs, recipe = configs_of("run", words), _take_config(words)[0]
     if len(configs) == 1:
@@ -62,7 +62,7 @@ def train(words: list[str]) -> None:
 
     if wants_short_help(words):
         show_short_help("train", f"{_DOES['train']} {_NO_RECIPE}")
-        sys.exit()
+        sys.exit(0)
     recipe = _take_config(words)[0]
     with show_progress() as progress:
         for config in in_folders(configs_of("train", words)).values():
