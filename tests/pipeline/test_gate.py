@@ -61,6 +61,11 @@ def test_the_exit_status_is_the_verdict(criteria, status, answer, folder, write,
     assert not (folder / "report").exists()
 
 
+def test_the_verdict_is_printed_as_json(folder, write, capsys):
+    assert status_of(folder, "--criteria", write(CLEAN), "--no-page", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "met"
+
+
 @pytest.mark.parametrize(
     ("criteria", "said"),
     [

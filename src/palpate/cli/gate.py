@@ -5,11 +5,18 @@ from pathlib import Path
 
 import tyro
 
+from palpate.cli.json_output import check_target, give
+
 # 1 and 2 are the exit statuses of errors, as of every command.
 STATUSES = {"met": 0, "not met": 3, "undecided": 4}
 
 
-def gate(run: tyro.conf.Positional[Path], criteria: Path | None = None, page: bool = True) -> None:
+def gate(
+    run: tyro.conf.Positional[Path],
+    criteria: Path | None = None,
+    page: bool = True,
+    json: Path | None = None,
+) -> None:
     """Judge a run by acceptance criteria; the exit status is the verdict.
 
     Exit status: 0 if the criteria are met, 3 if they are not met, 4 if the run has too few images
@@ -20,12 +27,18 @@ def gate(run: tyro.conf.Positional[Path], criteria: Path | None = None, page: bo
         run: Run folder that has rows.
         criteria: YAML file of criteria; by default those that the run was started with.
         page: Write the page of the run again, with the verdict on it.
+        json: Print the verdict as JSON, or write it to this file.
     """
     from palpate.cli.tables.verdict import show_verdict
     from palpate.pipeline.acceptance import VERDICT
     from palpate.pipeline.run import gate as judged
 
+    check_target(json)
     verdict = judged(run, criteria, page=page)
-    show_verdict(verdict)
-    print(run / VERDICT)
+
+    def show() -> None:
+        show_verdict(verdict)
+        print(run / VERDICT)
+
+    give(verdict.plain, show, json)
     sys.exit(STATUSES[verdict.verdict])

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from palpate.cli.json_output import check_target, give
 from palpate.cli.progress_bars import show_progress
 
 Root = Annotated[Path | None, tyro.conf.arg(name="data.root")]
@@ -20,6 +21,7 @@ def rerun(
     run: tyro.conf.Positional[Path],
     out: Path | None = None,
     keep_checkpoint: bool = False,
+    json: Path | None = None,
     data_root: Root = None,
     data_images: Images = None,
     data_masks: Masks = None,
@@ -37,6 +39,7 @@ def rerun(
         run: Run folder, wherever it lies.
         out: Folder of the new run; by default beside the old one, with `-rerun` in its name.
         keep_checkpoint: Attack the trained weights of the run instead of training again.
+        json: Print the outcome as JSON, or write it to this file.
         data_root: Folder that holds the data sets.
         data_images: Image folder (`pairs` only).
         data_masks: Mask folder (`pairs` only).
@@ -44,10 +47,11 @@ def rerun(
         model_checkpoint: Folder of the trained weights of the run.
         model_device: cpu, cuda, cuda:1, ...; by default that of the run.
     """
-    from palpate.cli.tables.verification import show_verification
+    from palpate.cli.tables.verification import show_verification, verification_values
     from palpate.pipeline.repeat import Elsewhere
     from palpate.pipeline.rerun import rerun as repeat
 
+    check_target(json)
     places = Elsewhere(
         data_root, data_images, data_masks, model_name, model_checkpoint, model_device
     )
@@ -59,8 +63,12 @@ def rerun(
     except (ValueError, OSError, RuntimeError) as error:
         print(f"palpate: {error}", file=sys.stderr)
         sys.exit(2)
-    show_verification(found)
-    print(page)
+
+    def show() -> None:
+        show_verification(found)
+        print(page)
+
+    give(lambda: {**verification_values(found), "page": str(page)}, show, json)
     sys.exit(0 if found.passed else 1)
 
 
@@ -86,7 +94,7 @@ def verify(
         run: Run folder, wherever it lies; nothing in it is changed.
         rows: Number of rows to recompute; 0 for all.
         seed: Seed of the sample.
-        json: File to write the outcome to, as JSON.
+        json: Print the outcome as JSON, or write it to this file.
         data_root: Folder that holds the data sets.
         data_images: Image folder (`pairs` only).
         data_masks: Mask folder (`pairs` only).
@@ -94,10 +102,11 @@ def verify(
         model_checkpoint: Folder of the trained weights of the run.
         model_device: cpu, cuda, cuda:1, ...; by default that of the run.
     """
-    from palpate.cli.tables.verification import show_verification, write_verification
+    from palpate.cli.tables.verification import show_verification, verification_values
     from palpate.pipeline.repeat import Elsewhere
     from palpate.pipeline.verify import verify as check
 
+    check_target(json)
     places = Elsewhere(
         data_root, data_images, data_masks, model_name, model_checkpoint, model_device
     )
@@ -107,7 +116,5 @@ def verify(
     except (ValueError, OSError, RuntimeError) as error:
         print(f"palpate: {error}", file=sys.stderr)
         sys.exit(2)
-    if json is not None:
-        write_verification(found, json)
-    show_verification(found)
+    give(lambda: verification_values(found), lambda: show_verification(found), json)
     sys.exit(0 if found.passed else 1)

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from palpate.atomic import write_text
 from palpate.pipeline.verify import CheckedRow, Status, Verification
 from palpate.reporting.labels import attack_label, epsilon_label
 from palpate.reporting.tables.table import percent
@@ -43,8 +41,8 @@ def show_verification(found: Verification) -> None:
         console.print(note, markup=False)
 
 
-def write_verification(found: Verification, path: Path) -> None:
-    """Write the outcome as JSON."""
+def verification_values(found: Verification) -> dict[str, Any]:
+    """The outcome as plain values."""
     rows = [
         {
             **{name: row.stored[name] for name in ("dataset", "key", "attack", "norm", "epsilon")},
@@ -58,7 +56,8 @@ def write_verification(found: Verification, path: Path) -> None:
         "passed": found.passed, "total": found.total, "rows": rows, "files": list(found.files),
         "missing": list(found.missing), "notes": list(found.notes),
     }  # fmt: skip
-    write_text(path, json.dumps(values, indent=2, default=_plain) + "\n")
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=_plain))
+    return plain
 
 
 def _table(rows: list[CheckedRow]) -> Table:
