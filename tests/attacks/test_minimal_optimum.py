@@ -27,7 +27,14 @@ FACTORS = {
     "dag-l2": (partial(dag, norm="l2"), "l2", 4.5),
     "asma": (partial(asma, step_size=0.02, least_step=0.002), "l2", 4.0),
 }
-every_attack = pytest.mark.parametrize(("attack", "norm", "factor"), FACTORS.values(), ids=FACTORS)
+SLOW = ("bisection-l2", "pdpgd-l2", "alma_prox-l2")  # their other norm is quick
+every_attack = pytest.mark.parametrize(
+    ("attack", "norm", "factor"),
+    [
+        pytest.param(*values, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, values in FACTORS.items()
+    ],
+)
 
 
 @pytest.fixture
