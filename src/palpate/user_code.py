@@ -109,8 +109,9 @@ def _hash_of_source(thing: Any) -> str | None:
 
 def _modified(module: ModuleType) -> float | None:
     """Time at which the file of a module was modified; None without a file."""
+    file = getattr(module, "__file__", None)  # modules written in C have none
     try:
-        return Path(module.__file__ or "").stat().st_mtime
+        return None if file is None else Path(file).stat().st_mtime
     except OSError:
         return None
 

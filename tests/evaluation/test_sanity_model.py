@@ -97,7 +97,7 @@ class BatchStatistics(BlobFinder):
 def test_a_model_whose_images_decide_on_each_other_is_noticed():
     card = examine(BatchStatistics())
     assert card[15].status == "fail"
-    assert "decide on each other" in card[15].meaning
+    assert "depends on the other images" in card[15].meaning
     assert "differ by up to 0, alone" in card[15].measured
     assert examine(BatchStatistics(), batch_size=1)[15].status == "pass"
 

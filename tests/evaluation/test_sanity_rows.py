@@ -114,7 +114,7 @@ def test_a_model_that_calls_every_pixel_foreground_is_noticed():
     (check,) = (each for each in card_from_rows(as_frame(rows)) if each.number == 16)
     assert check.status == "fail"
     assert "10 of 10 predictions fill the image" in check.measured
-    assert "probabilities taken for logits" in check.meaning
+    assert "probabilities read as logits" in check.meaning
 
 
 def test_attacks_are_known_by_how_their_names_begin():

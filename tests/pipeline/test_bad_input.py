@@ -47,7 +47,7 @@ def test_epsilon_in_another_unit(epsilon, recipe):
         ({"evaluate__medis": {"targets": ["wite"]}}, "medis: Expected some of unt.*'wite'"),
         ({"evaluate__medis": {"losses": ["bec"]}}, "medis: There is no loss 'bec'"),
         ({"evaluate__medis": {"steps": 0}}, "medis: Expected steps >= 1"),
-        ({"evaluate__medis": {"epsilon_255": -1}}, "medis: Expected epsilon in units of pixel"),
+        ({"evaluate__medis": {"epsilon_255": -1}}, "medis.epsilon_255: Expected a radius in"),
         ({"evaluate__medis": {"success_target": 2}}, r"medis: .* in \[0, 1\], got 2"),
         ({"evaluate__medis": {"limit": 0}}, "medis: Expected limit >= 1, got 0"),
         ({"evaluate__attacks": {"medis-tables": {"target": []}}}, "no option 'target'.*'targets'"),

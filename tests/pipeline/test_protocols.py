@@ -113,8 +113,12 @@ def test_an_attack_without_a_published_form_is_refused(values):
 
 
 def test_radii_on_the_terminal_have_the_unit_of_their_norm(tmp_path, capsys):
-    line = {"facet": "kvasir", "dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6}
+    line = {
+        "facet": "kvasir", "structure": "polyp", "n": 12, "dsc": 0.5, "dsc_low": 0.4,
+        "dsc_high": 0.6,
+    }  # fmt: skip
     scores = [
+        line | {"attack": "clean", "norm": "", "epsilon": 0.0},
         line | {"attack": "fgsm", "norm": "normalised", "epsilon": 0.03},
         line | {"attack": "pgd", "norm": "linf", "epsilon": 2 / 255},
     ]

@@ -2,14 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from palpate.cli.commands import UsageError
 from palpate.cli.json_output import check_target, give
 from palpate.cli.progress_bars import show_progress
-from palpate.pipeline.mask_config import MaskConfig
 
 
 def check(
@@ -137,7 +136,8 @@ def prepare(
     split_as: Literal["", "train", "val", "test"] = "",
     workers: int | None = None,
     options: dict[str, str] | None = None,
-    mask: MaskConfig = MaskConfig(),  # noqa: B008 - frozen
+    mask_values: Annotated[tuple[str, ...], tyro.conf.arg(name="mask.values")] = (),
+    mask_ignore: Annotated[tuple[str, ...], tyro.conf.arg(name="mask.ignore")] = (),
 ) -> None:
     """Convert the official download of a data set to a folder that palpate reads.
 
@@ -153,10 +153,13 @@ def prepare(
         workers: Images converted at the same time; by default one per core.
         options: Options of some data sets, as NAME VALUE ..., such as `structure "liver tumour"`,
             or `channel 0 nan background` for volumes.
-        mask: What the values of your masks mean (`pairs` only).
+        mask_values: Values of the structure in your masks (`127`), or a name for each of several
+            structures (`255=tumour 127=liver`), if the masks are not binary (`pairs` only).
+        mask_ignore: Values of pixels that count nowhere, such as `255` (`pairs` only).
     """
     from palpate.cli.tables.data_prepare import plain_warnings, print_summary
     from palpate.data.prepare import prepare as prepare_set
+    from palpate.pipeline.mask_config import MaskConfig
 
     with plain_warnings() as told, show_progress() as progress:
         folder = prepare_set(
@@ -166,7 +169,7 @@ def prepare(
             seed=seed,
             workers=workers,
             progress=progress,
-            options={**mask.options, **(options or {})},
+            options={**MaskConfig(mask_values, mask_ignore).options, **(options or {})},
             split_as=split_as,
         )
     print(folder)

@@ -52,7 +52,7 @@ def _with_radii(words: Sequence[str]) -> list[str]:
     """Replace radii such as ``8/255`` behind ``--epsilon-255`` by the number of steps.
 
     >>> _with_radii(["--evaluate.epsilon-255", "1", "8/255", "--seed", "1"])
-    ['--evaluate.epsilon-255', '1', '8.0', '--seed', '1']
+    ['--evaluate.epsilon-255', '1.0', '8.0', '--seed', '1']
 
     Raises:
         UsageError: If one cannot be meant.

@@ -69,7 +69,7 @@ def mirrored(name: str) -> str:
     """The place of a file below ``sources/``, from its name in the recipe.
 
     >>> mirrored("attacks/mine.py"), mirrored("../mine.py")
-    ('attacks/mine.py', 'outside/4e85f2e1/mine.py')
+    ('attacks/mine.py', 'outside/5ec1f7e7/mine.py')
     """
     path = PurePosixPath(Path(name).as_posix())
     if not path.is_absolute() and ".." not in path.parts:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from palpate.data.reading.mask_values import Value
 
@@ -60,6 +60,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
     """Convert any decoding error inside the block to a ValueError that names the file."""
+    # A switch for the whole process. Some libraries (WeasyPrint) turn it on, and Pillow then
+    # decodes half a file without an error.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         yield
     except UnclearMask as error:
