@@ -126,6 +126,7 @@ def test_a_mask_drawn_on_the_displayed_image_is_left_alone(tmp_path):
     image, outline = read_pair(stored, mask)
     assert image.shape[1:] == outline.shape[1:] == (12, 8)
     assert_close(outline[0], torch.tensor(np.asarray(rectangle(SIZE[::-1])) > 0))
+    assert_close(read_soft_mask(stored, mask), outline.float())
 
 
 def test_a_mask_with_its_own_orientation_follows_that(tmp_path):
@@ -134,6 +135,7 @@ def test_a_mask_with_its_own_orientation_follows_that(tmp_path):
     _, outline = read_pair(stored, mask)
     expected = ImageOps.exif_transpose(Image.open(mask))
     assert_close(outline[0], torch.tensor(np.asarray(expected) > 0))
+    assert_close(read_soft_mask(stored, mask), outline.float())
 
 
 def test_a_mask_of_another_size_is_brought_to_its_image(tmp_path):
