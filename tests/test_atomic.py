@@ -104,7 +104,7 @@ def test_permissions_are_those_of_the_umask(mask, expected, tmp_path):
 
 def fails(folder, *files, error=ValueError):
     """A body that leaves files in a folder and fails."""
-    with removed_if_failed(folder, ["config.yaml"]):
+    with removed_if_failed(folder, ["config.yaml", "sources"]):
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
@@ -115,7 +115,13 @@ def fails(folder, *files, error=ValueError):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_failure_without_results_leaves_no_folder(tmp_path, error):
     with pytest.raises(error):
-        fails(tmp_path / "runs" / "a", "config.yaml", "inner/config.yaml", error=error)
+        fails(
+            tmp_path / "runs" / "a",
+            "config.yaml",
+            "inner/config.yaml",
+            "sources/net.py",
+            error=error,
+        )
     assert list(tmp_path.iterdir()) == []
 
 

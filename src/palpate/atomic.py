@@ -56,8 +56,7 @@ def removed_if_failed(folder: Path, records: Collection[str]) -> Iterator[None]:
 
     Args:
         folder: Folder that the body creates or writes to.
-        records: Names of the files, and of folders in it, that are written before there are
-            results.
+        records: Names of files, and of folders in it, that are written before there are results.
     """
     before = _files(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -65,17 +64,13 @@ def removed_if_failed(folder: Path, records: Collection[str]) -> Iterator[None]:
         yield
     except BaseException:  # KeyboardInterrupt as well
         new = _files(folder) - before
-        if all(path.name in records or _top(path, folder) in records for path in new):
+        if all({path.name, path.relative_to(folder).parts[0]} & {*records} for path in new):
             for path in new:
                 path.unlink(missing_ok=True)
             inside = sorted({path.parent for path in new} | {*_folders(folder)}, reverse=True)
             for place in (*(p for p in inside if folder in p.parents), *made):
                 _remove_empty(place)
         raise
-
-
-def _top(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).parts[0]
 
 
 def _files(folder: Path) -> set[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from palpate.evaluation.results.describe import hash_weights
 from palpate.models import load_model, save_checkpoint, wrap
 from palpate.models.families import find_family
 from palpate.user_code import is_code
@@ -175,3 +176,16 @@ def test_a_tokenizer_has_no_use(file, tmp_path):
 def test_a_network_from_python_tells_where_its_checkpoint_is_from(tmp_path):
     model = wrap(torch.nn.Conv2d(3, 1, 1))
     assert model.name == "torch.nn.modules.conv.Conv2d"
+
+
+def test_the_weights_of_a_network_do_not_depend_on_the_place_of_its_file(tmp_path):
+    source = (
+        "from torch import nn\n\nclass Net(nn.Conv2d):\n    pass\n\ndef make():\n"
+        "    net = Net(3, 1, 1, bias=False)\n    nn.init.ones_(net.weight)\n    return net\n"
+    )
+    hashes = set()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "net.py").write_text(source)
+        hashes.add(hash_weights(load_model(f"{tmp_path / place / 'net.py'}:make")))
+    assert len(hashes) == 1  # otherwise a run could not be verified from its folder

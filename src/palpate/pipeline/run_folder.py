@@ -39,10 +39,10 @@ _PACKAGES = (
 )  # fmt: skip
 _COSTS, _ENVIRONMENT, _EVALUATIONS = "costs.json", "environment.json", "evaluations.json"
 _LOCK = ".lock"
-# Files that are written before there are results.
+# Files and folders that are written before there are results.
 _RECORDS = (
-    "config.yaml", "recipe.yaml", "sources", "sources.json", "SHA256SUMS", "criteria.json", _LOCK,
-    _COSTS, _ENVIRONMENT, *STORE_RECORDS,
+    "config.yaml", "recipe.yaml", "sources", "sources.json", "SHA256SUMS", "criteria.json",
+    _LOCK, _COSTS, _ENVIRONMENT, *STORE_RECORDS,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple,
 from palpate.models.wrap.calling import Calling, Layout, as_function, as_plain
 from palpate.models.wrap.outputs import Out, Reading, check_differentiable
 from palpate.types import Images, Logits
+from palpate.user_code import lasting_name
 
 
 def wrap(
@@ -320,7 +321,7 @@ def _name_of(module: object) -> str:
     """Qualified name of a function; for other objects, of their class."""
     thing = module.function if isinstance(module, _Called) else module
     named = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
+    return f"{lasting_name(named.__module__)}.{getattr(named, '__qualname__', '')}"
 
 
 def _of_channels(given: Sequence[float]) -> tuple[float, ...]:
