@@ -22,6 +22,7 @@ from palpate.cli import main
 from palpate.data import DATASETS
 from palpate.data.wording.wordings import read_wording
 from palpate.models.files.weights import EMBEDDED
+from palpate.reporting.acceptance.criteria import read_criteria
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -84,6 +85,9 @@ def complaint(words, capsys):
 def test_the_command_line_knows_every_option_of_a_command(command, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = shlex.split(command)[1:]
+    recipe = words[words.index("--config") + 1] if "--config" in words else ""
+    if recipe and not (ROOT / recipe).is_file():  # one of the reader's, shown on the page
+        words[words.index(recipe)] = "recipes/kvasir.yaml"
     said = complaint(words, capsys).partition("See `")[0].partition("Did you mean")[0]
     assert UNKNOWN in said
     for word in words:
@@ -100,7 +104,10 @@ def test_an_option_that_does_not_exist_is_found(capsys, monkeypatch):
 def test_commands_named_in_passing_exist(capsys):
     main(["--help"])
     overview = capsys.readouterr().out
-    for command in NAMED:
+    for named in NAMED:
+        words = named.split()
+        grouped = words[1] in ("data", "models", "attacks")  # `palpate verify FOLDER` is not
+        command = named if grouped else f"palpate {words[1]}"
         assert re.search(rf"\b{re.escape(command)}\b", overview), command
 
 
@@ -140,7 +147,11 @@ def test_parts_of_recipes_and_templates_can_be_read(page, block, tmp_path, capsy
         (tmp_path / "templates.yaml").write_text(block)
         assert read_wording(tmp_path / "templates.yaml").levels
         return
-    recipe = {"data": {"name": "kvasir"}, "model": {"name": "palpate/tiny"}} | yaml.safe_load(block)
+    values = yaml.safe_load(block)
+    if "criteria" in values:
+        assert len(read_criteria(values, page).criteria) == len(values["criteria"])
+        return
+    recipe = {"data": {"name": "kvasir"}, "model": {"name": "palpate/tiny"}} | values
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     assert UNKNOWN in complaint(["run", "--config", str(tmp_path / "recipe.yaml")], capsys)
     for name, options in recipe.get("evaluate", {}).get("attacks", {}).items():

@@ -26,7 +26,7 @@ PAGE = Path(__file__).resolve().parents[1] / "jobs.md"
 INTRODUCTION = """\
 # From files to an answer
 
-Each user has files in a folder, and needs at most three commands. All of it comes from
+Seven users, each with a folder and at most three commands. All of it comes from
 `python docs/scripts/make_jobs.py`, which makes the files, runs the commands and pastes the output.
 Networks and images are small and made for this page, so the scores say nothing about real models.
 Lines left out are marked `...`. The seconds are CPU seconds of the whole command.
