@@ -47,8 +47,8 @@ from palpate.evaluation import read_rows
 from palpate.evaluation.metrics import METRICS, find_metrics
 from palpate.models import FAMILIES
 from palpate.models.families import known_names
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
 from palpate.reporting.figures import drawing
 
 # Figures are not looked at here, and take longer than the rest.

@@ -13,7 +13,7 @@ from results_page import DOCS, machine_of, markdown, put_section, subordinate
 from palpate.attacks import UniversalPerturbation
 from palpate.evaluation import read_rows
 from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval, paired_difference
-from palpate.pipeline.universal import SHUFFLED
+from palpate.pipeline.attacks.universal import SHUFFLED
 from palpate.reporting.figures import drawing
 from palpate.reporting.labels import attack_label, epsilon_label
 

@@ -14,7 +14,7 @@ import pandas as pd
 from results_page import DOCS, command, machine_of, markdown, put_section, subordinate
 
 from palpate.models import load_model
-from palpate.pipeline.compare import compare_runs
+from palpate.pipeline.several.compare import compare_runs
 
 FIGURE = "dsc-over-epsilon-models.png"
 TABLES = ("main", "compare", "failures", "curve-area")

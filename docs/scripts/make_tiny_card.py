@@ -20,7 +20,7 @@ from palpate.evaluation import evaluate, read_rows
 from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval, paired_difference
 from palpate.models import VLSM, load_vlsm
 from palpate.models.files.weights import EMBEDDED
-from palpate.pipeline.compare import cards
+from palpate.pipeline.several.compare import cards
 from palpate.reporting import report
 
 FIGURE = "dsc-over-epsilon-tiny.png"

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from palpate.cli.tables.data_check import check_data
 from palpate.cli.tables.data_show import show_samples
 from palpate.data import from_hugging_face, load_data
-from palpate.pipeline.config import DataConfig
+from palpate.pipeline.recipe.config import DataConfig
 
 from .conftest import noise, rectangle
 

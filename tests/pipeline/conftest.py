@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from palpate.evaluation.sanity import sanity_card
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
 from palpate.reporting.figures import drawing, figures
 from palpate.reporting.html import page
 
@@ -39,7 +39,7 @@ def shell(*arguments):
 def quick():
     """Reports draw nothing, and sanity cards take two steps: the two are most of a small run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("palpate.pipeline.run.sanity_card", partial(sanity_card, steps=2))
+        patch.setattr("palpate.pipeline.run.run.sanity_card", partial(sanity_card, steps=2))
         report = sys.modules["palpate.reporting.report"]
         patch.setattr(report, "write_charts", lambda *_: None)
         patch.setattr(report, "write_panels", lambda *_: None)
@@ -133,7 +133,7 @@ def tuned(values, tmp_path_factory):
     evaluate = values["evaluate"] | {"sanity_samples": 1}
     config = config_from(values | {"out": str(out), "evaluate": evaluate})
     with small_figures(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("palpate.pipeline.run.sanity_card", partial(sanity_card, steps=2))
+        patch.setattr("palpate.pipeline.run.run.sanity_card", partial(sanity_card, steps=2))
         return out, run(config, lambda *what: told.append(what[:3])), told
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from palpate.evaluation import COLUMNS, Row, RowStore
-from palpate.pipeline.config import DataConfig, ModelConfig, RunConfig
-from palpate.pipeline.recipe import write_config
+from palpate.pipeline.recipe.config import DataConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe.reading import write_config
 
 from ..reporting.conftest import make_rows
 

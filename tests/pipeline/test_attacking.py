@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from palpate.attacks import UniversalPerturbation
-from palpate.pipeline.attack_config import attacks_of
+from palpate.pipeline.attacks.images import attacks_of
 
 RECIPE = """
 tied: {attack: pgd, steps: 2, within: tied}

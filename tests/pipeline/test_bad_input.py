@@ -6,8 +6,8 @@ import pytest
 from filelock import FileLock
 
 from palpate.evaluation import read_rows
-from palpate.pipeline.recipe import read_config
-from palpate.pipeline.run import evaluate_again, make_report, run
+from palpate.pipeline.recipe.reading import read_config
+from palpate.pipeline.run.run import evaluate_again, make_report, run
 
 from .conftest import shell
 

@@ -12,9 +12,9 @@ from PIL import Image
 from palpate.cli import main
 from palpate.cli.recipes import configs_of
 from palpate.cli.short_help import SHOWN
-from palpate.pipeline.config import EvaluateConfig
-from palpate.pipeline.plan import described
-from palpate.pipeline.recipe import read_config, recipe_from
+from palpate.pipeline.attacks.plan import described
+from palpate.pipeline.recipe.config import EvaluateConfig
+from palpate.pipeline.recipe.reading import read_config, recipe_from
 
 from .conftest import shell
 

@@ -13,11 +13,11 @@ import pytest
 from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models.files.weights import EMBEDDED
-from palpate.pipeline import demo as of_pipeline
-from palpate.pipeline.demo import MODALITIES, Effort, OwnData, demo_config
-from palpate.pipeline.plan import make_plan
-from palpate.pipeline.recipe import read_config
-from palpate.pipeline.stages import load_splits
+from palpate.pipeline.attacks.plan import make_plan
+from palpate.pipeline.recipe import demo as of_pipeline
+from palpate.pipeline.recipe.demo import MODALITIES, Effort, OwnData, demo_config
+from palpate.pipeline.recipe.reading import read_config
+from palpate.pipeline.stages.preparation import load_splits
 
 from .conftest import SOURCES
 

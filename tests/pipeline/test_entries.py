@@ -2,10 +2,10 @@
 
 import pytest
 
-from palpate.pipeline.entries import entries, rivals_of
-from palpate.pipeline.plan import make_plan
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run_folder import open_folder
+from palpate.pipeline.attacks.entries import entries, rivals_of
+from palpate.pipeline.attacks.plan import make_plan
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run_folder.folder import open_folder
 
 MINE = {"pgd": {"steps": 2}, "mine": {"attack": "pgd", "steps": 3, "against": "pgd"}}
 

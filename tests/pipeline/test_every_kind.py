@@ -12,11 +12,11 @@ from palpate.cli import main
 from palpate.evaluation import Joint, medis_lines, read_rows
 from palpate.evaluation.results.kinds import rows_of_images, rows_of_texts
 from palpate.evaluation.results.rows import SCHEMA
-from palpate.pipeline.attack_config import attacks_of
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import make_report, run
-from palpate.pipeline.text_attack_config import text_attacks_of
-from palpate.pipeline.universal import ToFit
+from palpate.pipeline.attacks.images import attacks_of
+from palpate.pipeline.attacks.texts import text_attacks_of
+from palpate.pipeline.attacks.universal import ToFit
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import make_report, run
 from palpate.reporting.tables.text_tables import text_scores, text_tables
 
 EPSILON = 8 / 255
@@ -132,7 +132,7 @@ def test_an_older_run_folder_is_reported_alike(finished, tmp_path):
 
 
 def test_a_second_call_attacks_nothing_again_and_reports_the_same(finished):
-    from palpate.pipeline.recipe import read_config
+    from palpate.pipeline.recipe.reading import read_config
 
     out, _ = finished
     before = {path.name for path in (out / "rows").glob("part-*")}

@@ -8,9 +8,9 @@ import pytest
 from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models import load_model
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run, train_only
-from palpate.pipeline.transfer import model_of
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run, train_only
+from palpate.pipeline.several.transfer import model_of
 from palpate.progress import silent
 
 from ..models.small import SMALL

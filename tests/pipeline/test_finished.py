@@ -8,11 +8,11 @@ import pytest
 
 from palpate.cli.tables.scores import show_scores
 from palpate.evaluation.sanity import Check, sanity_card, save_card
-from palpate.pipeline.compare import cards, compare_runs
-from palpate.pipeline.recipe import write_config
-from palpate.pipeline.run import evaluate_again, make_report
-from palpate.pipeline.run_folder import note_evaluation, read_evaluations
-from palpate.pipeline.sweep import report_sweep
+from palpate.pipeline.recipe.reading import write_config
+from palpate.pipeline.run.run import evaluate_again, make_report
+from palpate.pipeline.run_folder.folder import note_evaluation, read_evaluations
+from palpate.pipeline.several.compare import cards, compare_runs
+from palpate.pipeline.several.sweep import report_sweep
 
 from .finished import CONFIG, few_rows, finished_run
 

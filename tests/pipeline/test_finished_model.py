@@ -9,9 +9,9 @@ from PIL import Image
 
 from palpate.cli import main
 from palpate.evaluation import read_rows
-from palpate.pipeline.demo import OwnData
-from palpate.pipeline.finished_model import finished_model_config
-from palpate.pipeline.recipe import read_config
+from palpate.pipeline.recipe.demo import OwnData
+from palpate.pipeline.recipe.reading import read_config
+from palpate.pipeline.run.finished_model import finished_model_config
 
 NET = """
 import torch

@@ -8,9 +8,9 @@ import yaml
 from palpate.cli import main
 from palpate.evaluation import COLUMNS, Row
 from palpate.evaluation.results import store
-from palpate.pipeline.acceptance import read_criteria_file
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import gate, make_report, run
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.acceptance import read_criteria_file
+from palpate.pipeline.run.run import gate, make_report, run
 
 from .finished import few_rows, finished_run
 

@@ -7,9 +7,9 @@ from PIL import Image
 from palpate.cli.recipes import configs_of
 from palpate.data.reading.mask_values import MaskRule
 from palpate.data.structures import UnclearMasks
-from palpate.pipeline.config import DataConfig
-from palpate.pipeline.recipe import config_from, plain
-from palpate.pipeline.stages import load_attacked
+from palpate.pipeline.recipe.config import DataConfig
+from palpate.pipeline.recipe.reading import config_from, plain
+from palpate.pipeline.stages.preparation import load_attacked
 
 SIDE = 24
 

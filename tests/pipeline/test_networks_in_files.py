@@ -6,7 +6,7 @@ from torch import nn
 
 from palpate.cli import main
 from palpate.evaluation.results.store import read_rows
-from palpate.pipeline.config import ModelConfig
+from palpate.pipeline.recipe.config import ModelConfig
 
 
 @pytest.fixture

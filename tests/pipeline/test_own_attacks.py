@@ -7,8 +7,8 @@ import pytest
 from palpate.cli import main
 from palpate.cli.tables import attack_check
 from palpate.evaluation import read_rows
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
 
 from .finished import few_rows
 from .test_families import values

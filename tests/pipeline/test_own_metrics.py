@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from palpate.evaluation import read_rows
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is made anew with random weights")
 

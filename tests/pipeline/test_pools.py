@@ -9,10 +9,10 @@ import yaml
 
 from palpate.data.prepare import prepare
 from palpate.evaluation import read_rows
-from palpate.pipeline.plan import make_plan
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
-from palpate.pipeline.stages import load_splits
+from palpate.pipeline.attacks.plan import make_plan
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
+from palpate.pipeline.stages.preparation import load_splits
 
 from ..data.prepare import official
 

@@ -7,8 +7,8 @@ import pytest
 from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.models import load_model
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
 
 from ..models.promptable import tiny_networks
 from .test_families import values

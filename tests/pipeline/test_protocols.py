@@ -7,9 +7,9 @@ import torch
 from palpate.attacks import ATTACKS, pgd, published_noise, published_pgd
 from palpate.cli.tables.scores import show_scores
 from palpate.evaluation import PAPER, SOUND, read_rows
-from palpate.pipeline.protocols import choices_of
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run
+from palpate.pipeline.recipe.protocols import choices_of
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run
 
 SOUND_SWITCHES = {
     "space": "pixel", "clamp": True, "step": "scaled", "start": "random", "keep": "dice",
@@ -103,7 +103,7 @@ def test_an_attack_without_a_published_form_is_refused(values):
         "attacks": {"margin-pgd": {"attack": "pgd"}},
     }
     config = config_from(values | {"evaluate": evaluate})
-    from palpate.pipeline.plan import make_plan
+    from palpate.pipeline.attacks.plan import make_plan
 
     assert make_plan(config).attacks["margin-pgd"].func is published_pgd
     assert "published_pgd" in ATTACKS

@@ -12,8 +12,8 @@ from pandas.testing import assert_frame_equal
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import card_from_rows, load_card
 from palpate.models import load_model
-from palpate.pipeline.recipe import read_config
-from palpate.pipeline.run import evaluate_again, make_report, run, train_only
+from palpate.pipeline.recipe.reading import read_config
+from palpate.pipeline.run.run import evaluate_again, make_report, run, train_only
 
 ROWS = 5 * (1 + 3 * 2)
 

@@ -7,8 +7,8 @@ import pytest
 
 from palpate.evaluation import read_rows
 from palpate.models import build_cris, load_model
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.run import run, train_only
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.run.run import run, train_only
 
 from ..models import tiny, tiny_biomedclip, tiny_cris
 from ..models.promptable import tiny_networks

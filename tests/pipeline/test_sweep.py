@@ -6,7 +6,7 @@ import yaml
 
 from palpate.cli import main
 from palpate.evaluation import read_rows
-from palpate.pipeline.sweep import in_folders, read_sweep
+from palpate.pipeline.several.sweep import in_folders, read_sweep
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from PIL import Image
 
 from palpate.cli import main
 from palpate.evaluation.results.store import read_every_row
-from palpate.pipeline.recipe import config_from
-from palpate.pipeline.repeat import Elsewhere
-from palpate.pipeline.run import evaluate_again, train_only
-from palpate.pipeline.sources import SUMS, read_sources, seal
-from palpate.pipeline.verify import verify
+from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.repeat.opened import Elsewhere
+from palpate.pipeline.repeat.verify import verify
+from palpate.pipeline.run.run import evaluate_again, train_only
+from palpate.pipeline.run_folder.sources import SUMS, read_sources, seal
 
 from .conftest import shell
 

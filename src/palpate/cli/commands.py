@@ -25,8 +25,8 @@ class Command(NamedTuple):
     recipe: str = ""
 
 
-_RUN = "palpate.pipeline.config:RunConfig"
-_PRETRAIN = "palpate.pipeline.pretrain:PretrainConfig"
+_RUN = "palpate.pipeline.recipe.config:RunConfig"
+_PRETRAIN = "palpate.pipeline.run.pretrain:PretrainConfig"
 
 COMMANDS: dict[str, Command] = {
     "demo": Command(

@@ -159,7 +159,7 @@ def prepare(
     """
     from palpate.cli.tables.data_prepare import plain_warnings, print_summary
     from palpate.data.prepare import prepare as prepare_set
-    from palpate.pipeline.mask_config import MaskConfig
+    from palpate.pipeline.recipe.masks import MaskConfig
 
     with plain_warnings() as told, show_progress() as progress:
         folder = prepare_set(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from palpate.cli.recipes import run_and_show
-from palpate.pipeline.demo import DEFAULT, OwnData, demo_config
+from palpate.pipeline.recipe.demo import DEFAULT, OwnData, demo_config
 
 
 def demo(

@@ -30,8 +30,8 @@ def gate(
         json: Print the verdict as JSON, or write it to this file.
     """
     from palpate.cli.tables.verdict import show_verdict
-    from palpate.pipeline.acceptance import VERDICT
-    from palpate.pipeline.run import gate as judged
+    from palpate.pipeline.run.acceptance import VERDICT
+    from palpate.pipeline.run.run import gate as judged
 
     check_target(json)
     verdict = judged(run, criteria, page=page)

@@ -13,8 +13,8 @@ from palpate.cli.json_output import check_target, take_json
 from palpate.cli.parsing import NULL, parse
 from palpate.cli.progress_bars import show_progress
 from palpate.cli.short_help import HELP_ALL, show_short_help, wants_short_help
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig
-from palpate.pipeline.recipe import read_recipe
+from palpate.pipeline.recipe.config import BuildConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe.reading import read_recipe
 
 _RECIPES = Path("recipes")
 _DOES = {
@@ -36,7 +36,7 @@ _OF_TRAINING = ("--train.", "--model.adapter", "--model.learns", "--model.init",
 def run(words: list[str]) -> None:
     """Run a recipe, or every run of one with ``each``, and print the path of the page."""
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.sweep import in_folders, run_sweep
+    from palpate.pipeline.several.sweep import in_folders, run_sweep
 
     if wants_short_help(words):
         show_short_help("run", f"{_DOES['run']} {_NO_RECIPE}")
@@ -57,8 +57,8 @@ def run(words: list[str]) -> None:
 
 def train(words: list[str]) -> None:
     """Train as a recipe says, and print the path of each checkpoint."""
-    from palpate.pipeline.run import train_only
-    from palpate.pipeline.sweep import in_folders
+    from palpate.pipeline.run.run import train_only
+    from palpate.pipeline.several.sweep import in_folders
 
     if wants_short_help(words):
         show_short_help("train", f"{_DOES['train']} {_NO_RECIPE}")
@@ -72,7 +72,7 @@ def train(words: list[str]) -> None:
 
 def pretrain(words: list[str]) -> None:
     """Distil a small model as a recipe says, and print its directory."""
-    from palpate.pipeline.pretrain import PretrainConfig, pretrain
+    from palpate.pipeline.run.pretrain import PretrainConfig, pretrain
 
     recipe, rest = _take_config(words)
     if recipe is None and not rest:
@@ -99,7 +99,7 @@ def run_and_show(config: RunConfig, json: Path | None = None, recipe: Path | Non
         recipe: File of the recipe, which is copied into the run folder.
     """
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run import run
+    from palpate.pipeline.run.run import run
 
     check_target(json)
     _announce(config)
@@ -114,7 +114,7 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
     Raises:
         FileNotFoundError, ValueError: If the recipe or the options cannot be used.
     """
-    from palpate.pipeline.sweep import read_sweep
+    from palpate.pipeline.several.sweep import read_sweep
 
     criteria, words = _take("--criteria", words, "a file of acceptance criteria")
     recipe, rest = _take_config(words)
@@ -125,7 +125,7 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
     }
     _refuse_overruled(runs, configs)
     if criteria is not None:
-        from palpate.pipeline.acceptance import read_criteria_file
+        from palpate.pipeline.run.acceptance import read_criteria_file
 
         acceptance = read_criteria_file(criteria).values
         configs = {k: replace(config, acceptance=acceptance) for k, config in configs.items()}
@@ -200,7 +200,7 @@ def _named(config: RunConfig) -> RunConfig:
 
 def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> None:
     """Print on standard error what a run is going to do, before it starts."""
-    from palpate.pipeline.plan import described
+    from palpate.pipeline.attacks.plan import described
 
     print(f"{label}{described(config, attacks=attacks)}", file=sys.stderr)
 

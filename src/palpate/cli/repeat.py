@@ -48,8 +48,8 @@ def rerun(
         model_device: cpu, cuda, cuda:1, ...; by default that of the run.
     """
     from palpate.cli.tables.verification import show_verification, verification_values
-    from palpate.pipeline.repeat import Elsewhere
-    from palpate.pipeline.rerun import rerun as repeat
+    from palpate.pipeline.repeat.opened import Elsewhere
+    from palpate.pipeline.repeat.rerun import rerun as repeat
 
     check_target(json)
     places = Elsewhere(
@@ -103,8 +103,8 @@ def verify(
         model_device: cpu, cuda, cuda:1, ...; by default that of the run.
     """
     from palpate.cli.tables.verification import show_verification, verification_values
-    from palpate.pipeline.repeat import Elsewhere
-    from palpate.pipeline.verify import verify as check
+    from palpate.pipeline.repeat.opened import Elsewhere
+    from palpate.pipeline.repeat.verify import verify as check
 
     check_target(json)
     places = Elsewhere(

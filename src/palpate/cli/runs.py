@@ -91,7 +91,7 @@ def _evaluate_run(
     json: Path | None,
 ) -> None:
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run import evaluate_again
+    from palpate.pipeline.run.run import evaluate_again
 
     with show_progress() as progress:
         evaluate_again(run, attacks, epsilon_255, progress)
@@ -106,8 +106,8 @@ def _evaluate_model(
     json: Path | None,
 ) -> None:
     from palpate.cli.recipes import run_and_show
-    from palpate.pipeline.demo import OwnData
-    from palpate.pipeline.finished_model import chosen_attacks, finished_model_config
+    from palpate.pipeline.recipe.demo import OwnData
+    from palpate.pipeline.run.finished_model import chosen_attacks, finished_model_config
 
     own = OwnData(given["images"], given["masks"], given.get("prompt"))
     changes: dict[str, Any] = {k: given[k] for k in ("split",) if k in given}
@@ -140,7 +140,7 @@ def report(
         json: Print the scores as JSON, or write them to this file.
     """
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run import make_pdf, make_report
+    from palpate.pipeline.run.run import make_pdf, make_report
 
     check_target(json)
     wanted = folder or run
@@ -169,7 +169,7 @@ def compare(
         json: Print the scores as JSON, or write them to this file.
     """
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.compare import compare_runs
+    from palpate.pipeline.several.compare import compare_runs
 
     check_target(json)
     compare_runs(runs, out)

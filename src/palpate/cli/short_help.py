@@ -18,7 +18,7 @@ SHOWN = (
     "evaluate.split", "evaluate.attacks", "evaluate.epsilon_255",
 )  # fmt: skip
 HELP_ALL = "--help-all"
-_MODULE, _RECIPE = "palpate.pipeline.config", "RunConfig"
+_MODULE, _RECIPE = "palpate.pipeline.recipe.config", "RunConfig"
 _OF_COMMAND = (
     ("--config RECIPE", "YAML file with the settings; options given here override it."),
     ("--json [FILE.json]", "Print the scores as JSON, or write them to this file."),

@@ -8,7 +8,7 @@ import tyro
 from palpate.cli.json_output import check_target, give
 from palpate.cli.progress_bars import show_progress
 from palpate.cli.tables.scores import show_table
-from palpate.pipeline.transfer import TransferOptions, transfer_runs
+from palpate.pipeline.several.transfer import TransferOptions, transfer_runs
 
 _OPTIONS = TransferOptions()
 

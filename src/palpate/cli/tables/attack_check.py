@@ -19,8 +19,8 @@ from palpate.evaluation.attack_check.checks import check_attack as run_checks
 from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.statistics.curves import success_rate
 from palpate.models import load_model
-from palpate.pipeline.attack_config import attacks_of, named_alone
-from palpate.pipeline.universal import ToFit
+from palpate.pipeline.attacks.images import attacks_of, named_alone
+from palpate.pipeline.attacks.universal import ToFit
 from palpate.progress import Progress, silent
 
 _MODEL, _DATA = "palpate/tiny", "phantom-endoscopy"

@@ -16,7 +16,7 @@ from rich.table import Table
 from palpate.cli.json_output import give
 from palpate.data import NO_FOREGROUND
 from palpate.evaluation.sanity import Check, load_card
-from palpate.pipeline.acceptance import read_verdict
+from palpate.pipeline.run.acceptance import read_verdict
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name
 from palpate.reporting.tables.table import Table as Printed
 from palpate.reporting.tables.table import p_value, percent_interval

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from palpate.pipeline.verify import CheckedRow, Status, Verification
+from palpate.pipeline.repeat.verify import CheckedRow, Status, Verification
 from palpate.reporting.labels import attack_label, epsilon_label
 from palpate.reporting.tables.table import percent
 

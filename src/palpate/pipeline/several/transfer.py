@@ -8,9 +8,9 @@ from pathlib import Path
 from palpate.attacks import transfer
 from palpate.evaluation import transfer_matrix
 from palpate.models import PixelModel, load_model
-from palpate.pipeline import stages
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.run import config_of
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.run.run import config_of
+from palpate.pipeline.stages import preparation as stages
 from palpate.progress import Progress, silent
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.transfer_table import transfer_table

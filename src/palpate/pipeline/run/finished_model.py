@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from palpate.data import PAIRS
-from palpate.pipeline.attack_config import named_alone
-from palpate.pipeline.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
-from palpate.pipeline.demo import OwnData
-from palpate.pipeline.run import config_of
+from palpate.pipeline.attacks.images import named_alone
+from palpate.pipeline.recipe.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe.demo import OwnData
+from palpate.pipeline.run.run import config_of
 from palpate.user_code import is_code
 
 

@@ -25,8 +25,8 @@ from palpate.models.clipseg.adapters import ADAPTERS
 from palpate.models.families import is_finished
 from palpate.models.from_backbone.dinov2 import NewParts
 from palpate.models.request import AdapterInit, AdapterName
-from palpate.pipeline.mask_config import MaskConfig
-from palpate.pipeline.protocols import Choices, ProtocolName, choices_of
+from palpate.pipeline.recipe.masks import MaskConfig
+from palpate.pipeline.recipe.protocols import Choices, ProtocolName, choices_of
 from palpate.reporting.acceptance.criteria import read_criteria
 from palpate.training import TrainingSettings
 

@@ -13,11 +13,11 @@ from palpate.evaluation.medis.condition import mask_bank
 from palpate.evaluation.resolve import AnyAttack
 from palpate.evaluation.runner import Recheck
 from palpate.models import PixelModel
-from palpate.pipeline.attack_config import wants_bank
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.plan import Plan, texts_of
-from palpate.pipeline.stages import Splits, base_model, load_base
-from palpate.pipeline.universal import fit_all
+from palpate.pipeline.attacks.images import wants_bank
+from palpate.pipeline.attacks.plan import Plan, texts_of
+from palpate.pipeline.attacks.universal import fit_all
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.stages.preparation import Splits, base_model, load_base
 from palpate.progress import Progress
 
 OTHER_PROTOCOL = "sound"  # folder for rows of attacks that the run's protocol does not support

@@ -10,7 +10,7 @@ from palpate.attacks.text import TEXT_ATTACKS, TextAttack, embedding
 from palpate.evaluation import Joint
 from palpate.evaluation.text.conditions import AnyTextAttack
 from palpate.grey_levels import grey_levels
-from palpate.pipeline.attack_config import (
+from palpate.pipeline.attacks.images import (
     JOINT,
     Options,
     check_options,

@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 from palpate.atomic import removed_if_failed, write_text
 from palpate.config_io import flat
 from palpate.evaluation.results.store import STORE_RECORDS
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.entries import without_rivals
-from palpate.pipeline.recipe import plain, read_config, write_config
+from palpate.pipeline.attacks.entries import without_rivals
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.recipe.reading import plain, read_config, write_config
 from palpate.training.loop import peak_memory_mb
 
 # Settings that may differ between two calls of the same run, because they do not change results.

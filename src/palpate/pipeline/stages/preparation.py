@@ -28,8 +28,8 @@ from palpate.models import (
 from palpate.models.clip.tokenizer import FILES as WORDS
 from palpate.models.files.weights import fingerprint, read_weights
 from palpate.models.request import AdapterName
-from palpate.pipeline.config import BuildConfig, DataConfig, ModelConfig, RunConfig
-from palpate.pipeline.plan import Plan
+from palpate.pipeline.attacks.plan import Plan
+from palpate.pipeline.recipe.config import BuildConfig, DataConfig, ModelConfig, RunConfig
 from palpate.progress import Progress
 from palpate.prompting import refuse_missing_prompts
 from palpate.training import pretrain, train

@@ -15,8 +15,8 @@ from palpate.attacks.text import TEXT_ATTACKS
 from palpate.errors import did_you_mean
 from palpate.located import located
 from palpate.models import PixelModel, load_model
-from palpate.pipeline.config import MEDIS
-from palpate.pipeline.universal import FIT, ToFit
+from palpate.pipeline.attacks.universal import FIT, ToFit
+from palpate.pipeline.recipe.config import MEDIS
 from palpate.types import Attack, Images, Logits, Loss
 from palpate.user_code import is_code, load_code, said
 

@@ -6,7 +6,13 @@ from types import MappingProxyType
 
 from palpate.data import PAIRS, Augmentation
 from palpate.errors import did_you_mean
-from palpate.pipeline.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig, TrainConfig
+from palpate.pipeline.recipe.config import (
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from palpate.training import TrainingSettings
 
 

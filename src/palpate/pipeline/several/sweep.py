@@ -13,11 +13,11 @@ import pandas as pd
 
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.results.kinds import rows_of_images
-from palpate.pipeline.compare import cards
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.recipe import plain, read_values, recipe_from
-from palpate.pipeline.run import run
-from palpate.pipeline.run_folder import read_environment
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.recipe.reading import plain, read_values, recipe_from
+from palpate.pipeline.run.run import run
+from palpate.pipeline.run_folder.folder import read_environment
+from palpate.pipeline.several.compare import cards
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.compare import compare

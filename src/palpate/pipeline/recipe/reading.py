@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from palpate.atomic import write_text
 from palpate.config_io import load_yaml
 from palpate.errors import did_you_mean, yaml_fault
-from palpate.pipeline.config import BuildConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe.config import BuildConfig, ModelConfig, RunConfig
 
 Recipe = TypeVar("Recipe")
 

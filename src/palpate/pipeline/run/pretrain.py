@@ -15,7 +15,7 @@ from palpate.data.prompt_policy import PromptPolicy
 from palpate.data.sources.pool import pool
 from palpate.models import StudentSize, build_from_dinov2, learn_vocabulary, shrink, write_half
 from palpate.models.from_backbone.dinov2 import NewParts
-from palpate.pipeline.stages import find_weights
+from palpate.pipeline.stages.preparation import find_weights
 from palpate.progress import Progress, silent
 from palpate.training import TrainingSettings, distil, train_whole
 

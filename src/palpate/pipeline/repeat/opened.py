@@ -13,10 +13,16 @@ from palpate.data.digests import changes, digests
 from palpate.data.load import ROOT_VARIABLE
 from palpate.located import relocated
 from palpate.models.families import family_by_name
-from palpate.pipeline.config import DataConfig, ModelConfig, RunConfig
-from palpate.pipeline.run import config_of
-from palpate.pipeline.run_folder import read_evaluations
-from palpate.pipeline.sources import FOLDER, Sources, changed_sources, hash_of, read_sources
+from palpate.pipeline.recipe.config import DataConfig, ModelConfig, RunConfig
+from palpate.pipeline.run.run import config_of
+from palpate.pipeline.run_folder.folder import read_evaluations
+from palpate.pipeline.run_folder.sources import (
+    FOLDER,
+    Sources,
+    changed_sources,
+    hash_of,
+    read_sources,
+)
 from palpate.user_code import is_code
 
 
@@ -83,7 +89,7 @@ def opened(folder: Path, elsewhere: Elsewhere = AS_THEY_WERE) -> Iterator[RunCon
 
 def evaluations_of(config: RunConfig, folder: Path) -> list[RunConfig]:
     """The evaluations that made the rows of a run: that of its recipe, and those added later."""
-    from palpate.pipeline.run import added
+    from palpate.pipeline.run.run import added
 
     return [config, *(added(config, *_words(line)) for line in read_evaluations(folder))]
 

@@ -19,10 +19,10 @@ from palpate.evaluation.image_attacks import UNTOUCHED, AttackAtRadius, at_radii
 from palpate.evaluation.medis.condition import Medis
 from palpate.evaluation.metrics import find_metrics
 from palpate.evaluation.text.conditions import row_of
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.plan import Plan
-from palpate.pipeline.run_folder import now, write_json
-from palpate.pipeline.universal import SHUFFLED, ToFit
+from palpate.pipeline.attacks.plan import Plan
+from palpate.pipeline.attacks.universal import SHUFFLED, ToFit
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.run_folder.folder import now, write_json
 from palpate.reporting.acceptance.conditions import Condition
 from palpate.reporting.acceptance.criteria import Criteria, check_levels, read_criteria, resolve
 from palpate.reporting.acceptance.judge import judge

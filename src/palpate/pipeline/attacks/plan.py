@@ -10,12 +10,12 @@ from palpate.evaluation import Joint, Medis
 from palpate.evaluation.image_attacks import at_radii
 from palpate.evaluation.metrics import find_metrics
 from palpate.evaluation.resolve import AnyAttack
-from palpate.pipeline.attack_config import attacks_of, check_options, is_medis
-from palpate.pipeline.config import MedisConfig, RunConfig
-from palpate.pipeline.entries import entries
-from palpate.pipeline.recipe import recipe_from
-from palpate.pipeline.text_attack_config import text_attacks_of
-from palpate.pipeline.universal import ToFit
+from palpate.pipeline.attacks.entries import entries
+from palpate.pipeline.attacks.images import attacks_of, check_options, is_medis
+from palpate.pipeline.attacks.texts import text_attacks_of
+from palpate.pipeline.attacks.universal import ToFit
+from palpate.pipeline.recipe.config import MedisConfig, RunConfig
+from palpate.pipeline.recipe.reading import recipe_from
 
 
 @dataclass(frozen=True)

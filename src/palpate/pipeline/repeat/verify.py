@@ -21,13 +21,19 @@ from palpate.evaluation.results.store import (
 )
 from palpate.evaluation.runner import Recheck
 from palpate.models import PixelModel
-from palpate.pipeline import stages
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.evaluate import OTHER_PROTOCOL, score, score_baseline
-from palpate.pipeline.plan import make_plan
-from palpate.pipeline.repeat import AS_THEY_WERE, Elsewhere, check_data, evaluations_of, opened
-from palpate.pipeline.sources import SUMS, changed_files, read_sums
-from palpate.pipeline.universal import fitted_before
+from palpate.pipeline.attacks.plan import make_plan
+from palpate.pipeline.attacks.universal import fitted_before
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.repeat.opened import (
+    AS_THEY_WERE,
+    Elsewhere,
+    check_data,
+    evaluations_of,
+    opened,
+)
+from palpate.pipeline.run_folder.sources import SUMS, changed_files, read_sums
+from palpate.pipeline.stages import preparation as stages
+from palpate.pipeline.stages.evaluation import OTHER_PROTOCOL, score, score_baseline
 from palpate.progress import Progress, silent
 from palpate.reporting.numbers.checked_rows import records
 from palpate.version import release

@@ -6,7 +6,7 @@ from typing import Any
 
 from palpate.evaluation.results.store import PROTOCOL_FILE, read_fingerprint
 from palpate.models.checkpoints import Card, is_checkpoint, read_card
-from palpate.pipeline.config import DataConfig, RunConfig
+from palpate.pipeline.recipe.config import DataConfig, RunConfig
 from palpate.version import release
 
 

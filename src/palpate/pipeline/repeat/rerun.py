@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from palpate.models.checkpoints import is_checkpoint
-from palpate.pipeline import stages
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.plan import make_plan
-from palpate.pipeline.repeat import AS_THEY_WERE, Elsewhere, added_later, check_data, opened
-from palpate.pipeline.run import evaluate_again, make_report, run
-from palpate.pipeline.sources import RECIPE, read_sources
-from palpate.pipeline.verify import Verification, compared_rows
+from palpate.pipeline.attacks.plan import make_plan
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.repeat.opened import AS_THEY_WERE, Elsewhere, added_later, check_data, opened
+from palpate.pipeline.repeat.verify import Verification, compared_rows
+from palpate.pipeline.run.run import evaluate_again, make_report, run
+from palpate.pipeline.run_folder.sources import RECIPE, read_sources
+from palpate.pipeline.stages import preparation as stages
 from palpate.progress import Progress, silent
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.sanity import Check, load_card, sanity_card
-from palpate.pipeline.recipe import plain
-from palpate.pipeline.run import config_of
-from palpate.pipeline.run_folder import read_environment
+from palpate.pipeline.recipe.reading import plain
+from palpate.pipeline.run.run import config_of
+from palpate.pipeline.run_folder.folder import read_environment
 from palpate.reporting.compare import compare
 from palpate.reporting.session import command_here
 

@@ -19,10 +19,16 @@ from palpate.atomic import write_bytes, write_text
 from palpate.data.digests import changes, digests
 from palpate.located import located
 from palpate.models import PixelModel
-from palpate.pipeline.code_files import LARGEST, Found, code_files, installed_package, mirrored
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.recipe import plain
-from palpate.pipeline.stages import Splits
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.recipe.reading import plain
+from palpate.pipeline.run_folder.code_files import (
+    LARGEST,
+    Found,
+    code_files,
+    installed_package,
+    mirrored,
+)
+from palpate.pipeline.stages.preparation import Splits
 from palpate.user_code import is_code, module_of
 from palpate.version import release
 

@@ -12,9 +12,12 @@ from palpate.evaluation.medis.rows import medis_lines, read_lines
 from palpate.evaluation.results.kinds import rows_of_texts
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
-from palpate.pipeline import stages
-from palpate.pipeline.about import about_run
-from palpate.pipeline.acceptance import (
+from palpate.pipeline.attacks.entries import rivals_of, without_rivals
+from palpate.pipeline.attacks.images import named_alone
+from palpate.pipeline.attacks.plan import Plan, make_plan
+from palpate.pipeline.recipe.config import RunConfig
+from palpate.pipeline.recipe.reading import plain, read_config
+from palpate.pipeline.run.acceptance import (
     check_criteria,
     judge_again,
     judge_run,
@@ -22,13 +25,8 @@ from palpate.pipeline.acceptance import (
     record_criteria,
     recorded_criteria,
 )
-from palpate.pipeline.attack_config import named_alone
-from palpate.pipeline.config import RunConfig
-from palpate.pipeline.entries import rivals_of, without_rivals
-from palpate.pipeline.evaluate import OTHER_PROTOCOL, attack_and_score, score_baseline
-from palpate.pipeline.plan import Plan, make_plan
-from palpate.pipeline.recipe import plain, read_config
-from palpate.pipeline.run_folder import (
+from palpate.pipeline.run_folder.about import about_run
+from palpate.pipeline.run_folder.folder import (
     measured,
     note_evaluation,
     open_folder,
@@ -36,7 +34,9 @@ from palpate.pipeline.run_folder import (
     read_evaluations,
     write_environment,
 )
-from palpate.pipeline.sources import keep_model, keep_sources, seal
+from palpate.pipeline.run_folder.sources import keep_model, keep_sources, seal
+from palpate.pipeline.stages import preparation as stages
+from palpate.pipeline.stages.evaluation import OTHER_PROTOCOL, attack_and_score, score_baseline
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.acceptance.verdict import Verdict

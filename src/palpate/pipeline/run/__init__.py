@@ -1,0 +1,1 @@
+"""One run from start to end, of a recipe or of a finished model."""

@@ -1,0 +1,1 @@
+"""Several runs: compared, swept over settings, or attacked with the examples of each other."""

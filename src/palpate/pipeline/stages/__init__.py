@@ -1,0 +1,1 @@
+"""What a run does, stage by stage: find data and model, train, evaluate."""
