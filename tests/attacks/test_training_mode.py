@@ -34,7 +34,9 @@ def test_an_attack_warns_of_training_mode(images, masks):
 @pytest.mark.parametrize("name", ["transfer", "medis", "published_pgd", "pgd"])
 def test_attacks_of_every_room_warn_of_training_mode(name, images, masks):
     with pytest.warns(TrainingModeWarning):
-        attacks.ATTACKS[name](network(nn.Dropout(0.5)).requires_grad_(False), images, masks, epsilon=0.01)
+        attacks.ATTACKS[name](
+            network(nn.Dropout(0.5)).requires_grad_(False), images, masks, epsilon=0.01
+        )
 
 
 def test_fits_and_surrogates_in_training_mode_are_warned_of(images, masks):

@@ -115,9 +115,7 @@ def transfer(
     if surrogate is not None:
         # The loss is computed on logits of the surrogate, so the surrogate's threshold applies.
         threshold = float(getattr(surrogate, "threshold_logit", 0.0))
-    problem = Problem.of_batch(
-        called, images, masks, loss, targeted=targeted, threshold=threshold
-    )
+    problem = Problem.of_batch(called, images, masks, loss, targeted=targeted, threshold=threshold)
     generators = generators_per_image(generator, len(images)) if diversity > 0 else None
     adversarial, memory = images.clone(), torch.zeros_like(images)
     flat = torch.zeros(len(images), dtype=torch.bool, device=images.device)

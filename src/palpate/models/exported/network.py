@@ -15,7 +15,7 @@ from palpate.models.facts import BROKEN
 from palpate.models.preprocessing import enlarged, resized
 from palpate.models.request import Request
 from palpate.models.wrap.calling import converted
-from palpate.models.wrap.outputs import NoGradientError
+from palpate.models.wrap.output_checks import NoGradientError
 from palpate.models.wrap.user_code import OF_WRAP, written
 from palpate.models.wrap.wrap import Wrapped, wrap
 
