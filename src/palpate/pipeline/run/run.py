@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from palpate.data import PromptedDataset
+from palpate.errors import SeveralRunsError
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.medis.rows import medis_lines, read_lines
 from palpate.evaluation.results.kinds import rows_of_texts
@@ -236,8 +237,11 @@ def config_of(folder: Path) -> RunConfig:
 
     Raises:
         FileNotFoundError: If the folder is not a run folder.
+        SeveralRunsError: If it holds run folders, as that of a sweep does.
     """
     if not (folder / "config.yaml").is_file():
+        if runs := sorted(path.parent for path in folder.glob("*/config.yaml")):
+            raise SeveralRunsError(folder, runs)
         raise FileNotFoundError(
             f"{folder} is not a run folder: it has no config.yaml. Make one with "
             "`palpate run --config recipes/kvasir-quick.yaml`."
