@@ -158,7 +158,8 @@ def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunCo
 def _with_known_options(config: RunConfig, default: RunConfig) -> RunConfig:
     """Add the recipe's options to attacks that the command line gives by name only."""
     known = default.evaluate.attacks
-    attacks = {name: known.get(name, given) for name, given in config.evaluate.attacks.items()}
+    given = config.evaluate.attacks.items()
+    attacks = {name: options or known.get(name, options) for name, options in given}
     return replace(config, evaluate=replace(config.evaluate, attacks=attacks))
 
 

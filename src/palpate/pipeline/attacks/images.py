@@ -161,6 +161,11 @@ def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
     """Find an attack by name; return it with the options that the protocol sets."""
     if is_code(attack):
         return load_code(attack, "an attack")[1], {}
+    if any(mark in attack for mark in "{}[],"):
+        raise ValueError(
+            f"Expected names of attacks, separated by spaces (noise fgsm pgd), got {attack!r}. "
+            "Options of attacks go into a recipe (evaluate.attacks)."
+        )
     if attack not in ATTACKS:
         names = (*ATTACKS, *TEXT_ATTACKS, JOINT, MEDIS)
         raise ValueError(
