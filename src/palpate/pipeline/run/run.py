@@ -1,8 +1,10 @@
 """Runs a recipe from start to end: train, attack, score and report."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -48,13 +50,27 @@ from palpate.version import release
 _REPEATED = "palpate rerun .\npalpate verify ."
 
 
-def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = None) -> Path:
+Checked: TypeAlias = Callable[[RunConfig], None]
+
+
+def unsaid(config: RunConfig) -> None:
+    """Say nothing about a run that is going to start."""
+    del config
+
+
+def run(
+    config: RunConfig,
+    progress: Progress = silent,
+    recipe: Path | None = None,
+    checked: Checked = unsaid,
+) -> Path:
     """Train, attack, score and report; a second call resumes an interrupted run.
 
     Args:
         config: The recipe.
         progress: Called for every step of every stage.
         recipe: The file of the recipe, which is copied into the run folder.
+        checked: Called once settings and data are checked, before anything is computed.
 
     Returns:
         Path of the page, ``report/index.html`` in the run folder.
@@ -66,6 +82,7 @@ def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = No
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
     check_criteria(config, plan, splits.attacked.cases)
+    checked(config)
     with open_folder(config) as folder:
         write_environment(folder)
         record_criteria(config, folder)
@@ -83,11 +100,17 @@ def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = No
             return make_report(folder)
 
 
-def train_only(config: RunConfig, progress: Progress = silent, recipe: Path | None = None) -> Path:
+def train_only(
+    config: RunConfig,
+    progress: Progress = silent,
+    recipe: Path | None = None,
+    checked: Checked = unsaid,
+) -> Path:
     """Only train, the first half of :func:`run`; return the path of the checkpoint."""
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
     check_criteria(config, plan, splits.attacked.cases)
+    checked(config)
     with open_folder(config) as folder:
         write_environment(folder)
         record_criteria(config, folder)
