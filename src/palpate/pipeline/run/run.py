@@ -43,6 +43,7 @@ from palpate.pipeline.stages.evaluation import OTHER_PROTOCOL, attack_and_score,
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.acceptance.verdict import Verdict
+from palpate.reporting.html.page import exchange_verdict
 from palpate.reporting.pdf.document import PDF, require_weasyprint
 from palpate.version import release
 
@@ -183,8 +184,8 @@ def added(
     return replace(config, evaluate=wanted)
 
 
-def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Verdict:
-    """Judge a run by acceptance criteria, and write ``verdict.json`` and the page.
+def gate(folder: Path, criteria: Path | None = None, *, page: bool = False) -> Verdict:
+    """Judge a run by acceptance criteria, write ``verdict.json``, and put the verdict on the page.
 
     Neither model nor data are needed.
 
@@ -192,7 +193,8 @@ def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Ve
         folder: Run folder that has rows.
         criteria: File of the criteria; None for those that were recorded before the run, or those
             of the last verdict.
-        page: Whether the page is written again, with the verdict on it.
+        page: Whether tables, figures and the whole page are written, too. Otherwise only the
+            verdict on the page is exchanged, if there is a page.
 
     Raises:
         FileNotFoundError: If the folder is not a run folder, or there is no such file.
@@ -206,7 +208,8 @@ def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Ve
         )
     rows = read_rows(folder / "rows")
     verdict = judge_run(folder, rows, wanted, str(criteria or folder))
-    if page:
+    written = folder / "report" / "index.html"
+    if page or (written.is_file() and not exchange_verdict(verdict, written)):
         make_report(folder)
     return verdict
 
