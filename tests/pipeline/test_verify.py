@@ -14,6 +14,7 @@ from PIL import Image
 from palpate.cli import main
 from palpate.evaluation.results.store import read_every_row
 from palpate.pipeline.recipe.reading import config_from
+from palpate.pipeline.repeat.evaluate import evaluate_run
 from palpate.pipeline.repeat.opened import Elsewhere
 from palpate.pipeline.repeat.verify import verify
 from palpate.pipeline.run.run import evaluate_again, train_only
@@ -216,7 +217,24 @@ def test_rows_are_not_added_to_those_of_changed_imports(run, monkeypatch):
     (code / "steps_of_mine.py").write_text("def length(epsilon):\n    return epsilon\n")
     monkeypatch.chdir(code)
     with pytest.raises(ValueError, match=r"steps_of_mine\.py was changed since the rows"):
-        evaluate_again(run, ("mine",), (2.0,))
+        evaluate_run(run, ("mine",), (2.0,))
+
+
+def test_attacks_are_added_to_a_run_that_was_moved(run, tmp_path, monkeypatch):
+    """With its code from the folder, and new code from where the user is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("palpate.pipeline.run.run.make_report", lambda folder: folder)
+    (tmp_path / "new.py").write_text(
+        "def lift(model, images, masks, *, epsilon):\n    return (images + epsilon).clamp(0, 1)\n"
+    )
+    started = read_sources(run).working_folder
+    evaluate_run(Path("run"), ("mine", "new.py:lift"), (4.0,))
+    rows = read_every_row(run / "rows")
+    added = rows[rows["epsilon"].sub(4 / 255).abs() < 1e-9]
+    assert {"mine", "lift"} <= set(added["attack"])
+    assert (run / "sources" / "new.py").is_file()
+    assert read_sources(run).working_folder == started
+    assert verify(run, 4).passed
 
 
 def test_the_run_folder_says_what_it_was_made_of(made):

@@ -91,10 +91,10 @@ def _evaluate_run(
     json: Path | None,
 ) -> None:
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run.run import evaluate_again
+    from palpate.pipeline.repeat.evaluate import evaluate_run
 
     with show_progress() as progress:
-        evaluate_again(run, attacks, epsilon_255, progress)
+        evaluate_run(run, attacks, epsilon_255, progress)
     print_scores(run, json)
 
 

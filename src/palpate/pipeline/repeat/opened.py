@@ -51,12 +51,16 @@ AS_THEY_WERE = Elsewhere()
 
 
 @contextmanager
-def opened(folder: Path, elsewhere: Elsewhere = AS_THEY_WERE) -> Iterator[RunConfig]:
+def opened(
+    folder: Path, elsewhere: Elsewhere = AS_THEY_WERE, *, stays: bool = False
+) -> Iterator[RunConfig]:
     """Yield the settings of a run; while it is open, its code is loaded from its own copies.
 
     Args:
         folder: Run folder.
         elsewhere: Places of data and weights that are not where the run had them.
+        stays: Whether the current folder stays what it is. Otherwise it is that of the copies,
+            because code may open files by their names alone.
 
     Raises:
         FileNotFoundError: If the folder is no run folder, or a file is missing that the run used.
@@ -82,8 +86,8 @@ def opened(folder: Path, elsewhere: Elsewhere = AS_THEY_WERE) -> Iterator[RunCon
         model=_model(config.model, elsewhere, kept, folder),
     )
     code = folder / FOLDER
-    # The code may open files by their names alone: it is run where the copies of these are.
-    with relocated(places, [code]), chdir(code if code.is_dir() else Path.cwd()):
+    place = code if code.is_dir() and not stays else Path.cwd()
+    with relocated(places, [code]), chdir(place):
         yield here
 
 

@@ -37,7 +37,12 @@ from palpate.pipeline.run_folder.folder import (
     read_evaluations,
     write_environment,
 )
-from palpate.pipeline.run_folder.sources import keep_model, keep_sources, seal
+from palpate.pipeline.run_folder.sources import (
+    keep_model,
+    keep_sources,
+    read_sources,
+    seal,
+)
 from palpate.pipeline.stages import preparation as stages
 from palpate.pipeline.stages.evaluation import OTHER_PROTOCOL, attack_and_score, score_baseline
 from palpate.progress import Progress, silent
@@ -129,6 +134,7 @@ def evaluate_again(
     attacks: tuple[str, ...] | None,
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
+    here: RunConfig | None = None,
 ) -> Path:
     """Attack the model of a run folder again, add the rows, and write the report again.
 
@@ -137,6 +143,7 @@ def evaluate_again(
         attacks: Names of the attacks; None for those of the recipe.
         epsilon_255: Radii, in steps of an 8-bit image; None for those of the recipe.
         progress: Called for every batch.
+        here: The recipe with the present places of data and model; by default as it is.
 
     Returns:
         Path of the page.
@@ -146,12 +153,14 @@ def evaluate_again(
             a run under the protocol ``paper``.
         FileNotFoundError: If the folder is not a run folder.
     """
-    config = replace(config_of(folder), out=folder)
+    recipe = replace(config_of(folder), out=folder)
+    config = recipe if here is None else replace(here, out=folder)
     other = added(config, attacks, epsilon_255)
     plan = make_plan(other)
     splits = stages.load_splits(other, plan)
-    with open_folder(config, "copy the folder and evaluate the copy"):
-        keep_sources(other, splits, folder)
+    with open_folder(recipe, "copy the folder and evaluate the copy"):
+        started = None if here is None else read_sources(folder).working_folder
+        keep_sources(other, splits, folder, started=started)
         try:
             model = stages.tune(config, splits, progress)
             note_evaluation(folder, attacks, epsilon_255)

@@ -75,7 +75,11 @@ _SOURCES = TypeAdapter(Sources)
 
 
 def keep_sources(
-    config: RunConfig, splits: Splits, folder: Path, recipe: Path | None = None
+    config: RunConfig,
+    splits: Splits,
+    folder: Path,
+    recipe: Path | None = None,
+    started: str | None = None,
 ) -> None:
     """Copy the code and files that a recipe names into the run folder, and hash its data.
 
@@ -84,6 +88,8 @@ def keep_sources(
         splits: Its data.
         folder: The run folder; what an earlier call kept there stays.
         recipe: The recipe as the user wrote it.
+        started: The folder in which the run was started, relative to the run folder; by default
+            the current folder.
 
     Raises:
         ValueError: If there are rows that were made with other code or other data.
@@ -105,7 +111,7 @@ def keep_sources(
         for place, found in copies.items()
     }
     now = Sources(
-        working_folder=PurePosixPath(os.path.relpath(Path.cwd(), folder)).as_posix(),
+        working_folder=started or PurePosixPath(os.path.relpath(Path.cwd(), folder)).as_posix(),
         files={**before.files, **named},
         hashes={**before.hashes, **hashes},
         packages={**before.packages, **packages},
@@ -113,6 +119,20 @@ def keep_sources(
         model=before.model,
     )
     _write(now, folder)
+
+
+def code_is_here(config: RunConfig, folder: Path) -> bool:
+    """Whether all code and files that a recipe names lie where it says, from the current folder.
+
+    Raises:
+        ValueError: If they do, and are not those of the run.
+    """
+    try:
+        copies, _ = _copies(config)
+    except FileNotFoundError:
+        return False
+    _refuse_changes(read_sources(folder), copies, {}, folder)
+    return True
 
 
 def keep_model(model: PixelModel, folder: Path) -> None:
