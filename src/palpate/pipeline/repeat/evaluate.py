@@ -5,7 +5,12 @@ from pathlib import Path
 from palpate.located import relocated
 from palpate.pipeline.repeat.opened import opened
 from palpate.pipeline.run.run import config_of, evaluate_again
-from palpate.pipeline.run_folder.sources import FILE, code_is_here, read_sources
+from palpate.pipeline.run_folder.sources import (
+    FILE,
+    code_is_here,
+    code_named,
+    read_sources,
+)
 from palpate.progress import Progress, silent
 from palpate.user_code import is_code, module_of
 
@@ -36,8 +41,10 @@ def evaluate_run(
     if not (folder / FILE).is_file():  # of an earlier version, which kept no copies
         return evaluate_again(folder, attacks, epsilon_255, progress)
     folder, known = folder.resolve(), read_sources(folder).files
-    modules = {module_of(name)[0] for name in attacks or () if is_code(name)}
-    new = {name: Path(name).absolute() for name in modules - set(known) if name.endswith(".py")}
-    stays = code_is_here(config, folder)
-    with opened(folder, stays=stays) as here, relocated(new):
+    given = [name for name in attacks or () if is_code(name)]
+    modules = {module_of(name)[0] for name in given} - set(known)
+    new = {name: Path(name).absolute() for name in modules if name.endswith(".py")}
+    # All are checked, so that changed code is refused and not passed over.
+    present = [code_is_here(name, folder) for name in (*code_named(config), *given)]
+    with opened(folder, stays=all(present)) as here, relocated(new):
         return evaluate_again(folder, attacks, epsilon_255, progress, here)

@@ -7,7 +7,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -121,14 +121,14 @@ def keep_sources(
     _write(now, folder)
 
 
-def code_is_here(config: RunConfig, folder: Path) -> bool:
-    """Whether all code and files that a recipe names lie where it says, from the current folder.
+def code_is_here(name: str, folder: Path) -> bool:
+    """Whether code that a recipe names lies where it says, from the current folder.
 
     Raises:
-        ValueError: If they do, and are not those of the run.
+        ValueError: If it does, and is not that of the run.
     """
     try:
-        copies, _ = _copies(config)
+        copies, _ = _code_copies([name])
     except FileNotFoundError:
         return False
     _refuse_changes(read_sources(folder), copies, {}, folder)
@@ -215,15 +215,7 @@ def changed_files(folder: Path) -> list[str]:
 
 def _copies(config: RunConfig) -> tuple[dict[str, Found], dict[str, str]]:
     """The files that a recipe names by their places in the run folder, and installed packages."""
-    copies: dict[str, Found] = {}
-    packages: dict[str, str] = {}
-    for name in dict.fromkeys(_code_named(config)):
-        module, _ = module_of(name)
-        if version := installed_package(module):
-            packages[module.partition(".")[0]] = version
-            continue
-        for place, found in code_files(module):
-            copies.setdefault(f"{FOLDER}/{place}", found)
+    copies, packages = _code_copies(code_named(config))
     for name in dict.fromkeys(_files_named(config)):
         file = located(name)
         found = Found(name, file, copied=file.stat().st_size <= LARGEST)
@@ -231,17 +223,38 @@ def _copies(config: RunConfig) -> tuple[dict[str, Found], dict[str, str]]:
     return copies, packages
 
 
-def _code_named(config: RunConfig) -> Iterator[str]:
+def _code_copies(names: Iterable[str]) -> tuple[dict[str, Found], dict[str, str]]:
+    copies: dict[str, Found] = {}
+    packages: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        module, _ = module_of(name)
+        if version := installed_package(module):
+            packages[module.partition(".")[0]] = version
+            continue
+        for place, found in code_files(module):
+            copies.setdefault(f"{FOLDER}/{place}", found)
+    return copies, packages
+
+
+def code_named(config: RunConfig) -> Iterator[str]:
+    """The code that a recipe names: of the model, of attacks and losses, and of metrics."""
     wanted = config.evaluate
-    told = (config.model.name, plain(config)["evaluate"]["attacks"], list(wanted.metrics or ()))
+    attacks = plain(config)["evaluate"]["attacks"]  # the name of an entry may be the code itself
+    told = (config.model.name, list(attacks), attacks, list(wanted.metrics or ()))
     return (text for text in _texts(told) if is_code(text))
 
 
 def _files_named(config: RunConfig) -> Iterator[str]:
     """Files that are options of the model or of an attack, such as a perturbation."""
-    for text in _texts((plain(config)["model"]["options"], plain(config)["evaluate"]["attacks"])):
+    for text in texts_in(config):
         if not is_code(text) and located(text).is_file():
             yield text
+
+
+def texts_in(config: RunConfig) -> Iterator[str]:
+    """Texts among the options of the model and of the attacks, some of which are paths."""
+    values = plain(config)
+    return _texts((values["model"]["options"], values["evaluate"]["attacks"]))
 
 
 def _texts(value: object) -> Iterator[str]:
