@@ -185,7 +185,8 @@ def added(
             f"{folder / 'checkpoint'} --out ELSEWHERE."
         )
     if attacks is not None:
-        named = dict(map(named_alone, attacks))
+        # An entry that is called as its code keeps that name in the rows.
+        named = dict((a, {}) if a in wanted.attacks else named_alone(a) for a in attacks)
         chosen = {n: without_rivals(wanted.attacks.get(n, given)) for n, given in named.items()}
         wanted = replace(wanted, attacks=chosen)
     if epsilon_255 is not None:
