@@ -24,7 +24,7 @@ from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
 from palpate.data.problems import refuse
 from palpate.data.reading.files import UnclearMask
-from palpate.data.structures import advice_on_command_line
+from palpate.data.structures import advice, values_found
 from palpate.data.wording import wording_of, write_prompts
 from palpate.errors import did_you_mean
 from palpate.progress import Progress, silent
@@ -94,7 +94,7 @@ def prepare(
             remove_leftovers(folder)
             work = _Work(converter, opened, ledger, json.dumps(options or {}))
             records = _run(work, items, workers or os.cpu_count() or 1, progress)
-            _refuse_all_empty(converter, records)
+            _refuse_all_empty(converter, items, records)
             told = {"left_out": summary_of(rest, items)} if rest else {}
             annotate(ledger, converter, items, records, seed, told)
         _warn(opened.doubts)
@@ -188,14 +188,18 @@ def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item])
         )
 
 
-def _refuse_all_empty(converter: Converter, records: Sequence[Record]) -> None:
+def _refuse_all_empty(
+    converter: Converter, items: Sequence[Item], records: Sequence[Record]
+) -> None:
     """Raise an error if no mask of the user has foreground; that all are healthy is not likely."""
     if converter.card or any(record.area for record in records):
         return
+    stored = [item for item in items if item.count_values is not None]
+    found = f"; they have {values_found(stored)}" if stored else ""
     raise ValueError(
-        f"Expected foreground in some of the {len(records)} masks, got none in any. If they were "
-        "drawn with 0 and 1 and stored as JPEG, the format has destroyed them: export them again "
-        "as PNG. If the structure has another value, name it: --mask.values 127."
+        f"Expected foreground in some of the {len(records)} masks, got none in any{found}. If they "
+        "were drawn with 0 and 1 and stored as JPEG, the format has destroyed them: export them "
+        "again as PNG. If the structure has another value, name it: --mask.values 127."
     )
 
 
@@ -280,7 +284,7 @@ def _advice(converter: Converter, unclear: Sequence[UnclearMask]) -> str:
     if "values" not in converter.options:
         return "Write one binary mask per structure"
     values = [value for each in unclear for value in each.values]
-    return f"{advice_on_command_line(values, '--mask')} Replace files that have another fault"
+    return f"{advice(values, '--mask')} Replace files that have another fault"
 
 
 @contextmanager
