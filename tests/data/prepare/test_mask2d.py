@@ -262,7 +262,7 @@ def test_volumes_of_freesurfer(tmp_path):
     for name, voxels in (("sub-1.mgz", scan()), ("sub-1_seg.mgz", outline())):
         image = nibabel.MGHImage(voxels, LPS.astype(np.float32))
         put(tmp_path / name, gzip.compress(image.to_bytes()))
-    mask = pixels(tmp_path)["label_1/sub-1_0002.png"][1]
+    mask = pixels(tmp_path, labels="1=liver,2=cyst")["liver/sub-1_0002.png"][1]
     assert_array_equal(mask, outline()[:, :, 2].T == 1)
     data = (tmp_path / "sub-1.mgz").read_bytes()
     (tmp_path / "sub-1.mgz").write_bytes(data[: len(data) // 2])
@@ -339,7 +339,11 @@ def test_series_with_niftis_and_nothing_that_names_a_patient(tmp_path):
         tmp_path / "in",
         tmp_path / "out",
         # A folder of DICOM files is a pattern without the ending of a file.
-        options={"labels": "1=liver,2=cyst", "images": "DOE^{case}/ct", "masks": "{case}/mask.nii"},
+        options={
+            "labels": "1=liver,2=cyst",
+            "images": "DOE^{case}/ct",
+            "masks": "DOE^{case}/mask.nii",
+        },
     )
     entries = [e for p in (made / "anns").iterdir() for e in json.loads(p.read_text())]
     assert {entry["group"] for entry in entries} == {"patient-0001", "patient-0002", "patient-0003"}
