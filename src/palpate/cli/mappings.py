@@ -1,12 +1,17 @@
 """Parsing of command-line options that are mappings: names with values, and attacks by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
+import tyro
 import yaml
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from palpate.errors import yaml_fault
+
+# Options about the values of masks.
+MaskWords: TypeAlias = Annotated[tuple[str, ...], tyro.conf.arg(name="mask.values")]
+IgnoredWords: TypeAlias = Annotated[tuple[str, ...], tyro.conf.arg(name="mask.ignore")]
 
 _OPTIONS = Mapping[str, Any]
 _ATTACKS = Mapping[str, Mapping[str, Any]]

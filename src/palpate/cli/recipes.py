@@ -111,6 +111,16 @@ def run_and_show(config: RunConfig, json: Path | None = None, recipe: Path | Non
     print_scores(config.folder, json)
 
 
+def run_own(config: RunConfig, json: Path | None = None) -> None:
+    """:func:`run_and_show` for commands whose options about masks are ``--mask``."""
+    from palpate.data.structures import UnclearMasks
+
+    try:
+        run_and_show(config, json)
+    except UnclearMasks as error:
+        raise error.advising("--mask") from error
+
+
 def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
     """The runs that a command line asks for, by their labels in the recipe.
 

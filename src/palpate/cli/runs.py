@@ -7,7 +7,7 @@ import tyro
 
 from palpate.cli.commands import UsageError
 from palpate.cli.json_output import check_target
-from palpate.cli.mappings import values
+from palpate.cli.mappings import IgnoredWords, MaskWords, values
 from palpate.cli.progress_bars import show_progress
 
 
@@ -16,6 +16,8 @@ def evaluate(
     images: Path | None = None,
     masks: Path | None = None,
     prompt: str | None = None,
+    mask_values: MaskWords = (),
+    mask_ignore: IgnoredWords = (),
     split: Literal["train", "val", "test", "all"] | None = None,
     run: Path | None = None,
     attacks: tuple[str, ...] | None = None,
@@ -38,7 +40,11 @@ def evaluate(
         model: Name, checkpoint, file or code (file.py:function) of a model, or the folder of a run.
         images: Folder of your images.
         masks: Folder of their masks, with the same file names; empty masks are allowed.
-        prompt: What the masks show, such as "polyp"; needed only if the model reads a prompt.
+        prompt: What the masks show, such as "polyp"; needed only if the model reads a prompt and
+            the structures have no names.
+        mask_values: Values of the structure in the masks (`127`), or a name for each of several
+            structures (`255=tumour 127=liver`), if the masks are not binary.
+        mask_ignore: Values of pixels that count nowhere, such as `255`.
         split: Split to attack: train, val, test or all; by default all.
         run: Run folder, as made by `palpate run` or `palpate train`.
         attacks: Names of the attacks; by default noise, fgsm and pgd, or those of the run.
@@ -55,8 +61,9 @@ def evaluate(
     """
     check_target(json)
     of_model = {
-        "images": images, "masks": masks, "prompt": prompt, "split": split, "options": options,
-        "size": size, "sanity_samples": sanity_samples, "seed": seed, "device": device, "out": out,
+        "images": images, "masks": masks, "prompt": prompt, "mask.values": mask_values or None,
+        "mask.ignore": mask_ignore or None, "split": split, "options": options, "size": size,
+        "sanity_samples": sanity_samples, "seed": seed, "device": device, "out": out,
     }  # fmt: skip
     given = {name: value for name, value in of_model.items() if value is not None}
     if run is None and model is not None and not given and (Path(model) / "config.yaml").is_file():
@@ -108,11 +115,13 @@ def _evaluate_model(
     epsilon_255: tuple[float, ...] | None,
     json: Path | None,
 ) -> None:
-    from palpate.cli.recipes import run_and_show
+    from palpate.cli.recipes import run_own
     from palpate.pipeline.recipe.demo import OwnData
+    from palpate.pipeline.recipe.masks import MaskConfig
     from palpate.pipeline.run.finished_model import chosen_attacks, finished_model_config
 
-    own = OwnData(given["images"], given["masks"], given.get("prompt"))
+    mask = MaskConfig(given.get("mask.values", ()), given.get("mask.ignore", ()))
+    own = OwnData(given["images"], given["masks"], given.get("prompt"), mask)
     changes: dict[str, Any] = {k: given[k] for k in ("split", "sanity_samples") if k in given}
     changes |= {} if attacks is None else {"attacks": chosen_attacks(attacks)}
     changes |= {} if epsilon_255 is None else {"epsilon_255": epsilon_255}
@@ -124,7 +133,7 @@ def _evaluate_model(
         data={k: given[k] for k in ("size",) if k in given},
         **{k: given[k] for k in ("device", "seed", "out") if k in given},
     )
-    run_and_show(config, json)
+    run_own(config, json)
 
 
 def report(

@@ -94,7 +94,10 @@ class Reading:
             exclusive = "; of classes that exclude each other say out='classes', too"
             raise ValueError(
                 f"Expected one channel, or classes=... to say which is what, got "
-                f"{values.shape[1]} channels{exclusive if self.out == 'logits' else ''}."
+                f"{values.shape[1]} channels{exclusive if self.out == 'logits' else ''}. On the "
+                "command line, with the names of yours: --model.options out classes classes "
+                '"{liver: 1, tumour: 2}", in palpate evaluate and models check --options out '
+                'classes classes "{liver: 1, tumour: 2}"; the prompt then names the class.'
             )
         channels = torch.tensor(wanted or [0] * len(values), device=values.device)
         _check_channels(channels, values.shape[1])

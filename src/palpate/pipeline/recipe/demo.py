@@ -1,6 +1,6 @@
 """The configuration of ``palpate demo``: a whole run in minutes on any machine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from palpate.pipeline.recipe.config import (
     RunConfig,
     TrainConfig,
 )
+from palpate.pipeline.recipe.masks import MaskConfig
 from palpate.training import TrainingSettings
 
 
@@ -55,11 +56,19 @@ _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.
 
 @dataclass(frozen=True)
 class OwnData:
-    """The user's images and masks, matched by file name, and the prompt for every image."""
+    """The user's images and masks, matched by file name.
+
+    Attributes:
+        images: Folder of the images.
+        masks: Folder of the masks.
+        prompt: The prompt for every image; None for models that read none.
+        mask: What the values of the masks mean.
+    """
 
     images: Path
     masks: Path
     prompt: str | None = None
+    mask: MaskConfig = field(default_factory=MaskConfig)
 
     @property
     def name(self) -> str:
@@ -122,6 +131,7 @@ def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
         images=own.images.resolve(),
         masks=own.masks.resolve(),
         override_prompt=own.prompt,
+        mask=own.mask,
     )
 
 
