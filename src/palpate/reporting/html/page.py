@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,9 @@ def write_page(content: Content, path: Path) -> Path:
     return path
 
 
-def render(content: Content) -> str:
-    """The page as text."""
+@cache
+def _templates() -> jinja2.Environment:
+    """The templates of this room; several reports in one process compile them once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("palpate.reporting.html", "template"),
         autoescape=True,
@@ -84,6 +86,12 @@ def render(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"two": _two, "percent": _percent, "seconds": seconds_label}
+    return environment
+
+
+def render(content: Content) -> str:
+    """The page as text."""
+    environment = _templates()
     style, script = (_packaged(environment, name) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         content=content,
