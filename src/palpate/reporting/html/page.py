@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,9 @@ def render(content: Content) -> str:
     )
 
 
+@cache
 def _templates() -> jinja2.Environment:
+    """The templates of this room; several reports in one process compile them once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("palpate.reporting.html", "template"),
         autoescape=True,
