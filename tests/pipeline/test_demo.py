@@ -141,7 +141,7 @@ def test_own_images_give_the_run_its_name_and_data(tmp_path):
 
 def test_own_images_are_what_is_trained_on_and_attacked(data_root, tmp_path, monkeypatch):
     configs = []
-    monkeypatch.setattr("palpate.cli.demo.run_and_show", lambda config, _: configs.append(config))
+    monkeypatch.setattr("palpate.cli.demo.run_own", lambda config, _: configs.append(config))
     monkeypatch.setattr(of_pipeline, "_FAST", LITTLE)
     options = ["--images", f"{data_root}/images", "--masks", f"{data_root}/masks", "--fast"]
     main(["demo", *options, "--prompt", "bright disc", "--out", str(tmp_path / "mine")])
@@ -169,7 +169,7 @@ def test_own_images(data_root, tmp_path):
     ("options", "message"),
     [
         (["--modality", "endoscpy"], r"endoscopy, dermoscopy, echo, got 'endoscpy'.*'endoscopy'\?"),
-        (["--images", "x"], r"--images DIR, --masks DIR and --prompt TEXT together"),
+        (["--images", "x"], r"--images DIR, --masks DIR and --prompt TEXT .*together"),
         (["--images", "a", "--masks", "b", "--prompt", "c"], r"folder of images, but .*a is not"),
     ],
 )

@@ -47,6 +47,7 @@ def load_pairs(
     values: Values = None,
     ignore: Values = None,
     healthy: bool = False,
+    title: str = PAIRS,
 ) -> PromptedDataset:
     """Load images and masks that are paired by their file names.
 
@@ -74,6 +75,7 @@ def load_pairs(
         ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
         healthy: Allow empty masks, of images in which there is nothing to find. Their structure is
             ``no foreground``, so that reports list them apart.
+        title: Name of the data set in rows, tables and pages.
 
     Returns:
         The data set; its images are read when a sample is indexed.
@@ -105,7 +107,7 @@ def load_pairs(
     found = [e if e.key in present else replace(e, structure=NO_FOREGROUND) for e in found]
     chosen = found if split == ALL_SPLITS else _deal(found, seed)[split]
     policy = PromptPolicy(level, seed=seed)
-    return PromptedDataset(_SPEC, split, tuple(chosen[:limit]), policy, size)
+    return PromptedDataset(replace(_SPEC, name=title), split, tuple(chosen[:limit]), policy, size)
 
 
 def _text(structures: Sequence[Structure], prompt: str | None) -> str | None:

@@ -14,6 +14,7 @@ from palpate.pipeline.recipe.config import (
     TrainConfig,
 )
 from palpate.pipeline.recipe.masks import MaskConfig
+from palpate.pipeline.recipe.titles import name_of, titled
 from palpate.training import TrainingSettings
 
 
@@ -63,18 +64,19 @@ class OwnData:
         masks: Folder of the masks.
         prompt: The prompt for every image; None for models that read none.
         mask: What the values of the masks mean.
+        title: Name of the data in rows, tables and pages; by default that of the folder.
     """
 
     images: Path
     masks: Path
     prompt: str | None = None
     mask: MaskConfig = field(default_factory=MaskConfig)
+    title: str | None = None
 
     @property
     def name(self) -> str:
-        """Name of the image folder, or of its parent if the folder is just called ``images``."""
-        folder = self.images.resolve()
-        return (folder.parent if folder.name.lower() in ("images", "imgs") else folder).name
+        """Name of the data."""
+        return self.title or name_of(self.images)
 
 
 def demo_config(
@@ -103,7 +105,7 @@ def demo_config(
         )
     effort = _FAST if fast else _MINUTES
     name = "-".join(["demo", own.name if own else modality, *["fast"] * fast])
-    return RunConfig(
+    config = RunConfig(
         name=name,
         out=out or Path(f"palpate-{name}"),
         data=_data(modality, own, effort),
@@ -116,6 +118,7 @@ def demo_config(
             examples=effort.examples,
         ),
     )
+    return titled(config)
 
 
 def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
@@ -132,6 +135,7 @@ def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
         masks=own.masks.resolve(),
         override_prompt=own.prompt,
         mask=own.mask,
+        title=own.title,
     )
 
 

@@ -90,6 +90,7 @@ def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedD
             values=wanted.mask.values or None,
             ignore=wanted.mask.ignore or None,
             healthy=wanted.healthy,
+            title=wanted.attacked,
         )
         load = _advising(load)
         return load if wanted.cache is None else _then_cached(load, wanted.cache)
@@ -106,6 +107,7 @@ def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedD
         seed=seed,
         values=wanted.mask.values or None,
         ignore=wanted.mask.ignore or None,
+        title=wanted.title,
     )
     return _advising(load)
 
