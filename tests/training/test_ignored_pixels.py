@@ -35,7 +35,7 @@ def test_training_does_not_depend_on_masks_where_they_are_ignored(
     assert table(tmp_path / "one") == table(tmp_path / "two")
 
 
-@pytest.mark.parametrize("loss", ["dice_bce", "structure"])
+@pytest.mark.parametrize("loss", ["dice_bce", "structure", "published"])
 def test_no_gradient_reaches_ignored_pixels(loss, train_data):
     from palpate.prompting import without_ignored
 

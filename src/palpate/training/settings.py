@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 Schedule: TypeAlias = Literal["step", "epoch"]
-LossName: TypeAlias = Literal["dice_bce", "structure"]
+LossName: TypeAlias = Literal["dice_bce", "structure", "published"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class TrainingSettings:
     and warm-up, the first epoch has learning rate 0, as in the published study."""
     loss: LossName = "dice_bce"
     """`dice_bce`: weighted sum of Dice loss and cross-entropy. `structure`: the loss of PraNet, IoU
-    loss and cross-entropy with higher weights near edges. Side outputs of a network use the same
-    loss."""
+    loss and cross-entropy with higher weights near edges. `published`: the loss of VLSM-Adapter and
+    of the attack study, which is `dice_bce` with probabilities in place of the logits of the
+    cross-entropy. Side outputs of a network use the same loss."""
     scales: tuple[float, ...] = (1.0,)
     """Scales for multi-scale training, relative to the network's input size. Each batch is used for
     one optimizer step at each scale."""
