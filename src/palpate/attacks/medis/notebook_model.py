@@ -70,8 +70,8 @@ def as_in_notebooks(model: LogitsFn, *, all_maps: bool = True) -> LogitsFn:
         return partial(inner, *model.args, **model.keywords)
     inside = getattr(model, "model", None)
     if is_dataclass(model) and not isinstance(model, type) and callable(inside):
-        changed: Any = replace(model, model=as_in_notebooks(inside, all_maps=all_maps))  # type: ignore[type-var]
-        return changed  # type: ignore[no-any-return]
+        changed: Any = replace(model, model=as_in_notebooks(inside, all_maps=all_maps))
+        return changed
     return model
 
 

@@ -253,7 +253,7 @@ def _curve(found: Map, truth: Truth) -> tuple[NDArray[np.float64], ...]:
         np.bincount(found[where], minlength=_LEVELS)[::-1].cumsum()[::-1]
         for where in (truth, ~truth)
     )
-    area, predicted = np.count_nonzero(truth), inside + outside
+    area, predicted = int(np.count_nonzero(truth)), inside + outside
     dice = 2 * inside / np.maximum(area + predicted, 1)
     iou = inside / np.maximum(area + outside, 1)
     return dice, iou, _enhanced_alignment(inside, outside, area, truth.size)
@@ -281,7 +281,8 @@ def _enhanced_alignment(
         for count, ours, theirs in parts:
             alignment = 2 * ours * theirs / (ours**2 + theirs**2 + _EPS)
             agreed += count * (1 + alignment) ** 2 / 4
-    return agreed / (pixels - 1 + _EPS)
+    scores: NDArray[np.float64] = agreed / (pixels - 1 + _EPS)
+    return scores
 
 
 def _structure(found: Map, truth: Truth) -> float:
@@ -296,7 +297,7 @@ def _object(values: NDArray[np.float64]) -> float:
     """Similarity of a region that should be 1 everywhere."""
     mean = float(values.mean())
     deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return 2 * mean / (mean**2 + 1 + deviation + _EPS)
+    return float(2 * mean / (mean**2 + 1 + deviation + _EPS))
 
 
 def _regions(values: NDArray[np.float64], truth: Truth) -> float:
@@ -320,7 +321,7 @@ def _similarity(values: NDArray[np.float64], truth: Truth) -> float:
     covariance = float(((values - mean) * (there - other)).sum()) / free
     above, below = 4 * mean * other * covariance, (mean**2 + other**2) * variances
     if above != 0:
-        return above / (below + _EPS)
+        return float(above / (below + _EPS))
     return 1.0 if below == 0 else 0.0
 
 
