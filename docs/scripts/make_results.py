@@ -20,7 +20,7 @@ from palpate.cli.tables.data_check import check_data
 from palpate.data.integrity import Finding
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import load_card
-from palpate.evaluation.statistics.bootstrap import Interval, paired_difference
+from palpate.evaluation.statistics.intervals import Interval, paired_difference
 from palpate.reporting import report
 from palpate.reporting.labels import epsilon_label
 
