@@ -82,7 +82,7 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
         "",
         "Mean DSC in percent. Expected order of the means: PGD not above FGSM, FGSM not above "
         "noise, and neither FGSM nor PGD rises with ε. Where a mean is out of order, the last "
-        "column gives the paired difference in points with its 95 % bootstrap interval.",
+        "column gives the paired difference in points with its 95 % interval.",
         "",
         *_doubts(folders),
         *(tables[name] for name in TABLES[2:]),
