@@ -5,6 +5,7 @@ import json
 import pytest
 from filelock import FileLock
 
+from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.pipeline.recipe.reading import read_config
 from palpate.pipeline.run.run import evaluate_again, make_report, run
@@ -150,6 +151,21 @@ def test_checkpoint_of_another_base(recipe, clipseg, tmp_path):
     weights[first] = weights[first] + 1
     save_file(weights, other / "model.safetensors", {"format": "pt"})
     refused(recipe, "other settings, data or base weights", model__name=str(other), **small)
+
+
+@pytest.mark.parametrize(("command", "status"), [("verify", 2), ("rerun", 2), ("gate", 1)])
+def test_a_folder_of_runs_names_them_with_the_command_for_each(
+    command, status, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("kvasir", "isic 1"):
+        (tmp_path / "sweep" / name).mkdir(parents=True)
+        (tmp_path / "sweep" / name / "config.yaml").touch()
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "sweep"])
+    said = capsys.readouterr().err if status == 2 else stopped.value.code
+    assert f"  palpate {command} 'sweep/isic 1'\n  palpate {command} sweep/kvasir" in said
+    assert (stopped.value.code == 2) == (status == 2)
 
 
 def test_not_a_run_folder(tmp_path):

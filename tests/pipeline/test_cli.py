@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from palpate.cli import main
+from palpate.cli.commands import UsageError
 from palpate.cli.recipes import configs_of
 from palpate.cli.short_help import SHOWN
 from palpate.pipeline.attacks.plan import described
@@ -65,6 +66,16 @@ def test_radii_may_be_written_over_255(given):
     words = ["--model.name", "x", "--data.name", "kvasir", "--evaluate.epsilon-255", *given]
     assert configs_of("run", words)[""].evaluate.epsilon_255[-1] == 8.0
     assert recipe_from({"epsilon_255": given}, EvaluateConfig, "").epsilon_255[-1] == 8.0
+
+
+def test_attacks_may_be_written_as_in_a_recipe():
+    words = ["--model.name", "x", "--data.name", "kvasir", "--evaluate.attacks"]
+    attacks = configs_of("run", [*words, "pgd", "mine.py:press", "{noise: {}, sea: {steps: 9}}"])
+    assert attacks[""].evaluate.attacks == {
+        "pgd": {"steps": 40}, "mine.py:press": {}, "noise": {}, "sea": {"steps": 9},
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="expected names of attacks, or their options"):
+        configs_of("run", [*words, "pgd: 40"])
 
 
 @pytest.mark.parametrize(

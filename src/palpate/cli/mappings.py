@@ -27,8 +27,8 @@ def options(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def attacks(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """The rule for attacks given by name; their options come from the recipe."""
-    return _spec("[NAME ...]", _names, list) if _is(info, _ATTACKS) else None
+    """The rule for attacks given by name, or as in a recipe: ``"pgd: {steps: 10}"``."""
+    return _spec("[NAME ...]", _named, list) if _is(info, _ATTACKS) else None
 
 
 def _is(info: PrimitiveTypeInfo, kind: Any) -> bool:
@@ -58,8 +58,24 @@ def _words(given: Mapping[str, Any]) -> list[str]:
     return [word for pair in pairs for word in pair]
 
 
-def _names(words: list[str]) -> dict[str, dict[str, Any]]:
-    return {word: {} for word in words}
+def _named(words: list[str]) -> dict[str, dict[str, Any]]:
+    """Attacks with their options, which are empty for names alone.
+
+    >>> _named(["noise", "mine.py:press", "{pgd: {steps: 5}, fgsm: }"])
+    {'noise': {}, 'mine.py:press': {}, 'pgd': {'steps': 5}, 'fgsm': {}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for word in words:
+        read = _value("attacks", word) if "{" in word or ": " in word else word
+        entries = read if isinstance(read, Mapping) else {word: {}}
+        for name, given in entries.items():
+            if given is not None and not isinstance(given, Mapping):
+                raise ValueError(
+                    f"expected names of attacks, or their options as in a recipe "
+                    f"('pgd: {{steps: 10}}'), got {word!r}"
+                )
+            found[str(name)] = dict(given or {})
+    return found
 
 
 def _value(name: str, text: str) -> Any:

@@ -22,6 +22,7 @@ def evaluate(
     epsilon_255: tuple[float, ...] | None = None,
     options: dict[str, str] | None = None,
     size: int | None = None,
+    sanity_samples: int | None = None,
     seed: int | None = None,
     device: str | None = None,
     out: Path | None = None,
@@ -45,6 +46,8 @@ def evaluate(
             1, 2, 4 and 8, or those of the run.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
         size: Images are resized to a square of this side, in pixels; by default 224.
+        sanity_samples: Images for the sanity card, about 100 forward passes each; by default 8, and
+            0 for no card.
         seed: Seed of all random numbers; by default 0.
         device: cpu, cuda, cuda:1, ...; by default CUDA if it is available.
         out: Run folder; by default runs/MODEL-IMAGES.
@@ -53,7 +56,7 @@ def evaluate(
     check_target(json)
     of_model = {
         "images": images, "masks": masks, "prompt": prompt, "split": split, "options": options,
-        "size": size, "seed": seed, "device": device, "out": out,
+        "size": size, "sanity_samples": sanity_samples, "seed": seed, "device": device, "out": out,
     }  # fmt: skip
     given = {name: value for name, value in of_model.items() if value is not None}
     if run is None and model is not None and not given and (Path(model) / "config.yaml").is_file():
@@ -91,10 +94,10 @@ def _evaluate_run(
     json: Path | None,
 ) -> None:
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run.run import evaluate_again
+    from palpate.pipeline.repeat.evaluate import evaluate_run
 
     with show_progress() as progress:
-        evaluate_again(run, attacks, epsilon_255, progress)
+        evaluate_run(run, attacks, epsilon_255, progress)
     print_scores(run, json)
 
 
@@ -110,7 +113,7 @@ def _evaluate_model(
     from palpate.pipeline.run.finished_model import chosen_attacks, finished_model_config
 
     own = OwnData(given["images"], given["masks"], given.get("prompt"))
-    changes: dict[str, Any] = {k: given[k] for k in ("split",) if k in given}
+    changes: dict[str, Any] = {k: given[k] for k in ("split", "sanity_samples") if k in given}
     changes |= {} if attacks is None else {"attacks": chosen_attacks(attacks)}
     changes |= {} if epsilon_255 is None else {"epsilon_255": epsilon_255}
     config = finished_model_config(
