@@ -54,10 +54,10 @@ def _worst(rows: pd.DataFrame, metric: Metric) -> tuple[float, float, float]:
     if rows.empty:
         return nan, nan, nan
     values, groups = rows[metric.name].to_numpy(dtype=float), rows["group"].to_numpy()
-    best, worst = metric.range
+    least, most = metric.range
     if metric.direction == "higher":
         return lower_tail(values, groups, metric.range)
-    mean, low, high = lower_tail(-values, groups, (-worst, -best))
+    mean, low, high = lower_tail(-values, groups, (-most, -least))
     return -mean, -high, -low
 
 
