@@ -4,6 +4,7 @@ from math import isnan
 from typing import Final
 
 CONTROL: Final = "noise"
+INTERVAL: Final = "95 % interval by the Bayesian bootstrap"
 _NAMES: Final = {
     "clean": "Clean",
     CONTROL: "Random noise",

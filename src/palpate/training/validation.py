@@ -74,7 +74,7 @@ def score(
             raise FloatingPointError("A validation logit is not finite; the model is broken.")
         logits = without_ignored(logits, batch.ignored)
         if loss is not None:
-            losses += [loss(logits, batch.masks.float()).item()] * len(logits)
+            losses += [loss(logits, batch.masks.float(), batch.ignored).item()] * len(logits)
         predictions = overlap.binarise(logits, threshold_logit)
         counts = overlap.count(predictions, batch.masks)
         dice.append(overlap.dice(counts))
