@@ -150,7 +150,7 @@ def pranet_scores(maps: Sequence[Map], masks: Sequence[Truth]) -> dict[str, floa
 
     Args:
         maps: Grey map of each image, ``(h, w)``, uint8, stretched to 0 to 255, such as the files
-            of ``palpate predict --probabilities stretched``.
+            of ``palpate predict`` with stretched probabilities.
         masks: Ground truth of each, bool, of the same shape.
 
     Returns:
