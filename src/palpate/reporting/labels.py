@@ -4,6 +4,7 @@ from math import isnan
 from typing import Final
 
 CONTROL: Final = "noise"
+WORST: Final = "worst-case"  # over all white-box attacks of a run, per image
 _NAMES: Final = {
     "clean": "Clean",
     CONTROL: "Random noise",
@@ -21,7 +22,9 @@ _NAMES: Final = {
     "cospgd": "CosPGD",
     "apgd": "APGD",
     "sea": "SEA",
+    "ensemble": "Ensemble",
     "medis": "MedIS",
+    WORST: "Worst case",
     "bisection": "Bisection",
     "ddn": "DDN",
     "pdpgd": "PDPGD",

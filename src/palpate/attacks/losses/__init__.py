@@ -11,6 +11,7 @@ attack, or that depends on whether the attack is targeted, must implement
 :class:`palpate.types.ScheduledLoss`.
 """
 
+from palpate.attacks.losses.annealed_dice import AnnealedDice
 from palpate.attacks.losses.basic import bce, bce_dice, dice, margin
 from palpate.attacks.losses.jensen_shannon import jensen_shannon
 from palpate.attacks.losses.lovasz import lovasz_hinge
@@ -34,6 +35,7 @@ __all__ = [
     "LOSSES",
     "MEDIS",
     "NOTEBOOK",
+    "AnnealedDice",
     "CosPGD",
     "MaskedBCE",
     "MaskedMargin",
@@ -89,6 +91,7 @@ _LOSSES: dict[str, Loss] = {
     "masked_bce": MaskedBCE(),
     "masked_margin": MaskedMargin(),
     "tsallis": Tsallis(),
+    "annealed_dice": AnnealedDice(),
     **MEDIS,
     **NOTEBOOK,
 }
