@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from palpate.attacks.losses._pixels import mean
-from palpate.attacks.losses.basic import dice
+import torch
+
+from palpate.attacks.losses._pixels import margins, mean
 from palpate.types import Logits, Loss, Masks, PerImage
 
 
@@ -16,7 +17,8 @@ class AnnealedDice:
     pixels have a gradient however sure the model is of them. As the temperature falls, the loss
     approaches one minus the Dice score of the prediction, and only pixels near the decision
     boundary have a gradient. The temperature falls geometrically from ``first`` to ``last``. The
-    loss does not depend on the scale of the logits.
+    loss does not depend on the scale of the logits. As in :func:`~palpate.attacks.losses.dice`, one
+    pixel is added to numerator and denominator of the score.
 
     Attributes:
         first: Temperature of the first step, above 0.
@@ -45,4 +47,10 @@ class AnnealedDice:
 
 def _dice_at(temperature: float, logits: Logits, masks: Masks) -> PerImage:
     scale = mean(logits.detach() ** 2).sqrt().clamp_min(1e-12)
-    return dice(logits / (temperature * scale).view(-1, 1, 1, 1), masks)
+    right = margins(logits, masks) / (temperature * scale).view(-1, 1, 1, 1)
+    # From the probability of the wrong class, which has digits where that of the true class is
+    # rounded to 1: the gradient of a pixel of which the model is sure is then small, but not zero.
+    wrong = torch.sigmoid(-right).flatten(1)
+    errors, missed = wrong.sum(1), (wrong * masks.flatten(1)).sum(1)
+    found = masks.flatten(1).sum(1) - missed
+    return errors / (2 * found + errors + 1)
