@@ -37,7 +37,10 @@ IN_POOL = (
 )  # fmt: skip
 LONG = ("annealed_dice", "margin")
 AS_DEFAULT = ("bce_dice", "margin", "annealed_dice", "jensen_shannon")
-MARKS = {"ensemble": "D", "sea": "s", "apgd-margin": "^", "pgd-bce_dice": "o", "apgd-annealed": "v"}
+MARKS = {
+    "ensemble": "D", "sea": "s", "apgd-margin": "^", "apgd-annealed_dice": "v", "pgd-bce_dice": "o",
+    "pgd-margin": "<", "pgd-annealed_dice": ">",
+}  # fmt: skip
 
 
 def attacks_of(parts: list[str], preset: str) -> Iterator[tuple[str, Attack]]:

@@ -330,7 +330,7 @@ def test_nothing_left_to_do_is_no_zero_gradient(attack, targeted, model, images)
 
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_towards_a_target_they_lead_to_the_target(name, net, images):
-    goal = fgsm(net, images, net(images) > 0, epsilon=0.1)
+    goal = fgsm(net, images, net(images) > 0, epsilon=0.1, loss=bce)
     target = net(goal) > 0
     attack = partial(pgd, net, images, target, epsilon=0.1, steps=40, targeted=True)
     found = attack(loss=LOSSES[name], generator=generator(0))

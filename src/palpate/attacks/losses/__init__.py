@@ -11,7 +11,7 @@ attack, or that depends on whether the attack is targeted, must implement
 :class:`palpate.types.ScheduledLoss`.
 """
 
-from palpate.attacks.losses.annealed_dice import AnnealedDice
+from palpate.attacks.losses.annealed_dice import AnnealedDice, annealed_dice
 from palpate.attacks.losses.basic import bce, bce_dice, dice, margin
 from palpate.attacks.losses.jensen_shannon import jensen_shannon
 from palpate.attacks.losses.lovasz import lovasz_hinge
@@ -41,6 +41,7 @@ __all__ = [
     "MaskedMargin",
     "SegPGD",
     "Tsallis",
+    "annealed_dice",
     "bce",
     "bce_dice",
     "dice",
@@ -91,7 +92,7 @@ _LOSSES: dict[str, Loss] = {
     "masked_bce": MaskedBCE(),
     "masked_margin": MaskedMargin(),
     "tsallis": Tsallis(),
-    "annealed_dice": AnnealedDice(),
+    "annealed_dice": annealed_dice,
     **MEDIS,
     **NOTEBOOK,
 }

@@ -45,12 +45,16 @@ class AnnealedDice:
         return lambda logits, masks: _dice_at(temperature, logits, masks)
 
 
+annealed_dice = AnnealedDice()
+"""The default loss of FGSM, PGD and APGD, and the first loss of the ensemble."""
+
+
 def _dice_at(temperature: float, logits: Logits, masks: Masks) -> PerImage:
     scale = mean(logits.detach() ** 2).sqrt().clamp_min(1e-12)
     right = margins(logits, masks) / (temperature * scale).view(-1, 1, 1, 1)
     # From the probability of the wrong class, which has digits where that of the true class is
     # rounded to 1: the gradient of a pixel of which the model is sure is then small, but not zero.
-    wrong = torch.sigmoid(-right).flatten(1)
-    errors, missed = wrong.sum(1), (wrong * masks.flatten(1)).sum(1)
-    found = masks.flatten(1).sum(1) - missed
+    wrong, truth = torch.sigmoid(-right).flatten(1), masks.to(logits).flatten(1)
+    errors, missed = wrong.sum(1), (wrong * truth).sum(1)
+    found = truth.sum(1) - missed
     return errors / (2 * found + errors + 1)
