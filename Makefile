@@ -11,9 +11,10 @@ demo: $(VENV)/.installed  ## fine-tune, attack and report in minutes; prints the
 	$(BIN)/palpate demo
 
 # A process for each core, and one thread in each: threads of several processes wait for each other.
+# The tests of a file stay in one process, so that what they share is made once.
 # Whatever the environment says, compiled files are kept: compiling is half of a start.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 \
-  $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+  $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 # mypy has one process, so the tests start beside it. They end later and so have the last word.
 test: $(VENV)/.tested  ## everything that CI runs

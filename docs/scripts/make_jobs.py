@@ -77,7 +77,7 @@ JOBS = {
                 "palpate run --model.name liver.onnx --data.name folder --data.root data/mask2d "
                 "--data.size 64 --criteria criteria.yaml", 0,
             ),
-            ("palpate gate runs/liver-folder --no-page", 4),
+            ("palpate gate runs/liver-folder", 4),
         ),
         SCORES + r"|^data/|images; |^Acceptance|^  (Criterion|DSC|folder)",
         ("runs/liver-folder/verdict.json", "criteria, intervals and verdict"),

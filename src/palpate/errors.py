@@ -1,6 +1,23 @@
-"""Suggestions for error messages: the name that was probably meant, the place in a file."""
+"""Error messages: the name that was probably meant, the runs in a folder, the place in a file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class SeveralRunsError(FileNotFoundError):
+    """A folder holds runs and is none itself.
+
+    Attributes:
+        folder: The folder, as it was named.
+        runs: The run folders in it.
+    """
+
+    def __init__(self, folder: Path, runs: Sequence[Path]) -> None:
+        names = ", ".join(run.name for run in runs)
+        super().__init__(
+            f"{folder} is not a run folder, but holds {len(runs)}: {names}. Name one of them."
+        )
+        self.folder, self.runs = folder, tuple(runs)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from palpate.types import Logits, Masks, PerImage
 
 
-def structure_loss(logits: Logits, masks: Masks | Logits) -> PerImage:
+def structure_loss(logits: Logits, masks: Masks | Logits, ignored: Masks | None = None) -> PerImage:
     """Cross-entropy plus one minus soft IoU, both weighted by :func:`edge_weights`.
 
     The training loss of PraNet (Fan et al., 2020, https://arxiv.org/abs/2006.11392, after Wei et
@@ -20,13 +20,17 @@ def structure_loss(logits: Logits, masks: Masks | Logits) -> PerImage:
     Args:
         logits: Logits ``(b, 1, h, w)``; above 0 means foreground.
         masks: Masks of the same shape, bool or values in [0, 1].
+        ignored: Pixels of the same shape that have no weight; None if all count.
 
     Returns:
         Values of shape ``(b,)``, at least 0.
     """
     truth, weights = masks.to(logits), edge_weights(masks, logits)
+    if ignored is not None:
+        weights = weights * ~ignored
     pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    entropy = (weights * pixels).flatten(1).sum(1) / weights.flatten(1).sum(1)
+    counted = weights.flatten(1).sum(1).clamp_min(1)  # every pixel that counts has 1 or more
+    entropy = (weights * pixels).flatten(1).sum(1) / counted
     return entropy + weighted_iou_loss(logits.sigmoid(), truth, weights)
 
 

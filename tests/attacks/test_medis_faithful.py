@@ -153,8 +153,12 @@ def stretched_batch(net, images):
     return torch.stack([stretched(net, image)[None] for image in images])
 
 
+# Each loss is quick with a target and without, and each target with three losses or more.
 CASES = [
-    (loss, target) for loss in MEDIS_LOSSES for target in ("none", "flipped", "white", "black")
+    pytest.param(loss, target, marks=[pytest.mark.slow] * (target == slow))
+    for number, loss in enumerate(MEDIS_LOSSES)
+    for slow in [("white", "black")[number % 2]]
+    for target in ("none", "flipped", "white", "black")
 ]
 
 

@@ -433,8 +433,18 @@ def test_bisection_tries_the_largest_radius_itself(needed, precision):
         press(max_epsilon=(needed - 0.1) / 255)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("within", ["lattice", ["tied", "lattice"]], ids=str)
+@pytest.mark.parametrize(
+    ("norm", "within"),
+    [
+        ("linf", "lattice"),
+        ("l2", ["tied", "lattice"]),  # the longest grey level
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("l2", "lattice"), ("linf", ["tied", "lattice"]))
+        ),
+    ],
+    ids=str,
+)
 def test_bisection_on_the_lattice_asks_for_no_radius_below_a_grey_level(norm, within, net, images):
     images = (images * 255).round() / 255
     asked = []

@@ -76,7 +76,7 @@ def test_lands_within_a_factor_of_the_shortest(attack, norm, factor, linear, wei
     ("attack", "norm", "factor"),
     [
         (bisection, "linf", 1.06),
-        (partial(bisection, norm="l2"), "l2", 1.15),
+        pytest.param(partial(bisection, norm="l2"), "l2", 1.15, marks=pytest.mark.slow),
         (ddn, "l2", 1.15),
         (partial(pdpgd, steps=300), "linf", 1.1),
         (partial(alma_prox, steps=300), "linf", 1.05),

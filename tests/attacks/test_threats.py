@@ -98,7 +98,7 @@ searched = meetings(
     SEARCHES,
     [(n, w) for n in ("linf", "l2") for w in ("lattice", "tied", "inside", ["tied", "lattice"])],
     ("attack", "norm", "within"),
-    every=4,
+    every=8,
 )
 
 

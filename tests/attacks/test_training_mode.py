@@ -31,6 +31,22 @@ def test_an_attack_warns_of_training_mode(images, masks):
         attacks.fgsm(net, images, masks, epsilon=0.01)
 
 
+@pytest.mark.parametrize("name", ["transfer", "medis", "published_pgd", "pgd"])
+def test_attacks_of_every_room_warn_of_training_mode(name, images, masks):
+    with pytest.warns(TrainingModeWarning):
+        attacks.ATTACKS[name](
+            network(nn.Dropout(0.5)).requires_grad_(False), images, masks, epsilon=0.01
+        )
+
+
+def test_fits_and_surrogates_in_training_mode_are_warned_of(images, masks):
+    net = network(nn.Dropout(0.5)).requires_grad_(False)
+    with pytest.warns(TrainingModeWarning):
+        attacks.fit_universal(net, [(images, masks, None)], epsilon=0.01, epochs=1)
+    with pytest.warns(TrainingModeWarning):
+        attacks.transfer(network(), images, masks, epsilon=0.01, surrogate=net)
+
+
 def test_wrappers_are_looked_through(images, masks):
     prompts = ["polyp"] * len(images)
     for model in (Bound(Prompted(), prompts), partial(Prompted(), prompts=prompts)):

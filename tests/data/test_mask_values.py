@@ -135,7 +135,7 @@ UNCLEAR = {
     "red on black": (coloured(RED, RED), ((0, 0, 0), RED)),
     "palette": (indexed(), (0, 1, 2)),
     "palette of one colour": (indexed([0] * 9), (0, 1, 2)),
-    "floats": (labels(0, 0.5, 1, np.float32), (0, 32768, 65535)),
+    "floats": (labels(0, 0.5, 1, np.float32), (0, 0.5, 1)),
 }
 
 
@@ -184,6 +184,8 @@ PICKED = {
     "index": (indexed(), 2, OTHER),
     "colour of an index": (indexed(), "#00ff00", OTHER),
     "brightness": (labels(0, 100, 200), ">=150", OTHER),
+    "floats": (labels(0, 0.3, 1, np.float32), "0.3", ONE),
+    "brightness of floats": (labels(0, 0.3, 1, np.float32), ">=0.5", OTHER),
     "instances": (labels(0, 1, 300, np.uint16), ">=1", ONE | OTHER),
 }
 
@@ -262,9 +264,9 @@ def test_each_structure_of_a_pair_is_a_sample_with_its_own_prompt(folders):
 
 
 def test_a_value_that_no_mask_has_is_refused(folders):
-    with pytest.raises(ValueError, match="Expected the value 126 in some of 12 masks"):
+    with pytest.raises(ValueError, match=r"value 126 in some of 12 masks.* 0 .* 127 .* 255 "):
         load_pairs(*folders(labels(0, 127, 255)), prompt="tumour", values=126)
-    with pytest.warns(UserWarning, match=r"12 of 24 .* no mask has 126 \(liver\)"):
+    with pytest.warns(UserWarning, match=r"12 of 24 .* has 126 \(liver\), they have 0 .* 255"):
         data = load_pairs(*folders(labels(0, 127, 255)), values={126: "liver", 255: "tumour"})
     assert {case.prompt for case in data.cases} == {"tumour"}
 
@@ -387,6 +389,9 @@ def test_prepare_picks_values_and_keeps_ignored_pixels(folders, tmp_path):
     sample = load_data("folder", where)[0]
     assert torch.equal(sample.mask[0], torch.from_numpy(ONE))
     assert torch.equal(sample.ignored[0], torch.from_numpy(OTHER))
+    for values in ("126", "126=tumour,3=liver"):
+        with pytest.raises(ValueError, match=r"they have 0 .*127 .*255 "):
+            prepare("pairs", source, tmp_path / "none", options={**told, "values": values})
 
 
 def test_prepare_refuses_sets_whose_masks_are_all_empty(folders, tmp_path):

@@ -5,9 +5,10 @@ import json
 import pytest
 from filelock import FileLock
 
+from palpate.cli import main
 from palpate.evaluation import read_rows
 from palpate.pipeline.recipe.reading import read_config
-from palpate.pipeline.run.run import evaluate_again, make_report, run
+from palpate.pipeline.run.run import evaluate_again, make_report, run, train_only
 
 from .conftest import shell
 
@@ -108,6 +109,18 @@ def test_run_folder_that_cannot_be_written(recipe, tmp_path):
     refused(recipe, "cannot be written", PermissionError, out=str(tmp_path / "file" / "run"))
 
 
+def test_a_folder_that_is_in_use(recipe):
+    path = recipe()
+    config = read_config(path)
+    config.folder.mkdir()
+    with (
+        FileLock(config.folder / ".lock"),
+        pytest.raises(SystemExit, match=r"^palpate: Another process is working in"),
+    ):
+        main(["run", "--config", str(path)])
+
+
+@pytest.mark.slow
 def test_second_process_in_the_same_folder(recipe, tmp_path):
     config = read_config(recipe())
     config.folder.mkdir()
@@ -139,17 +152,31 @@ def test_folder_of_a_run_with_other_settings(recipe):
 def test_checkpoint_of_another_base(recipe, clipseg, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    small = {"evaluate__attacks": {"fgsm": {}}, "evaluate__epsilon_255": [2]}
     other = tmp_path / "other"
     other.mkdir()
     for file in clipseg.iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    run(read_config(recipe(model__name=str(other), **small)))
+    train_only(read_config(recipe(model__name=str(other))))
     weights = load_file(other / "model.safetensors")
     first = sorted(weights)[0]
     weights[first] = weights[first] + 1
     save_file(weights, other / "model.safetensors", {"format": "pt"})
-    refused(recipe, "other settings, data or base weights", model__name=str(other), **small)
+    refused(recipe, "other settings, data or base weights", model__name=str(other))
+
+
+@pytest.mark.parametrize(("command", "status"), [("verify", 2), ("rerun", 2), ("gate", 1)])
+def test_a_folder_of_runs_names_them_with_the_command_for_each(
+    command, status, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("kvasir", "isic 1"):
+        (tmp_path / "sweep" / name).mkdir(parents=True)
+        (tmp_path / "sweep" / name / "config.yaml").touch()
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "sweep"])
+    said = capsys.readouterr().err if status == 2 else stopped.value.code
+    assert f"  palpate {command} 'sweep/isic 1'\n  palpate {command} sweep/kvasir" in said
+    assert (stopped.value.code == 2) == (status == 2)
 
 
 def test_not_a_run_folder(tmp_path):

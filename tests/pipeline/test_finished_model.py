@@ -60,6 +60,13 @@ def test_a_model_that_reads_a_prompt_says_that_it_needs_one(own, clipseg, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_missing_folder_is_found_before_anything_is_announced(own, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="nowhere"):
+        main(["evaluate", "net.py:make", "--images", "nowhere", "--masks", "mine/masks"])
+    assert capsys.readouterr().err == ""
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

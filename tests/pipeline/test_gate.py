@@ -49,7 +49,7 @@ def status_of(*words):
     ],
 )
 def test_the_exit_status_is_the_verdict(criteria, status, answer, folder, write, capsys):
-    assert status_of(folder, "--criteria", write(*criteria), "--no-page") == status
+    assert status_of(folder, "--criteria", write(*criteria)) == status
     told = json.loads((folder / "verdict.json").read_text())
     assert told["verdict"] == answer
     assert told["fixed_beforehand"] is False
@@ -62,7 +62,7 @@ def test_the_exit_status_is_the_verdict(criteria, status, answer, folder, write,
 
 
 def test_the_verdict_is_printed_as_json(folder, write, capsys):
-    assert status_of(folder, "--criteria", write(CLEAN), "--no-page", "--json") == 0
+    assert status_of(folder, "--criteria", write(CLEAN), "--json") == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "met"
 
 
@@ -90,7 +90,7 @@ def test_files_that_are_no_criteria_are_named(folder, tmp_path):
 def test_the_page_has_the_verdict_and_names_what_was_run(folder, write):
     """The run was made by an earlier version, which is no reason to refuse it."""
     (folder / "environment.json").write_text(json.dumps({"packages": {"palpate": "0.0.1"}}))
-    gate(folder, write(CLEAN))
+    gate(folder, write(CLEAN), page=True)
     page = (folder / "report" / "index.html").read_text()
     verdict = page.index("Acceptance: met.")
     assert page.index("<h1>") < verdict < page.index('<main id="main">')
@@ -100,10 +100,35 @@ def test_the_page_has_the_verdict_and_names_what_was_run(folder, write):
         "0.0.1, commit not known",
     ):  # fmt: skip
         assert fact in page
+    gate(folder)  # exchanges the verdict by the same one
+    assert (folder / "report" / "index.html").read_text() == page
+
+
+def test_the_page_never_keeps_an_earlier_verdict(folder, write, capsys):
+    page, pdf = folder / "report" / "index.html", folder / "report" / "report.pdf"
+    page.parent.mkdir()
+    pdf.touch()
+    page.write_text("Title <!-- verdict: begin -->\nAcceptance: met.<!-- verdict: end --> <p>")
+    assert status_of(folder, "--criteria", write(PGD)) == 3
+    text = page.read_text()
+    assert "Acceptance: not met." in text
+    assert "Acceptance: met." not in text
+    assert text.startswith("Title")
+    assert text.endswith("<p>")
+    assert "report.pdf does not have this verdict" in capsys.readouterr().err
+
+
+def test_a_page_of_an_earlier_version_is_written_again(folder, write, monkeypatch):
+    page, made = folder / "report" / "index.html", []
+    page.parent.mkdir()
+    page.write_text("Acceptance: met.")
+    monkeypatch.setattr("palpate.pipeline.run.run.make_report", made.append)
+    gate(folder, write(PGD))
+    assert made == [folder]
 
 
 def test_a_page_comes_even_if_the_rows_lack_a_condition(folder, write):
-    gate(folder, write(PGD), page=False)
+    gate(folder, write(PGD))
     rows = few_rows()
     for part in (folder / "rows").glob("*"):
         part.unlink()
@@ -133,9 +158,9 @@ def test_criteria_are_recorded_before_the_run(quick_values, tmp_path, write):
     assert recorded["sha256"] == told["criteria_sha256"]
     assert recorded["date"] == told["recorded"] <= told["first_rows"]
     assert f"The criteria were fixed beforehand: hash {recorded['sha256'][:12]}" in page
-    other = gate(tmp_path / "new", write(CLEAN), page=False)
+    other = gate(tmp_path / "new", write(CLEAN))
     assert "it was started with other ones" in str(other.fixing)
-    assert gate(tmp_path / "new", page=False).fixing.beforehand
+    assert gate(tmp_path / "new").fixing.beforehand
     with pytest.raises(ValueError, match=r"other settings:\n  acceptance.criteria"):
         run(config_from(given | {"acceptance": {"criteria": [CLEAN]}}))
 

@@ -1,9 +1,12 @@
 """What the values of masks mean, in recipes and on the command line."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from palpate.cli import main
 from palpate.cli.recipes import configs_of
 from palpate.data.reading.mask_values import MaskRule
 from palpate.data.structures import UnclearMasks
@@ -47,6 +50,30 @@ def test_the_error_names_the_settings_of_a_recipe(folders):
         load_attacked(recipe({**folders, "override_prompt": "lesion"}))
     with pytest.raises(ValueError, match="a grey value or palette index"):
         recipe({**folders, "override_prompt": "x", "mask": {"values": ["red"]}})
+
+
+def test_commands_for_own_images_name_their_own_options(folders, tmp_path):
+    paths = ["--images", str(folders["images"]), "--masks", str(folders["masks"])]
+    paths += ["--prompt", "x", "--out", str(tmp_path / "out")]
+    for command in (["demo"], ["evaluate", "palpate/tiny"]):
+        with pytest.raises(SystemExit, match=r" --mask\.values 127=NAME 255=NAME .* out\.$"):
+            main([*command, *paths])
+
+
+def test_data_check_takes_the_values_of_masks(folders, capsys):
+    root = folders["images"].parent
+    (root / "anns").mkdir()
+    names = [{"img_name": f"{n}.png", "mask_name": f"{n}.png"} for n in range(6)]
+    entries = [{**each, "prompts": {"p1": "x"}} for each in names]
+    (root / "anns" / "test.json").write_text(json.dumps(entries))
+    binary = {}
+    for words in ([], ["--mask.values", "127=liver", "255=tumour"]):
+        with pytest.raises(SystemExit):
+            main(["data", "check", str(root), "--json", "-", *words])
+        (report,) = json.loads(capsys.readouterr().out)["sets"]
+        binary[bool(words)] = [f["message"] for f in report["findings"] if f["check"] == "binary"]
+    assert "--mask.values 127=NAME 255=NAME" in binary[False][0]
+    assert binary[True] == []
 
 
 def test_the_command_line_names_them_as_well(folders):

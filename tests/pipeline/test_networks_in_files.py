@@ -35,6 +35,24 @@ def test_one_command_leads_from_a_file_to_a_table(network, data_root, tmp_path, 
     assert means["fgsm"] < means["clean"]
 
 
+def test_attacks_that_need_a_gradient_are_refused_before_any_is_run(data_root, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\nclass Dark(nn.Module):\n    def forward(self, x):\n"
+        "        return 0.4 - x.detach().mean(1, keepdim=True)\n\ndef make():\n    return Dark()\n"
+    )
+    words = (
+        f"run --out {tmp_path / 'run'} --model.name {tmp_path / 'net.py'}:make --data.name folder "
+        f"--data.root {data_root} --data.size 32 --data.test-limit 1 --model.learns nothing "
+        "--evaluate.attacks noise pgd square sea"
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    said = str(stopped.value.code)
+    assert "the attacks pgd, sea need one. " in said
+    assert "that work without: noise, square." in said
+    assert not list(tmp_path.glob("run/rows/*.parquet"))
+
+
 def test_a_finished_network_is_trained_only_if_a_setting_says_so(network):
     assert not ModelConfig(name=str(network)).trains
     assert ModelConfig(name=str(network), learns="all").trains

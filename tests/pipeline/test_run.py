@@ -13,7 +13,7 @@ from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import card_from_rows, load_card
 from palpate.models import load_model
 from palpate.pipeline.recipe.reading import read_config
-from palpate.pipeline.run.run import evaluate_again, make_report, run, train_only
+from palpate.pipeline.run.run import evaluate_again, run, train_only
 
 ROWS = 5 * (1 + 3 * 2)
 
@@ -132,19 +132,17 @@ def test_a_killed_run_goes_on_to_the_same_rows(stage, done, tuned, recipe):
     assert_frame_equal(timeless(read_rows(config.folder / "rows")), whole)
 
 
-def test_more_attacks_are_added_to_the_rows(recipe):
-    few = {"evaluate__attacks": {"fgsm": {}}, "evaluate__epsilon_255": [2]}
-    config = read_config(recipe(**few, evaluate__sanity_samples=1))
-    run(config)
-    assert len(read_rows(config.folder / "rows")) == 10
-    evaluate_again(config.folder, ("noise", "pgd"), (4.0,))
-    rows = read_rows(config.folder / "rows")
-    assert rows.groupby(["attack", "epsilon"]).size().tolist() == [5, 5, 5, 5]
+def test_more_attacks_are_added_to_the_rows(tuned, tmp_path):
+    out = shutil.copytree(tuned[0], tmp_path / "run")
+    page = evaluate_again(out, ("noise", "pgd"), (4.0,))
+    rows = read_rows(out / "rows")
+    assert len(rows) == ROWS + 10
+    added = rows[(rows["epsilon"] * 255).round() == 4]
+    assert added.groupby("attack").size().to_dict() == {"noise": 5, "pgd": 5}
     by_rows = card_from_rows(rows)  # of all there are, and not of the last ones alone
-    assert [check for check in load_card(config.folder / "sanity.json") if check in by_rows] == [
+    assert [check for check in load_card(out / "sanity.json") if check in by_rows] == [
         check for number in range(17) for check in by_rows if check.number == number
     ]
-    page = make_report(config.folder)
     text = page.read_text(encoding="utf-8")
     assert "PGD" in text
     assert "palpate evaluate --run . --attacks noise pgd --epsilon-255 4" in text
@@ -159,7 +157,9 @@ def test_more_attacks_are_added_to_the_rows(recipe):
 )
 def test_training_goes_on_from_a_checkpoint(changes, trained, tuned, recipe, tmp_path):
     before = tuned[0] / "checkpoint"
-    config = read_config(recipe(model__name=str(before), model__width=None, **changes))
+    few = {"evaluate__attacks": {"fgsm": {}}, "evaluate__epsilon_255": [2]}
+    few |= {"evaluate__examples": 0, "train__settings__epochs": 1}
+    config = read_config(recipe(model__name=str(before), model__width=None, **few, **changes))
     page = run(config)
     assert page.is_file()
     old, new = load_model(before), load_model(config.folder / "checkpoint")

@@ -11,11 +11,14 @@ from palpate.pipeline.several.sweep import in_folders, read_sweep
 
 @pytest.fixture
 def sweep(values, tmp_path):
+    train = {"settings": values["train"]["settings"] | {"epochs": 1}}
+    quick = values | {"train": train}
+
     def write(each, **changes):
         path = tmp_path / "sweep.yaml"
         out = str(tmp_path / "runs")
         path.write_text(
-            yaml.safe_dump({**values, "each": each, "out": out, **changes}, sort_keys=False)
+            yaml.safe_dump({**quick, "each": each, "out": out, **changes}, sort_keys=False)
         )
         return path
 
@@ -153,6 +156,7 @@ def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
 
 def test_data_sets_of_one_protocol_become_one_report(sweep, tmp_path):
     evaluate = {"attacks": {"fgsm": {}}, "epsilon_255": [4], "batch_size": 5, "sanity_samples": 0}
+    evaluate["examples"] = 0
     main(["run", "--config", str(sweep({"seed": [0]}, evaluate=evaluate, train={}, model={
         "name": yaml.safe_load(sweep([{"seed": 0}]).read_text())["model"]["name"], "adapter": None,
     }))])  # fmt: skip
@@ -161,7 +165,7 @@ def test_data_sets_of_one_protocol_become_one_report(sweep, tmp_path):
 
 def test_runs_on_the_same_images_are_compared_with_the_first(sweep, tmp_path):
     each = [{"label": "tuned"}, {"label": "as it came", "model.adapter": None}]
-    evaluate = {"attacks": {"noise": {}}, "epsilon_255": [8], "sanity_samples": 0}
+    evaluate = {"attacks": {"noise": {}}, "epsilon_255": [8], "sanity_samples": 0, "examples": 0}
     main(["run", "--config", str(sweep([*({"label": e["label"], "seed": 0, **e} for e in each)],
           evaluate=evaluate))])  # fmt: skip
     numbers = pd.read_csv(tmp_path / "runs" / "tables" / "compare.csv")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ import pytest
 from PIL import Image
 
 from palpate.cli import main
+from palpate.data import load_data
 from palpate.evaluation.results.store import read_every_row
-from palpate.pipeline.recipe.reading import config_from
-from palpate.pipeline.repeat.opened import Elsewhere
+from palpate.located import located
+from palpate.pipeline.recipe.config import DataConfig
+from palpate.pipeline.recipe.reading import config_from, read_config, write_config
+from palpate.pipeline.repeat.evaluate import evaluate_run
+from palpate.pipeline.repeat.opened import Elsewhere, opened
 from palpate.pipeline.repeat.verify import verify
 from palpate.pipeline.run.run import evaluate_again, train_only
-from palpate.pipeline.run_folder.sources import SUMS, read_sources, seal
+from palpate.pipeline.run_folder.sources import SUMS, keep_sources, read_sources, seal
+from palpate.pipeline.stages.preparation import Splits
 
 from .conftest import shell
 
@@ -216,7 +222,58 @@ def test_rows_are_not_added_to_those_of_changed_imports(run, monkeypatch):
     (code / "steps_of_mine.py").write_text("def length(epsilon):\n    return epsilon\n")
     monkeypatch.chdir(code)
     with pytest.raises(ValueError, match=r"steps_of_mine\.py was changed since the rows"):
-        evaluate_again(run, ("mine",), (2.0,))
+        evaluate_run(run, ("mine",), (2.0,))
+
+
+def test_code_is_kept_also_if_an_entry_has_its_name(tmp_path, monkeypatch):
+    """As ``--evaluate.attacks mine.py:press`` makes it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def press(model, images, masks, *, epsilon):\n    pass\n")
+    config = config_from(
+        {"model": {"name": "palpate/tiny"}, "evaluate": {"attacks": {"mine.py:press": {}}}}
+    )
+    (tmp_path / "run").mkdir()
+    data = load_data("phantom-endoscopy", size=32, limit=1)
+    keep_sources(config, Splits(data, None, None), tmp_path / "run")
+    assert set(read_sources(tmp_path / "run").files) == {"mine.py"}
+
+
+def test_a_hugging_face_folder_is_found_from_where_the_run_was_started(run, tmp_path, monkeypatch):
+    config = read_config(run / "config.yaml")
+    named = replace(config, data=DataConfig(name="hf:sets/polyps?mask=outline"))
+    (run / "config.yaml").unlink()
+    write_config(named, run / "config.yaml")
+    place = run / read_sources(run).working_folder / "sets" / "polyps"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with opened(run):
+        assert located("sets/polyps") == place.resolve()
+    with opened(run, Elsewhere(root=run / "sources")):
+        assert located("sets/polyps") == place.resolve()
+    below = tmp_path / "theirs" / "sets" / "polyps"
+    below.mkdir(parents=True)
+    with opened(run, Elsewhere(root=tmp_path / "theirs")):
+        assert located("sets/polyps") == below
+
+
+def test_attacks_are_added_to_a_run_that_was_moved(run, tmp_path, monkeypatch):
+    """With its code from the folder, and new code from where the user is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("palpate.pipeline.run.run.make_report", lambda folder: folder)
+    (tmp_path / "new.py").write_text(
+        "def lift(model, images, masks, *, epsilon):\n    return (images + epsilon).clamp(0, 1)\n"
+    )
+    started = read_sources(run).working_folder
+    evaluate_run(Path("run"), ("mine", "new.py:lift"), (4.0,))
+    rows = read_every_row(run / "rows")
+    added = rows[rows["epsilon"].sub(4 / 255).abs() < 1e-9]
+    assert {"mine", "lift"} <= set(added["attack"])
+    assert (run / "sources" / "new.py").is_file()
+    assert read_sources(run).working_folder == started
+    assert verify(run, 4).passed
+    (tmp_path / "new.py").write_text("def lift(model, images, masks, *, epsilon):\n    pass\n")
+    with pytest.raises(ValueError, match=r"new\.py was changed since the rows"):
+        evaluate_run(Path("run"), ("new.py:lift",), (2.0,))
 
 
 def test_the_run_folder_says_what_it_was_made_of(made):
@@ -234,6 +291,7 @@ def test_the_run_folder_says_what_it_was_made_of(made):
 def test_a_run_is_repeated_from_any_folder(made, tmp_path):
     done = shell("rerun", str(made), "--out", str(tmp_path / "again"), "--keep-checkpoint")
     assert done.returncode == 0, done.stderr
+    assert shell("verify", str(made), "--rows", "2").returncode == 0
     total = len(read_every_row(made / "rows")) + len(read_every_row(made / "baseline"))
     assert f"{total} of {total} rows computed again: {total} identical." in done.stdout
     assert (tmp_path / "again" / "report" / "index.html").is_file()
@@ -242,15 +300,18 @@ def test_a_run_is_repeated_from_any_folder(made, tmp_path):
 
 def finish(*arguments):
     """The exit status of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
+    try:
         main(list(arguments))
-    return stopped.value.code
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
 
 
 def test_the_exit_status_is_for_a_ci(made, run, capsys):
     forge(run)
-    assert shell("verify", str(made), "--rows", "2").returncode == 0
-    assert finish("verify", str(run), "--rows", "0") == 1
+    seal(run)
+    assert finish("verify", str(made), "--rows", "1") == 0
+    assert finish("verify", str(run), "--rows", "1") == 1
     capsys.readouterr()
     assert finish("verify", str(made), "--data.root", str(made)) == 2
     assert "--data.root" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from palpate.data import from_samples
 from palpate.models import load_model
@@ -46,6 +47,21 @@ def test_no_gradient_reaches_ignored_pixels(loss, train_data):
     ).backward()
     assert logits.grad[..., SIDE // 2 :].abs().max() == 0
     assert logits.grad[..., : SIDE // 2].abs().max() > 0
+
+
+@pytest.mark.parametrize("loss", ["dice_bce", "structure"])
+def test_the_mean_of_the_loss_is_over_pixels_that_count(loss):
+    from palpate.prompting import without_ignored
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 16, 16, generator=generator)
+    ignored = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    ignored[..., 8:] = True
+    masks = torch.zeros(2, 1, 16, 16)  # without edges every pixel has the same weight
+    wanted = settings(loss=loss, dice_weight=0.0)
+    given = criterion_of(wanted)(without_ignored(logits, ignored), masks, ignored)
+    alone = criterion_of(wanted)(logits[..., :8], masks[..., :8])
+    assert_close(given, alone)
 
 
 def test_cached_features_keep_ignored_pixels(model_folder, train_data, tmp_path):

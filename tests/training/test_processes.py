@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from .runs import tensors
 
 SCRIPT = """
-import os, sys, time
+import gc, os, sys, time
 from pathlib import Path
+import accelerate, torch._dynamo  # else either process imports them
 from palpate.data import load_data
 from palpate.models import load_model
 from palpate.training import TrainingSettings, train
@@ -28,6 +29,7 @@ def slowly(*arguments):
     save(*arguments)
 
 module.save_checkpoint = slowly
+gc.freeze()
 second = os.fork()  # imports take longer than all the rest, so they are done once
 os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0" if second else "1"
 data, val = (load_data("folder", data_root, split=s, size=32) for s in ("train", "val"))

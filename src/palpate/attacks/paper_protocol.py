@@ -92,8 +92,8 @@ def published_pgd(
     check_keep(keep, ("last", "dice"), early_stop=False)
     scale = _scale(images, norm, std, equal_channels)
     step = (default_step_size(epsilon, steps, "linf") if step_size is None else step_size) * scale
-    rows, counted = torch.arange(len(images)), 0.0 if loss is None else threshold
-    problem = Problem(model, images, masks, loss or _soft(truth), False, rows, counted)
+    counted = 0.0 if loss is None else threshold
+    problem = Problem.of_batch(model, images, masks, loss or _soft(truth), threshold=counted)
     start = random_in_ball(images, epsilon, "linf", generator) * scale if random_start else 0
     adversarial = _valid(images + start, clamp)
     best, flat = Best(images), torch.zeros(len(images), dtype=torch.bool)

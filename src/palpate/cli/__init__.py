@@ -2,10 +2,14 @@
 
 import io
 import os
+import shlex
 import sys
 from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
 
 from palpate.cli.commands import COMMANDS, UsageError, subcommands, top_level, usage
+from palpate.errors import SeveralRunsError
 
 _PIPE_CLOSED = 141  # exit status that a shell reports for a process ended by SIGPIPE
 
@@ -24,10 +28,34 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"palpate: {error}", file=sys.stderr)
         sys.exit(2)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        sys.exit(f"palpate: {error}")
+        _stop(error, arguments)
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to continue.", file=sys.stderr)
         sys.exit(130)
+
+
+def _stop(error: Exception, arguments: list[str]) -> NoReturn:
+    """Print an error, and exit with the status that the command has for it."""
+    lines = [f"palpate: {error}"]
+    if isinstance(error, SeveralRunsError):  # the same command, once for each run
+        for run in error.runs:
+            words = [
+                str(Path(word) / run.name)
+                if Path(word).resolve() == error.folder.resolve()
+                else word
+                for word in arguments
+            ]
+            lines.append(f"  {shlex.join(['palpate', *words])}")
+    status, text = _status_of(arguments), "\n".join(lines)
+    if status == 1:
+        sys.exit(text)
+    print(text, file=sys.stderr)
+    sys.exit(status)
+
+
+def _status_of(arguments: list[str]) -> int:
+    command = COMMANDS.get(arguments[0] if arguments else "")
+    return command.status if command else 1
 
 
 def _replace_unencodable_characters() -> None:

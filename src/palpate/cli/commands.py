@@ -18,11 +18,13 @@ class Command(NamedTuple):
         about: One line of help.
         recipe: For commands that read a recipe: the dataclass whose fields are their options.
             Their function receives the words of the command line unparsed.
+        status: Exit status after an error.
     """
 
     function: str
     about: str
     recipe: str = ""
+    status: int = 1
 
 
 _RUN = "palpate.pipeline.recipe.config:RunConfig"
@@ -44,9 +46,13 @@ COMMANDS: dict[str, Command] = {
     "gate": Command("palpate.cli.gate:gate", "judge a run by acceptance criteria; for CI"),
     "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),
     "rerun": Command(
-        "palpate.cli.repeat:rerun", "repeat a run from its run folder alone, compare the rows"
+        "palpate.cli.repeat:rerun",
+        "repeat a run from its run folder alone, compare the rows",
+        status=2,  # 1 says that rows differ
     ),
-    "verify": Command("palpate.cli.repeat:verify", "recompute a sample of the rows of a run"),
+    "verify": Command(
+        "palpate.cli.repeat:verify", "recompute a sample of the rows of a run", status=2
+    ),
     "transfer": Command(
         "palpate.cli.transfer:transfer", "attack each model with examples made on the others"
     ),

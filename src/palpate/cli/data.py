@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
 from palpate.cli.commands import UsageError
 from palpate.cli.json_output import check_target, give
+from palpate.cli.mappings import IgnoredWords, MaskWords
 from palpate.cli.progress_bars import show_progress
 
 
@@ -16,6 +17,8 @@ def check(
     root: Path | None = None,
     json: Path | None = None,
     names_only: bool = False,
+    mask_values: MaskWords = (),
+    mask_ignore: IgnoredWords = (),
 ) -> None:
     """Look for errors in data sets; the exit status is 1 if there are any.
 
@@ -27,10 +30,14 @@ def check(
         json: Print the outcome as JSON, or write it to this file.
         names_only: Check the lists of files only, without opening images and masks; takes seconds
             instead of minutes.
+        mask_values: Values of the structures in the masks (`127`, or `255=tumour 127=liver`), if
+            these are not binary.
+        mask_ignore: Values of pixels that count nowhere, such as `255`.
     """
     from rich.console import Console
 
     from palpate.cli.tables.data_check import check_data, print_report
+    from palpate.pipeline.recipe.masks import MaskConfig
 
     if not name:
         raise UsageError(
@@ -40,7 +47,10 @@ def check(
     try:
         with show_progress() as progress:
             check_target(json)
-            report = check_data(name, root, pixels=not names_only, progress=progress)
+            structures = MaskConfig(mask_values, mask_ignore).structures
+            report = check_data(
+                name, root, structures=structures, pixels=not names_only, progress=progress
+            )
     except (ValueError, OSError) as error:
         print(f"palpate: {error}", file=sys.stderr)
         sys.exit(2)
@@ -136,8 +146,8 @@ def prepare(
     split_as: Literal["", "train", "val", "test"] = "",
     workers: int | None = None,
     options: dict[str, str] | None = None,
-    mask_values: Annotated[tuple[str, ...], tyro.conf.arg(name="mask.values")] = (),
-    mask_ignore: Annotated[tuple[str, ...], tyro.conf.arg(name="mask.ignore")] = (),
+    mask_values: MaskWords = (),
+    mask_ignore: IgnoredWords = (),
 ) -> None:
     """Convert the official download of a data set to a folder that palpate reads.
 

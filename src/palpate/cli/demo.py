@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from palpate.cli.recipes import run_and_show
+from palpate.cli.mappings import IgnoredWords, MaskWords
+from palpate.cli.recipes import run_own
 from palpate.pipeline.recipe.demo import DEFAULT, OwnData, demo_config
+from palpate.pipeline.recipe.masks import MaskConfig
 
 
 def demo(
@@ -12,6 +14,8 @@ def demo(
     images: Path | None = None,
     masks: Path | None = None,
     prompt: str | None = None,
+    mask_values: MaskWords = (),
+    mask_ignore: IgnoredWords = (),
     out: Path | None = None,
     json: Path | None = None,
 ) -> None:
@@ -24,20 +28,25 @@ def demo(
         fast: Train and attack less, to finish in less than a minute.
         images: Folder of your images.
         masks: Folder of their masks, with the same file names.
-        prompt: What the masks show, such as "polyp".
+        prompt: What the masks show, such as "polyp"; not needed if --mask.values has names.
+        mask_values: Values of the structure in your masks (`127`), or a name for each of several
+            structures (`255=tumour 127=liver`), if the masks are not binary.
+        mask_ignore: Values of pixels that count nowhere, such as `255`.
         out: Run folder; by default palpate-demo-MODALITY in the current directory.
         json: Print the scores as JSON, or write them to this file.
     """
-    own = _own_data(images, masks, prompt)
-    run_and_show(demo_config(modality, fast=fast, own=own, out=out), json)
+    own = _own_data(images, masks, prompt, MaskConfig(mask_values, mask_ignore))
+    run_own(demo_config(modality, fast=fast, own=own, out=out), json)
 
 
-def _own_data(images: Path | None, masks: Path | None, prompt: str | None) -> OwnData | None:
-    if images and masks and prompt:
-        return OwnData(images, masks, prompt)
-    if images or masks or prompt:
+def _own_data(
+    images: Path | None, masks: Path | None, prompt: str | None, mask: MaskConfig
+) -> OwnData | None:
+    if images and masks and (prompt or mask.has_names):
+        return OwnData(images, masks, prompt, mask)
+    if images or masks or prompt or mask != MaskConfig():
         raise ValueError(
-            "Expected --images DIR, --masks DIR and --prompt TEXT together for your own data, or "
-            "none of them for phantoms."
+            "Expected --images DIR, --masks DIR and --prompt TEXT (or names in --mask.values) "
+            "together for your own data, or none of them for phantoms."
         )
     return None

@@ -1,12 +1,17 @@
 """Parsing of command-line options that are mappings: names with values, and attacks by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
+import tyro
 import yaml
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from palpate.errors import yaml_fault
+
+# Options about the values of masks.
+MaskWords: TypeAlias = Annotated[tuple[str, ...], tyro.conf.arg(name="mask.values")]
+IgnoredWords: TypeAlias = Annotated[tuple[str, ...], tyro.conf.arg(name="mask.ignore")]
 
 _OPTIONS = Mapping[str, Any]
 _ATTACKS = Mapping[str, Mapping[str, Any]]
@@ -27,8 +32,8 @@ def options(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def attacks(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """The rule for attacks given by name; their options come from the recipe."""
-    return _spec("[NAME ...]", _names, list) if _is(info, _ATTACKS) else None
+    """The rule for attacks given by name, or as in a recipe: ``"pgd: {steps: 10}"``."""
+    return _spec("[NAME ...]", _named, list) if _is(info, _ATTACKS) else None
 
 
 def _is(info: PrimitiveTypeInfo, kind: Any) -> bool:
@@ -58,8 +63,24 @@ def _words(given: Mapping[str, Any]) -> list[str]:
     return [word for pair in pairs for word in pair]
 
 
-def _names(words: list[str]) -> dict[str, dict[str, Any]]:
-    return {word: {} for word in words}
+def _named(words: list[str]) -> dict[str, dict[str, Any]]:
+    """Attacks with their options, which are empty for names alone.
+
+    >>> _named(["noise", "mine.py:press", "{pgd: {steps: 5}, fgsm: }"])
+    {'noise': {}, 'mine.py:press': {}, 'pgd': {'steps': 5}, 'fgsm': {}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for word in words:
+        read = _value("attacks", word) if "{" in word or ": " in word else word
+        entries = read if isinstance(read, Mapping) else {word: {}}
+        for name, given in entries.items():
+            if given is not None and not isinstance(given, Mapping):
+                raise ValueError(
+                    f"expected names of attacks, or their options as in a recipe "
+                    f"('pgd: {{steps: 10}}'), got {word!r}"
+                )
+            found[str(name)] = dict(given or {})
+    return found
 
 
 def _value(name: str, text: str) -> Any:

@@ -29,14 +29,10 @@ def models(
         trust_code: Let files run code of their own, such as the expressions in a MONAI bundle.
         json: Print the list as JSON, or write it to this file.
     """
-    from palpate.cli.tables.models import listed_models, show_models
+    from palpate.cli.tables.models import listed_models, models_as_values, show_models
 
-    wanted = names, adapter, values(options)
-    give(
-        lambda: listed_models(*wanted, trust_code=trust_code),
-        lambda: show_models(*wanted, trust_code=trust_code),
-        json,
-    )
+    found = listed_models(names, adapter, values(options), trust_code=trust_code)
+    give(lambda: models_as_values(found), lambda: show_models(found, families=not names), json)
 
 
 def check(

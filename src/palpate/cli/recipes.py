@@ -48,10 +48,15 @@ def run(words: list[str]) -> None:
         return
     check_target(json)
     folder = next(iter(configs.values())).folder
-    for label, config in configs.items():
-        _announce(config, f"{label}: ")
+    labels = {config.folder: f"{label}: " for label, config in in_folders(configs).items()}
     with show_progress() as progress:
-        run_sweep(in_folders(configs), folder, progress, recipe)
+        run_sweep(
+            in_folders(configs),
+            folder,
+            progress,
+            recipe,
+            checked=lambda config: _announce(config, labels[config.folder]),
+        )
     print_scores(folder, json)
 
 
@@ -66,8 +71,7 @@ def train(words: list[str]) -> None:
     recipe = _take_config(words)[0]
     with show_progress() as progress:
         for config in in_folders(configs_of("train", words)).values():
-            _announce(config, attacks=False)
-            print(train_only(config, progress, recipe))
+            print(train_only(config, progress, recipe, checked=_announce_training))
 
 
 def pretrain(words: list[str]) -> None:
@@ -102,10 +106,19 @@ def run_and_show(config: RunConfig, json: Path | None = None, recipe: Path | Non
     from palpate.pipeline.run.run import run
 
     check_target(json)
-    _announce(config)
     with show_progress() as progress:
-        run(config, progress, recipe)
+        run(config, progress, recipe, checked=_announce)
     print_scores(config.folder, json)
+
+
+def run_own(config: RunConfig, json: Path | None = None) -> None:
+    """:func:`run_and_show` for commands whose options about masks are ``--mask``."""
+    from palpate.data.structures import UnclearMasks
+
+    try:
+        run_and_show(config, json)
+    except UnclearMasks as error:
+        raise error.advising("--mask") from error
 
 
 def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
@@ -158,7 +171,8 @@ def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunCo
 def _with_known_options(config: RunConfig, default: RunConfig) -> RunConfig:
     """Add the recipe's options to attacks that the command line gives by name only."""
     known = default.evaluate.attacks
-    attacks = {name: known.get(name, given) for name, given in config.evaluate.attacks.items()}
+    given = config.evaluate.attacks.items()
+    attacks = {name: options or known.get(name, options) for name, options in given}
     return replace(config, evaluate=replace(config.evaluate, attacks=attacks))
 
 
@@ -199,10 +213,14 @@ def _named(config: RunConfig) -> RunConfig:
 
 
 def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> None:
-    """Print on standard error what a run is going to do, before it starts."""
+    """Print on standard error what a run is going to do, once its settings are checked."""
     from palpate.pipeline.attacks.plan import described
 
     print(f"{label}{described(config, attacks=attacks)}", file=sys.stderr)
+
+
+def _announce_training(config: RunConfig) -> None:
+    _announce(config, attacks=False)
 
 
 def _take_config(words: list[str]) -> tuple[Path | None, list[str]]:

@@ -1,20 +1,41 @@
 """``palpate rerun`` and ``palpate verify``: repeat a run, and recompute a sample of its rows."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import tyro
 
 from palpate.cli.json_output import check_target, give
 from palpate.cli.progress_bars import show_progress
 
-Root = Annotated[Path | None, tyro.conf.arg(name="data.root")]
-Images = Annotated[Path | None, tyro.conf.arg(name="data.images")]
-Masks = Annotated[Path | None, tyro.conf.arg(name="data.masks")]
-Model = Annotated[str | None, tyro.conf.arg(name="model.name")]
-Checkpoint = Annotated[Path | None, tyro.conf.arg(name="model.checkpoint")]
-Device = Annotated[str | None, tyro.conf.arg(name="model.device")]
+if TYPE_CHECKING:
+    from palpate.pipeline.repeat.opened import Elsewhere
+
+
+@dataclass(frozen=True)
+class DataPlaces:
+    """Where the data of the run are now, if not where the run had them."""
+
+    root: Path | None = None
+    """Folder that holds the data sets."""
+    images: Path | None = None
+    """Image folder (`pairs` only)."""
+    masks: Path | None = None
+    """Mask folder (`pairs` only)."""
+
+
+@dataclass(frozen=True)
+class ModelPlaces:
+    """Where the model of the run is now, if not where the run had it."""
+
+    name: str | None = None
+    """Name or folder of the model."""
+    checkpoint: Path | None = None
+    """Folder of the trained weights of the run."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; by default that of the run."""
 
 
 def rerun(
@@ -22,12 +43,8 @@ def rerun(
     out: Path | None = None,
     keep_checkpoint: bool = False,
     json: Path | None = None,
-    data_root: Root = None,
-    data_images: Images = None,
-    data_masks: Masks = None,
-    model_name: Model = None,
-    model_checkpoint: Checkpoint = None,
-    model_device: Device = None,
+    data: DataPlaces = DataPlaces(),
+    model: ModelPlaces = ModelPlaces(),
 ) -> None:
     """Repeat a run from its run folder alone, and compare the rows of both.
 
@@ -40,29 +57,17 @@ def rerun(
         out: Folder of the new run; by default beside the old one, with `-rerun` in its name.
         keep_checkpoint: Attack the trained weights of the run instead of training again.
         json: Print the outcome as JSON, or write it to this file.
-        data_root: Folder that holds the data sets.
-        data_images: Image folder (`pairs` only).
-        data_masks: Mask folder (`pairs` only).
-        model_name: Name or folder of the model.
-        model_checkpoint: Folder of the trained weights of the run.
-        model_device: cpu, cuda, cuda:1, ...; by default that of the run.
+        data: Where the data are now.
+        model: Where the model is now.
     """
     from palpate.cli.tables.verification import show_verification, verification_values
-    from palpate.pipeline.repeat.opened import Elsewhere
     from palpate.pipeline.repeat.rerun import rerun as repeat
 
     check_target(json)
-    places = Elsewhere(
-        data_root, data_images, data_masks, model_name, model_checkpoint, model_device
-    )
-    try:
-        with show_progress() as progress:
-            page, found = repeat(
-                run, out, places, keep_checkpoint=keep_checkpoint, progress=progress
-            )
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"palpate: {error}", file=sys.stderr)
-        sys.exit(2)
+    with show_progress() as progress:
+        page, found = repeat(
+            run, out, _elsewhere(data, model), keep_checkpoint=keep_checkpoint, progress=progress
+        )
 
     def show() -> None:
         show_verification(found)
@@ -77,12 +82,8 @@ def verify(
     rows: int = 20,
     seed: int = 0,
     json: Path | None = None,
-    data_root: Root = None,
-    data_images: Images = None,
-    data_masks: Masks = None,
-    model_name: Model = None,
-    model_checkpoint: Checkpoint = None,
-    model_device: Device = None,
+    data: DataPlaces = DataPlaces(),
+    model: ModelPlaces = ModelPlaces(),
 ) -> None:
     """Recompute a random sample of the rows of a run, with its weights and its data.
 
@@ -95,26 +96,20 @@ def verify(
         rows: Number of rows to recompute; 0 for all.
         seed: Seed of the sample.
         json: Print the outcome as JSON, or write it to this file.
-        data_root: Folder that holds the data sets.
-        data_images: Image folder (`pairs` only).
-        data_masks: Mask folder (`pairs` only).
-        model_name: Name or folder of the model.
-        model_checkpoint: Folder of the trained weights of the run.
-        model_device: cpu, cuda, cuda:1, ...; by default that of the run.
+        data: Where the data are now.
+        model: Where the model is now.
     """
     from palpate.cli.tables.verification import show_verification, verification_values
-    from palpate.pipeline.repeat.opened import Elsewhere
     from palpate.pipeline.repeat.verify import verify as check
 
     check_target(json)
-    places = Elsewhere(
-        data_root, data_images, data_masks, model_name, model_checkpoint, model_device
-    )
-    try:
-        with show_progress() as progress:
-            found = check(run, rows, seed, places, progress)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"palpate: {error}", file=sys.stderr)
-        sys.exit(2)
+    with show_progress() as progress:
+        found = check(run, rows, seed, _elsewhere(data, model), progress)
     give(lambda: verification_values(found), lambda: show_verification(found), json)
     sys.exit(0 if found.passed else 1)
+
+
+def _elsewhere(data: DataPlaces, model: ModelPlaces) -> "Elsewhere":
+    from palpate.pipeline.repeat.opened import Elsewhere
+
+    return Elsewhere(data.root, data.images, data.masks, model.name, model.checkpoint, model.device)

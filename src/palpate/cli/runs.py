@@ -7,7 +7,7 @@ import tyro
 
 from palpate.cli.commands import UsageError
 from palpate.cli.json_output import check_target
-from palpate.cli.mappings import values
+from palpate.cli.mappings import IgnoredWords, MaskWords, values
 from palpate.cli.progress_bars import show_progress
 
 
@@ -16,12 +16,15 @@ def evaluate(
     images: Path | None = None,
     masks: Path | None = None,
     prompt: str | None = None,
+    mask_values: MaskWords = (),
+    mask_ignore: IgnoredWords = (),
     split: Literal["train", "val", "test", "all"] | None = None,
     run: Path | None = None,
     attacks: tuple[str, ...] | None = None,
     epsilon_255: tuple[float, ...] | None = None,
     options: dict[str, str] | None = None,
     size: int | None = None,
+    sanity_samples: int | None = None,
     seed: int | None = None,
     device: str | None = None,
     out: Path | None = None,
@@ -37,7 +40,11 @@ def evaluate(
         model: Name, checkpoint, file or code (file.py:function) of a model, or the folder of a run.
         images: Folder of your images.
         masks: Folder of their masks, with the same file names; empty masks are allowed.
-        prompt: What the masks show, such as "polyp"; needed only if the model reads a prompt.
+        prompt: What the masks show, such as "polyp"; needed only if the model reads a prompt and
+            the structures have no names.
+        mask_values: Values of the structure in the masks (`127`), or a name for each of several
+            structures (`255=tumour 127=liver`), if the masks are not binary.
+        mask_ignore: Values of pixels that count nowhere, such as `255`.
         split: Split to attack: train, val, test or all; by default all.
         run: Run folder, as made by `palpate run` or `palpate train`.
         attacks: Names of the attacks; by default noise, fgsm and pgd, or those of the run.
@@ -45,6 +52,8 @@ def evaluate(
             1, 2, 4 and 8, or those of the run.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
         size: Images are resized to a square of this side, in pixels; by default 224.
+        sanity_samples: Images for the sanity card, about 100 forward passes each; by default 8, and
+            0 for no card.
         seed: Seed of all random numbers; by default 0.
         device: cpu, cuda, cuda:1, ...; by default CUDA if it is available.
         out: Run folder; by default runs/MODEL-IMAGES.
@@ -52,8 +61,9 @@ def evaluate(
     """
     check_target(json)
     of_model = {
-        "images": images, "masks": masks, "prompt": prompt, "split": split, "options": options,
-        "size": size, "seed": seed, "device": device, "out": out,
+        "images": images, "masks": masks, "prompt": prompt, "mask.values": mask_values or None,
+        "mask.ignore": mask_ignore or None, "split": split, "options": options, "size": size,
+        "sanity_samples": sanity_samples, "seed": seed, "device": device, "out": out,
     }  # fmt: skip
     given = {name: value for name, value in of_model.items() if value is not None}
     if run is None and model is not None and not given and (Path(model) / "config.yaml").is_file():
@@ -91,10 +101,10 @@ def _evaluate_run(
     json: Path | None,
 ) -> None:
     from palpate.cli.tables.scores import print_scores
-    from palpate.pipeline.run.run import evaluate_again
+    from palpate.pipeline.repeat.evaluate import evaluate_run
 
     with show_progress() as progress:
-        evaluate_again(run, attacks, epsilon_255, progress)
+        evaluate_run(run, attacks, epsilon_255, progress)
     print_scores(run, json)
 
 
@@ -105,12 +115,14 @@ def _evaluate_model(
     epsilon_255: tuple[float, ...] | None,
     json: Path | None,
 ) -> None:
-    from palpate.cli.recipes import run_and_show
+    from palpate.cli.recipes import run_own
     from palpate.pipeline.recipe.demo import OwnData
+    from palpate.pipeline.recipe.masks import MaskConfig
     from palpate.pipeline.run.finished_model import chosen_attacks, finished_model_config
 
-    own = OwnData(given["images"], given["masks"], given.get("prompt"))
-    changes: dict[str, Any] = {k: given[k] for k in ("split",) if k in given}
+    mask = MaskConfig(given.get("mask.values", ()), given.get("mask.ignore", ()))
+    own = OwnData(given["images"], given["masks"], given.get("prompt"), mask)
+    changes: dict[str, Any] = {k: given[k] for k in ("split", "sanity_samples") if k in given}
     changes |= {} if attacks is None else {"attacks": chosen_attacks(attacks)}
     changes |= {} if epsilon_255 is None else {"epsilon_255": epsilon_255}
     config = finished_model_config(
@@ -121,7 +133,7 @@ def _evaluate_model(
         data={k: given[k] for k in ("size",) if k in given},
         **{k: given[k] for k in ("device", "seed", "out") if k in given},
     )
-    run_and_show(config, json)
+    run_own(config, json)
 
 
 def report(

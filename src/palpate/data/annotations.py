@@ -13,7 +13,9 @@ from torch import Tensor
 
 from palpate.data.problems import refuse
 from palpate.data.reading.decode import read_ignored, read_pair, read_soft_mask
+from palpate.data.reading.files import naming, opened
 from palpate.data.reading.mask_values import BINARY, MaskRule, structures_of
+from palpate.data.reading.masks import count_values
 
 SPLITS = ("train", "val", "test")
 ALL_SPLITS = "all"  # the samples of all splits together
@@ -72,6 +74,11 @@ class FileEntry:
     def read_ignored(self, size: int | None) -> Bool[Tensor, "1 h w"] | None:
         """Ignored pixels, see :func:`palpate.data.reading.decode.read_ignored`."""
         return read_ignored(self.image, self.mask, size, self.rule)
+
+    def count_values(self) -> Counter[str]:
+        """Number of pixels of each value of the mask file."""
+        with opened(self.mask) as drawing, naming(self.mask):
+            return count_values(drawing)
 
     def read_soft_mask(self, size: int | None) -> Float[Tensor, "1 h w"]:
         """The mask with its grey values, see :func:`palpate.data.reading.decode.read_soft_mask`."""

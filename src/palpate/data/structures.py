@@ -2,13 +2,15 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from palpate.data.problems import refuse
 from palpate.data.reading.files import UnclearMask
 from palpate.data.reading.mask_values import BINARY, AtLeast, Structure, Value, shown
+from palpate.data.reading.masks import shares
 
 Kind = TypeVar("Kind", bound=Any)  # a dataclass of entries with mask_name, prompts and rule
 
@@ -79,7 +81,7 @@ def only_present(
     """Leave out the structures that an image does not show, with a warning, if there are several.
 
     Args:
-        entries: One entry for each structure of each mask.
+        entries: One entry for each structure of each mask, in the order of ``structures``.
         present: Whether the mask of each entry has foreground.
         structures: Structures of the files.
 
@@ -90,21 +92,35 @@ def only_present(
         named = " and ".join(_told(structure) for structure in structures)
         raise ValueError(
             f"Expected {named} in some of {len(entries) // len(structures)} masks, which none of "
-            "them has. Correct the values."
+            f"them has; they have {values_found(entries[:: len(structures)])}. Correct the values."
         )
     if len(structures) == 1:
         return list(entries)
     pairs = list(zip(entries, present, strict=True))
     kept = [entry for entry, there in pairs if there]
     if len(kept) < len(entries):
-        seen = {entry.rule for entry in kept}
-        absent = [_told(structure) for structure in structures if structure.rule not in seen]
+        seen = {place % len(structures) for place, there in enumerate(present) if there}
+        absent = [_told(each) for place, each in enumerate(structures) if place not in seen]
+        values = values_found(entries[:: len(structures)]) if absent else ""
+        told = f"; no mask has {', '.join(absent)}, they have {values}" if absent else ""
         warnings.warn(
             f"{len(entries) - len(kept)} of {len(entries)} structures are not in the mask of their "
-            f"image and are left out{'; no mask has ' if absent else ''}{', '.join(absent)}.",
+            f"image and are left out{told}.",
             stacklevel=3,
         )
     return kept
+
+
+def values_found(entries: Iterable[Any]) -> str:
+    """Values of the masks of entries with their share of the pixels, for errors.
+
+    Args:
+        entries: Entries with a method ``count_values``.
+    """
+    counts = Counter[str]()
+    for entry in entries:
+        counts.update(entry.count_values())
+    return shares(counts)
 
 
 def _told(structure: Structure) -> str:
@@ -140,47 +156,55 @@ def folder_of(structure: str) -> str:
     return re.sub(r"[^\w.-]+", "_", structure.strip()).strip("_.") or "structure"
 
 
-def advice(values: Sequence[Value]) -> str:
-    """What to do about masks with these values, in Python.
+class _Form(NamedTuple):
+    """How advice writes values: templates, and the quotation mark of colours and brightnesses."""
+
+    one: str
+    several: str
+    ignore: str
+    named: str
+    between: str
+    quote: str
+
+
+_IN_PYTHON = _Form("values=[{}]", "values={{{}}}", "ignore=[{}]", '{}: "NAME"', ", ", '"')
+
+
+def advice(values: Sequence[Value], option: str = "") -> str:
+    """What to do about masks with these values.
 
     >>> advice((0, 127, 255)).partition("; ")[0]
     'Say which values are the structure: values=[127] for one, values={127: "NAME", 255: "NAME"} \
 for several'
-    """
-    picked = _to_pick(values)
-    if not picked:
-        return "Export these masks again, in black and white."
-    first, last = (_quoted(picked[place]) for place in (0, -1))
-    if isinstance(picked[0], AtLeast):
-        return f"If they are maps of probabilities, say what counts: values={first}."
-    each = ", ".join(f'{_quoted(value)}: "NAME"' for value in picked[:_NAMED])
-    return (
-        f"Say which values are the structure: values=[{first}] for one, values={{{each}}} for "
-        f"several; ignore=[{last}] leaves pixels out."
-    )
-
-
-def advice_on_command_line(values: Sequence[Value], option: str) -> str:
-    """The same for the command line.
-
-    >>> advice_on_command_line((0, 127, 255), "--mask").partition("; ")[2]
+    >>> advice((0, 127, 255), "--mask").partition("; ")[2]
     '--mask.ignore 255 leaves pixels out.'
 
     Args:
         values: Values that the masks have, the commonest first.
-        option: Name of the options, such as ``--data.mask``.
+        option: Name of the options on the command line, such as ``--data.mask``; empty in Python.
     """
+    form = _IN_PYTHON
+    if option:  # a shell reads # and >, hence the quotation marks
+        form = _Form(
+            f"{option}.values {{}}", f"{option}.values {{}}", f"{option}.ignore {{}}", "{}=NAME",
+            " ", "'",
+        )  # fmt: skip
     picked = _to_pick(values)
     if not picked:
         return "Export these masks again, in black and white."
-    words = [_word(value) for value in picked]
+    words = [_quoted(value, form.quote) for value in picked]
+    one = form.one.format(words[0])
     if isinstance(picked[0], AtLeast):
-        return f"If they are maps of probabilities, say what counts: {option}.values {words[0]}."
-    each = " ".join(f"{word}=NAME" for word in words[:_NAMED])
+        return f"If they are maps of probabilities, say what counts: {one}."
+    named = form.between.join(form.named.format(word) for word in words[:_NAMED])
     return (
-        f"Say which values are the structure: {option}.values {words[0]} for one, {option}.values "
-        f"{each} for several; {option}.ignore {words[-1]} leaves pixels out."
+        f"Say which values are the structure: {one} for one, {form.several.format(named)} for "
+        f"several; {form.ignore.format(words[-1])} leaves pixels out."
     )
+
+
+def _quoted(value: Value, mark: str) -> str:
+    return f"{mark}{shown(value)}{mark}" if isinstance(value, tuple) else shown(value)
 
 
 def _to_pick(values: Sequence[Value]) -> list[Value]:
@@ -189,16 +213,8 @@ def _to_pick(values: Sequence[Value]) -> list[Value]:
     return [value for value in every if value != values[0]] or every
 
 
-def _order(value: Value) -> tuple[bool, tuple[int, ...]]:
-    return not isinstance(value, int), (value,) if isinstance(value, int) else tuple(value)
-
-
-def _quoted(value: Value) -> str:
-    return str(value) if isinstance(value, int) else f'"{shown(value)}"'
-
-
-def _word(value: Value) -> str:
-    return str(value) if isinstance(value, int) else f"'{shown(value)}'"  # a shell reads # and >
+def _order(value: Value) -> tuple[bool, tuple[float, ...]]:
+    return isinstance(value, tuple), value if isinstance(value, tuple) else (value,)
 
 
 class UnclearMasks(ValueError):  # noqa: N818
@@ -211,6 +227,17 @@ class UnclearMasks(ValueError):  # noqa: N818
     def __init__(self, message: str, values: Sequence[Value] = ()) -> None:
         super().__init__(message)
         self.values = tuple(values)
+
+    def advising(self, option: str, more: str = "") -> "UnclearMasks":
+        """The same error with the advice for the command line.
+
+        Args:
+            option: Name of the options, such as ``--mask``.
+            more: Another way, after the options.
+        """
+        *lines, _ = str(self).splitlines()
+        lines.append(advice(self.values, option) + more)
+        return UnclearMasks("\n".join(lines), self.values)
 
 
 def refuse_unclear(found: Sequence[UnclearMask]) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 CONTROL: Final = "noise"
 WORST: Final = "worst-case"  # over all white-box attacks of a run, per image
+INTERVAL: Final = "95 % interval by the Bayesian bootstrap"
 _NAMES: Final = {
     "clean": "Clean",
     CONTROL: "Random noise",

@@ -1,40 +1,52 @@
 """The training loss, a function of logits and masks."""
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from palpate.structure_loss import structure_loss
 from palpate.training.settings import TrainingSettings
 
-Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+class Criterion(Protocol):
+    """A loss of logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, both float32."""
+
+    def __call__(self, logits: Tensor, masks: Tensor, ignored: Tensor | None = None, /) -> Tensor:
+        """Return a scalar; ``ignored`` pixels ``(b, 1, h, w)`` do not count, nor in its means."""
+        ...
 
 
 def criterion_of(settings: TrainingSettings) -> Criterion:
     """Create the loss function selected in the settings, summed over all maps (deep supervision).
 
-    Returns:
-        A function of logits ``(b, maps, h, w)`` and masks ``(b, 1, h, w)``, both float32, that
-        returns a scalar tensor.
+    At ignored pixels the logits must be those of sure background, see
+    :func:`palpate.prompting.without_ignored`, and the masks background.
     """
     loss = _structure if settings.loss == "structure" else _dice_and_cross_entropy(settings)
 
-    def supervised(logits: Tensor, masks: Tensor) -> Tensor:
-        first, *others = (loss(each[:, None], masks) for each in logits.unbind(1))
+    def supervised(logits: Tensor, masks: Tensor, ignored: Tensor | None = None) -> Tensor:
+        first, *others = (loss(each[:, None], masks, ignored) for each in logits.unbind(1))
         return sum(others, start=first)
 
     return supervised
 
 
-def _structure(logits: Tensor, masks: Tensor) -> Tensor:
-    return structure_loss(logits, masks).mean()
+def _structure(logits: Tensor, masks: Tensor, ignored: Tensor | None = None) -> Tensor:
+    return structure_loss(logits, masks, ignored).mean()
 
 
 def _dice_and_cross_entropy(settings: TrainingSettings) -> Criterion:
     from monai.losses.dice import DiceCELoss  # takes seconds to import
 
-    criterion: Criterion = DiceCELoss(
-        sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight
-    )
+    both = DiceCELoss(sigmoid=True, lambda_dice=settings.dice_weight, lambda_ce=settings.bce_weight)
+
+    def criterion(logits: Tensor, masks: Tensor, ignored: Tensor | None = None) -> Tensor:
+        loss: Tensor = both(logits, masks)
+        if ignored is None:
+            return loss
+        # The cross-entropy is a mean over all pixels, and ignored ones add nothing to its sum.
+        more = ignored.numel() / (~ignored).sum().clamp_min(1) - 1
+        return loss + settings.bce_weight * more * F.binary_cross_entropy_with_logits(logits, masks)
+
     return criterion

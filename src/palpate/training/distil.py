@@ -89,7 +89,7 @@ def distil(
         f"{identity(data, validation)}",
         stage="distilling",
         progress=progress,
-        criterion=lambda differences, _: differences.square().mean(),
+        criterion=lambda differences, _, __=None: differences.square().mean(),
         judged_by="agreement",
     )
 

@@ -106,7 +106,8 @@ def fit(
                         # A loss of hidden states, as in distillation, reads no masks.
                         ignored = batch.ignored if segments else None
                         logits = without_ignored(logits.float(), ignored)
-                        loss = criterion(logits, batch.masks.float())
+                        given = () if ignored is None else (ignored,)
+                        loss = criterion(logits, batch.masks.float(), *given)
                         accelerator.backward(loss)
                         norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
                         _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")

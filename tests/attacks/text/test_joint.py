@@ -26,8 +26,17 @@ def harm(model, images, masks, prompt):
     return View(model, images, masks).harm([prompt])
 
 
-@pytest.mark.parametrize("rounds", [1, 2])
-@pytest.mark.parametrize("name", ["text-synonyms", "text-typos", "text-others", "text-hotflip"])
+@pytest.mark.parametrize(
+    ("name", "rounds"),
+    [
+        ("text-synonyms", 2),
+        *((name, 1) for name in ("text-synonyms", "text-typos", "text-others", "text-hotflip")),
+        *(
+            pytest.param(name, 2, marks=pytest.mark.slow)
+            for name in ("text-typos", "text-others", "text-hotflip")
+        ),
+    ],
+)
 def test_both_are_never_weaker_than_either(name, rounds, model, pixels, mask, source, random):
     text_attack = TEXT_ATTACKS[name]
     pair = joint(

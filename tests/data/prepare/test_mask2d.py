@@ -233,6 +233,43 @@ def test_all_bad_cases_are_listed(tmp_path):
         found(tmp_path)
 
 
+def test_other_labels_in_a_prepared_folder_are_told_as_such(tmp_path):
+    write_case(tmp_path / "in", "images/a.nii", "masks/a.nii")
+    make = lambda labels: prepare(  # noqa: E731
+        "mask2d", tmp_path / "in", tmp_path / "out", options={"labels": labels}, split_as="test"
+    )
+    make("1=liver,2=cyst")
+    with pytest.raises(ValueError, match=r"labels was '1=liver,2=cyst' and is '1=a,2=b', .*--out"):
+        make("1=a,2=b")
+    assert len(make("1=liver,2=tumour").joinpath("anns", "test.json").read_text()) > 0
+
+
+def test_what_was_found_is_told_if_nothing_fits(tmp_path):
+    for name in ("ct", "drawn"):
+        put(tmp_path / f"s1/{name}.nii", nifti(scan(), LPS))
+    with pytest.raises(
+        ValueError, match=r"2 images \(s1/ct\.nii, s1/drawn\.nii\) and no seg"
+    ) as no:
+        found(tmp_path)
+    assert "--options images 'imagesTr/{case}" in str(no.value)
+    with pytest.raises(
+        ValueError, match=r"the pattern '\{case\}/ct', got none among 2: s1/ct\.nii"
+    ):
+        found(tmp_path, images="{case}/ct", masks="{case}/drawn.nii")
+
+
+def test_volumes_of_freesurfer(tmp_path):
+    for name, voxels in (("sub-1.mgz", scan()), ("sub-1_seg.mgz", outline())):
+        image = nibabel.MGHImage(voxels, LPS.astype(np.float32))
+        put(tmp_path / name, gzip.compress(image.to_bytes()))
+    mask = pixels(tmp_path, labels="1=liver,2=cyst")["liver/sub-1_0002.png"][1]
+    assert_array_equal(mask, outline()[:, :, 2].T == 1)
+    data = (tmp_path / "sub-1.mgz").read_bytes()
+    (tmp_path / "sub-1.mgz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"a complete MGH volume in .*sub-1\.mgz"):
+        found(tmp_path)
+
+
 def test_volumes_without_segmentation_are_left_out_aloud(tmp_path):
     write_case(tmp_path, "images/a.nii", "masks/a.nii")
     put(tmp_path / "images/b.nii", nifti(scan(), LPS))
@@ -298,7 +335,15 @@ def test_series_with_niftis_and_nothing_that_names_a_patient(tmp_path):
         write_series(tmp_path / "in" / f"DOE^{n}" / "ct", files)
         put(tmp_path / "in" / f"DOE^{n}" / "mask.nii", labels_of(files))
     made = prepare(
-        "mask2d", tmp_path / "in", tmp_path / "out", options={"labels": "1=liver,2=cyst"}
+        "mask2d",
+        tmp_path / "in",
+        tmp_path / "out",
+        # A folder of DICOM files is a pattern without the ending of a file.
+        options={
+            "labels": "1=liver,2=cyst",
+            "images": "DOE^{case}/ct",
+            "masks": "DOE^{case}/mask.nii",
+        },
     )
     entries = [e for p in (made / "anns").iterdir() for e in json.loads(p.read_text())]
     assert {entry["group"] for entry in entries} == {"patient-0001", "patient-0002", "patient-0003"}

@@ -43,10 +43,18 @@ class Problem:
         *,
         targeted: bool = False,
         threshold: float = 0.0,
+        rows: Int[Tensor, " b"] | None = None,
     ) -> "Problem":
-        """The problem at the start of an attack: all images of the batch, in order."""
+        """The problem at the start of an attack, which every attack makes by this function.
+
+        ``rows`` are by default those of all images of the batch, in order.
+
+        Warns:
+            TrainingModeWarning: If the model is in training mode.
+        """
         warn_of_training_mode(model)
-        return cls(model, images, masks, loss, targeted, torch.arange(len(images)), threshold)
+        rows = torch.arange(len(images)) if rows is None else rows
+        return cls(model, images, masks, loss, targeted, rows, threshold)
 
     def select(self, wanted: Bool[Tensor, " b"]) -> "Problem":
         """The problem for the ``wanted`` images only."""

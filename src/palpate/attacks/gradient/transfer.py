@@ -111,11 +111,11 @@ def transfer(
     _check_options(momentum, diversity, smallest, kernel, scales)
     step_size = epsilon / steps if step_size is None else step_size
 
-    called, rows = _with_prompts_of_victim(surrogate, model), torch.arange(len(images))
+    called = _with_prompts_of_victim(surrogate, model)
     if surrogate is not None:
         # The loss is computed on logits of the surrogate, so the surrogate's threshold applies.
         threshold = float(getattr(surrogate, "threshold_logit", 0.0))
-    problem = Problem(called, images, masks, loss, targeted, rows, threshold)
+    problem = Problem.of_batch(called, images, masks, loss, targeted=targeted, threshold=threshold)
     generators = generators_per_image(generator, len(images)) if diversity > 0 else None
     adversarial, memory = images.clone(), torch.zeros_like(images)
     flat = torch.zeros(len(images), dtype=torch.bool, device=images.device)

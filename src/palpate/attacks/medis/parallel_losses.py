@@ -195,7 +195,7 @@ class _LossGroup:
         copies, count = len(self.losses), len(self.images)
         places, owners = torch.arange(count).repeat(copies), torch.arange(copies)
         owners = owners.repeat_interleave(count)
-        return Problem(
+        return Problem.of_batch(
             model=restrict(self.model, places.tolist(), count),
             images=self.images.repeat(copies, 1, 1, 1),
             masks=torch.cat(list(references)),

@@ -187,8 +187,9 @@ class _Ascent:
     ) -> tuple[Float[Tensor, "1 c h w"], PerImage]:
         """The gradient with respect to the perturbation, averaged over images, and their losses."""
         model = self.model if asked[0] is None else Bound(self.model, *asked)
-        rows = torch.arange(len(images))
-        problem = Problem(model, images, masks, self.loss, self.targeted, rows, self.threshold)
+        problem = Problem.of_batch(
+            model, images, masks, self.loss, targeted=self.targeted, threshold=self.threshold
+        )
         # In the first epoch every batch is new, so its loss is checked for coupled images.
         pulls = partial(
             self._pulls, problem, fitted.delta, progress=progress, first=fitted.epoch == 0

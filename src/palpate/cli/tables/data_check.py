@@ -20,6 +20,7 @@ from palpate.data.integrity import (
     check_sets,
 )
 from palpate.data.locate import locate
+from palpate.data.reading.mask_values import Structure
 from palpate.progress import Progress, silent
 
 _SHOWN: Final = 5  # maximum number of files listed per finding
@@ -36,16 +37,17 @@ def check_data(
     names: Sequence[str],
     root: Path | None = None,
     *,
+    structures: Sequence[Structure] = (),
     pixels: bool = True,
     progress: Progress = silent,
 ) -> IntegrityReport:
-    """Check data sets by name or path.
+    """Check data sets by name or path, with the structures of masks that are not binary.
 
     Raises:
         FileNotFoundError, ValueError: If a data set does not exist; other errors are findings.
     """
     wanted = [Wanted(*locate(name, root)) for name in names]
-    return check_sets(wanted, pixels=pixels, progress=progress)
+    return check_sets(wanted, structures=structures, pixels=pixels, progress=progress)
 
 
 def print_report(report: IntegrityReport, console: Console) -> None:

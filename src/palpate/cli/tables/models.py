@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.markup import escape
@@ -29,37 +29,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def show_models(
-    names: Sequence[str],
-    adapter: AdapterName | None = None,
-    options: Mapping[str, Any] = {},
-    *,
-    trust_code: bool = False,
-) -> None:
-    """Print a line of facts on each model, and without names also the families of models.
-
-    Args:
-        names: Names of models; all that come with palpate if empty.
-        adapter: Adapter to insert into them.
-        options: Options of the model family.
-        trust_code: Let files run code of their own.
-
-    Raises:
-        ValueError, FileNotFoundError: If one that was named cannot be loaded.
-    """
-    lines = []
-    for name in names or known_names():
-        try:
-            lines.append(
-                [escape(value) for value in _line(_facts(name, adapter, options, trust_code))]
-            )
-        except (*BROKEN, OSError) as error:
-            if names:
-                raise
-            lines.append([name, *[""] * 6, escape(f"cannot be loaded: {error}"), ""])
-    _print_cards(Console(), lines)
-    if not names:
-        _show_families()
+Listed: TypeAlias = Mapping[str, ModelFacts | Exception]
 
 
 def listed_models(
@@ -68,8 +38,8 @@ def listed_models(
     options: Mapping[str, Any] = {},
     *,
     trust_code: bool = False,
-) -> list[dict[str, Any]]:
-    """The list of :func:`show_models` as plain values; a model that cannot be loaded says why.
+) -> Listed:
+    """Load models, and collect facts on each by its name; or why one cannot be loaded.
 
     Args:
         names: Names of models; all that come with palpate if empty.
@@ -80,15 +50,30 @@ def listed_models(
     Raises:
         ValueError, FileNotFoundError: If one that was named cannot be loaded.
     """
-    found: list[dict[str, Any]] = []
+    found: dict[str, ModelFacts | Exception] = {}
     for name in names or known_names():
         try:
-            found.append(asdict(_facts(name, adapter, options, trust_code)))
+            found[name] = _facts(name, adapter, options, trust_code)
         except (*BROKEN, OSError) as error:
             if names:
                 raise
-            found.append({"name": name, "error": str(error)})
+            found[name] = error
     return found
+
+
+def show_models(found: Listed, *, families: bool) -> None:
+    """Print a line of facts on each model, and with ``families`` also the families of models."""
+    _print_cards(Console(), [list(map(escape, _line(*each))) for each in found.items()])
+    if families:
+        _show_families()
+
+
+def models_as_values(found: Listed) -> list[dict[str, Any]]:
+    """The list of :func:`show_models` as plain values; a model that cannot be loaded says why."""
+    return [
+        asdict(told) if isinstance(told, ModelFacts) else {"name": name, "error": str(told)}
+        for name, told in found.items()
+    ]
 
 
 def _show_families() -> None:
@@ -185,7 +170,10 @@ def _specimens(model: PixelModel, size: int, count: int) -> tuple[Batch, list[st
     return batch, prompts
 
 
-def _line(facts: ModelFacts) -> Iterator[str]:
+def _line(name: str, facts: ModelFacts | Exception) -> Iterator[str]:
+    if isinstance(facts, Exception):
+        yield from (name, *[""] * 6, f"cannot be loaded: {facts}", "")
+        return
     yield facts.name
     yield _count(facts.parameters)
     yield _count(facts.trainable)

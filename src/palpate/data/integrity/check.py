@@ -30,13 +30,15 @@ from palpate.data.integrity.summaries import (
     summarise_masks,
 )
 from palpate.data.integrity.survey import Survey, survey
+from palpate.data.reading.mask_values import Structure
 from palpate.data.sources.cards import Card
+from palpate.data.structures import advice
 from palpate.progress import Progress, silent
 
 _FAULTS = {
     "unreadable": "{} files cannot be decoded; replace them.",
     "sizes": "{} masks do not have the proportions of their images; export them again.",
-    "binary": "{} masks have values that are neither 0 and 1 nor black and white.",
+    "binary": "{} masks have values that are neither 0 and 1 nor black and white.{}",
 }
 
 
@@ -56,12 +58,18 @@ class Wanted:
 
 
 def check_sets(
-    wanted: Sequence[Wanted], *, pixels: bool = True, progress: Progress = silent
+    wanted: Sequence[Wanted],
+    *,
+    structures: Sequence[Structure] = (),
+    pixels: bool = True,
+    progress: Progress = silent,
 ) -> IntegrityReport:
     """Check data sets, each on its own and against each other.
 
     Args:
         wanted: At least one data set.
+        structures: Structures of masks that are not binary; the pixels of several are checked
+            together.
         pixels: Whether to decode the files; otherwise only names and annotations are checked.
         progress: Called for every file.
 
@@ -71,7 +79,7 @@ def check_sets(
     Raises:
         FileNotFoundError: If a folder does not exist or has no annotations.
     """
-    surveys = [survey(one.folder, one.spec) for one in wanted]
+    surveys = [survey(one.folder, one.spec, structures) for one in wanted]
     reports, pictures = [], []
     for one, found in zip(wanted, surveys, strict=True):
         seen = _summarise(found, progress) if pixels and found.has_images else None
@@ -133,10 +141,11 @@ def _fault_findings(
     summaries: Mapping[Path, ImageSummary | MaskSummary | Fault],
 ) -> Iterator[Finding]:
     """One finding per check for all files that could not be decoded or used."""
-    by_check: dict[str, list[str]] = defaultdict(list)
+    by_check: dict[str, list[Fault]] = defaultdict(list)
     for summary in summaries.values():
         if isinstance(summary, Fault):
-            by_check[summary.check].append(summary.message)
-    for check, messages in by_check.items():
-        message = _FAULTS[check].format(len(messages))
-        yield Finding(check, "error", message, tuple(messages))
+            by_check[summary.check].append(summary)
+    for check, faults in by_check.items():
+        values = [value for fault in faults for value in fault.values]
+        message = _FAULTS[check].format(len(faults), f" {advice(values, '--mask')}")
+        yield Finding(check, "error", message, tuple(fault.message for fault in faults))

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 from palpate.data.annotations import FileEntry
 from palpate.data.integrity.near_duplicates import content_digest, low_frequencies
 from palpate.data.reading.decode import foreground, plain
-from palpate.data.reading.files import naming, opened
-from palpate.data.reading.mask_values import BINARY
+from palpate.data.reading.files import UnclearMask, naming, opened
+from palpate.data.reading.mask_values import BINARY, Value
 from palpate.data.reading.masks import LOSSY
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
 from palpate.progress import Progress, silent
@@ -75,10 +75,12 @@ class Fault:
     Attributes:
         check: The check that failed, one of ``CHECKS``.
         message: What is wrong with which file.
+        values: Values to choose the structure from, if the mask has several.
     """
 
     check: str
     message: str
+    values: tuple[Value, ...] = ()
 
 
 def summarise_images(
@@ -151,10 +153,10 @@ def _beside(entry: FileEntry, drawing: Image.Image) -> MaskSummary | Fault:
     coloured = _coloured(pixels)
     try:
         mask = foreground(drawing, entry.rule)
+    except UnclearMask as error:
+        return Fault("binary", f"{entry.mask}: {error}.", error.values)
     except ValueError as error:
-        if coloured == 0:
-            return Fault("binary", f"{entry.mask}: {error}.")
-        mask = np.ones(drawing.size[::-1], dtype=np.bool_)  # mask_findings reports coloured masks
+        return Fault("binary", f"{entry.mask}: {error}.")
     if entry.rule != BINARY:
         pixels, coloured = mask, 0.0  # what counts are the values that are picked
     levels, middling = _levels(pixels)

@@ -1,8 +1,8 @@
 """Survey of a data folder: annotations and file names, with faults reported as findings."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +10,7 @@ from PIL import Image
 from palpate.data.annotations import SPLITS, FileEntry, examine_entries
 from palpate.data.dataset import DatasetSpec
 from palpate.data.integrity.finding import Finding
+from palpate.data.reading.mask_values import MaskRule, Structure
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class Survey:
         return [record for record in self.records if record.split == split]
 
 
-def survey(folder: Path, spec: DatasetSpec) -> Survey:
+def survey(folder: Path, spec: DatasetSpec, structures: Sequence[Structure] = ()) -> Survey:
     """Read the annotations of all splits and list the files of a folder.
 
     Args:
         folder: Folder of the data set.
         spec: Derives group and structure from file names if the annotations do not name them.
+        structures: Structures of masks that are not binary.
 
     Raises:
         FileNotFoundError: If there is no folder, or it has no annotations of any split.
@@ -79,11 +81,22 @@ def survey(folder: Path, spec: DatasetSpec) -> Survey:
     return Survey(
         spec.name,
         folder,
-        tuple(records),
+        tuple(_with_rule(record, structures) for record in records),
         _files(folder / "images"),
         _files(folder / "masks"),
         tuple(findings),
     )
+
+
+def _with_rule(record: Record, structures: Sequence[Structure]) -> Record:
+    """A record with the values of its structures, all in one rule since they share a file."""
+    rules = [structure.rule for structure in structures]
+    values = tuple(value for rule in rules for value in rule.values)
+    if not structures or not (values or rules[0].ignore):
+        return record
+    names = ", ".join(structure.name for structure in structures)
+    entry = replace(record.entry, rule=MaskRule(values, rules[0].ignore))
+    return replace(record, entry=entry, structure=names or record.structure)
 
 
 def _read(folder: Path, split: str, spec: DatasetSpec) -> tuple[list[Record], list[Finding]]:

@@ -20,6 +20,7 @@ from palpate.data.volumes import (
     on_grid_of,
     read_dataset,
     read_metaimage,
+    read_mgh,
     read_nifti,
     read_seg,
     read_series,
@@ -201,4 +202,6 @@ def _volume(source: Source, names: tuple[str, ...], dicom: bool) -> Volume:
         return read_series(source.read, names)
     if names[0].lower().endswith((".mhd", ".mha")):
         return read_metaimage(source.read, names[0], source.label(names[0]))
+    if names[0].lower().endswith((".mgz", ".mgh")):
+        return read_mgh(source.read(names[0]), source.label(names[0]))
     return read_nifti(source.read(names[0]), source.label(names[0]))

@@ -19,8 +19,8 @@ from palpate.data.prepare.naming import file_stem, patient_of, split_of, with_da
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 
-_SUFFIXES = (".nii.gz", ".nii", ".mhd", ".mha")
-_UNREAD = (".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".hdr", ".nii.bz2", ".npy", ".npz")
+_SUFFIXES = (".nii.gz", ".nii", ".mhd", ".mha", ".mgz", ".mgh")
+_UNREAD = (".nrrd", ".nhdr", ".mnc", ".hdr", ".nii.bz2", ".npy", ".npz")
 _MASKS = r"masks?|labels?|segmentations?|segs?|gt|ground_?truths?|annotations?"
 _IMAGES = r"images?|imgs?|volumes?|scans?"
 _FOLDER = re.compile(rf"(?P<mask>{_MASKS})?(?:{_IMAGES})?(?P<part>tr|ts|va)?", re.IGNORECASE)
@@ -100,21 +100,44 @@ def find_cases(source: Source, images: str, masks: str, group: str) -> list[Case
     pairs = _by_pattern(stacks, images, masks) if images else _by_name(source, stacks)
     if not pairs:
         raise WrongLayout(
-            f"Expected volumes ({', '.join(_SUFFIXES)} or DICOM) and their segmentations in "
-            f"{source.path}, found {len(stacks)} volumes and no pair. {_advice(source)}"
+            f"Expected images and their segmentations ({', '.join(_SUFFIXES)} or DICOM) in "
+            f"{source.path}, found {_found(stacks)}. {_advice(source, stacks)}"
         )
     return _cases(pairs, group)
 
 
-def _advice(source: Source) -> str:
+def _found(stacks: Sequence[_Stack]) -> str:
+    """What there is, for errors: numbers, and the first of each kind."""
+    if not stacks:
+        return "no volumes at all"
+    kinds = {
+        "images": [stack.path for stack in stacks if not stack.is_segmentation],
+        "segmentations": [stack.path for stack in stacks if stack.is_segmentation],
+    }
+    told = [
+        f"{len(some) or 'no'} {kind}{f' ({_such_as(some)})' if some else ''}"
+        for kind, some in kinds.items()
+    ]
+    return f"{' and '.join(told)} by their names"
+
+
+def _such_as(paths: Sequence[str]) -> str:
+    return ", ".join([*paths[:2], *["..."] * (len(paths) > 2)])
+
+
+def _advice(source: Source, stacks: Sequence[_Stack]) -> str:
     unread = sorted({s for s in _UNREAD for name in source.names if name.lower().endswith(s)})
     if unread:
         return (
             f"Files of the kind {' and '.join(unread)} are not read: convert them to .nii.gz or "
             ".mha, for example with SimpleITK."
         )
+    if not stacks:
+        return "Give the folder that holds them in --source."
     return (
-        "Name each segmentation after its image, or give patterns in the options images and masks."
+        "Say which belong together with patterns, in which {case} stands for the name of a case: "
+        "--options images 'imagesTr/{case}_0000.nii.gz' masks 'labelsTr/{case}.nii.gz' for files, "
+        "--options images '{case}/CT' masks '{case}/SEG' for folders of DICOM files."
     )
 
 
@@ -130,6 +153,14 @@ def _by_pattern(
     stacks: Sequence[_Stack], images: str, masks: str
 ) -> dict[str, tuple[_Stack, _Stack]]:
     found = [_matching(stacks, pattern) for pattern in (images, masks)]
+    for pattern, matched in zip((images, masks), found, strict=True):
+        if not matched:
+            paths = [stack.path for stack in stacks]
+            raise ValueError(
+                f"Expected volumes that fit the pattern {pattern!r}, got none among {len(paths)}: "
+                f"{_such_as(paths) or 'there are none'}. Correct the pattern; one that ends in "
+                f"{', '.join(_SUFFIXES)} means a file, any other a folder of DICOM files."
+            )
     lacking = sorted(found[0].keys() ^ found[1].keys())
     refuse(
         lacking,
@@ -142,10 +173,11 @@ def _by_pattern(
 def _matching(stacks: Sequence[_Stack], pattern: str) -> dict[str, _Stack]:
     if pattern.count("{case}") < 1:
         raise ValueError(f"Expected {{case}} in the pattern {pattern!r}, such as {{case}}/ct.nii.")
+    is_folder = not pattern.lower().endswith(_SUFFIXES)
     first, *rest = pattern.removesuffix("/").split("{case}")
     pieces = [re.escape(piece).replace(r"\*", "[^/]*") for piece in (first, *rest)]
     regex = re.compile(rf"(?:^|.*/){pieces[0]}(?P<case>[^/]+?)" + r"(?P=case)".join(pieces[1:]))
-    of_kind = [stack for stack in stacks if (stack.series is not None) == pattern.endswith("/")]
+    of_kind = [stack for stack in stacks if (stack.series is not None) == is_folder]
     found: dict[str, _Stack] = {}
     for stack in of_kind:
         match = regex.fullmatch(stack.path)

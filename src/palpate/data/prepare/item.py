@@ -1,5 +1,6 @@
 """Items of a source: masks with their images, and functions that read both."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -37,6 +38,8 @@ class Item:
         facts: Other metadata, such as view, sex or pathology.
         read_ignored: Returns the pixels of the mask that count in no loss, attack or metric,
             ``(h, w)``; None if all count.
+        count_values: Returns the number of pixels of each value of the mask as stored; None if it
+            was drawn.
         is_private: Whether the names of ``members`` may identify a patient, as in DICOM exports;
             such names are not stored.
     """
@@ -53,6 +56,7 @@ class Item:
     facts: Mapping[str, str] = field(default_factory=dict)
     is_private: bool = False
     read_ignored: Callable[[], NDArray[np.bool_]] | None = field(default=None, repr=False)
+    count_values: Callable[[], Counter[str]] | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:

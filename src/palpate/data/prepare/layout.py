@@ -1,6 +1,7 @@
 """Search for folders of images and masks in a source, and pairing of their files by name."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
@@ -11,9 +12,17 @@ from PIL import Image
 from palpate.data.prepare.archives import without_ending
 from palpate.data.prepare.converter import WrongLayout
 from palpate.data.prepare.item import Item
-from palpate.data.prepare.pictures import Foreground, of_one_colour, read_image, read_masks
+from palpate.data.prepare.pictures import (
+    Foreground,
+    of_one_colour,
+    opened,
+    read_image,
+    read_masks,
+)
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
+from palpate.data.reading.files import naming
+from palpate.data.reading.masks import count_values
 
 Folders = Mapping[str, Sequence[str]]  # names of image files by their folder
 
@@ -226,7 +235,13 @@ def pair_item(
         read_ignored=None
         if ignored is None
         else partial(read_masks, source, pair.image, pair.mask, threshold=ignored),
+        count_values=partial(_count_values, source, pair.mask),
     )
+
+
+def _count_values(source: Source, mask: str) -> Counter[str]:
+    with opened(source, mask) as drawing, naming(source.label(mask)):
+        return count_values(drawing)
 
 
 def wrong(source: Source, folders: Folders, expected: str) -> WrongLayout:

@@ -1,12 +1,12 @@
-"""Slices of volumes: any NIfTI, MetaImage or DICOM series with its segmentation.
+"""Slices of volumes: any NIfTI, MetaImage, MGH or DICOM series with its segmentation.
 
 Images and segmentations are paired by name (see :mod:`palpate.data.prepare.cases`), or by two
 patterns. Options:
 
 ``images``, ``masks``
     Patterns of names in which ``{case}`` stands for the name of a case, such as
-    ``imagesTr/{case}_0000.nii.gz`` and ``labelsTr/{case}.nii.gz``. A pattern that ends in ``/``
-    means a folder of DICOM files.
+    ``imagesTr/{case}_0000.nii.gz`` and ``labelsTr/{case}.nii.gz``. A pattern without the
+    ending of a file, such as ``{case}/CT``, means a folder of DICOM files.
 ``slices``
     ``largest`` (the slice with the most foreground of a structure), ``middle`` (of those with
     foreground), ``all`` (with foreground), ``every-N`` (each Nth of these) or ``index-N``.

@@ -25,7 +25,7 @@ from palpate.data.reading.decode import foreground
 from palpate.data.reading.mask_values import MaskRule, Structure, structures_of
 from palpate.data.reading.masks import read_mask
 from palpate.data.sources.pairs import without_ending
-from palpate.data.structures import folder_of
+from palpate.data.structures import folder_of, only_present
 
 
 def find(
@@ -82,7 +82,9 @@ def find(
         for pair in pairs
         for each in structures
     ]
-    return [item for item in items if _is_shown(item)] if several else items
+    if not several:
+        return items
+    return only_present(items, [_is_shown(item) for item in items], structures)
 
 
 def _listed(text: str) -> list[str] | None:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from palpate.atomic import write_text
 
 SUMMARY, _JOURNAL, _LOCK = "dataset.json", ".prepared.jsonl", ".lock"
+_OPTIONS = "options"
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,18 @@ class Ledger:
     Attributes:
         folder: Folder of the prepared data set.
         before: Records of earlier runs by mask name; their files may have changed since then.
+        options: Options of the earlier run; None if there was none, or it did not write them.
     """
 
     folder: Path
     before: Mapping[str, Record]
+    options: Mapping[str, str] | None = None
     _lock: Lock = field(default_factory=Lock)
+
+    def begin(self, options: Mapping[str, str]) -> None:
+        """Write the options of this run to the journal, for the errors of a later one."""
+        with (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps({_OPTIONS: dict(options)}) + "\n")
 
     def add(self, records: Sequence[Record]) -> None:
         """Append records to the journal, so that an interrupted run can resume; thread-safe."""
@@ -94,7 +102,8 @@ def open_ledger(folder: Path, name: str) -> Iterator[Ledger]:
             f"Another process is preparing {folder}. Wait for it, or choose another --out."
         ) from None
     try:
-        yield Ledger(folder, _read(summary, name) | _read_journal(journal))
+        records = _read(summary, name) | _read_journal(journal)
+        yield Ledger(folder, records, _read_options(summary, journal))
     finally:
         lock.release()
 
@@ -142,3 +151,17 @@ def _read_journal(path: Path) -> dict[str, Record]:
             continue
         records[record.mask_name] = record
     return records
+
+
+def _read_options(summary: Path, journal: Path) -> Mapping[str, str] | None:
+    """Options of the last run: those in the journal of one that did not finish, or the summary."""
+    texts = [summary.read_text(encoding="utf-8")] if summary.is_file() else []
+    if journal.is_file():
+        texts += journal.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = None
+    for text in texts:
+        try:
+            found = json.loads(text).get(_OPTIONS, found)
+        except ValueError:  # incomplete line of an interrupted run
+            continue
+    return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from palpate.atomic import remove_leftovers
 from palpate.data.annotations import SPLITS
@@ -24,10 +24,12 @@ from palpate.data.prepare.registry import CONVERTERS
 from palpate.data.prepare.source import Source, open_source
 from palpate.data.problems import refuse
 from palpate.data.reading.files import UnclearMask
-from palpate.data.structures import advice_on_command_line
+from palpate.data.structures import advice, values_found
 from palpate.data.wording import wording_of, write_prompts
 from palpate.errors import did_you_mean
 from palpate.progress import Progress, silent
+
+_OF_NAMES = ("images", "masks", "group")  # options that are patterns of names of files
 
 # Converters for user data.
 OWN_WAYS = (
@@ -90,12 +92,15 @@ def prepare(
         rest = left_out(opened, converter, items)
         warn_of(opened, converter, rest)
         with open_ledger(folder, name) as ledger:
-            _refuse_another(ledger, converter, items)
+            _refuse_another(ledger, converter, items, options or {})
             remove_leftovers(folder)
+            chosen = _to_tell(converter, items, options or {})
+            ledger.begin(chosen)
             work = _Work(converter, opened, ledger, json.dumps(options or {}))
             records = _run(work, items, workers or os.cpu_count() or 1, progress)
-            _refuse_all_empty(converter, records)
-            told = {"left_out": summary_of(rest, items)} if rest else {}
+            _refuse_all_empty(converter, items, records)
+            told: dict[str, Any] = {"left_out": summary_of(rest, items)} if rest else {}
+            told |= {"options": chosen} if chosen else {}
             annotate(ledger, converter, items, records, seed, told)
         _warn(opened.doubts)
     return folder
@@ -177,25 +182,56 @@ def _refuse_overlap(source: Path, folder: Path) -> None:
         )
 
 
-def _refuse_another(ledger: Ledger, converter: Converter, items: Sequence[Item]) -> None:
+def _refuse_another(
+    ledger: Ledger, converter: Converter, items: Sequence[Item], options: Mapping[str, str]
+) -> None:
     """Raise an error if another user data set would be replaced: folders are named by format."""
     if converter.card or not ledger.before:
         return
-    if not any(item.mask_name in ledger.before for item in items):
-        raise ValueError(
-            f"Expected the source that {ledger.folder} was prepared from, got one with none of its "
-            f"{len(ledger.before)} masks. Choose another --out, or delete that folder first."
-        )
+    if any(item.mask_name in ledger.before for item in items):
+        return
+    changed = _changed(converter, ledger.options, options)
+    what = (
+        f"Expected the options that {ledger.folder} was prepared with, but {changed}, so that "
+        if changed
+        else f"Expected the source and options that {ledger.folder} was prepared with, but "
+    )
+    raise ValueError(
+        f"{what}none of its {len(ledger.before)} masks would remain. Choose another --out to have "
+        "both, or delete that folder first."
+    )
 
 
-def _refuse_all_empty(converter: Converter, records: Sequence[Record]) -> None:
+def _changed(converter: Converter, before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
+    """Options that differ from those of the earlier preparation; empty if none is known to."""
+    if before is None:
+        return ""
+    given = {**converter.options, **now}
+    changed = [name for name, old in before.items() if given.get(name) != old]
+    return " and ".join(f"{n} was {before[n]!r} and is {given.get(n)!r}" for n in changed)
+
+
+def _to_tell(
+    converter: Converter, items: Sequence[Item], options: Mapping[str, str]
+) -> dict[str, str]:
+    """Options to store, with their defaults; none that could contain the name of a patient."""
+    is_private = any(item.is_private for item in items)
+    given = {**converter.options, **options}
+    return {k: v for k, v in given.items() if not (is_private and k in _OF_NAMES)}
+
+
+def _refuse_all_empty(
+    converter: Converter, items: Sequence[Item], records: Sequence[Record]
+) -> None:
     """Raise an error if no mask of the user has foreground; that all are healthy is not likely."""
     if converter.card or any(record.area for record in records):
         return
+    stored = [item for item in items if item.count_values is not None]
+    found = f"; they have {values_found(stored)}" if stored else ""
     raise ValueError(
-        f"Expected foreground in some of the {len(records)} masks, got none in any. If they were "
-        "drawn with 0 and 1 and stored as JPEG, the format has destroyed them: export them again "
-        "as PNG. If the structure has another value, name it: --mask.values 127."
+        f"Expected foreground in some of the {len(records)} masks, got none in any{found}. If they "
+        "were drawn with 0 and 1 and stored as JPEG, the format has destroyed them: export them "
+        "again as PNG. If the structure has another value, name it: --mask.values 127."
     )
 
 
@@ -212,7 +248,7 @@ def _found(
     try:
         items = converter.find(source, **{**converter.options, **options})
     except WrongLayout as error:
-        raise ValueError(f"{error}{_hint(source)}") from error
+        raise ValueError(f"{error}{_hint(source, converter)}") from error
     if split_as:
         items = [replace(item, split=split_as) for item in items]
     check_items(items)
@@ -220,10 +256,12 @@ def _found(
     return items
 
 
-def _hint(source: Source) -> str:
+def _hint(source: Source, converter: Converter) -> str:
     likely = looks_like(source)
     if likely:
         return f" It looks like {' or '.join(likely)}: palpate data prepare {likely[0]}."
+    if not converter.card:  # the user knows that it is no published set
+        return ""
     return (
         " It is not one of the data sets that palpate knows. For your own data: palpate data "
         f"prepare {OWN_WAYS}."
@@ -280,7 +318,7 @@ def _advice(converter: Converter, unclear: Sequence[UnclearMask]) -> str:
     if "values" not in converter.options:
         return "Write one binary mask per structure"
     values = [value for each in unclear for value in each.values]
-    return f"{advice_on_command_line(values, '--mask')} Replace files that have another fault"
+    return f"{advice(values, '--mask')} Replace files that have another fault"
 
 
 @contextmanager

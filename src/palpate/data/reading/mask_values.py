@@ -1,7 +1,8 @@
 """Which values of a mask file are the structure, and which pixels are ignored.
 
-A value is a grey level or a palette index (``127``), a colour (``"#ff0000"``, or ``(255, 0, 0)``
-in a list), or a brightness and all above it (``">=128"``). ``values=127`` or ``values=[1, 2]``
+A value is a grey level or a palette index (``127``; ``0.5`` in files of floats from 0 to 1), a
+colour (``"#ff0000"``, or ``(255, 0, 0)`` in a list), or a brightness and all above it (``">=128"``,
+``">=0.5"``). ``values=127`` or ``values=[1, 2]``
 picks one structure; ``values={255: "tumour", 127: "liver"}`` names several, each of which becomes
 an entry of its own.
 """
@@ -17,17 +18,21 @@ Colour: TypeAlias = tuple[int, int, int]
 class AtLeast(NamedTuple):
     """All brightnesses from this one on."""
 
-    level: int
+    level: float
 
 
-Value: TypeAlias = int | Colour | AtLeast
+Value: TypeAlias = int | float | Colour | AtLeast
 # What users write: one value, several, or a name for each.
-Values: TypeAlias = int | str | Sequence[Any] | Mapping[Any, str] | None
+Values: TypeAlias = int | float | str | Sequence[Any] | Mapping[Any, str] | None
 
 _HEX = re.compile(r"#([0-9a-fA-F]{6})")
 _TRIPLE = re.compile(r"\(?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)?")
-_LEAST = re.compile(r">=\s*(\d+)")
-_FORMS = "a grey value or palette index (127), a colour (#ff0000) or a brightness (>=128)"
+_NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+_LEAST = re.compile(rf">=\s*({_NUMBER})")
+_FORMS = (
+    "a grey value or palette index (127, or 0.5 in floats), a colour (#ff0000) or a brightness "
+    "(>=128)"
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ def parse_value(value: Any) -> Value:
 
     >>> parse_value("127"), parse_value("#ff0000"), parse_value([0, 128, 0]), parse_value(">=128")
     (127, (255, 0, 0), (0, 128, 0), AtLeast(level=128))
+    >>> parse_value(0.5), parse_value("1.0")
+    (0.5, 1)
 
     Raises:
         ValueError: If it is none of these.
@@ -102,26 +109,32 @@ def parse_value(value: Any) -> Value:
     if isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_byte, value)):
         return tuple(map(int, value))  # type: ignore[return-value]
     text = str(value).strip()
-    if not isinstance(value, bool) and re.fullmatch(r"\d+(\.0*)?", text):
-        return int(float(text))
+    if not isinstance(value, bool) and re.fullmatch(_NUMBER, text):
+        return _number(text)
     if found := _HEX.fullmatch(text):
         return tuple(bytes.fromhex(found[1]))  # type: ignore[return-value]
     if (found := _TRIPLE.fullmatch(text)) and all(_is_byte(int(part)) for part in found.groups()):
         return tuple(map(int, found.groups()))  # type: ignore[return-value]
     if found := _LEAST.fullmatch(text):
-        return AtLeast(int(found[1]))
+        return AtLeast(_number(found[1]))
     raise ValueError(f"Expected {_FORMS} as a value of masks, got {value!r}.")
 
 
 def shown(value: Value) -> str:
     """A value as users write it.
 
-    >>> shown(127), shown((255, 0, 0)), shown(AtLeast(128))
-    ('127', '#ff0000', '>=128')
+    >>> shown(127), shown(0.5), shown((255, 0, 0)), shown(AtLeast(128))
+    ('127', '0.5', '#ff0000', '>=128')
     """
     if isinstance(value, AtLeast):
-        return f">={value.level}"
-    return "#" + bytes(value).hex() if isinstance(value, tuple) else str(value)
+        return f">={value.level:.6g}"
+    return "#" + bytes(value).hex() if isinstance(value, tuple) else f"{value:.6g}"
+
+
+def _number(text: str) -> int | float:
+    """A number, as an integer if it is whole."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _is_byte(value: Any) -> bool:
@@ -156,7 +169,7 @@ def _pair(each: Any) -> tuple[Value, str]:
         if not found[2].strip():
             raise ValueError(f"Expected VALUE=NAME, got {each!r}.")
         return parse_value(found[1]), found[2].strip()
-    if isinstance(each, str) and (found := re.fullmatch(r"(>=\s*\d+)=(.+)", each)):
+    if isinstance(each, str) and (found := re.fullmatch(rf"(>=\s*(?:{_NUMBER}))=(.+)", each)):
         return parse_value(found[1]), found[2].strip()
     return parse_value(each), ""
 

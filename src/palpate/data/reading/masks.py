@@ -6,7 +6,8 @@ at least half the range of the file type (128 of 255, 32768 of 65535), which rem
 JPEG ringing; a lossless file that contains only 0 and 1 is used as it is.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,14 @@ from PIL import Image
 from scipy.ndimage import binary_opening
 
 from palpate.data.reading.files import UnclearMask
-from palpate.data.reading.mask_values import BINARY, AtLeast, Colour, MaskRule, Value, shown
+from palpate.data.reading.mask_values import (
+    BINARY,
+    AtLeast,
+    Colour,
+    MaskRule,
+    Value,
+    shown,
+)
 from palpate.data.reading.plateaus import Raster, judge
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # Pillow's names of lossy formats
@@ -63,13 +71,35 @@ def read_mask(drawing: Image.Image, rule: MaskRule = BINARY) -> MaskPixels:
     return MaskPixels(_binary(stored, ignored), ignored)
 
 
-def values_of(drawing: Image.Image) -> str:
-    """Values of a mask with their share of the pixels, for errors.
+def count_values(drawing: Image.Image) -> Counter[str]:
+    """Number of pixels of each value of a mask, in the order of the values.
 
-    >>> values_of(Image.fromarray(np.uint8([[0, 0], [127, 255]])))
-    '0 (50 % of the pixels), 127 (25 %), 255 (25 %)'
+    >>> count_values(Image.fromarray(np.uint8([[0, 0], [127, 255]])))
+    Counter({'0': 2, '127': 1, '255': 1})
     """
-    return _described(_decoded(drawing))
+    stored = _decoded(drawing)
+    counts = stored.raster.counts
+    return Counter({_name(stored, n): int(counts[n]) for n in np.flatnonzero(counts).tolist()})
+
+
+def shares(counts: Mapping[str, int], area: int | None = None) -> str:
+    """Values with their share of the pixels, those with the largest areas, in their order.
+
+    >>> shares(Counter({"0": 2, "127": 1, "255": 1}))
+    '0 (50 % of the pixels), 127 (25 %), 255 (25 %)'
+
+    Args:
+        counts: Number of pixels of each value.
+        area: Number of all pixels; by default those of ``counts``.
+    """
+    area = sum(counts.values()) if area is None else area
+    kept = sorted(counts, key=lambda value: -counts[value])[:_LISTED]
+    texts = list[str]()
+    for value in (value for value in counts if value in kept):
+        unit = " %" if texts else " % of the pixels"
+        texts.append(f"{value} ({100 * counts[value] / area:.3g}{unit})")
+    more = len(counts) - len(kept)
+    return ", ".join(texts) + (f" and {more} more values" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -84,7 +114,7 @@ class _Stored:
         colours: Colour of each value; None for grey.
         is_lossy: Whether the format changes values.
         has_shape_in_alpha: Whether the mask is black and its transparency varies.
-        scale: What to divide grey values by to show them; 65535 for floats in [0, 1].
+        scale: What floats in [0, 1] were multiplied by for ``brightness``; 1 for whole numbers.
     """
 
     raster: Raster
@@ -147,8 +177,11 @@ def _floats(drawing: Image.Image) -> _Stored:
         )
     if (pixels == np.rint(pixels)).all():
         return _grey(pixels.astype(np.int64), 255, False)
-    found = _grey(np.rint(pixels * 65535).astype(np.int64), 65535, False)
-    return _Stored(found.raster, found.values, found.brightness, 65535, None, False, scale=65535)
+    steps = np.rint(pixels * 65535).astype(np.int64)
+    _, first = np.unique(steps, return_index=True)
+    values = tuple(int(v) if v in (0, 1) else v for v in pixels.ravel()[first].tolist())
+    raster = _grey(steps, 65535, False).raster
+    return _Stored(raster, values, steps, 65535, None, False, scale=65535)
 
 
 def _palette(
@@ -237,7 +270,7 @@ def _refuse_several(stored: _Stored) -> None:
         raise UnclearMask(
             "expected a mask in black and white, got a picture with "
             f"{int((stored.raster.counts > 0).sum())} values; was an image given as its mask?",
-            (AtLeast(128 if stored.scale > 1 else (stored.top + 1) // 2),),
+            (AtLeast(0.5 if stored.scale > 1 else (stored.top + 1) // 2),),
         )
     if not verdict.is_binary or _has_coloured_ground(stored, verdict.plateaus):
         values = tuple(stored.values[n] for n in verdict.plateaus)
@@ -279,7 +312,7 @@ def _matching(stored: _Stored, values: Iterable[Value]) -> NDArray[np.bool_]:
     found = np.zeros(stored.brightness.shape, dtype=np.bool_)
     for value in values:
         if isinstance(value, AtLeast):
-            found |= stored.brightness >= value.level * (stored.scale // 255 or 1)
+            found |= stored.brightness >= _brightness(stored, value.level)
             continue
         if stored.is_lossy:
             raise UnclearMask(
@@ -291,16 +324,27 @@ def _matching(stored: _Stored, values: Iterable[Value]) -> NDArray[np.bool_]:
     return found
 
 
+def _brightness(stored: _Stored, level: float) -> float:
+    """A level in the unit of the brightness; in floats one above 1 is in 255ths, as in 8 bits."""
+    if stored.scale == 1:
+        return level
+    return stored.scale * (level if level <= 1 else level / 255)
+
+
 def _number(stored: _Stored, value: Value) -> int:
     """Number of a value in the raster; -1 if no pixel has it."""
     known: tuple[Value, ...] = stored.values
+    if stored.scale > 1 and isinstance(value, int | float):  # 0.3 is not 0.3 in 32 bits
+        distances = np.abs(np.array(known, dtype=np.float64) - value)
+        nearest = int(distances.argmin())
+        return nearest if distances[nearest] < 1 / stored.scale else -1
     if isinstance(value, tuple) and stored.colours is not None:
         known = stored.colours
     elif isinstance(value, tuple):  # a colour in a grey mask
         if len(set(value)) > 1:
             return -1
         value = value[0]
-    elif stored.colours is not None and stored.values == stored.colours:  # a grey value in colours
+    elif isinstance(value, int) and stored.values == stored.colours:  # a grey value in colours
         value = (value, value, value)
     return known.index(value) if value in known else -1
 
@@ -313,22 +357,15 @@ def _listed(stored: _Stored) -> tuple[Value, ...]:
 
 
 def _described(stored: _Stored, values: tuple[Value, ...] | None = None) -> str:
-    """Values with their share of the pixels, those with the largest areas, in their order."""
-    counts, area = stored.raster.counts, stored.raster.numbers.size
+    """Some values, by default all, with their share of the pixels."""
+    counts = stored.raster.counts
     among = _listed(stored) if values is None else values
-    chosen = [n for n, value in enumerate(stored.values) if value in among[:_LISTED]]
-    texts = []
-    for place, n in enumerate(chosen):
-        unit = " % of the pixels" if place == 0 else " %"
-        texts.append(f"{_name(stored, n)} ({100 * counts[n] / area:.3g}{unit})")
-    more = len(among) - len(chosen)
-    return ", ".join(texts) + (f" and {more} more values" if more > 0 else "")
+    chosen = [n for n, value in enumerate(stored.values) if value in among]
+    return shares({_name(stored, n): int(counts[n]) for n in chosen}, int(counts.sum()))
 
 
 def _name(stored: _Stored, number: int) -> str:
     value = stored.values[number]
-    if stored.scale > 1 and isinstance(value, int):
-        return f"{value / stored.scale:.3g}"
     if stored.colours is not None and isinstance(value, int):
         return f"palette index {value} {shown(stored.colours[number])}"
     return shown(value)

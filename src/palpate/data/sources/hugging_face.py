@@ -29,6 +29,7 @@ from palpate.data.sources.registry import always
 from palpate.data.sources.samples import OwnEntry, check_pixels, dataset_of, texts_of
 from palpate.data.structures import only_present, structures_shown
 from palpate.errors import did_you_mean
+from palpate.located import located
 
 PREFIX = "hf:"
 
@@ -158,11 +159,11 @@ def _loaded(dataset: Any, config: str | None) -> Any:
     datasets = needed("datasets")
     if not isinstance(dataset, str | Path):
         return dataset
-    path = Path(dataset)
+    path = located(dataset)
     try:
         if any((path / mark).is_file() for mark in ("dataset_dict.json", "state.json")):
             return datasets.load_from_disk(str(path))
-        return datasets.load_dataset(str(dataset), config)
+        return datasets.load_dataset(str(path), config)
     except Exception as error:  # many libraries below: files, network, parsing
         place = "a directory" if path.exists() else "neither a directory nor reachable on the hub"
         raise FileNotFoundError(

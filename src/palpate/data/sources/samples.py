@@ -22,6 +22,7 @@ from palpate.data.prompt_policy import PromptPolicy, check_levels
 from palpate.data.reading.decode import ignored_from, pair_from
 from palpate.data.reading.files import UnclearMask, naming, opened
 from palpate.data.reading.mask_values import BINARY, MaskRule, Structure, Values, structures_of
+from palpate.data.reading.masks import count_values
 from palpate.data.reading.prefetch import Samples
 from palpate.data.sample import Sample
 from palpate.data.sources.registry import always
@@ -84,6 +85,13 @@ class OwnEntry:
             if ignored is not None:
                 return _pair(image, ignored, size)[1]
             return _ignored(image, mask, size, self.rule)
+
+    def count_values(self) -> Counter[str]:
+        """Number of pixels of each value of the mask."""
+        with naming(f"sample {self.key!r}"):
+            _, mask, _ = self.pixels()
+            with _opened(_picture(mask, is_mask=True)) as drawing:
+                return count_values(drawing)
 
 
 def from_samples(

@@ -1,8 +1,10 @@
-"""NIfTI volumes, read with nibabel."""
+"""NIfTI and MGH volumes, read with nibabel."""
 
 import gzip
 import io
 import zlib
+from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -35,7 +37,7 @@ def read_nifti(data: bytes, name: str) -> Volume:
     """
     nibabel = needed("nibabel")
     try:
-        plain = _unzipped(nibabel, data)
+        plain = _unzipped(data, partial(_announced, nibabel))
         image = _kind(nibabel, plain).from_bytes(plain)
         voxels = np.asarray(image.dataobj)
     except MemoryError:
@@ -52,15 +54,45 @@ def read_nifti(data: bytes, name: str) -> Volume:
     return Volume(name, axes, affine, has_channels=axes.ndim == 4 and not colours)
 
 
-def _unzipped(nibabel: Any, data: bytes) -> bytes:
+def read_mgh(data: bytes, name: str) -> Volume:
+    """Read a volume of FreeSurfer from a ``.mgz`` or ``.mgh`` file.
+
+    Args:
+        data: The bytes of the file, compressed or not.
+        name: Name of the file, for errors.
+
+    Returns:
+        The volume; its affine is None if the header has no orientation.
+
+    Raises:
+        ValueError: If the file is not an MGH volume, or is truncated.
+        RuntimeError: If nibabel is not installed.
+    """
+    nibabel = needed("nibabel")
+    try:
+        image = nibabel.MGHImage.from_bytes(_unzipped(data, partial(_announced_mgh, nibabel)))
+        voxels = np.asarray(image.dataobj)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"Expected a complete MGH volume in {name}, but: {error}. Export it again."
+        ) from error
+    placed = int(image.header["goodRASFlag"]) > 0
+    affine = np.asarray(image.affine, dtype=np.float64) if placed else None
+    axes = _spatial(voxels, name)
+    return Volume(name, axes, affine, has_channels=axes.ndim == 4)
+
+
+def _unzipped(data: bytes, announced: Callable[[bytes], int]) -> bytes:
     """The decompressed bytes, at most as many as the header announces (no decompression bombs)."""
     if not data.startswith(b"\x1f\x8b"):
-        _refuse_short(_announced(nibabel, data), len(data))
+        _refuse_short(announced(data), len(data))
         return data
     with gzip.open(io.BytesIO(data)) as packed:
         try:
             start = packed.read(_HEADER)
-            wanted = _announced(nibabel, start)
+            wanted = announced(start)
             plain = start + packed.read(max(0, wanted - len(start)))
             packed.read(1)  # reaches the end of the stream, where gzip verifies the checksum
         except (EOFError, zlib.error) as error:
@@ -77,11 +109,23 @@ def _refuse_short(wanted: int, found: int) -> None:
 def _announced(nibabel: Any, start: bytes) -> int:
     """Size of the file in bytes according to its header."""
     header = _kind(nibabel, start).header_class.from_fileobj(io.BytesIO(start))
+    return int(header["vox_offset"]) + _bytes_of_voxels(header)
+
+
+def _announced_mgh(nibabel: Any, start: bytes) -> int:
+    """Size of an MGH file in bytes according to its header."""
+    if start[:4] != (1).to_bytes(4, "big"):  # the version of the format
+        raise ValueError("it does not begin like one")
+    header = nibabel.MGHImage.header_class.from_fileobj(io.BytesIO(start))
+    return int(header.get_data_offset()) + _bytes_of_voxels(header)
+
+
+def _bytes_of_voxels(header: Any) -> int:
     lengths = [int(length) for length in header.get_data_shape()]
     size = prod(lengths) * int(header.get_data_dtype().itemsize)
     if not lengths or min(lengths) < 1 or size > _LARGEST:
         raise ValueError(f"its header announces {lengths} voxels")
-    return int(header["vox_offset"]) + size
+    return size
 
 
 def _kind(nibabel: Any, start: bytes) -> Any:

@@ -15,7 +15,7 @@ from palpate.models.facts import BROKEN
 from palpate.models.preprocessing import enlarged, resized
 from palpate.models.request import Request
 from palpate.models.wrap.calling import converted
-from palpate.models.wrap.outputs import NoGradientError
+from palpate.models.wrap.output_checks import NoGradientError
 from palpate.models.wrap.user_code import OF_WRAP, written
 from palpate.models.wrap.wrap import Wrapped, wrap
 
@@ -55,7 +55,7 @@ def as_model(request: Request, found: FromFile) -> Wrapped:
     model = wrap(found.net, **{**found.options, **request.options}, name=request.name)
     model.options, model.origin, model.seed = written(request.options), found.origin, request.seed
     model.requires_grad_(False)
-    model.gradientless = found.gradientless or _not_traced(model)
+    model.gradientless = found.gradientless or why_not_traced(model)
     if model.gradientless:
         model.is_differentiable = False  # read by the sanity card
         warnings.warn(
@@ -68,7 +68,7 @@ def as_model(request: Request, found: FromFile) -> Wrapped:
     return model
 
 
-def _not_traced(model: Wrapped) -> str:
+def why_not_traced(model: Wrapped) -> str:
     """Why autograd cannot trace the model's answer to the pixels; empty if it can."""
     prompts = [next(iter(model.reading.classes or {"object": 0}))]
     images = torch.rand(1, 3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))

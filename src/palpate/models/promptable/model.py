@@ -13,7 +13,7 @@ from palpate.models.pixel_model import Learns, PixelModel, check_threshold
 from palpate.models.preprocessing import Preprocessing
 from palpate.models.promptable.canvas import Canvas
 from palpate.models.promptable.placing import Placing
-from palpate.models.wrap.outputs import check_differentiable
+from palpate.models.wrap.output_checks import check_differentiable
 from palpate.types import Images, Logits
 
 # Random frequencies of position embeddings: their authors do not train them, although they are

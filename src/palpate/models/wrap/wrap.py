@@ -14,7 +14,13 @@ from palpate.models.files.weights import fingerprint
 from palpate.models.pixel_model import Learns, PixelModel, check_threshold, one_prompt_each
 from palpate.models.preprocessing import Preprocessing, enlarged, next_multiple, resized
 from palpate.models.wrap.calling import Calling, Layout, as_function, as_plain
-from palpate.models.wrap.outputs import Out, Reading, check_differentiable
+from palpate.models.wrap.output_checks import (
+    Out,
+    check_answer,
+    check_differentiable,
+    check_side,
+)
+from palpate.models.wrap.outputs import Reading
 from palpate.types import Images, Logits
 from palpate.user_code import lasting_name
 
@@ -261,7 +267,8 @@ class Wrapped(PixelModel):
         """
         wanted = self.reading.channels(prompts, len(images))
         *others, answer = self._maps(images, prompts, scale)
-        sides = [self.reading.check_side(m, len(images)) for m in others] if self.sides else []
+        kind = self.reading.out
+        sides = [check_side(each, len(images), kind) for each in others] if self.sides else []
         size = (images.shape[2], images.shape[3])
         logits = [self.reading.logits(each, wanted) for each in (*sides, answer)]
         return torch.cat([enlarged(each, size) for each in logits], dim=1)
@@ -286,7 +293,8 @@ class Wrapped(PixelModel):
         texts = [list(one_prompt_each(prompts, len(images)))] if self.prompted else []
         returned = self._returned(pixels, *texts)
         maps = self.reading.maps(returned)
-        maps[-1] = self.reading.check(maps[-1], len(images), size)
+        out, stride = self.reading.out, self.reading.stride
+        maps[-1] = check_answer(maps[-1], len(images), size, out, stride)
         learning = images.requires_grad or any(p.requires_grad for p in self.net.parameters())
         wanted = torch.is_grad_enabled() and learning
         check_differentiable(maps[-1], wanted, self.name, self.gradientless)

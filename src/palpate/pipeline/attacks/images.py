@@ -145,6 +145,29 @@ def rehearse(name: str, attack: Attack | ToFit, epsilon: float | None) -> None:
         )
 
 
+def needs_gradient(attack: Attack | ToFit) -> bool:
+    """Whether an attack takes the gradient of the model, tried out on a toy model that has none."""
+    if isinstance(attack, ToFit):
+        return True
+    if isinstance(attack, partial) and attack.keywords.get("surrogate") is not None:
+        return False
+    images, masks = torch.full((1, 3, 4, 4), 128 / 255), torch.eye(4, dtype=torch.bool)[None, None]
+    attack = _on_nothing_else(attack, masks)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            attack(_without_gradient, images, masks, **_strength(attack, 1 / 255))
+    except RuntimeError:
+        return True
+    except Exception:  # what it lacks is said where it is run
+        return False
+    return False
+
+
+def _without_gradient(images: Images) -> Logits:
+    return _brightness(images).detach()
+
+
 def _configured(name: str, options: dict[str, Any], forms: Forms, largest: float) -> Attack | ToFit:
     attack = str(options.pop("attack", name))
     function, set_already = _function(attack, forms)
@@ -161,6 +184,11 @@ def _function(attack: str, forms: Forms) -> tuple[Attack, Mapping[str, Any]]:
     """Find an attack by name; return it with the options that the protocol sets."""
     if is_code(attack):
         return load_code(attack, "an attack")[1], {}
+    if any(mark in attack for mark in "{}[],"):
+        raise ValueError(
+            f"Expected names of attacks, separated by spaces (noise fgsm pgd), got {attack!r}. "
+            "Options of attacks go into a recipe (evaluate.attacks)."
+        )
     if attack not in ATTACKS:
         names = (*ATTACKS, *TEXT_ATTACKS, JOINT, MEDIS)
         raise ValueError(

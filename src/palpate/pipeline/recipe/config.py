@@ -243,8 +243,8 @@ class EvaluateConfig:
     )
     """Attacks on image or prompt: the name in the tables, with options of the attack. The option
     `attack` says which attack it is, if the name is another; `against: pgd` compares it with that
-    one; `budgets: {steps: [10, 40]}` runs it with each. On the command line give names only;
-    the options are then those of the recipe, or the defaults."""
+    one; `budgets: {steps: [10, 40]}` runs it with each. On the command line give names, whose
+    options are those of the recipe or the defaults, or names with options: `"pgd: {steps: 10}"`."""
     medis: MedisConfig | None = None
     """Deprecated: write these options under `attacks`, as those of `medis-tables`."""
     epsilon_255: tuple[GreyLevels, ...] = (1.0, 2.0, 4.0, 8.0)

@@ -1,6 +1,6 @@
 """The configuration of ``palpate demo``: a whole run in minutes on any machine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from palpate.pipeline.recipe.config import (
     RunConfig,
     TrainConfig,
 )
+from palpate.pipeline.recipe.masks import MaskConfig
 from palpate.training import TrainingSettings
 
 
@@ -47,7 +48,7 @@ class Effort:
     examples: int
 
 
-_MINUTES = Effort(train=160, epochs=3, val=16, attacked=12, steps=10, sanity=2, examples=3)
+_MINUTES = Effort(train=112, epochs=3, val=16, attacked=20, steps=10, sanity=2, examples=3)
 _FAST = Effort(train=48, epochs=2, val=8, attacked=5, steps=4, sanity=1, examples=1)
 # No flips: in the user's images, left and right may have an anatomical meaning.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
@@ -55,11 +56,19 @@ _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.
 
 @dataclass(frozen=True)
 class OwnData:
-    """The user's images and masks, matched by file name, and the prompt for every image."""
+    """The user's images and masks, matched by file name.
+
+    Attributes:
+        images: Folder of the images.
+        masks: Folder of the masks.
+        prompt: The prompt for every image; None for models that read none.
+        mask: What the values of the masks mean.
+    """
 
     images: Path
     masks: Path
     prompt: str | None = None
+    mask: MaskConfig = field(default_factory=MaskConfig)
 
     @property
     def name(self) -> str:
@@ -102,7 +111,7 @@ def demo_config(
         train=_training(own, effort),
         evaluate=EvaluateConfig(
             attacks={"noise": {}, "fgsm": {}, "pgd": {"steps": effort.steps}},
-            epsilon_255=(1.0, 2.0, 4.0, 8.0),
+            epsilon_255=(1.0, 2.0, 4.0),
             sanity_samples=effort.sanity,
             examples=effort.examples,
         ),
@@ -122,6 +131,7 @@ def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
         images=own.images.resolve(),
         masks=own.masks.resolve(),
         override_prompt=own.prompt,
+        mask=own.mask,
     )
 
 

@@ -15,7 +15,7 @@ def _words(values: Any) -> Any:
         return ()
     if isinstance(values, Mapping):
         return tuple(f"{shown(parse_value(value))}={name}" for value, name in values.items())
-    if isinstance(values, str | int):
+    if isinstance(values, str | int | float):
         return (str(values),)
     return tuple(v if isinstance(v, str) else shown(parse_value(v)) for v in values)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from palpate.data import PromptedDataset
 from palpate.data.digests import changes, digests
 from palpate.data.load import ROOT_VARIABLE
+from palpate.data.sources.hugging_face import PREFIX as HF
+from palpate.data.sources.hugging_face import parse_name
 from palpate.located import relocated
 from palpate.models.families import family_by_name
 from palpate.pipeline.recipe.config import DataConfig, ModelConfig, RunConfig
@@ -22,6 +24,7 @@ from palpate.pipeline.run_folder.sources import (
     changed_sources,
     hash_of,
     read_sources,
+    texts_in,
 )
 from palpate.user_code import is_code
 
@@ -51,12 +54,16 @@ AS_THEY_WERE = Elsewhere()
 
 
 @contextmanager
-def opened(folder: Path, elsewhere: Elsewhere = AS_THEY_WERE) -> Iterator[RunConfig]:
+def opened(
+    folder: Path, elsewhere: Elsewhere = AS_THEY_WERE, *, stays: bool = False
+) -> Iterator[RunConfig]:
     """Yield the settings of a run; while it is open, its code is loaded from its own copies.
 
     Args:
         folder: Run folder.
         elsewhere: Places of data and weights that are not where the run had them.
+        stays: Whether the current folder stays what it is. Otherwise it is that of the copies,
+            because code may open files by their names alone.
 
     Raises:
         FileNotFoundError: If the folder is no run folder, or a file is missing that the run used.
@@ -76,14 +83,15 @@ def opened(folder: Path, elsewhere: Elsewhere = AS_THEY_WERE) -> Iterator[RunCon
             )
     places = {name: folder / place for name, place in kept.files.items()}
     places |= dict(_large_files(kept, folder))
+    places |= dict(_folders(config, elsewhere, kept, folder))
     here = replace(
         config,
         data=_data(config.data, elsewhere, kept, folder),
         model=_model(config.model, elsewhere, kept, folder),
     )
     code = folder / FOLDER
-    # The code may open files by their names alone: it is run where the copies of these are.
-    with relocated(places, [code]), chdir(code if code.is_dir() else Path.cwd()):
+    place = code if code.is_dir() and not stays else Path.cwd()
+    with relocated(places, [code]), chdir(place):
         yield here
 
 
@@ -150,6 +158,23 @@ def _large_files(kept: Sources, folder: Path) -> Iterator[tuple[str, Path]]:
         if hash_of(place) != told:
             raise ValueError(f"{place} is not the file {name} of the run, SHA-256 {told}.")
         yield name, place
+
+
+def _folders(
+    config: RunConfig, elsewhere: Elsewhere, kept: Sources, folder: Path
+) -> Iterator[tuple[str, Path]]:
+    """Folders that a recipe names: of Hugging Face data sets, and of models that are options."""
+    for name in (config.data.name, config.data.test_name or ""):
+        if name.startswith(HF):
+            named, _ = parse_name(name)
+            below = elsewhere.root / named if elsewhere.root else None
+            place = below if below and below.is_dir() else _found(named, kept, folder)
+            if place is not None:
+                yield named, place.absolute()
+    for text in texts_in(config):
+        place = None if is_code(text) or Path(text).is_absolute() else _found(text, kept, folder)
+        if place is not None and place.is_dir():
+            yield text, place
 
 
 def _data(wanted: DataConfig, elsewhere: Elsewhere, kept: Sources, folder: Path) -> DataConfig:

@@ -46,6 +46,7 @@ def finished_model_config(
         images=own.images.resolve(),
         masks=own.masks.resolve(),
         override_prompt=own.prompt,
+        mask=own.mask,
         healthy=True,
         **data,
     )

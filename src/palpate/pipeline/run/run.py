@@ -1,12 +1,15 @@
 """Runs a recipe from start to end: train, attack, score and report."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 
 from palpate.data import PromptedDataset
+from palpate.errors import SeveralRunsError
 from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.medis.rows import medis_lines, read_lines
 from palpate.evaluation.results.kinds import rows_of_texts
@@ -34,12 +37,18 @@ from palpate.pipeline.run_folder.folder import (
     read_evaluations,
     write_environment,
 )
-from palpate.pipeline.run_folder.sources import keep_model, keep_sources, seal
+from palpate.pipeline.run_folder.sources import (
+    keep_model,
+    keep_sources,
+    read_sources,
+    seal,
+)
 from palpate.pipeline.stages import preparation as stages
 from palpate.pipeline.stages.evaluation import OTHER_PROTOCOL, attack_and_score, score_baseline
 from palpate.progress import Progress, silent
 from palpate.reporting import report
 from palpate.reporting.acceptance.verdict import Verdict
+from palpate.reporting.html.page import exchange_verdict
 from palpate.reporting.pdf.document import PDF, require_weasyprint
 from palpate.version import release
 
@@ -47,13 +56,27 @@ from palpate.version import release
 _REPEATED = "palpate rerun .\npalpate verify ."
 
 
-def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = None) -> Path:
+Checked: TypeAlias = Callable[[RunConfig], None]
+
+
+def unsaid(config: RunConfig) -> None:
+    """Say nothing about a run that is going to start."""
+    del config
+
+
+def run(
+    config: RunConfig,
+    progress: Progress = silent,
+    recipe: Path | None = None,
+    checked: Checked = unsaid,
+) -> Path:
     """Train, attack, score and report; a second call resumes an interrupted run.
 
     Args:
         config: The recipe.
         progress: Called for every step of every stage.
         recipe: The file of the recipe, which is copied into the run folder.
+        checked: Called once settings and data are checked, before anything is computed.
 
     Returns:
         Path of the page, ``report/index.html`` in the run folder.
@@ -65,6 +88,7 @@ def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = No
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
     check_criteria(config, plan, splits.attacked.cases)
+    checked(config)
     with open_folder(config) as folder:
         write_environment(folder)
         record_criteria(config, folder)
@@ -82,11 +106,17 @@ def run(config: RunConfig, progress: Progress = silent, recipe: Path | None = No
             return make_report(folder)
 
 
-def train_only(config: RunConfig, progress: Progress = silent, recipe: Path | None = None) -> Path:
+def train_only(
+    config: RunConfig,
+    progress: Progress = silent,
+    recipe: Path | None = None,
+    checked: Checked = unsaid,
+) -> Path:
     """Only train, the first half of :func:`run`; return the path of the checkpoint."""
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
     check_criteria(config, plan, splits.attacked.cases)
+    checked(config)
     with open_folder(config) as folder:
         write_environment(folder)
         record_criteria(config, folder)
@@ -104,6 +134,7 @@ def evaluate_again(
     attacks: tuple[str, ...] | None,
     epsilon_255: tuple[float, ...] | None,
     progress: Progress = silent,
+    here: RunConfig | None = None,
 ) -> Path:
     """Attack the model of a run folder again, add the rows, and write the report again.
 
@@ -112,6 +143,7 @@ def evaluate_again(
         attacks: Names of the attacks; None for those of the recipe.
         epsilon_255: Radii, in steps of an 8-bit image; None for those of the recipe.
         progress: Called for every batch.
+        here: The recipe with the present places of data and model; by default as it is.
 
     Returns:
         Path of the page.
@@ -121,12 +153,14 @@ def evaluate_again(
             a run under the protocol ``paper``.
         FileNotFoundError: If the folder is not a run folder.
     """
-    config = replace(config_of(folder), out=folder)
+    recipe = replace(config_of(folder), out=folder)
+    config = recipe if here is None else replace(here, out=folder)
     other = added(config, attacks, epsilon_255)
     plan = make_plan(other)
     splits = stages.load_splits(other, plan)
-    with open_folder(config, "copy the folder and evaluate the copy"):
-        keep_sources(other, splits, folder)
+    with open_folder(recipe, "copy the folder and evaluate the copy"):
+        started = None if here is None else read_sources(folder).working_folder
+        keep_sources(other, splits, folder, started=started)
         try:
             model = stages.tune(config, splits, progress)
             note_evaluation(folder, attacks, epsilon_255)
@@ -151,7 +185,8 @@ def added(
             f"{folder / 'checkpoint'} --out ELSEWHERE."
         )
     if attacks is not None:
-        named = dict(map(named_alone, attacks))
+        # An entry that is called as its code keeps that name in the rows.
+        named = dict((a, {}) if a in wanted.attacks else named_alone(a) for a in attacks)
         chosen = {n: without_rivals(wanted.attacks.get(n, given)) for n, given in named.items()}
         wanted = replace(wanted, attacks=chosen)
     if epsilon_255 is not None:
@@ -159,8 +194,8 @@ def added(
     return replace(config, evaluate=wanted)
 
 
-def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Verdict:
-    """Judge a run by acceptance criteria, and write ``verdict.json`` and the page.
+def gate(folder: Path, criteria: Path | None = None, *, page: bool = False) -> Verdict:
+    """Judge a run by acceptance criteria, write ``verdict.json``, and put the verdict on the page.
 
     Neither model nor data are needed.
 
@@ -168,7 +203,8 @@ def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Ve
         folder: Run folder that has rows.
         criteria: File of the criteria; None for those that were recorded before the run, or those
             of the last verdict.
-        page: Whether the page is written again, with the verdict on it.
+        page: Whether tables, figures and the whole page are written, too. Otherwise only the
+            verdict on the page is exchanged, if there is a page.
 
     Raises:
         FileNotFoundError: If the folder is not a run folder, or there is no such file.
@@ -182,7 +218,8 @@ def gate(folder: Path, criteria: Path | None = None, *, page: bool = True) -> Ve
         )
     rows = read_rows(folder / "rows")
     verdict = judge_run(folder, rows, wanted, str(criteria or folder))
-    if page:
+    written = folder / "report" / "index.html"
+    if page or (written.is_file() and not exchange_verdict(verdict, written)):
         make_report(folder)
     return verdict
 
@@ -236,8 +273,11 @@ def config_of(folder: Path) -> RunConfig:
 
     Raises:
         FileNotFoundError: If the folder is not a run folder.
+        SeveralRunsError: If it holds run folders, as that of a sweep does.
     """
     if not (folder / "config.yaml").is_file():
+        if runs := sorted(path.parent for path in folder.glob("*/config.yaml")):
+            raise SeveralRunsError(folder, runs)
         raise FileNotFoundError(
             f"{folder} is not a run folder: it has no config.yaml. Make one with "
             "`palpate run --config recipes/kvasir-quick.yaml`."

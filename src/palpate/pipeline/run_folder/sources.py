@@ -7,7 +7,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -75,7 +75,11 @@ _SOURCES = TypeAdapter(Sources)
 
 
 def keep_sources(
-    config: RunConfig, splits: Splits, folder: Path, recipe: Path | None = None
+    config: RunConfig,
+    splits: Splits,
+    folder: Path,
+    recipe: Path | None = None,
+    started: str | None = None,
 ) -> None:
     """Copy the code and files that a recipe names into the run folder, and hash its data.
 
@@ -84,6 +88,8 @@ def keep_sources(
         splits: Its data.
         folder: The run folder; what an earlier call kept there stays.
         recipe: The recipe as the user wrote it.
+        started: The folder in which the run was started, relative to the run folder; by default
+            the current folder.
 
     Raises:
         ValueError: If there are rows that were made with other code or other data.
@@ -105,7 +111,7 @@ def keep_sources(
         for place, found in copies.items()
     }
     now = Sources(
-        working_folder=PurePosixPath(os.path.relpath(Path.cwd(), folder)).as_posix(),
+        working_folder=started or PurePosixPath(os.path.relpath(Path.cwd(), folder)).as_posix(),
         files={**before.files, **named},
         hashes={**before.hashes, **hashes},
         packages={**before.packages, **packages},
@@ -113,6 +119,20 @@ def keep_sources(
         model=before.model,
     )
     _write(now, folder)
+
+
+def code_is_here(name: str, folder: Path) -> bool:
+    """Whether code that a recipe names lies where it says, from the current folder.
+
+    Raises:
+        ValueError: If it does, and is not that of the run.
+    """
+    try:
+        copies, _ = _code_copies([name])
+    except FileNotFoundError:
+        return False
+    _refuse_changes(read_sources(folder), copies, {}, folder)
+    return True
 
 
 def keep_model(model: PixelModel, folder: Path) -> None:
@@ -195,15 +215,7 @@ def changed_files(folder: Path) -> list[str]:
 
 def _copies(config: RunConfig) -> tuple[dict[str, Found], dict[str, str]]:
     """The files that a recipe names by their places in the run folder, and installed packages."""
-    copies: dict[str, Found] = {}
-    packages: dict[str, str] = {}
-    for name in dict.fromkeys(_code_named(config)):
-        module, _ = module_of(name)
-        if version := installed_package(module):
-            packages[module.partition(".")[0]] = version
-            continue
-        for place, found in code_files(module):
-            copies.setdefault(f"{FOLDER}/{place}", found)
+    copies, packages = _code_copies(code_named(config))
     for name in dict.fromkeys(_files_named(config)):
         file = located(name)
         found = Found(name, file, copied=file.stat().st_size <= LARGEST)
@@ -211,17 +223,38 @@ def _copies(config: RunConfig) -> tuple[dict[str, Found], dict[str, str]]:
     return copies, packages
 
 
-def _code_named(config: RunConfig) -> Iterator[str]:
+def _code_copies(names: Iterable[str]) -> tuple[dict[str, Found], dict[str, str]]:
+    copies: dict[str, Found] = {}
+    packages: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        module, _ = module_of(name)
+        if version := installed_package(module):
+            packages[module.partition(".")[0]] = version
+            continue
+        for place, found in code_files(module):
+            copies.setdefault(f"{FOLDER}/{place}", found)
+    return copies, packages
+
+
+def code_named(config: RunConfig) -> Iterator[str]:
+    """The code that a recipe names: of the model, of attacks and losses, and of metrics."""
     wanted = config.evaluate
-    told = (config.model.name, plain(config)["evaluate"]["attacks"], list(wanted.metrics or ()))
+    attacks = plain(config)["evaluate"]["attacks"]  # the name of an entry may be the code itself
+    told = (config.model.name, list(attacks), attacks, list(wanted.metrics or ()))
     return (text for text in _texts(told) if is_code(text))
 
 
 def _files_named(config: RunConfig) -> Iterator[str]:
     """Files that are options of the model or of an attack, such as a perturbation."""
-    for text in _texts((plain(config)["model"]["options"], plain(config)["evaluate"]["attacks"])):
+    for text in texts_in(config):
         if not is_code(text) and located(text).is_file():
             yield text
+
+
+def texts_in(config: RunConfig) -> Iterator[str]:
+    """Texts among the options of the model and of the attacks, some of which are paths."""
+    values = plain(config)
+    return _texts((values["model"]["options"], values["evaluate"]["attacks"]))
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -15,7 +15,7 @@ from palpate.evaluation import read_examples, read_rows
 from palpate.evaluation.results.kinds import rows_of_images
 from palpate.pipeline.recipe.config import RunConfig
 from palpate.pipeline.recipe.reading import plain, read_values, recipe_from
-from palpate.pipeline.run.run import run
+from palpate.pipeline.run.run import Checked, run, unsaid
 from palpate.pipeline.run_folder.folder import read_environment
 from palpate.pipeline.several.compare import cards
 from palpate.progress import Progress, silent
@@ -124,6 +124,7 @@ def run_sweep(
     folder: Path,
     progress: Progress = silent,
     recipe: Path | None = None,
+    checked: Checked = unsaid,
 ) -> Path:
     """Run all configurations, and write a common report.
 
@@ -135,12 +136,13 @@ def run_sweep(
         folder: Folder for the runs and the common report.
         progress: Called for every step of every run.
         recipe: The file of the recipe, which is copied into each run folder.
+        checked: Called for each run before it starts.
 
     Returns:
         Path of the page of the common report.
     """
     for config in configs.values():
-        run(config, progress, recipe)
+        run(config, progress, recipe, checked)
     return report_sweep(configs, folder)
 
 

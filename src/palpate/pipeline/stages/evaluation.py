@@ -13,7 +13,9 @@ from palpate.evaluation.medis.condition import mask_bank
 from palpate.evaluation.resolve import AnyAttack
 from palpate.evaluation.runner import Recheck
 from palpate.models import PixelModel
-from palpate.pipeline.attacks.images import wants_bank
+from palpate.models.exported.network import why_not_traced
+from palpate.models.wrap.wrap import Wrapped
+from palpate.pipeline.attacks.images import needs_gradient, wants_bank
 from palpate.pipeline.attacks.plan import Plan, texts_of
 from palpate.pipeline.attacks.universal import fit_all
 from palpate.pipeline.recipe.config import RunConfig
@@ -44,9 +46,11 @@ def attack_and_score(
         progress: Called for every batch.
 
     Raises:
-        ValueError: If an attack changes the prompt and the model does not read any text.
+        ValueError: If an attack changes the prompt and the model does not read any text, or needs a
+            gradient and the model has none.
     """
     _refuse_texts(model, texts_of(plan.attacks))
+    _refuse_gradients(model, plan)
     places = config.folder / "universal"
     fitted = fit_all(plan.attacks, model, splits.seen, places, config.seed, progress)
     score(config, fitted, model, splits.attacked, progress)
@@ -139,6 +143,22 @@ def _refuse_texts(model: PixelModel, names: list[str]) -> None:
         raise ValueError(
             f"Expected a model that reads any text for the attacks {', '.join(names)}, got "
             f"{model.name!r}, to which a prompt means {means}. Take them out of the recipe."
+        )
+
+
+def _refuse_gradients(model: PixelModel, plan: Plan) -> None:
+    """Refuse attacks that need a gradient, before the others are run on a model without one."""
+    why = (model.gradientless or why_not_traced(model)) if isinstance(model, Wrapped) else ""
+    if not why:
+        return
+    on_images = {n: a for n, a in plan.attacks.items() if not isinstance(a, TextAttack | Joint)}
+    lost = [n for n, a in on_images.items() if isinstance(a, Medis) or needs_gradient(a)]
+    if lost:
+        others = ", ".join(name for name in on_images if name not in lost) or "none"
+        raise ValueError(
+            f"{model.name} has no gradient ({why}), and the attacks {', '.join(lost)} need one. "
+            f"Attacks of this run that work without: {others}. Leave the former out and attack it "
+            "with square, spsa, simba or hopskipjump, and noise as a control. Nothing was computed."
         )
 
 

@@ -14,7 +14,7 @@ import torch
 from palpate.data import PromptedDataset, cached, load_data, load_pairs
 from palpate.data.load import data_root
 from palpate.data.sources.pool import pool
-from palpate.data.structures import UnclearMasks, advice_on_command_line
+from palpate.data.structures import UnclearMasks
 from palpate.located import located
 from palpate.models import (
     FAMILIES,
@@ -117,9 +117,7 @@ def _advising(load: Callable[..., PromptedDataset]) -> Callable[..., PromptedDat
         try:
             return load(**wanted)
         except UnclearMasks as error:
-            advice = advice_on_command_line(error.values, "--data.mask")
-            lines = [*str(error).splitlines()[:-1], f"{advice} In a recipe: data.mask."]
-            raise UnclearMasks("\n".join(lines), error.values) from error
+            raise error.advising("--data.mask", " In a recipe: data.mask.") from error
 
     return loaded
 

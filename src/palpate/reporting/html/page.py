@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from palpate.reporting.numbers.worst_case import without_worst_case
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.write import tally
 
+# Around the verdict, so that it can be exchanged; text of the user is escaped and has no comments.
+_BEGIN, _END = (Markup(f"<!-- verdict: {place} -->") for place in ("begin", "end"))
 VERDICT_KINDS = {"met": "pass", "not met": "fail", "undecided": "warn"}  # colours of the chips
 _STATUS = {"pass": "pass", "warn": "warn", "fail": "fail", "not_run": "not run"}
 
@@ -75,16 +78,25 @@ def write_page(content: Content, path: Path) -> Path:
     return path
 
 
+def exchange_verdict(verdict: Verdict, path: Path) -> bool:
+    """Exchange the verdict on a page, and leave the rest of the page as it is.
+
+    Returns:
+        Whether the page has a place for it; pages of earlier versions have none.
+    """
+    before, begin, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        return False
+    template = _templates().get_template("verdict.html.j2")
+    block = template.render(acceptance=_acceptance(verdict), verdict=verdict)
+    write_text(path, f"{before}{begin}\n{block}  {end}{after}")
+    return True
+
+
 def render(content: Content) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("palpate.reporting.html", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"two": _two, "percent": _percent, "seconds": seconds_label}
+    environment = _templates()
     style, script = (_packaged(environment, name) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         content=content,
@@ -105,11 +117,28 @@ def render(content: Content) -> str:
         gaps=gaps(content.rows),
         tally=tally(content.sanity),
         card=worst(check.status for check in content.sanity),
+        begin=_BEGIN,
+        end=_END,
         acceptance=_acceptance(content.verdict),
+        verdict=content.verdict,
         statuses=_STATUS,
         config=_as_yaml(content.config),
         environment=_as_yaml(content.environment),
     )
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """The templates of this room; several reports in one process compile them once."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("palpate.reporting.html", "template"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"two": _two, "percent": _percent, "seconds": seconds_label}
+    return environment
 
 
 def _acceptance(verdict: Verdict | str | None) -> dict[str, Any] | None:
