@@ -82,7 +82,7 @@ def measure(model: str, data: str, radius: float, images: int, attacks: dict[str
 def gains(rows: pd.DataFrame, preset: str) -> dict[str, float]:
     """What the pool finds beyond the ensemble, in points of DSC, on the images that have both."""
     table = rows.pivot_table(index="key", columns="attack", values="dsc")
-    pool = [name for name, _ in attacks_of(["pool"], preset)]
+    pool = list(dict(attacks_of(["pool"], preset)))
     table = table.dropna(subset=[f"ensemble-{preset}", *pool])
     found = 100 * (table[f"ensemble-{preset}"] - table[pool].min(axis=1)).clip(lower=0)
     passes = rows.assign(passes=rows["forwards"] + rows["backwards"]).groupby("attack")["passes"]
@@ -109,18 +109,22 @@ def by_loss(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(path: Path) -> None:
-    """Mean DSC over passes: every attack of one file is a mark."""
+    """Mean DSC over passes, for each model, data set and radius with rows of the ensemble."""
     stored = {path.stem: pd.read_parquet(path) for path in _stored()}
-    figure, axes = plt.subplots(1, len(stored), figsize=(3.4 * len(stored), 3), squeeze=False)
-    for axis, (name, rows) in zip(axes[0], stored.items(), strict=True):
-        rows = rows.assign(passes=rows["forwards"] + rows["backwards"])
-        means = rows.groupby("attack")[["passes", "dsc"]].mean()
+    shown = {k: v for k, v in stored.items() if v["attack"].str.startswith("ensemble").any()}
+    figure, axes = plt.subplots(1, len(shown), figsize=(4 * len(shown), 3.2), squeeze=False)
+    for axis, (name, rows) in zip(axes[0], shown.items(), strict=True):
+        means = rows.assign(passes=rows["forwards"] + rows["backwards"]).groupby("attack")
+        means = means[["passes", "dsc"]].mean().sort_values("passes")
         for kind, mark in MARKS.items():
-            some = means[means.index.str.startswith(kind)].sort_values("passes")
-            axis.plot(some["passes"], 100 * some["dsc"], mark + "-", label=kind, markersize=4)
-        axis.set(title=name.removeprefix("ensemble-"), xscale="log", xlabel="passes per image")
-    axes[0][0].set_ylabel("DSC (%)")
-    axes[0][0].legend(fontsize=7)
+            some = means[means.index.str.startswith(kind)]
+            if len(some):
+                axis.plot(some["passes"], 100 * some["dsc"], mark + "-", label=kind, markersize=5)
+        images = rows["key"].nunique()
+        axis.set_title(f"{name.removeprefix('ensemble-')}/255, n = {images}", fontsize=9)
+        axis.set(xlabel="forward + backward passes per image", ylim=(0, None))
+        axis.legend(fontsize=6)
+    axes[0][0].set_ylabel("mean DSC (%)")
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
@@ -142,10 +146,12 @@ def main() -> None:
         draw(DOCS / "figures" / "ensemble.png")
         for path in _stored():
             rows = pd.read_parquet(path)
-            print(path.stem, by_loss(rows).round(1).to_string(), sep="\n")
+            losses = by_loss(rows)
+            print(path.stem, "" if losses.empty else losses.round(1).to_string(), sep="\n")
             for preset in PRESETS:
-                if (rows["attack"] == f"ensemble-{preset}").any():
-                    print(preset, {k: round(v, 2) for k, v in gains(rows, preset).items()})
+                whole = dict(attacks_of(["ensemble", "pool"], preset))
+                if set(whole) <= set(rows["attack"]):
+                    print(preset, {k: round(float(v), 2) for k, v in gains(rows, preset).items()})
         return
     attacks = dict(attacks_of(given.parts, given.budget))
     measure(given.model, given.data, given.radius, given.images, attacks)
