@@ -9,9 +9,10 @@ from scipy.optimize import isotonic_regression
 
 from palpate.evaluation.results.kinds import rows_of_images
 from palpate.evaluation.results.rows import CLEAN
+from palpate.evaluation.results.white_box import is_white
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
-from palpate.evaluation.sanity.rivals import is_white, rivals_in
+from palpate.evaluation.sanity.rivals import rivals_in
 
 # Each should be at least as strong as the one before.
 LADDER = ("fgsm", "pgd", "apgd", "sea", "ensemble")

@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from palpate.evaluation.sanity.rivals import is_white
+from palpate.evaluation.results.white_box import is_white
 from palpate.reporting.labels import WORST, attack_label
 from palpate.reporting.numbers.checked_rows import IMAGE, in_order, is_minimal
 from palpate.reporting.numbers.focus import Focus
