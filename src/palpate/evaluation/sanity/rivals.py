@@ -3,18 +3,15 @@
 If they do, the gradient of the model is masked and its white-box results cannot be trusted.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from palpate.evaluation.results.rows import CLEAN
+from palpate.evaluation.results.white_box import BLACK_BOX, TRANSFERRED, is_one_of, is_white
 from palpate.evaluation.sanity.check import Check, conclude, grade
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
-
-BLACK_BOX = ("square", "spsa", "nes", "simba", "hopskipjump")
-TRANSFERRED = ("transfer", "from")  # "from-pranet", or as in transfer_matrix "from pranet"
 
 _TOO_MANY = 0.2  # share of images with more damage by the rival attack, above which a check fails
 
@@ -47,19 +44,8 @@ def rivals_in(rows: pd.DataFrame) -> list[Check]:
     return [
         _compare(kind, attacked[of_kind], white)
         for kind in (_BLACK, _TRANSFERRED)
-        if (of_kind := _is_one_of(attacked["attack"], kind.names)).any()
+        if (of_kind := is_one_of(attacked["attack"], kind.names)).any()
     ]
-
-
-def is_white(rows: pd.DataFrame) -> pd.Series:
-    """Boolean mask of the rows whose attack used the gradient of the attacked model."""
-    return (rows["backwards"] > 0) & ~_is_one_of(rows["attack"], (*BLACK_BOX, *TRANSFERRED))
-
-
-def _is_one_of(names: pd.Series, kinds: Sequence[str]) -> pd.Series:
-    # Require a separator after the prefix, so that "nesterov" does not count as "nes".
-    beginnings = tuple(kind + mark for kind in kinds for mark in "- ")
-    return names.isin(kinds) | names.str.startswith(beginnings)
 
 
 @dataclass(frozen=True)

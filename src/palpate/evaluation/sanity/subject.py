@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palpate.attacks import LOSSES, ZeroGradientWarning, pgd, square
+from palpate.attacks import ZeroGradientWarning, annealed_dice, pgd, square
 from palpate.data.sample import Batch
 from palpate.evaluation.batches import select
 from palpate.evaluation.image_attacks import AttackAtRadius
 from palpate.evaluation.image_scores import Answer
 from palpate.evaluation.scoring import Result, Scorer
 from palpate.prompting import Bound
-from palpate.types import Images, Logits, Loss, Masks, PerImage
+from palpate.types import Images, Logits, Loss, Masks, PerImage, ScheduledLoss
 
 _PASSES = 4  # a random model with few possible outputs may give the same one twice
 _QUERIES_PER_STEP = 5  # a forward and backward pass costs about as much as three queries
@@ -29,7 +29,7 @@ class LossCurve:
     It requires an attack that computes the loss of every image of a batch at every step.
     """
 
-    loss: Loss = LOSSES["bce_dice"]
+    loss: Loss = annealed_dice
     _batches: list[list[Tensor]] = field(default_factory=list)
 
     def start_batch(self) -> None:
@@ -39,6 +39,11 @@ class LossCurve:
         values: Tensor = self.loss(logits, masks)
         self._batches[-1].append(values.detach().cpu())
         return values
+
+    def at(self, progress: float, *, targeted: bool = False) -> Loss:
+        """The loss to ascend at one step; only the values that points are compared by are kept."""
+        loss = self.loss
+        return loss.at(progress, targeted=targeted) if isinstance(loss, ScheduledLoss) else loss
 
     def means(self) -> list[float]:
         steps = zip(*self._batches, strict=True)
@@ -100,7 +105,7 @@ class Subject:
         return torch.stack(shares).max().item()
 
     def pgd(
-        self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]
+        self, *, epsilon: float, steps: int, loss: Loss | LossCurve = annealed_dice
     ) -> list[Result]:
         """Attack every batch with PGD.
 

@@ -41,7 +41,7 @@ def finished_model_config(
     Raises:
         ValueError: If a setting is invalid, or the run has no trained model yet.
     """
-    chosen = replace(_model(model, options), device=device)
+    chosen = replace(model_config(model, options), device=device)
     pairs = DataConfig(
         name=PAIRS,
         images=own.images.resolve(),
@@ -64,9 +64,23 @@ def chosen_attacks(names: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     return given_by_name(names, EvaluateConfig().attacks)
 
 
-def _model(name: str, options: Mapping[str, Any]) -> ModelConfig:
+def is_run(name: str) -> bool:
+    """Whether the name of a model is the folder of a run."""
+    return (Path(name) / "config.yaml").is_file()
+
+
+def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
+    """The settings of a model that is not trained.
+
+    Args:
+        name: As for :func:`finished_model_config`.
+        options: Options of the model family.
+
+    Raises:
+        ValueError: If it is a run that has no trained model yet.
+    """
     run = Path(name)
-    if not (run / "config.yaml").is_file():
+    if not is_run(name):
         return ModelConfig(name=name, adapter=None, options=options)
     trained = config_of(run).model
     if not trained.trains:
