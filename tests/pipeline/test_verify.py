@@ -14,13 +14,13 @@ from PIL import Image
 
 from palpate.cli import main
 from palpate.data import load_data
-from palpate.evaluation.results.store import read_every_row
+from palpate.evaluation.results.store import PROTOCOL_FILE, read_every_row
 from palpate.located import located
 from palpate.pipeline.recipe.config import DataConfig
 from palpate.pipeline.recipe.reading import config_from, read_config, write_config
 from palpate.pipeline.repeat.evaluate import evaluate_run
 from palpate.pipeline.repeat.opened import Elsewhere, opened
-from palpate.pipeline.repeat.verify import verify
+from palpate.pipeline.repeat.verify import compared_rows, verify
 from palpate.pipeline.run.run import evaluate_again, train_only
 from palpate.pipeline.run_folder.sources import SUMS, keep_sources, read_sources, seal
 from palpate.pipeline.stages.preparation import Splits
@@ -207,6 +207,19 @@ def test_rows_of_another_version_are_named(run):
         metadata = {**table.schema.metadata, b"palpate.release": b"0.0.9"}
         pq.write_table(table.replace_schema_metadata(metadata), path)
     assert any("palpate 0.0.9" in note for note in verify(run, 1).notes)
+
+
+def test_a_run_repeated_with_a_changed_attack_says_so(run, made):
+    assert not compared_rows(made, run, 0.5).notes
+    path = run / "rows" / PROTOCOL_FILE
+    path.write_text(path.read_text().replace("steps=2", "steps=3"))
+    for part in parts(run):
+        table = pq.read_table(part)
+        told = {k: v.replace(b"steps=2", b"steps=3") for k, v in table.schema.metadata.items()}
+        pq.write_table(table.replace_schema_metadata(told), part)
+    (note,) = compared_rows(made, run, 0.5).notes
+    assert "rows were not made alike" in note
+    assert "steps=3" in note
 
 
 def test_a_folder_of_an_earlier_version_says_what_it_lacks(run):

@@ -1,6 +1,6 @@
 """Checks the rows of a run: recomputes a random sample of them with its own model and data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +13,12 @@ from palpate.atomic import write_bytes
 from palpate.data import PromptedDataset
 from palpate.evaluation import CLEAN, Identity, read_rows
 from palpate.evaluation.results.agreement import agreement
+from palpate.evaluation.results.fingerprint import describe_differences, differences
 from palpate.evaluation.results.store import (
     PROTOCOL_FILE,
     OtherRowsError,
     read_every_row,
+    read_fingerprint,
     releases,
 )
 from palpate.evaluation.runner import Recheck
@@ -135,7 +137,8 @@ def compared_rows(before: Path, now: Path, tau: float) -> Verification:
     """Compare all rows of a run with those of the same run repeated in another folder."""
     stored, found = _stored(before), _by_identity(now)
     rows = tuple(_checked(str(line.pop("store")), line, found, tau) for line in records(stored))
-    return Verification(rows, len(stored), tuple(changed_files(before)), (), _versions(before))
+    notes = (*_versions(before), *_changed(before, now))
+    return Verification(rows, len(stored), tuple(changed_files(before)), (), notes)
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,21 @@ def _versions(folder: Path) -> tuple[str, ...]:
         f"The rows were made by palpate {', '.join(others)}, this is {release()}. CHANGELOG.md "
         "says whether numbers changed in between.",
     )
+
+
+def _changed(before: Path, now: Path) -> Iterator[str]:
+    """What else than the rows differs between two runs: an attack's code, weights trained again.
+
+    A changed attack may find nearly the same images, and its rows then pass for rounding.
+    """
+    for store in _STORES:
+        if all((folder / store / PROTOCOL_FILE).is_file() for folder in (before, now)):
+            differing = differences(read_fingerprint(now / store), read_fingerprint(before / store))
+            if differing:
+                yield (
+                    f"The rows of {store} were not made alike in both runs: "
+                    f"{describe_differences(differing)}."
+                )
 
 
 def _sample(stored: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from palpate.data.phantoms import PHANTOMS
 from palpate.evaluation.results.kinds import kinds
 from palpate.evaluation.sanity import Check
 from palpate.reporting.acceptance import wording
@@ -128,7 +129,7 @@ def _limitations(content: Content) -> Iterator[str]:
             f"There are only {groups} independent images or patients: failures of one image in "
             "ten may not have been seen, and this result should not be generalised."
         )
-    if rows["dataset"].astype(str).str.startswith("phantom").any():
+    if not PHANTOMS.keys().isdisjoint(rows["dataset"]):
         yield "The images are synthetic (phantoms)."
     if missing := gaps(rows):
         more = f" and {len(missing) - _MOST['gaps']} more" if len(missing) > _MOST["gaps"] else ""
