@@ -193,6 +193,7 @@ def test_values_are_read_through_names_and_arithmetic():
         (["attacks", "check", "hop"], ["hopskipjump"]),
         (["transfer", "--div"], ["--diversity"]),
         (["pretrain", "--student.w"], ["--student.width"]),
+        (["evaluate", "--mask"], ["--masks", "--mask.values", "--mask.ignore"]),
         (["run", "--config", "rec"], []),  # names of files are bash's own
         (["nothing", "--"], ["--help"]),
     ],

@@ -12,7 +12,7 @@ from results_page import DOCS, machine_of, markdown, put_section, subordinate
 
 from palpate.attacks import UniversalPerturbation
 from palpate.evaluation import read_rows
-from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval, paired_difference
+from palpate.evaluation.statistics.intervals import Interval, mean_interval, paired_difference
 from palpate.pipeline.attacks.universal import SHUFFLED
 from palpate.reporting.figures import drawing
 from palpate.reporting.labels import attack_label, epsilon_label
@@ -22,7 +22,7 @@ PLAIN = ORDER[2:-1]
 SAMPLE = ["dataset", "structure", "key", "prompt_level"]
 DIFFERENCES = (
     "Differences are paired, in points of DSC (negative: the first attack lowers the DSC more). In "
-    "brackets, 95 % bootstrap intervals over patients where known, otherwise over images."
+    "brackets, 95 % intervals over patients where known, otherwise over images."
 )
 TEXTS = ("texts", "sensitivity", "text-examples")
 MEDIS = (
@@ -203,7 +203,7 @@ def _table(run: Path, name: str) -> str:
 
 
 def _percent(rows: pd.DataFrame) -> str:
-    interval = bootstrap_interval(rows["dsc"], rows["group"])
+    interval = mean_interval(rows["dsc"], rows["group"])
     return f"{100 * interval.mean:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 

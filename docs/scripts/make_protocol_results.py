@@ -13,7 +13,7 @@ import yaml
 from results_page import command, machine_of, markdown, put_section, subordinate
 
 from palpate.evaluation import read_rows
-from palpate.evaluation.statistics.bootstrap import Interval, paired_difference
+from palpate.evaluation.statistics.intervals import Interval, paired_difference
 from palpate.models.checkpoints import read_card
 from palpate.reporting.labels import epsilon_label
 
@@ -24,9 +24,7 @@ WORDS = {
     "stronger": "PGD is stronger than FGSM",
     "no significant difference": "PGD and FGSM do not differ significantly",
 }
-INTERVALS = (
-    "In brackets, 95 % bootstrap intervals over patients where known, otherwise over images."
-)
+INTERVALS = "In brackets, 95 % intervals over patients where known, otherwise over images."
 
 
 def main(table_1: Path, artefacts: list[Path]) -> None:

@@ -20,7 +20,7 @@ from palpate.cli.tables.data_check import check_data
 from palpate.data.integrity import Finding
 from palpate.evaluation import read_rows
 from palpate.evaluation.sanity import load_card
-from palpate.evaluation.statistics.bootstrap import Interval, paired_difference
+from palpate.evaluation.statistics.intervals import Interval, paired_difference
 from palpate.reporting import report
 from palpate.reporting.labels import epsilon_label
 
@@ -82,7 +82,7 @@ def _section(folders: list[Path], tables: dict[str, str]) -> Iterator[list[str]]
         "",
         "Mean DSC in percent. Expected order of the means: PGD not above FGSM, FGSM not above "
         "noise, and neither FGSM nor PGD rises with ε. Where a mean is out of order, the last "
-        "column gives the paired difference in points with its 95 % bootstrap interval.",
+        "column gives the paired difference in points with its 95 % interval.",
         "",
         *_doubts(folders),
         *(tables[name] for name in TABLES[2:]),

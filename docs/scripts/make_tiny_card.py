@@ -17,7 +17,7 @@ from results_page import DOCS, machine, markdown, put_section, subordinate
 
 from palpate.data import PHANTOMS, listening_pair
 from palpate.evaluation import evaluate, read_rows
-from palpate.evaluation.statistics.bootstrap import Interval, bootstrap_interval, paired_difference
+from palpate.evaluation.statistics.intervals import Interval, mean_interval, paired_difference
 from palpate.models import VLSM, load_vlsm
 from palpate.models.files.weights import EMBEDDED
 from palpate.pipeline.several.compare import cards
@@ -49,8 +49,8 @@ def _listening(model: VLSM, name: str) -> dict[str, str]:
     lost = paired_difference(wrong["dsc"], right["dsc"], groups)
     return {
         "Data": name,
-        "right prompt": _percent(bootstrap_interval(right["dsc"], groups)),
-        "wrong prompt": _percent(bootstrap_interval(wrong["dsc"], groups)),
+        "right prompt": _percent(mean_interval(right["dsc"], groups)),
+        "wrong prompt": _percent(mean_interval(wrong["dsc"], groups)),
         "difference": _percent(lost),
     }
 
@@ -85,7 +85,7 @@ def _metrics(folder: Path) -> pd.DataFrame:
 def _scores(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     clean = rows[rows["attack"] == "clean"]
     for (dataset, structure), part in clean.groupby(["dataset", "structure"], sort=False):
-        interval = bootstrap_interval(part["dsc"], part["group"].to_numpy())
+        interval = mean_interval(part["dsc"], part["group"].to_numpy())
         yield {
             "Data": dataset,
             "Structure": structure,

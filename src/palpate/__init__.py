@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from palpate import attacks, data, models
     from palpate.data import load_data, load_pairs
-    from palpate.evaluation import evaluate, metrics
+    from palpate.evaluation import evaluate, metrics, predict
     from palpate.models import load_model, wrap
     from palpate.reporting import report
     from palpate.reporting.attacks import compare
@@ -32,6 +32,7 @@ __all__ = [
     "load_pairs",
     "metrics",
     "models",
+    "predict",
     "report",
     "wrap",
 ]
@@ -48,6 +49,7 @@ _FUNCTIONS = {
     "load_model": "palpate.models",
     "wrap": "palpate.models",
     "evaluate": "palpate.evaluation",
+    "predict": "palpate.evaluation",
     "compare": "palpate.reporting.attacks",
     "report": "palpate.reporting",
 }

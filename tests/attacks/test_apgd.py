@@ -163,7 +163,7 @@ def test_finds_more_than_as_many_steps_of_fixed_length(net, images, masks):
 
 
 def test_restarts_keep_the_best_of_separate_runs(net, images, masks):
-    attack = partial(apgd, net, images, masks, epsilon=4 / 255, steps=5)
+    attack = partial(apgd, net, images, masks, epsilon=4 / 255, steps=5, loss=bce_dice)
     source = generator(0)
     runs = [attack(generator=source) for _ in range(3)]
     best = attack(restarts=3, generator=generator(0))

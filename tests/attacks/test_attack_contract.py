@@ -20,6 +20,7 @@ from palpate.attacks import (
     cospgd,
     dag,
     ddn,
+    ensemble,
     fgsm,
     hopskipjump,
     medis,
@@ -124,6 +125,13 @@ CASES = {
     ),
     "apgd-low": (
         partial(apgd, epsilon=EPSILON, steps=8, within={"low_frequency": 0.2}),
+        EPSILON,
+        "linf",
+    ),
+    "ensemble": (partial(ensemble, epsilon=EPSILON, steps=24), EPSILON, "linf"),
+    "ensemble-l2": (partial(ensemble, epsilon=LENGTH, steps=24, norm="l2"), LENGTH, "l2"),
+    "ensemble-targeted": (
+        partial(ensemble, epsilon=EPSILON, steps=24, targeted=True),
         EPSILON,
         "linf",
     ),

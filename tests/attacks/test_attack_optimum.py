@@ -95,7 +95,11 @@ def test_pgd_of_one_step_from_the_clean_image_is_fgsm(net, images, masks):
 
 
 def test_noise_harms_less_than_fgsm_and_fgsm_less_than_pgd(net, images, masks):
-    attacks = {"noise": noise, "fgsm": fgsm, "pgd": partial(pgd, steps=20, keep="loss")}
+    attacks = {
+        "noise": noise,
+        "fgsm": partial(fgsm, loss=bce_dice),
+        "pgd": partial(pgd, steps=20, keep="loss", loss=bce_dice),
+    }
     harm = {
         name: bce_dice(
             net(attack(net, images, masks, epsilon=EPSILON, generator=generator(0))), masks

@@ -4,6 +4,8 @@ Everything here is NumPy or torch on a single two-dimensional map, without a lin
 that ``faithful=True`` is compared with the rules and not with itself.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,11 @@ from torch.nn import functional as F
 
 from palpate.attacks import MEDIS_LOSSES, ZeroGradientWarning, medis
 from palpate.attacks.medis.medis import losses_by_name
+from palpate.attacks.medis.notebook_model import as_in_notebooks
 from palpate.attacks.medis.parallel_losses import fewest_steps, run_losses
 from palpate.attacks.medis.success_rules import success_rules
 from palpate.attacks.medis.targets import target_masks
+from palpate.prompting import Bound
 
 from .textures import Textures
 
@@ -329,3 +333,109 @@ def test_each_loss_gets_a_random_target_of_its_own_as_published_only(faithful, s
     for _ in names if faithful else names[:1]:
         target_masks("random", masks, bank=bank, generator=counted)
     assert torch.equal(used.get_state(), counted.get_state())
+
+
+class FourMaps(torch.nn.Module):
+    """Like PraNet: a fixed input of 8 x 8, normalisation, four maps, of which the last is main."""
+
+    sides = True
+    mean, std = 0.45, 0.25
+
+    def __init__(self):
+        super().__init__()
+        random = torch.Generator().manual_seed(1)
+        self.weights = 12 * torch.randn(4, 3, 3, 3, generator=random, dtype=torch.float64)
+
+    def input_size(self, *_):
+        return 8, 8
+
+    def side_maps(self, images, *_):
+        small = F.interpolate(images, (8, 8), mode="bilinear", antialias=True)
+        maps = F.conv2d((small - self.mean) / self.std, self.weights, padding=1)
+        return F.interpolate(maps, images.shape[2:], mode="bilinear")
+
+    def forward(self, images, *_, **__):
+        return self.side_maps(images)[:, -1:]
+
+
+def published_maps(net, image):
+    """Resize, normalise, four maps; each enlarged to the mask, sigmoid, stretched."""
+    small = F.interpolate(image[None], (8, 8), mode="bilinear", align_corners=False)
+    maps = F.conv2d((small - net.mean) / net.std, net.weights, padding=1)
+    whole = F.interpolate(maps, image.shape[1:], mode="bilinear", align_corners=False)[0]
+    return [(p - p.min()) / (p.max() - p.min() + 1e-8) for p in whole.sigmoid()]
+
+
+def published_run(net, image, truth, loss):
+    """Untargeted: for each step the mIoU of the mean map, the loss, and the image."""
+    image, records, score = image.clone(), [], 1.0
+    while len(records) < 10 and score > 0.2:
+        image.requires_grad_()
+        maps = published_maps(net, image)
+        overall = sum(maps) / 4
+        score = mean_iou(overall, truth)
+        if loss is structure_loss:
+            value = sum(structure_loss(p, truth) for p in maps)
+        else:
+            value = loss(overall, truth)
+        (gradient,) = torch.autograd.grad(value, image)
+        image = image.detach()
+        records.append((score, value.item(), image))
+        image = (image + STEP * gradient.sign()).clamp(0, 1)
+    return records
+
+
+@pytest.fixture
+def large():
+    """Three images larger than the network's input, with masks that it nearly finds."""
+    net, random = FourMaps(), torch.Generator().manual_seed(7)
+    images = 0.5 + 0.05 * (torch.rand(3, 3, 20, 27, dtype=torch.float64, generator=random) - 0.5)
+    right = [sum(published_maps(net, image)) / 4 > 0.5 for image in images]
+    wrong = torch.rand(3, 20, 27, generator=random) < 0.1
+    return net, images, (torch.stack(right) ^ wrong)[:, None]
+
+
+@pytest.mark.parametrize("bound", ["partial", "bare", "Bound"])
+def test_a_network_of_four_maps_is_attacked_at_the_size_of_the_image(bound, large):
+    net, images, masks = large
+    model = {
+        "partial": partial(net, prompts=[""] * 3),
+        "bare": net,
+        "Bound": Bound(net, [""] * 3),
+    }[bound]
+    moved = 0
+    for name in ("structure", "bce_dice"):
+        found = medis(model, images, masks, losses=[name], faithful=True)
+        for i in range(3):
+            records = published_run(net, images[i], masks[i, 0].double(), PLAIN[name])
+            success = notebook_success(records, targeted=False, doubled=False)
+            if success is None:
+                best = min(score for score, _, _ in records)
+                success = next((n, s, x) for n, (s, _, x) in enumerate(records) if s == best)
+            assert torch.equal(found[i], success[2])
+            moved += int(not torch.equal(found[i], images[i]))
+    assert moved >= 4
+
+
+def test_the_published_structure_loss_is_the_sum_of_four(large):
+    net, images, masks = large
+    judged = success_rules(targeted=False, epsilon=10 / 255, faithful=True)
+    named = losses_by_name(["structure"], faithful=True)
+    (run,) = run_losses(as_in_notebooks(net), images, [masks], named, judged)
+    (single,) = run_losses(net, images, [masks], named, judged)
+    for i in range(3):
+        (_, value, _), *_ = published_run(net, images[i], masks[i, 0].double(), structure_loss)
+        assert run.values[i, 0].item() == pytest.approx(value)
+        assert value > 3 * single.values[i, 0].item()
+
+
+def test_losses_of_ones_own_see_the_last_map_only(large):
+    net, images, masks = large
+    seen = []
+
+    def mine(logits, truth):
+        seen.append(logits.shape[1])
+        return logits.flatten(1).mean(1)
+
+    medis(net, images, masks, losses=[mine], steps=1, faithful=True)
+    assert set(seen) == {1}

@@ -89,7 +89,7 @@ def test_on_an_empty_mask_only_the_empty_prediction_is_right(grey, full):
 
 @pytest.mark.parametrize("keep", ["dice", "loss", "last"])
 def test_restarts_keep_the_best_of_separate_runs(keep, net, images, masks):
-    attack = partial(pgd, epsilon=4 / 255, steps=3, keep=keep)
+    attack = partial(pgd, epsilon=4 / 255, steps=3, keep=keep, loss=bce_dice)
     source = generator(0)
     runs = [attack(net, images, masks, generator=source) for _ in range(3)]
     both = attack(net, images, masks, restarts=3, generator=generator(0))

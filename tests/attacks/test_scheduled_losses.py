@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from palpate.attacks import LOSSES, ZeroGradientWarning, apgd, cospgd, fgsm, pgd, segpgd
 from palpate.attacks.losses import (
+    AnnealedDice,
     CosPGD,
     MaskedBCE,
     MaskedMargin,
@@ -22,6 +23,7 @@ from palpate.attacks.losses import (
     tsallis,
 )
 from palpate.evaluation.results.describe import describe
+from palpate.overlap import count
 from palpate.randomness import generator
 from palpate.types import ScheduledLoss
 
@@ -141,6 +143,19 @@ def test_known_values():
     assert MaskedMargin()(logits, masks).item() == pytest.approx(-3.5 / length / 4)
 
 
+def test_the_annealed_dice_goes_from_a_linear_loss_to_the_score_itself(logits, masks):
+    loss = AnnealedDice(first=1e3, last=1e-4)
+    (first,) = torch.autograd.grad(loss.at(0.0)(logits, masks).sum(), logits)
+    per_class = [first[masks], first[~masks]]
+    assert all(values.std() < 0.3 * values.mean().abs() for values in per_class)
+    found = count(logits > 0, masks)
+    hard = 1 - (2 * found.tp + 1) / (2 * found.tp + found.fp + found.fn + 1)
+    assert_close(loss.at(1.0)(logits, masks), hard.double(), atol=1e-3, rtol=0)
+    assert_close(
+        AnnealedDice().at(0.4)(1000 * logits, masks), AnnealedDice().at(0.4)(logits, masks)
+    )
+
+
 def test_the_masked_margin_does_not_depend_on_the_scale_of_the_logits(logits, masks):
     for loss in (MaskedMargin(), MaskedMargin(confidence=0.3).at(0.0)):
         assert_close(loss(1000 * logits, masks), loss(logits, masks))
@@ -191,6 +206,8 @@ def test_tsallis_at_some_exponents(exponent, expected, logits, masks):
         (lambda: Tsallis(last=1.5), "at most 1, .* got 1.5"),
         (lambda: Tsallis(first=float("nan")), "got nan"),
         (lambda: MaskedMargin(confidence=-0.1), "confidence >= 0, got -0.1"),
+        (lambda: AnnealedDice(last=0), "first >= last > 0, got 2.0 and 0"),
+        (lambda: AnnealedDice(first=0.01), "got 0.01 and 0.03"),
     ],
 )
 def test_senseless_settings_are_refused(make, message):
@@ -313,7 +330,7 @@ def test_nothing_left_to_do_is_no_zero_gradient(attack, targeted, model, images)
 
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_towards_a_target_they_lead_to_the_target(name, net, images):
-    goal = fgsm(net, images, net(images) > 0, epsilon=0.1)
+    goal = fgsm(net, images, net(images) > 0, epsilon=0.1, loss=bce)
     target = net(goal) > 0
     attack = partial(pgd, net, images, target, epsilon=0.1, steps=40, targeted=True)
     found = attack(loss=LOSSES[name], generator=generator(0))

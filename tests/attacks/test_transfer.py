@@ -26,6 +26,7 @@ def generators(count):
 @pytest.mark.parametrize("within", ["anywhere", "tied"])
 def test_with_everything_switched_off_it_is_pgd(norm, within, net, images, masks):
     settings = {"epsilon": 0.1, "steps": 5, "step_size": 0.03, "norm": norm, "within": within}
+    settings["loss"] = bce
     expected = pgd(net, images, masks, random_start=False, keep="last", **settings)
     assert torch.equal(transfer(net, images, masks, **settings, **NEUTRAL), expected)
 

@@ -103,7 +103,7 @@ FAKES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "ignores the image": (lambda: Wrong(before=lambda x: x * 0 + KNOWN[0]), 4),
     "rounds to 32 levels": (lambda: Wrong(before=lambda x: (x * 32).round() / 32), 10),
     "cuts the gradient off": (lambda: Wrong(before=lambda x: x.detach()), 10),
-    "saturates": (lambda: Wrong(after=lambda z: 1e4 * z), 11),
+    "saturates": (lambda: Wrong(after=lambda z: 1e4 * z), 10),
     "answers NaN": (lambda: Wrong(after=lambda z: z * torch.nan), 10),
     "learns while attacked": (Learning, 12),
     "stays in training mode": (NeverEvaluating, 12),

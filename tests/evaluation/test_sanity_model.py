@@ -42,9 +42,10 @@ def test_a_model_that_rounds_has_no_gradient():
     assert "100 % of the pixels have none" in card[10].measured
 
 
-def test_a_model_that_saturates_hides_its_gradient():
+def test_a_model_that_saturates_hides_the_gradient_of_the_cross_entropy():
     card = examine(Wrong(after=lambda logits: 1e4 * logits), epsilon=48 / 255)
-    assert {10, 11} <= failing(card)
+    assert 10 in failing(card)
+    assert card[11].status == "warn"  # the default loss does not depend on the scale of the logits
     assert "100 % of the pixels have a saturated sigmoid" in card[11].measured
 
 

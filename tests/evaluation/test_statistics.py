@@ -8,11 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from palpate.evaluation.statistics import bootstrap as statistics
-from palpate.evaluation.statistics.bootstrap import (
-    bootstrap_interval,
-    differences,
-    paired_difference,
-)
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval
 
 METHODS = ["percentile", "bca"]
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -149,23 +145,6 @@ def test_covers_the_true_mean_about_as_often_as_it_says(method, grouped):
     assert 0.84 < hits / trials < 0.93
 
 
-@given(st.lists(st.tuples(scores, scores), min_size=1, max_size=8))
-def test_a_paired_difference_is_the_interval_of_the_differences(pairs):
-    before, after = zip(*pairs, strict=True)
-    difference = paired_difference(before, after, resamples=200)
-    expected = bootstrap_interval(np.subtract(after, before), resamples=200)
-    assert difference == expected or (isnan(difference.low) and difference.mean == expected.mean)
-
-
-def test_pairs_see_the_same_resamples():
-    before = skewed(50)
-    unpaired = bootstrap_interval(before)
-    constant = paired_difference(before, before - 0.25)
-    assert bounds(constant) == pytest.approx((-0.25, -0.25))
-    doubled = paired_difference(before, 2 * before)
-    assert bounds(doubled) == pytest.approx(bounds(unpaired))
-
-
 @every_method
 @pytest.mark.parametrize("value", [0.0, 0.1, 0.7])
 def test_equal_values_give_a_point(method, value):
@@ -212,11 +191,3 @@ def test_takes_columns_of_a_table():
 def test_refuses_what_has_no_interval(arguments, message):
     with pytest.raises(ValueError, match=message):
         bootstrap_interval(**arguments)
-
-
-def test_differences_need_pairs():
-    assert differences([1.0, 2.0], [3.0, 5.0]).tolist() == [2, 3]
-    with pytest.raises(ValueError, match="in pairs, got 2 before, 1 after"):
-        paired_difference([1.0, 2.0], [3.0])
-    with pytest.raises(ValueError, match="finite scores after, got 1 of 2"):
-        paired_difference([1.0, 2.0], [3.0, float("nan")])

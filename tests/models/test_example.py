@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from palpate.models import load_model
-from palpate.models.clipseg.visual_prompt import blurred, highlighted
+from palpate.models.clipseg.visual_prompt import HIGHLIGHTS, blurred, highlighted, marked
 
 from . import tiny
 
@@ -113,3 +113,55 @@ def test_the_example_takes_part_in_training(files, clipseg, pixels):
     shown = model.shown(model.example)
     assert shown.requires_grad
     assert model(pixels).requires_grad
+
+
+STD = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1)
+
+
+def published(mode, x, seg, blurry):
+    """The ways of CLIPSeg's authors on normalised images, each as they define it."""
+    return {
+        "image_only": x,
+        "overlay": x * seg,
+        "highlight": x * seg * 0.85 + 0.15 * x,
+        "highlight2": (x / 2 + 0.1) * seg + 0.3 * (x / 2),
+        "blur_highlight": x * seg + 0.5 * blurry(1) * (1 - seg) - 0.01,
+        "blur3_highlight": x * seg + 0.5 * blurry(3) * (1 - seg) - 0.01,
+        "blur3_highlight01": x * seg + 0.1 * blurry(3) * (1 - seg) - 0.01,
+        "shape": seg.expand_as(x),
+    }[mode]
+
+
+@pytest.mark.parametrize("mode", [m for m in HIGHLIGHTS if "crop" not in m and m != "outline"])
+def test_objects_are_highlighted_as_by_the_authors(mode, image, mask):
+    x, seg = (image - MEAN) / STD, mask.float()
+    expected = published(mode, x, seg, lambda deviation: blurred(x, float(deviation)))
+    found = (marked(image, mask, HIGHLIGHTS[mode], MEAN, STD) - MEAN) / STD
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_crops_keep_the_background_or_blur_it_away(image, mask):
+    best = marked(image, mask, HIGHLIGHTS["crop_blur_highlight"], MEAN, STD)
+    assert best.equal(highlighted(image, mask, MEAN))
+    plain = marked(image, mask, HIGHLIGHTS["crop"], MEAN, STD)
+    expected = highlighted(image, mask, MEAN, background=1.0, blur=1.0)
+    torch.testing.assert_close(plain, expected, atol=1e-6, rtol=0)
+
+
+def test_an_outline_is_red_and_five_pixels_wide(image, mask):
+    mask[:, :, 8:12, 25:35] = False  # a hole, which gets no outline
+    found = marked(image, mask, HIGHLIGHTS["outline"], MEAN, STD)
+    line = (found == torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)).all(1)[0]
+    assert line[10, 18:23].all()
+    assert not line[10, :18].any()
+    assert not line[10, 23:37].any()
+    torch.testing.assert_close(found[:, :, ~line], image[:, :, ~line])
+
+
+def test_the_highlight_is_an_option(files, clipseg, pixels):
+    model = load_model(clipseg, options=files | {"highlight": "outline"})
+    assert not model(pixels).equal(load_model(clipseg, options=files)(pixels))
+    with pytest.raises(ValueError, match=r"got 'outlin'\. Did you mean 'outline'"):
+        load_model(clipseg, options=files | {"highlight": "outlin"})
+    with pytest.raises(ValueError, match="got highlight alone"):
+        load_model(clipseg, options={"highlight": "crop"})

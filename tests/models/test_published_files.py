@@ -1,5 +1,7 @@
 """CLIPSeg in files of other projects: of VLSM-Adapter, of MedVLSM, of its authors."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -180,7 +182,7 @@ def test_a_base_is_refused_where_there_is_none(clipseg):
         load_model(clipseg, base=clipseg)
 
 
-def authors_decoder(refined, reduce=6, hidden=10, seed=0):
+def authors_decoder(refined, reduce=6, hidden=10, seed=0, heads=2):
     """A decoder as PyTorch's own layers compute it, and its state dict as the authors have it."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -195,7 +197,9 @@ def authors_decoder(refined, reduce=6, hidden=10, seed=0):
             if refined
             else nn.ConvTranspose2d(reduce, 1, 16, stride=16)
         )
-        blocks = (nn.TransformerEncoderLayer(reduce, 2, hidden, batch_first=True) for _ in range(3))
+        blocks = (
+            nn.TransformerEncoderLayer(reduce, heads, hidden, batch_first=True) for _ in range(3)
+        )
         net = nn.ModuleDict(
             {
                 "film_mul": nn.Linear(JOINT, reduce),
@@ -213,11 +217,11 @@ def authors_decoder(refined, reduce=6, hidden=10, seed=0):
     return net.eval()
 
 
-def decoded(net, taps, condition):
+def decoded(net, taps, condition, cond_layer=0):
     x = torch.zeros(())
     for index, tap in enumerate(reversed(taps)):
         x = x + net["reduces"][index](tap)
-        if index == 0:
+        if index == cond_layer:
             x = net["film_mul"](condition)[:, None] * x + net["film_add"](condition)[:, None]
         x = net["blocks"][index](x)
     side = round((x.shape[1] - 1) ** 0.5)
@@ -244,10 +248,64 @@ def test_a_decoder_of_the_authors_goes_onto_the_base(refined, hf, tokens, pixels
 
 def test_a_decoder_with_more_than_ours_is_refused(clipseg, tmp_path):
     state = authors_decoder(refined=False, reduce=8).state_dict()
-    torch.save(state | {"upsample_proj.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    torch.save(state | {"upsample_proj.weight": torch.zeros(1)}, tmp_path / "rd64-uni.pth")
     with pytest.raises(ValueError, match=r"not expected \(decoder.upsample_proj.weight\)"):
-        load_model(tmp_path / "w.pth", base=clipseg)
+        load_model(tmp_path / "rd64-uni.pth", base=clipseg)
     del state["film_mul.weight"]
-    torch.save(state, tmp_path / "w.pth")
+    torch.save(state, tmp_path / "rd64-uni.pth")
     with pytest.raises(ValueError, match=r"lack 'film_mul.weight', which a decoder has"):
-        load_model(tmp_path / "w.pth", base=clipseg)
+        load_model(tmp_path / "rd64-uni.pth", base=clipseg)
+
+
+OTHER = {"extract_layers": [1, 2, 4], "cond_layer": 1, "n_heads": 3, "rev_activations": True}
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A decoder that was trained with other hyper-parameters, which its file does not tell."""
+    net = authors_decoder(refined=False, heads=3)
+    path = tmp_path / "logs" / "weights.pth"
+    path.parent.mkdir()
+    torch.save(net.state_dict(), path)
+    return net, path
+
+
+@pytest.mark.parametrize("told", ["options", "config.json"])
+def test_a_decoder_with_other_hyper_parameters_computes_what_it_computed(
+    told, other, hf, clipseg, tokens, pixels, tmp_path
+):
+    net, path = other
+    if told == "config.json":
+        config = {"model": "models.clipseg.CLIPDensePredT", "reduce_dim": 6, "n_tokens": None}
+        path.with_name("config.json").write_text(json.dumps(config | OTHER))
+        model = load_model(path, base=clipseg)
+    else:
+        model = load_model(path, base=clipseg, options=OTHER)
+        assert model.traits["decoder"] == OTHER
+    with torch.no_grad():
+        states = hf.clip.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
+        taps = [states[layer + 1] for layer in OTHER["extract_layers"]]
+        condition = model.net.condition(tokens)
+        expected = decoded(net, taps[::-1], condition, cond_layer=1)
+        tiny.same(model.net(pixels, condition), expected)
+    if told == "options":
+        model.learn("decoder")
+        save_checkpoint(model, tmp_path / "tuned")
+        again = load_model(tmp_path / "tuned")
+        assert again(pixels, prompts=["polyp", "skin"]).equal(model(pixels, ["polyp", "skin"]))
+
+
+def test_a_decoder_that_does_not_tell_its_hyper_parameters_is_refused(other, clipseg):
+    _, path = other
+
+    def refused(message, **options):
+        with pytest.raises(ValueError, match=message):
+            load_model(path, base=clipseg, options=options)
+
+    refused(r"weights\.pth does not tell the layers and heads .* rd64-uni, .*extract_layers")
+    refused("3 decoder layers, and 2 layers of the image", extract_layers=[1, 2])
+    refused(r"ascending numbers from 1, .* got \[0, 1, 2\]", extract_layers=[0, 1, 2])
+    refused(r"ascending numbers from 1, .* got '1, 2, 4'", extract_layers="1, 2, 4")
+    refused("Expected weights of CLIPSeg without n_tokens, got n_tokens 32", n_tokens=32)
+    refused("rev_activations to be true or false, got 'no'", rev_activations="no")
+    refused("the text would change nothing", cond_layer=3, n_heads=3)

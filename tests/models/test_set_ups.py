@@ -158,5 +158,7 @@ def test_other_sizes_are_refused(size, clipseg):
 
 
 def test_unknown_options_are_refused(clipseg):
-    with pytest.raises(ValueError, match=r"among size, example, mask, got 'sise'. Did you mean"):
+    with pytest.raises(
+        ValueError, match=r"among size, example, mask, highlight, got 'sise'. Did you mean"
+    ):
         load_model(clipseg, options={"sise": 32})

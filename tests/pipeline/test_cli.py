@@ -20,8 +20,8 @@ from palpate.pipeline.recipe.reading import read_config, recipe_from
 from .conftest import shell
 
 COMMANDS = [
-    "demo", "run", "train", "pretrain", "evaluate", "report", "gate", "compare", "rerun", "verify",
-    "transfer", "data", "models", "attacks", "completion",
+    "demo", "run", "train", "pretrain", "evaluate", "predict", "report", "gate", "compare", "rerun",
+    "verify", "transfer", "data", "models", "attacks", "completion",
 ]  # fmt: skip
 
 

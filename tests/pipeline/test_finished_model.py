@@ -50,7 +50,9 @@ def test_a_finished_model_is_attacked_on_all_images(own, tmp_path, capsys):
     run = tmp_path / "runs" / "net-mine"
     assert scores["page"] == "runs/net-mine/report/index.html"
     assert (run / "report" / "index.html").is_file()
-    assert set(read_rows(run / "rows")["split"]) == {"all"}
+    rows = read_rows(run / "rows")
+    assert set(rows["split"]) == {"all"}
+    assert set(rows["dataset"]) == {"mine"}  # the name of the folder
     assert read_config(run / "config.yaml").evaluate.epsilon_255 == (8.0,)
 
 

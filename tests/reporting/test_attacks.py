@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import palpate as pp
-from palpate.evaluation.statistics.bootstrap import paired_difference
+from palpate.evaluation.statistics.intervals import paired_difference
 from palpate.reporting.attacks import against_table, strength_table
 from palpate.reporting.labels import attack_label
 from palpate.reporting.report import report

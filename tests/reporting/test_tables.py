@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from palpate.evaluation import sanity
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.intervals import mean_interval
 from palpate.evaluation.statistics.significance import holm
 from palpate.reporting.numbers.checked_rows import checked
 from palpate.reporting.numbers.summary import curve_area, summarise
@@ -77,7 +77,7 @@ def test_intervals_know_about_patients(rows, tables, folder):
     line = line_of(read(folder, "main"), facet="camus · myocardium")
     some = rows[(rows["structure"] == "myocardium") & (rows["attack"] == "pgd")]
     some = some[np.isclose(some["epsilon"], 4 / 255)]
-    expected = bootstrap_interval(some["dsc"], some["group"])
+    expected = mean_interval(some["dsc"], some["group"])
     assert (line["dsc_low"], line["dsc_high"]) == pytest.approx((expected.low, expected.high))
     assert (line["n"], line["groups"]) == (12, 6)
 

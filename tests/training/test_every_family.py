@@ -77,7 +77,28 @@ def test_the_structure_loss_by_hand():
     torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("loss", ["structure", "dice_bce"])
+def test_the_published_loss_has_the_value_and_gradient_of_the_published_formula():
+    """MONAI's DiceCELoss is given probabilities, with its own sigmoid switched off."""
+    draw = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(3, 1, 9, 7, generator=draw, dtype=torch.float64)
+    masks = torch.rand(3, 1, 9, 7, generator=draw, dtype=torch.float64)  # JPEG masks are grey
+    masks[2] = 0
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+
+    p = 1 / (1 + torch.exp(-theirs))
+    areas = p.sum((1, 2, 3)) + masks.sum((1, 2, 3))
+    dice = (2 * (p * masks).sum((1, 2, 3)) + 1e-5) / (areas + 1e-5)
+    entropy = torch.log(1 + torch.exp(p)) - p * masks
+    expected = 1.5 * (1 - dice).mean() + 1.0 * entropy.mean()
+    expected.backward()
+
+    found = criterion_of(TrainingSettings(loss="published"))(ours, masks)
+    found.backward()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("loss", ["structure", "dice_bce", "published"])
 def test_every_map_is_supervised(loss):
     criterion = criterion_of(TrainingSettings(loss=loss))
     maps, masks = torch.randn(2, 3, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float()
@@ -139,7 +160,7 @@ def test_another_part_that_learns_is_another_training(train_data, val_data, tmp_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "focal"}, "loss to be one of dice_bce, structure, got 'focal'"),
+        ({"loss": "focal"}, "loss to be one of dice_bce, structure, published, got 'focal'"),
         ({"scales": ()}, "scales between 0.1 and 10"),
         ({"scales": (1.0, 0.0)}, "scales between 0.1 and 10"),
     ],

@@ -36,7 +36,7 @@ def test_training_does_not_depend_on_masks_where_they_are_ignored(
     assert table(tmp_path / "one") == table(tmp_path / "two")
 
 
-@pytest.mark.parametrize("loss", ["dice_bce", "structure"])
+@pytest.mark.parametrize("loss", ["dice_bce", "structure", "published"])
 def test_no_gradient_reaches_ignored_pixels(loss, train_data):
     from palpate.prompting import without_ignored
 
@@ -49,7 +49,7 @@ def test_no_gradient_reaches_ignored_pixels(loss, train_data):
     assert logits.grad[..., : SIDE // 2].abs().max() > 0
 
 
-@pytest.mark.parametrize("loss", ["dice_bce", "structure"])
+@pytest.mark.parametrize("loss", ["dice_bce", "structure", "published"])
 def test_the_mean_of_the_loss_is_over_pixels_that_count(loss):
     from palpate.prompting import without_ignored
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from palpate.training import TrainingSettings
 from palpate.training.batches import TrainingBatch
 from palpate.training.loop import fit
-from palpate.training.schedule import warmup_cosine
+from palpate.training.schedule import rate_on_plateau, warmup_cosine
 
 from .runs import Stopped, same_tensors, table, tensors
 
@@ -340,3 +340,30 @@ def test_images_in_memory_depend_on_the_batch_alone(tmp_path):
         train(tmp_path / str(count), data=data)
         most.append(data.most)
     assert most[0] == most[1] <= 4  # a batch of two, and the one before
+
+
+def test_the_rate_falls_when_the_validation_loss_does_not(tmp_path):
+    """Five epochs are forgiven, the sixth reduces; a fall of less than 1e-4 is none."""
+    losses = [1.0, 0.9, 0.95, 0.9, 0.89999, 0.9, 1.0, 0.9, 0.8, 0.8]
+    options = settings(schedule="plateau", epochs=20, learning_rate=0.5)
+    history = [{"validation_loss": loss} for loss in losses]
+    rates = [rate_on_plateau(history[:n], options) for n in range(len(losses) + 1)]
+    assert rates == pytest.approx([0.5] * 8 + [0.05] * 3)
+    with pytest.raises(ValueError, match="validation loss for schedule plateau"):
+        train(tmp_path, schedule="plateau")
+
+
+@pytest.mark.parametrize(
+    ("scores", "changes", "epochs"),
+    [
+        ([0.5, 0.6, 0.6, 0.60005, 0.9], {}, 4),  # an increase of 5e-5 is none
+        ([0.5, 0.6, 0.6, 0.7, 0.6, 0.6, 0.9], {}, 6),
+        ([0.5, 0.6, 0.6, 0.6, 0.9, 0.9, 0.9], {"min_epochs": 5}, 5),
+        ([0.5, 0.5, 0.5, 0.9, 0.9, 0.9, 0.9], {"validate_every": 2}, 6),
+        ([0.5] * 8, {"early_stopping": 0}, 8),
+    ],
+)
+def test_training_ends_when_the_score_does_not_rise(scores, changes, epochs, tmp_path):
+    options = {"epochs": 8, "early_stopping": 2} | changes
+    assert len(train(tmp_path, scores=scores, **options)) == epochs
+    assert len(train(tmp_path, scores=[0.99] * 8, **options)) == epochs  # it stays finished

@@ -231,3 +231,23 @@ def test_the_image_tower_of_a_pretrained_model_is_what_it_was(
     assert changed == {name for name in before if name.startswith(learning)}
     reached = json.loads((tmp_path / "training.json").read_text())["reached"]
     assert reached["dsc"] == max(float(row["dsc"]) for row in table(tmp_path / "work"))
+
+
+def test_a_rate_reduced_by_the_validation_is_the_same_after_a_stop(
+    model_folder, train_data, val_data, tmp_path
+):
+    options = {
+        "adapter": "dense-v", "schedule": "plateau", "plateau_patience": 0, "warmup_epochs": 0.0,
+        "learning_rate": 0.3, "loss": "published", "bce_weight": 0.0,
+    }  # fmt: skip
+    tune(model_folder, train_data, val_data, tmp_path / "whole", **options)
+    rows = table(tmp_path / "whole")
+    assert len({row["learning_rate"] for row in rows}) > 1
+    assert float(rows[-1]["validation_loss"]) > 0
+    for steps in (STEPS + 1, 3 * STEPS + 1):
+        with pytest.raises(Stopped):
+            tune(
+                model_folder, train_data, val_data, tmp_path / "parts", stop_after=steps, **options
+            )
+    tune(model_folder, train_data, val_data, tmp_path / "parts", **options)
+    equal_runs(tmp_path / "parts", tmp_path / "whole")

@@ -8,6 +8,7 @@ from palpate.attacks.bpda.bpda import bpda, eot
 from palpate.attacks.core.gradient_step import ZeroGradientWarning
 from palpate.attacks.core.selection import Selectable
 from palpate.attacks.gradient.apgd import apgd
+from palpate.attacks.gradient.ensemble import ensemble
 from palpate.attacks.gradient.fgsm import fgsm
 from palpate.attacks.gradient.noise import noise
 from palpate.attacks.gradient.pgd import default_step_size, pgd
@@ -16,11 +17,13 @@ from palpate.attacks.gradient.sea import sea
 from palpate.attacks.gradient.transfer import transfer
 from palpate.attacks.losses import (
     LOSSES,
+    AnnealedDice,
     CosPGD,
     MaskedBCE,
     MaskedMargin,
     SegPGD,
     Tsallis,
+    annealed_dice,
     bce,
     bce_dice,
     dice,
@@ -50,6 +53,7 @@ __all__ = [
     "ATTACKS",
     "LOSSES",
     "MEDIS_LOSSES",
+    "AnnealedDice",
     "CosPGD",
     "MaskedBCE",
     "MaskedMargin",
@@ -60,6 +64,7 @@ __all__ = [
     "UniversalPerturbation",
     "ZeroGradientWarning",
     "alma_prox",
+    "annealed_dice",
     "apgd",
     "asma",
     "bce",
@@ -71,6 +76,7 @@ __all__ = [
     "ddn",
     "default_step_size",
     "dice",
+    "ensemble",
     "eot",
     "fgsm",
     "fit_universal",
@@ -106,6 +112,7 @@ _ATTACKS: dict[str, Attack] = {
     "cospgd": cospgd,
     "apgd": apgd,
     "sea": sea,
+    "ensemble": ensemble,
     "transfer": transfer,
     "universal": universal,
     # These take no epsilon: they look for the smallest one.

@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         "palpate.cli.runs:evaluate", "attack a finished model on your images, or a run again"
     ),
+    "predict": Command(
+        "palpate.cli.predict:predict", "write the masks that a model predicts for your images"
+    ),
     "report": Command("palpate.cli.runs:report", "write tables, figures and page of a run again"),
     "gate": Command("palpate.cli.gate:gate", "judge a run by acceptance criteria; for CI"),
     "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),

@@ -71,12 +71,22 @@ def _options_of(definition: Definition, prefix: str = "") -> Iterator[str]:
         kind = parameter.annotation
         if kind is None or parameter.name.startswith("_") or _is_positional(kind):
             continue
-        option = parameter.name.replace("_", "-")
+        option = _renamed(parameter.module, kind) or parameter.name.replace("_", "-")
         nested = _dataclass(parameter.module, kind)
         if nested is None:
             yield f"--{prefix}{option}"
         else:
             yield from _options_of(nested, prefix if _is_unnamed(kind) else f"{prefix}{option}.")
+
+
+def _renamed(module: str, annotation: ast.expr) -> str | None:
+    """The name that ``tyro.conf.arg`` gives an option in its annotation, or in an alias for it."""
+    alias = find(module, annotation.id) if isinstance(annotation, ast.Name) else None
+    for node in ast.walk(alias.node if alias else annotation):
+        for keyword in node.keywords if isinstance(node, ast.Call) else ():
+            if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
+                return str(keyword.value.value) or None
+    return None
 
 
 def _dataclass(module: str, annotation: ast.expr) -> Definition | None:

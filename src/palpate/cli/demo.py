@@ -14,6 +14,7 @@ def demo(
     images: Path | None = None,
     masks: Path | None = None,
     prompt: str | None = None,
+    title: str | None = None,
     mask_values: MaskWords = (),
     mask_ignore: IgnoredWords = (),
     out: Path | None = None,
@@ -29,22 +30,27 @@ def demo(
         images: Folder of your images.
         masks: Folder of their masks, with the same file names.
         prompt: What the masks show, such as "polyp"; not needed if --mask.values has names.
+        title: Name of your data in tables and pages; by default that of their folder.
         mask_values: Values of the structure in your masks (`127`), or a name for each of several
             structures (`255=tumour 127=liver`), if the masks are not binary.
         mask_ignore: Values of pixels that count nowhere, such as `255`.
         out: Run folder; by default palpate-demo-MODALITY in the current directory.
         json: Print the scores as JSON, or write them to this file.
     """
-    own = _own_data(images, masks, prompt, MaskConfig(mask_values, mask_ignore))
+    own = _own_data(images, masks, prompt, MaskConfig(mask_values, mask_ignore), title)
     run_own(demo_config(modality, fast=fast, own=own, out=out), json)
 
 
 def _own_data(
-    images: Path | None, masks: Path | None, prompt: str | None, mask: MaskConfig
+    images: Path | None,
+    masks: Path | None,
+    prompt: str | None,
+    mask: MaskConfig,
+    title: str | None,
 ) -> OwnData | None:
     if images and masks and (prompt or mask.has_names):
-        return OwnData(images, masks, prompt, mask)
-    if images or masks or prompt or mask != MaskConfig():
+        return OwnData(images, masks, prompt, mask, title)
+    if images or masks or prompt or title or mask != MaskConfig():
         raise ValueError(
             "Expected --images DIR, --masks DIR and --prompt TEXT (or names in --mask.values) "
             "together for your own data, or none of them for phantoms."

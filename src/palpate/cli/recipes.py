@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -13,8 +14,10 @@ from palpate.cli.json_output import check_target, take_json
 from palpate.cli.parsing import NULL, parse
 from palpate.cli.progress_bars import show_progress
 from palpate.cli.short_help import HELP_ALL, show_short_help, wants_short_help
+from palpate.pipeline.attacks.entries import given_by_name
 from palpate.pipeline.recipe.config import BuildConfig, ModelConfig, RunConfig
 from palpate.pipeline.recipe.reading import read_recipe
+from palpate.pipeline.recipe.titles import title_of, titled
 
 _RECIPES = Path("recipes")
 _DOES = {
@@ -143,8 +146,8 @@ def configs_of(command: str, words: list[str]) -> dict[str, RunConfig]:
         acceptance = read_criteria_file(criteria).values
         configs = {k: replace(config, acceptance=acceptance) for k, config in configs.items()}
     if recipe is None:
-        return {label: _named(config) for label, config in configs.items()}
-    return configs
+        return {label: titled(_named(config)) for label, config in configs.items()}
+    return {label: titled(config, runs[label].data) for label, config in configs.items()}
 
 
 def _parse(command: str, words: Sequence[str], default: RunConfig) -> RunConfig:
@@ -170,9 +173,15 @@ def _refuse_overruled(runs: Mapping[str, RunConfig], configs: Mapping[str, RunCo
 
 def _with_known_options(config: RunConfig, default: RunConfig) -> RunConfig:
     """Add the recipe's options to attacks that the command line gives by name only."""
-    known = default.evaluate.attacks
-    given = config.evaluate.attacks.items()
-    attacks = {name: options or known.get(name, options) for name, options in given}
+    known, attacks = default.evaluate.attacks, dict[str, Mapping[str, Any]]()
+    for name, options in config.evaluate.attacks.items():
+        entry = {name: options} if options else given_by_name([name], known)
+        for label in attacks.keys() & entry.keys():
+            raise UsageError(
+                f"Expected one attack called {label!r}, got another by {name}. Give one of them "
+                f'a name of its own: "my-{label}: {{attack: {name}}}".'
+            )
+        attacks |= entry
     return replace(config, evaluate=replace(config.evaluate, attacks=attacks))
 
 
@@ -209,7 +218,8 @@ def _named(config: RunConfig) -> RunConfig:
     if config.out is not None or config.name != RunConfig.name:
         return config
     model = Path(config.model.name or "built").stem
-    return replace(config, name=f"{model}-{config.data.name}".replace("/", "-").replace(":", "-"))
+    data = title_of(config.data) or config.data.name
+    return replace(config, name=f"{model}-{data}".replace("/", "-").replace(":", "-"))
 
 
 def _announce(config: RunConfig, label: str = "", *, attacks: bool = True) -> None:

@@ -15,6 +15,7 @@ def evaluate(
     model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL")] = None,
     images: Path | None = None,
     masks: Path | None = None,
+    title: str | None = None,
     prompt: str | None = None,
     mask_values: MaskWords = (),
     mask_ignore: IgnoredWords = (),
@@ -40,6 +41,7 @@ def evaluate(
         model: Name, checkpoint, file or code (file.py:function) of a model, or the folder of a run.
         images: Folder of your images.
         masks: Folder of their masks, with the same file names; empty masks are allowed.
+        title: Name of your data in tables and pages; by default that of their folder.
         prompt: What the masks show, such as "polyp"; needed only if the model reads a prompt and
             the structures have no names.
         mask_values: Values of the structure in the masks (`127`), or a name for each of several
@@ -61,9 +63,10 @@ def evaluate(
     """
     check_target(json)
     of_model = {
-        "images": images, "masks": masks, "prompt": prompt, "mask.values": mask_values or None,
-        "mask.ignore": mask_ignore or None, "split": split, "options": options, "size": size,
-        "sanity_samples": sanity_samples, "seed": seed, "device": device, "out": out,
+        "images": images, "masks": masks, "title": title, "prompt": prompt,
+        "mask.values": mask_values or None, "mask.ignore": mask_ignore or None, "split": split,
+        "options": options, "size": size, "sanity_samples": sanity_samples, "seed": seed,
+        "device": device, "out": out,
     }  # fmt: skip
     given = {name: value for name, value in of_model.items() if value is not None}
     if run is None and model is not None and not given and (Path(model) / "config.yaml").is_file():
@@ -121,7 +124,7 @@ def _evaluate_model(
     from palpate.pipeline.run.finished_model import chosen_attacks, finished_model_config
 
     mask = MaskConfig(given.get("mask.values", ()), given.get("mask.ignore", ()))
-    own = OwnData(given["images"], given["masks"], given.get("prompt"), mask)
+    own = OwnData(given["images"], given["masks"], given.get("prompt"), mask, given.get("title"))
     changes: dict[str, Any] = {k: given[k] for k in ("split", "sanity_samples") if k in given}
     changes |= {} if attacks is None else {"attacks": chosen_attacks(attacks)}
     changes |= {} if epsilon_255 is None else {"epsilon_255": epsilon_255}

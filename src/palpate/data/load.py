@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from palpate.data.subset import spread
 from palpate.errors import did_you_mean
 
 ROOT_VARIABLE = "PALPATE_DATA"
+FOLDER = "folder"  # name of the user's own data set in the layout of palpate
 
 
 def load_data(
@@ -40,6 +42,7 @@ def load_data(
     annotations: str = "",
     values: Values = None,
     ignore: Values = None,
+    title: str | None = None,
 ) -> PromptedDataset:
     """Load one split of a data set and check all of its files.
 
@@ -76,6 +79,7 @@ def load_data(
         values: What the values of the masks mean, if these are not binary; see
             :func:`palpate.load_pairs`. Not for phantoms, whose masks are binary.
         ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
+        title: Name of your own data set in rows, tables and pages; for ``folder`` only.
 
     Returns:
         The data set; its images are read when a sample is indexed.
@@ -85,6 +89,8 @@ def load_data(
             a file cannot be used.
         FileNotFoundError: If the folder, its annotations, an image or a mask is missing.
     """
+    if title is not None and name != FOLDER:
+        raise ValueError(f"Expected title only for {FOLDER!r}, got {title!r} for {name!r}.")
     if name.startswith(PREFIX):
         place, options = parse_name(name)
         _refuse_appearance(name, appearance)
@@ -99,7 +105,7 @@ def load_data(
             seed=seed, check=check, appearance=appearance, annotations=annotations, cache=cache,
             values=values, ignore=ignore,
         )  # fmt: skip
-    spec = _spec(name)
+    spec = _spec(name) if title is None else replace(_spec(name), name=title)
     check_limit(limit)
     if size is not None and size < 1:
         raise ValueError(f"Expected size >= 1 pixel, got {size}.")

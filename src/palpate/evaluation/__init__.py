@@ -4,6 +4,7 @@ from palpate.evaluation.deprecated import evaluate_medis, evaluate_texts
 from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.medis.condition import Medis
 from palpate.evaluation.medis.rows import medis_lines
+from palpate.evaluation.predict import predict
 from palpate.evaluation.protocol.protocol import PAPER, SOUND, Protocol
 from palpate.evaluation.results.examples import Example, ExampleStore, read_examples
 from palpate.evaluation.results.rows import CLEAN, COLUMNS, Identity, Row
@@ -32,6 +33,7 @@ __all__ = [
     "fit_universal_on",
     "medis_lines",
     "merge_rows",
+    "predict",
     "prompt_sensitivity",
     "read_examples",
     "read_fingerprint",

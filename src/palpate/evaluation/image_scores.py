@@ -66,7 +66,7 @@ def answer(
     """
     # Not inference_mode: a model may cache tensors here that attacks later differentiate through.
     with torch.no_grad():
-        logits = _checked(model(images), images, keys)
+        logits = checked_logits(model(images), images, keys)
         predictions = binarise(logits, threshold)
         inputs = MetricInputs(
             predictions, masks, logits, threshold, truth, tolerance, ignored=ignored
@@ -92,7 +92,18 @@ def _over_counted(masks: Masks, ignored: Masks | None) -> Tensor | float:
     return pixels / (pixels - ignored.flatten(1).sum(1)).clamp_min(1)
 
 
-def _checked(logits: object, images: Images, keys: Sequence[str]) -> Logits:
+def checked_logits(logits: object, images: Images, keys: Sequence[str]) -> Logits:
+    """What a model returned, in single precision, if it is one finite logit per pixel.
+
+    Args:
+        logits: What it returned.
+        images: The images that it was called with, ``(b, c, h, w)``.
+        keys: Names of the images, for error messages.
+
+    Raises:
+        ValueError: If it is not one logit per pixel.
+        FloatingPointError: If a logit is not finite.
+    """
     expected = (len(images), 1, *images.shape[2:])
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         shape = tuple(getattr(logits, "shape", ())) or type(logits).__name__

@@ -13,8 +13,8 @@ from palpate.data import Samples
 from palpate.evaluation.evaluate import evaluate
 from palpate.evaluation.frozen import frozen
 from palpate.evaluation.results.rows import CLEAN
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval
 from palpate.evaluation.statistics.curves import success_rate
+from palpate.evaluation.statistics.intervals import mean_interval
 from palpate.types import Attack, Segmenter
 
 _BY = ["surrogate", "victim", "norm", "epsilon"]
@@ -44,7 +44,7 @@ def transfer_matrix(
         attack: Attack with an argument ``surrogate``, such as :func:`palpate.attacks.transfer`.
         epsilons: Radii of the ball in units of pixel value, unless the attack has one bound.
         out: Folder with one subfolder of rows per victim. None: rows are not kept.
-        seed: Seed of all random numbers, including the bootstrap.
+        seed: Seed of all random numbers, including those of the intervals.
         tau: An attack succeeds if the DSC falls from above ``tau`` to ``tau`` or below.
         settings: Passed to :func:`evaluate`: ``batch_size``, ``limit``, ....
 
@@ -93,7 +93,7 @@ def _via(surrogate: str) -> str:
 
 
 def _cell(rows: pd.DataFrame, seed: int, tau: float) -> dict[str, Any]:
-    interval = bootstrap_interval(rows["dsc"], rows["group"], seed=seed)
+    interval = mean_interval(rows["dsc"], rows["group"], seed=seed)
     return {
         **{name: rows[name].iloc[0] for name in _BY},
         "n": len(rows),

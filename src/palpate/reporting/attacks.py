@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import pandas as pd
 
 from palpate.errors import did_you_mean
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.intervals import mean_interval
 from palpate.evaluation.statistics.significance import holm
 from palpate.reporting.labels import attack_label, budget_of, budget_rank, epsilon_label
 from palpate.reporting.numbers.checked_rows import (
@@ -61,7 +61,7 @@ def compare(rows: pd.DataFrame, attack: str, against: str | Sequence[str]) -> pd
 
     Returns:
         One line per data set and structure, radius and pair of attacks: ``n`` images in ``groups``
-        patients, ``dsc`` and ``dsc_against`` with their 95 % bootstrap intervals (``_low``,
+        patients, ``dsc`` and ``dsc_against`` with their 95 % intervals (``_low``,
         ``_high``), the paired ``difference`` with its interval, ``p`` of the Wilcoxon signed-rank
         test on the means of patients, ``p_holm`` adjusted over all lines, the ``effect`` from -1
         (DSC is lower on every image) to 1, and ``passes`` and ``passes_against``, forward and
@@ -176,7 +176,7 @@ def _strengths(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
                 "n": len(some),
                 **cost,
                 "passes": sum(cost.values()),
-                **spread("dsc", bootstrap_interval(some["dsc"].to_numpy(float), groups)),
+                **spread("dsc", mean_interval(some["dsc"].to_numpy(float), groups)),
             }
 
 
@@ -236,8 +236,8 @@ def _lines(rows: pd.DataFrame, attack: str, other: str) -> Iterator[dict[str, ob
         line: dict[str, object] = {
             "facet": facet, "attack": attack, "against": other, "norm": norm, "epsilon": epsilon,
         }  # fmt: skip
-        line |= spread("dsc", bootstrap_interval(some["dsc"], groups))
-        line |= spread("dsc_against", bootstrap_interval(some["dsc_against"], groups))
+        line |= spread("dsc", mean_interval(some["dsc"], groups))
+        line |= spread("dsc_against", mean_interval(some["dsc_against"], groups))
         line |= paired_line(some["dsc_against"], some["dsc"], some["group"])
         line |= {
             "passes": float((some["forwards"] + some["backwards"]).mean()),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from palpate.evaluation.results.examples import Example
 from palpate.evaluation.results.kinds import rows_of_images
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.intervals import mean_interval
 from palpate.evaluation.statistics.significance import holm
 from palpate.reporting.numbers.checked_rows import (
     BY_LEVEL,
@@ -145,8 +145,8 @@ def _lines(
         groups = some["group"].astype(str)
         line: dict[str, object] = dict(zip(_WHERE, where, strict=True))
         line |= {"facet": some["facet"].iloc[0], "run": other[0], "first": first[0]}
-        line |= spread("dsc", bootstrap_interval(some["dsc"], groups))
-        line |= spread("dsc_first", bootstrap_interval(some["dsc_first"], groups))
+        line |= spread("dsc", mean_interval(some["dsc"], groups))
+        line |= spread("dsc_first", mean_interval(some["dsc_first"], groups))
         yield line | paired_line(some["dsc_first"], some["dsc"], some["group"])
 
 

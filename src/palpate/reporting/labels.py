@@ -4,6 +4,8 @@ from math import isnan
 from typing import Final
 
 CONTROL: Final = "noise"
+WORST: Final = "worst-case"  # over all white-box attacks of a run, per image
+INTERVAL: Final = "95 % interval by the Bayesian bootstrap"
 _NAMES: Final = {
     "clean": "Clean",
     CONTROL: "Random noise",
@@ -21,7 +23,9 @@ _NAMES: Final = {
     "cospgd": "CosPGD",
     "apgd": "APGD",
     "sea": "SEA",
+    "ensemble": "Ensemble",
     "medis": "MedIS",
+    WORST: "Worst case",
     "bisection": "Bisection",
     "ddn": "DDN",
     "pdpgd": "PDPGD",

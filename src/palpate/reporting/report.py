@@ -29,6 +29,7 @@ from palpate.reporting.labels import CONTROL
 from palpate.reporting.numbers.checked_rows import RUN, checked, of_fixed_radius
 from palpate.reporting.numbers.focus import choose_focus
 from palpate.reporting.numbers.summary import summarise
+from palpate.reporting.numbers.worst_case import name_attacks, with_worst_case
 from palpate.reporting.pdf.document import write_pdf
 from palpate.reporting.session import command_of_session
 from palpate.reporting.tables.medis_tables import medis_tables
@@ -102,14 +103,15 @@ def report(
     given, texts = rows, rows_of_texts(rows) if texts is None else texts
     of_medis = _medis_tables(rows if medis is None else medis)
     everything = checked(rows_of_images(rows))
-    rows = of_fixed_radius(everything)
+    with_worst = with_worst_case(everything)
+    rows, fixed = of_fixed_radius(everything), of_fixed_radius(with_worst)
     frozen = None if baseline is None else checked(baseline)
     others = {choice: checked(rows_of_images(some)) for choice, some in (variants or {}).items()}
-    summary = summarise(everything)
-    focus = choose_focus(summary.scores)
+    summary = summarise(with_worst)
+    focus = name_attacks(choose_focus(summary.scores), fixed)
     card = sanity_card(everything) if sanity is None else list(sanity)
     panels = strips(examples or (), rows)
-    charts = [] if focus is None else list(charts_of(rows, summary, focus))
+    charts = [] if focus is None else list(charts_of(fixed, summary, focus))
     worded = None if texts.empty else checked(texts)
     if worded is not None:
         charts.append(text_chart(text_scores(worded)))
@@ -130,7 +132,7 @@ def report(
     content = Content(
         title=title,
         headline=headline(found, focus, summary.radii, _runs(everything)),
-        rows=rows,
+        rows=fixed,
         scores=summary.scores,
         focus=focus,
         findings=found,
@@ -145,7 +147,7 @@ def report(
             further=more,
         ),
         charts=charts,
-        galleries=galleries(panels, focus.attack if focus else ""),
+        galleries=galleries(panels, focus.single if focus else ""),
         thumbnails=thumbnails(panels),
         sanity=card,
         config=config or {},

@@ -24,7 +24,12 @@ from palpate.prompting import box_options, without_ignored
 from palpate.randomness import seed_for, seeded
 from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
-from palpate.training.schedule import learning_rate
+from palpate.training.schedule import (
+    VALIDATION_LOSS,
+    is_over,
+    learning_rate,
+    rate_on_plateau,
+)
 from palpate.training.settings import TrainingSettings
 from palpate.training.state import Progressed, load_state, save_state
 
@@ -67,7 +72,7 @@ def fit(
         stage: Name of this stage for ``progress``.
 
     Returns:
-        The metrics of every epoch.
+        The metrics of every epoch; fewer than ``settings.epochs`` if it stopped early.
 
     Raises:
         ValueError: If no parameter requires gradient, there are no samples, or ``folder`` contains
@@ -87,6 +92,10 @@ def fit(
     segments, criterion = criterion is None, criterion or criterion_of(settings)
     with _accelerated(model, optimizer, settings, folder, done) as (accelerator, model, optimizer):
         for epoch in range(done.epoch, settings.epochs):
+            if is_over(done.history, judged_by, settings):
+                break
+            by_plateau = settings.schedule == "plateau"
+            reduced = rate_on_plateau(done.history, settings) if by_plateau else None
             started, losses, rate = time.perf_counter(), [], 0.0
             batches = _share(accelerator, data, epoch, settings)
             steps = len(batches)
@@ -95,7 +104,7 @@ def fit(
             # epoch is identical to an uninterrupted one while epochs differ from each other.
             with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
                 for step, batch in enumerate(batches):
-                    rate = learning_rate(epoch, step, steps, settings)
+                    rate = reduced or learning_rate(epoch, step, steps, settings)
                     for group in optimizer.param_groups:
                         group["lr"] = rate * group["share"]
                     for scale in settings.scales:
@@ -121,7 +130,7 @@ def fit(
             row = {"epoch": epoch + 1, "learning_rate": rate, "loss": sum(losses) / len(losses)}
             if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
                 model.eval()
-                row |= validate(accelerator.unwrap_model(model))
+                row |= _validated(validate, accelerator.unwrap_model(model), settings)
             row |= {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
             accelerator.log(row, step=epoch + 1)
             done.epoch = epoch + 1
@@ -251,6 +260,18 @@ def _check(loss: Tensor, norm: Tensor | None, settings: TrainingSettings, where:
         raise FloatingPointError(
             f"The gradient is zero {where}: the output does not depend on what is trained."
         )
+
+
+def _validated(
+    validate: Callable[[nn.Module], dict[str, float]], model: nn.Module, settings: TrainingSettings
+) -> dict[str, float]:
+    scores = validate(model)
+    if settings.schedule == "plateau" and VALIDATION_LOSS not in scores:
+        raise ValueError(
+            "Expected a validation loss for schedule plateau, which this training does not "
+            "compute. Choose schedule step or epoch."
+        )
+    return scores
 
 
 def _keep(

@@ -1,8 +1,20 @@
-"""The learning-rate schedule: linear warm-up, then cosine decay to a minimum."""
+"""Learning rate and end of a training: warm-up and cosine decay, or by the validation.
+
+What depends on the validation is computed anew from the metrics of the finished epochs, so that a
+resumed training continues in the same way.
+"""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from palpate.training.settings import TrainingSettings
+
+VALIDATION_LOSS = "validation_loss"
+_History = Sequence[Mapping[str, Any]]
 
 
 def learning_rate(epoch: int, step: int, steps: int, settings: TrainingSettings) -> float:
@@ -22,6 +34,42 @@ def learning_rate(epoch: int, step: int, steps: int, settings: TrainingSettings)
         at, settings.warmup_epochs, settings.epochs, settings.final_learning_rate
     )
     return settings.learning_rate * factor
+
+
+def rate_on_plateau(history: _History, settings: TrainingSettings) -> float:
+    """Learning rate of the next epoch with PyTorch's ``ReduceLROnPlateau`` on the validation loss.
+
+    Args:
+        history: Metrics of the finished epochs.
+        settings: Peak learning rate, patience and factor.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.learning_rate)
+    scheduler = ReduceLROnPlateau(
+        optimizer, factor=settings.plateau_factor, patience=settings.plateau_patience
+    )
+    for row in history:
+        if VALIDATION_LOSS in row:
+            scheduler.step(row[VALIDATION_LOSS])
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def is_over(history: _History, judged_by: str, settings: TrainingSettings) -> bool:
+    """Whether early stopping ends the training, as in Lightning's ``EarlyStopping``.
+
+    Args:
+        history: Metrics of the finished epochs.
+        judged_by: Name of the score; higher is better.
+        settings: Patience, smallest increase, and smallest number of epochs.
+    """
+    if not settings.early_stopping or len(history) < settings.min_epochs:
+        return False
+    best, waited = -math.inf, 0
+    for score in (row[judged_by] for row in history if judged_by in row):
+        better = score - settings.early_stopping_delta > best
+        best, waited = (score, 0) if better else (best, waited + 1)
+        if waited >= settings.early_stopping:
+            return True
+    return False
 
 
 def warmup_cosine(

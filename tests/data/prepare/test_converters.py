@@ -276,6 +276,20 @@ def test_a_tumour_of_busi_without_mask_is_refused_and_a_healthy_breast_is_not(tm
         prepare("busi", tmp_path / "source", tmp_path / "out", workers=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "way_on"),
+    [
+        ("coco", "ignore", "prepare them with `pairs` and --mask.ignore"),
+        ("coco", "values", "a category is a structure"),
+        ("mask2d", "values", "--options labels 1=liver,2=tumour"),
+    ],
+)
+def test_an_option_of_another_converter_says_what_to_do(name, option, way_on, tmp_path):
+    save(tmp_path / "source", "a.png", picture(0))
+    with pytest.raises(ValueError, match=way_on):
+        prepare(name, tmp_path / "source", tmp_path / "out", options={option: "1"}, workers=1)
+
+
 def own_pairs(root, images="images", masks="masks", ending=""):
     for number in range(8):
         save(root, f"{images}/patient{number // 2} {number}.jpg", picture(number))
@@ -288,9 +302,24 @@ def test_a_second_set_of_ones_own_does_not_take_the_place_of_the_first(tmp_path)
     folder = prepare("pairs", tmp_path / "one", tmp_path / "out", options=options, workers=1)
     for path in sorted((tmp_path / "one").glob("*/*")):
         path.rename(path.with_name(f"other {path.name}"))
-    with pytest.raises(ValueError, match=r"none of its 8 masks\. Choose another --out"):
+    with pytest.raises(ValueError, match=r"none of its 8 masks would remain. Choose another --out"):
         prepare("pairs", tmp_path / "one", tmp_path / "out", options=options, workers=1)
     assert len(list((folder / "images").iterdir())) == 8
+
+
+def test_a_set_that_was_not_finished_does_not_block_its_correction(tmp_path):
+    for number in range(4):
+        save(tmp_path / "source", f"images/{number}.png", picture(number))
+        drawn = Image.new("L", picture(number).size)
+        drawn.paste(1, (1, 1, 9, 9))
+        save(tmp_path / "source", f"masks/{number}.png", drawn)
+    source, out = tmp_path / "source", tmp_path / "out"
+    with pytest.raises(ValueError, match="Expected foreground in some of the 4 masks"):
+        prepare("pairs", source, out, options={"structure": "x", "values": "7"}, workers=1)
+    folder = prepare("pairs", source, out, options={"values": "1=liver,0=rest"}, workers=1)
+    assert sorted(p.name for p in (folder / "masks").rglob("*.png")) == [
+        f"{number}.png" for number in range(4) for _ in range(2)
+    ]  # below liver/ and rest/; those of the first try are gone
 
 
 @pytest.mark.parametrize(

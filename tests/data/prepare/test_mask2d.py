@@ -511,6 +511,25 @@ def test_masks_with_a_channel_for_each_structure(tmp_path):
         found(tmp_path)
 
 
+def test_voxels_with_an_ignored_label_count_nowhere(tmp_path):
+    labels = outline()
+    labels[0, 0, :] = 255
+    write_case(tmp_path, "images/p1.nii.gz", "masks/p1.nii.gz", labels=labels)
+    (item,) = found(tmp_path, labels="1=liver", ignore="2, 255")
+    assert item.mask_name == "liver/p1_0002.png"
+    assert item.read_mask().sum() == 9
+    assert np.argwhere(item.read_ignored()).tolist() == [[0, 0]]
+    with pytest.raises(ValueError, match="labels from 0 on in the option ignore"):
+        found(tmp_path, ignore="void")
+
+
+def test_channels_have_no_label_to_ignore(tmp_path):
+    channels = np.stack([outline() == 1, outline() == 2], axis=-1).astype(np.uint8)
+    write_case(tmp_path, "images/p1.nii.gz", "masks/p1.nii.gz", labels=channels)
+    with pytest.raises(ValueError, match=r"one map of labels in .*p1\.nii\.gz.*leave ignore out"):
+        found(tmp_path, ignore="255")
+
+
 def test_labels_that_scaling_moved_are_read(tmp_path):
     put(tmp_path / "images/a.nii", nifti(scan(), LPS))
     put(tmp_path / "masks/a.nii", nifti(outline(), LPS, slope=(1.000015, 0)))

@@ -1,6 +1,7 @@
 """The parts of every gradient attack: evaluate a point, take its gradient, take a step."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -146,14 +147,21 @@ def is_flat(gradient: Images) -> Bool[Tensor, " b"]:
     return (gradient == 0).flatten(1).all(1)
 
 
-def warn_if_flat(flat: Bool[Tensor, " b"]) -> None:
-    """Give one :class:`ZeroGradientWarning` for all images whose gradient was zero at some step."""
+def warn_if_flat(flat: Bool[Tensor, " b"], *, losses: Sequence[str] = ()) -> None:
+    """Give one :class:`ZeroGradientWarning` for all images whose gradient was zero at some step.
+
+    Args:
+        flat: Whether the gradient of an image was zero.
+        losses: Names of the losses with such a gradient, for attacks with several losses.
+    """
     if flat.any():
+        of_losses = f" of {', '.join(losses)}" if losses else ""
         warnings.warn(
-            f"The gradient was zero at every pixel for {int(flat.sum())} of {len(flat)} images at "
-            "one step or more, so they did not move in that step. Low damage is then no evidence "
-            "of robustness: try loss=margin, check the model for rounding and saturation, and "
-            "check for images in which the threat model leaves no pixel free.",
+            f"The gradient{of_losses} was zero at every pixel for {int(flat.sum())} of "
+            f"{len(flat)} images at one step or more, so they did not move in that step. Low "
+            "damage is then no evidence of robustness: try loss=margin, check the model for "
+            "rounding and saturation, and check for images in which the threat model leaves no "
+            "pixel free.",
             ZeroGradientWarning,
             stacklevel=4,  # skips this function, the attack and torch's no_grad: the caller is left
         )

@@ -9,7 +9,7 @@ from palpate.attacks.core.checks import check_inputs, check_keep, check_schedule
 from palpate.attacks.core.gradient_step import warn_if_flat
 from palpate.attacks.core.problem import Problem
 from palpate.attacks.gradient.apgd_step import ascend
-from palpate.attacks.losses import bce_dice
+from palpate.attacks.losses import annealed_dice
 from palpate.attacks.threats import ANYWHERE, Within
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
@@ -25,7 +25,7 @@ def apgd(
     random_start: bool = True,
     restarts: int = 1,
     norm: Norm = "linf",
-    loss: Loss = bce_dice,
+    loss: Loss = annealed_dice,
     targeted: bool = False,
     within: Within = ANYWHERE,
     generator: Randomness = None,
@@ -63,7 +63,8 @@ def apgd(
         random_start: Start from a uniform random point of the ball instead of the clean image.
         restarts: Independent runs; each image gets its most harmful result.
         norm: Norm of the ball, over all channels and pixels of an image.
-        loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`. A
+        loss: Quantity to maximise, one value per image, see :mod:`palpate.attacks.losses`. The
+            default was the strongest of those measured; ``bce_dice`` is the usual one. A
             :class:`~palpate.types.ScheduledLoss` gives the gradient by its schedule; points are
             compared by its plain value, also at checkpoints.
         targeted: Descend towards ``masks`` instead of ascending away from them.

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from palpate.attacks.core.best import Best, rank
+from palpate.attacks.core.best import Best
 from palpate.attacks.core.checks import check_inputs, check_schedule
-from palpate.attacks.core.gradient_step import evaluate_point, warn_if_flat
+from palpate.attacks.core.gradient_step import warn_if_flat
 from palpate.attacks.core.problem import Problem
+from palpate.attacks.gradient.across_losses import name_of, record_run
 from palpate.attacks.gradient.apgd_step import ascend
 from palpate.attacks.losses import MaskedBCE, MaskedMargin, SegPGD, jensen_shannon
 from palpate.attacks.threats import ANYWHERE, Threat, Within
-from palpate.overlap import count, dice
 from palpate.types import Images, LogitsFn, Loss, Masks, Norm, Randomness
 
 Preset: TypeAlias = Literal["quick", "standard", "full"]
@@ -108,6 +108,7 @@ def sea(
     )
     worst = Best(images)
     flat = torch.zeros(len(images), dtype=torch.bool)
+    flat_losses: list[str] = []
     for loss in losses:
         # Drawn for the whole batch, so that finished images do not change the draws of others.
         start = threat.random_start(images, masks, _RADII[0] * epsilon, norm, generator)
@@ -117,9 +118,10 @@ def sea(
         found, left, flat_now = _run(
             problem, images, masks, start, epsilon, steps, norm, threat, threshold, early_stop
         )
-        _compare(worst, problem, found[problem.rows], threshold)
+        record_run(worst, problem, found[problem.rows], threshold)
         problem, flat = left, flat | flat_now
-    warn_if_flat(flat)
+        flat_losses += [name_of(loss)] if flat_now.any() else []
+    warn_if_flat(flat, losses=flat_losses)
     return worst.adversarial
 
 
@@ -160,7 +162,7 @@ def _run(
             keep="dice",
             early_stop=early_stop and factor == 1,  # success in a larger ball does not count
             start_counts=phase > 0,  # the start of the first phase is random
-            during=f"phase {phase + 1} with {_name(problem.loss)}",
+            during=f"phase {phase + 1} with {name_of(problem.loss)}",
         )
         point, flat = best.adversarial, flat | flat_now
     return point, left, flat
@@ -169,21 +171,3 @@ def _run(
 def _lengths(steps: int) -> tuple[int, int, int]:
     first = 30 * steps // 100
     return first, first, steps - 2 * first
-
-
-def _compare(worst: Best, problem: Problem, found: Images, threshold: float) -> None:
-    """Record the results of a run in ``worst``, comparing across losses.
-
-    Values of different losses cannot be compared, so points of equal Dice score are compared by the
-    fraction of wrong pixels.
-    """
-    point = evaluate_point(problem, found, differentiable=False, after="at the end of a run")
-    predictions = point.logits > threshold
-    scores = dice(count(predictions, problem.masks)).to(found)
-    wrong = (predictions != problem.masks).flatten(1).to(found).mean(1)
-    order = rank(scores, "dice", problem.targeted)
-    worst.update(problem.rows, found, order, -wrong if problem.targeted else wrong)
-
-
-def _name(loss: Loss) -> str:
-    return getattr(loss, "__name__", type(loss).__name__)

@@ -11,6 +11,7 @@ attack, or that depends on whether the attack is targeted, must implement
 :class:`palpate.types.ScheduledLoss`.
 """
 
+from palpate.attacks.losses.annealed_dice import AnnealedDice, annealed_dice
 from palpate.attacks.losses.basic import bce, bce_dice, dice, margin
 from palpate.attacks.losses.jensen_shannon import jensen_shannon
 from palpate.attacks.losses.lovasz import lovasz_hinge
@@ -34,11 +35,13 @@ __all__ = [
     "LOSSES",
     "MEDIS",
     "NOTEBOOK",
+    "AnnealedDice",
     "CosPGD",
     "MaskedBCE",
     "MaskedMargin",
     "SegPGD",
     "Tsallis",
+    "annealed_dice",
     "bce",
     "bce_dice",
     "dice",
@@ -89,6 +92,7 @@ _LOSSES: dict[str, Loss] = {
     "masked_bce": MaskedBCE(),
     "masked_margin": MaskedMargin(),
     "tsallis": Tsallis(),
+    "annealed_dice": annealed_dice,
     **MEDIS,
     **NOTEBOOK,
 }

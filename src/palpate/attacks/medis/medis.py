@@ -8,6 +8,7 @@ from torch import Tensor
 from palpate.attacks.core.checks import check_ball, check_images, check_schedule
 from palpate.attacks.core.gradient_step import warn_if_flat
 from palpate.attacks.losses import LOSSES, MEDIS, NOTEBOOK
+from palpate.attacks.medis.notebook_model import as_in_notebooks
 from palpate.attacks.medis.parallel_losses import fewest_steps, name_of, run_losses
 from palpate.attacks.medis.success_rules import Criterion, success_rules
 from palpate.attacks.medis.targets import Bank, TargetName, target_masks
@@ -82,7 +83,9 @@ def medis(
             is at most this, by default 0.5.
         copies: Losses per batch, see :func:`palpate.attacks.medis.parallel_losses.run_losses`.
         faithful: Reproduce the published notebooks, including their defects, see
-            :mod:`palpate.attacks.medis.success_rules`. A clean image that already counts as a
+            :mod:`palpate.attacks.medis.success_rules`, and their view of the model, see
+            :mod:`palpate.attacks.medis.notebook_model`: give images of their own size. A clean
+            image that already counts as a
             success is returned unchanged.
         within: Threat model: which pixels the perturbation may change and how, see
             :func:`~palpate.attacks.threats.threat_model`. It refers to ``masks``. Refused with
@@ -133,6 +136,8 @@ def medis(
     if target is not None:
         references = _references(target, masks, bank, generator, len(named), faithful)
         skipped = torch.stack([(each == masks).flatten(1).all(1).cpu() for each in references])
+    if faithful:
+        model = as_in_notebooks(model, all_maps=are_published(named))
     runs = run_losses(
         model, images, references, named, judged,
         skipped=skipped, copies=copies, until_first=True, threat=threat, masks=masks,
@@ -164,6 +169,11 @@ def losses_by_name(losses: Sequence[str | Loss], *, faithful: bool = False) -> d
         raise ValueError(f"Expected losses of different names, got {', '.join(names)}.")
     found = (known[loss] if isinstance(loss, str) else loss for loss in losses)
     return dict(zip(names, found, strict=True))
+
+
+def are_published(losses: Mapping[str, Loss]) -> bool:
+    """Whether all losses are those of the notebooks, which use all maps of a network."""
+    return all(loss in NOTEBOOK.values() for loss in losses.values())
 
 
 def _known(faithful: bool) -> Mapping[str, Loss]:

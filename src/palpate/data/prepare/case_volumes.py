@@ -39,6 +39,7 @@ class Reading:
         window: Window of the grey values.
         names: Pairs of a label and its name.
         structure: Name of the structure if there is but one label without a name.
+        ignored: Labels of voxels that count nowhere.
         channel: Channel of images with a fourth axis; None if they have none.
         nan_is_background: Whether NaN is background instead of an error.
         trust_shape: Whether headers of segmentations that do not fit are ignored.
@@ -48,6 +49,7 @@ class Reading:
     window: str
     names: tuple[tuple[int, str], ...]
     structure: str
+    ignored: tuple[int, ...]
     channel: int | None
     nan_is_background: bool
     trust_shape: bool
@@ -98,6 +100,15 @@ def mask_slice(
     return np.asarray(labels[number] == value)
 
 
+def ignored_slice(
+    source: Source, case: CaseFiles, reading: Reading, number: int
+) -> NDArray[np.bool_]:
+    """The voxels of one slice that count nowhere, ``(h, w)``."""
+    image, labels = _image(source, case, reading), _labels(source, case, reading).map
+    assert labels is not None
+    return np.isin(slices(image, reading.axis, labels)[number], reading.ignored)
+
+
 def outlines(source: Source, case: CaseFiles, reading: Reading) -> Outlines:
     """The structures of a case, in slices.
 
@@ -105,6 +116,12 @@ def outlines(source: Source, case: CaseFiles, reading: Reading) -> Outlines:
         ValueError: If the image or the segmentation cannot be read, or they do not fit.
     """
     image, labels = _image(source, case, reading), _labels(source, case, reading)
+    if reading.ignored and labels.map is None:
+        raise ValueError(
+            f"expected one map of labels in {source.label(case.masks[0])} for the option ignore, "
+            "got a mask for each structure, which has no label for other pixels; leave ignore out, "
+            "or store a map of labels"
+        )
     found = {
         name: (slices(image, reading.axis, mask), 1)
         for name, mask in (labels.by_name or {}).items()
@@ -124,10 +141,11 @@ def outlines(source: Source, case: CaseFiles, reading: Reading) -> Outlines:
 
 @lru_cache(maxsize=2)
 def _values(source: Source, case: CaseFiles, reading: Reading) -> tuple[int, ...]:
-    """Values of a label map except the background."""
+    """Values of a label map except those of the background and of ignored voxels."""
     labels = _labels(source, case, reading).map
     assert labels is not None
-    return tuple(int(value) for value in np.unique(labels) if value != 0)
+    left_out = (0, *reading.ignored)
+    return tuple(int(value) for value in np.unique(labels) if value not in left_out)
 
 
 @lru_cache(maxsize=2)

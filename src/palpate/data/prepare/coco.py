@@ -27,6 +27,10 @@ from palpate.data.prepare.pictures import read_image
 from palpate.data.prepare.source import Source
 from palpate.data.problems import refuse
 
+_NO_VALUES = (
+    "COCO has outlines, whose pixels have no values: a category is a structure under its name. For "
+    "ignored pixels, export label maps (PNG) and prepare them with `pairs` and --mask.ignore."
+)
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -243,6 +247,7 @@ COCO = Converter(
     "coco",
     find,
     options={"group": "", "empty": "no"},
+    instead=dict.fromkeys(("values", "ignore"), _NO_VALUES),
     known_rest={
         ".": "images without an object in the JSON (of those listed there, the option "
         "empty yes keeps an empty mask)"

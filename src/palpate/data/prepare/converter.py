@@ -27,6 +27,7 @@ class Converter:
         options: Options of the converter with their defaults.
         known_rest: Files that the official download has besides the data set: the reason why they
             are left out, by a regular expression for their paths; case does not matter.
+        instead: What to do in place of an option that it lacks and others have, by the option.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Converter:
     version: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
     known_rest: Mapping[str, str] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)

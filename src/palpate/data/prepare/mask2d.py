@@ -27,6 +27,8 @@ patterns. Options:
 ``labels``
     Names of the values of the segmentations, such as ``1=liver,2=tumour``; by default those of a
     ``dataset.json`` beside them, else ``label 1`` and so on, or ``structure`` if there is but one.
+``ignore``
+    Labels of voxels that count in no loss, attack or metric, such as ``255``; for maps of labels.
 ``structure``
     Structure that a segmentation with a single value outlines.
 ``group``
@@ -47,7 +49,13 @@ from functools import partial
 
 import numpy as np
 
-from palpate.data.prepare.case_volumes import Reading, image_slice, mask_slice, outlines
+from palpate.data.prepare.case_volumes import (
+    Reading,
+    ignored_slice,
+    image_slice,
+    mask_slice,
+    outlines,
+)
 from palpate.data.prepare.cases import CaseFiles, find_cases
 from palpate.data.prepare.converter import Converter
 from palpate.data.prepare.item import Item
@@ -67,6 +75,7 @@ _OPTIONS = {
     "window": "auto",
     "channel": "",
     "labels": "",
+    "ignore": "",
     "structure": "foreground",
     "group": "",
     "nan": "refuse",
@@ -133,10 +142,20 @@ def _reading(source: Source, wanted: Mapping[str, str]) -> Reading:
         window=wanted["window"],
         names=tuple(_names_of_labels(source, wanted["labels"]).items()),
         structure=wanted["structure"],
+        ignored=_ignored(wanted["ignore"]),
         channel=int(channel) if channel else None,
         nan_is_background=wanted["nan"] == "background",
         trust_shape=wanted["trust-shape"] == "yes",
     )
+
+
+def _ignored(told: str) -> tuple[int, ...]:
+    words = [word.strip() for word in told.split(",") if word.strip()]
+    if not all(re.fullmatch(r"\d{1,9}", word) for word in words):
+        raise ValueError(
+            f"Expected labels from 0 on in the option ignore, such as 255 or 254,255, got {told!r}."
+        )
+    return tuple(map(int, words))
 
 
 def _refuse_both_kinds(kinds: Mapping[bool | None, str]) -> None:
@@ -179,6 +198,9 @@ def _items(source: Source, case: CaseFiles, rule: str, reading: Reading) -> Iter
                 members=(*case.images, *case.masks),
                 read_image=partial(image_slice, source, case, reading, number),
                 read_mask=partial(mask_slice, source, case, reading, structure, number),
+                read_ignored=partial(ignored_slice, source, case, reading, number)
+                if reading.ignored
+                else None,
                 facts=facts | {"slice": str(number)},
                 is_private=case.images_are_dicom or case.masks_are_dicom,
             )
@@ -210,4 +232,10 @@ def _parsed(told: str) -> dict[int, str]:
     return names
 
 
-MASK2D = Converter("mask2d", "mask2d", find, options=_OPTIONS)
+MASK2D = Converter(
+    "mask2d",
+    "mask2d",
+    find,
+    options=_OPTIONS,
+    instead={"values": "Labels get names with --options labels 1=liver,2=tumour."},
+)

@@ -53,6 +53,11 @@ class Ledger:
     options: Mapping[str, str] | None = None
     _lock: Lock = field(default_factory=Lock)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier run wrote the whole data set."""
+        return (self.folder / SUMMARY).is_file()
+
     def begin(self, options: Mapping[str, str]) -> None:
         """Write the options of this run to the journal, for the errors of a later one."""
         with (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:

@@ -185,8 +185,11 @@ def _refuse_overlap(source: Path, folder: Path) -> None:
 def _refuse_another(
     ledger: Ledger, converter: Converter, items: Sequence[Item], options: Mapping[str, str]
 ) -> None:
-    """Raise an error if another user data set would be replaced: folders are named by format."""
-    if converter.card or not ledger.before:
+    """Raise an error if another user data set would be replaced: folders are named by format.
+
+    One that was never finished may be, or a failed command would refuse its own correction.
+    """
+    if converter.card or not ledger.before or not ledger.is_finished:
         return
     if any(item.mask_name in ledger.before for item in items):
         return
@@ -241,9 +244,10 @@ def _found(
     unknown = [option for option in options if option not in converter.options]
     if unknown:
         known = ", ".join(converter.options) or "none"
+        instead = converter.instead.get(unknown[0])
+        hint = f" {instead}" if instead else did_you_mean(unknown[0], converter.options)
         raise ValueError(
-            f"Expected options of {converter.name} among {known}, got {unknown[0]!r}."
-            f"{did_you_mean(unknown[0], converter.options)}"
+            f"Expected options of {converter.name} among {known}, got {unknown[0]!r}.{hint}"
         )
     try:
         items = converter.find(source, **{**converter.options, **options})

@@ -20,7 +20,13 @@ from torch import Tensor
 from palpate.data.reading.files import file_name, naming, opened
 from palpate.data.reading.mask_values import BINARY, MaskRule
 from palpate.data.reading.masks import LOSSY, deep, is_deep, on_black, read_mask
-from palpate.data.reading.orientation import check_shapes, orientations, turned, upright_size
+from palpate.data.reading.orientation import (
+    check_shapes,
+    orientation,
+    orientations,
+    turned,
+    upright_size,
+)
 
 
 def read_pair(
@@ -43,6 +49,22 @@ def read_pair(
     """
     with opened(image) as picture, opened(mask) as drawing:
         return pair_from(picture, drawing, size, rule)
+
+
+def read_image(image: Path, size: int | None = None) -> Float[Tensor, "3 h w"]:
+    """Read an image without a mask, upright, (3, h, w) in [0, 1]; otherwise as :func:`read_pair`.
+
+    Args:
+        image: File of the image.
+        size: Side of the square that it is resized to, in pixels; by default its own size.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    with opened(image) as picture:
+        turn = orientation(picture)
+        with naming(image):
+            return _rgb(picture, turn, size)
 
 
 def pair_from(

@@ -30,6 +30,7 @@ PAIRS = "pairs"
 _MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_gt", "_label", "-mask", "-gt", "-label")
 _VALIDATION, _TEST = 0.2, 0.3  # fractions of the patients; the rest is for training
 _LEVEL = "p1"
+_SHARED_MASK = "Rename them, or else one mask would belong to several."
 NO_FOREGROUND = "no foreground"  # structure of images with an empty mask
 _TEXTS = (".txt", ".csv", ".json", ".md", ".xml", ".yaml", ".yml", ".html", ".ini", ".db")
 _SPEC = DatasetSpec(PAIRS, "", partial(always, "foreground"), patient_or_name)
@@ -47,6 +48,7 @@ def load_pairs(
     values: Values = None,
     ignore: Values = None,
     healthy: bool = False,
+    title: str = PAIRS,
 ) -> PromptedDataset:
     """Load images and masks that are paired by their file names.
 
@@ -74,6 +76,7 @@ def load_pairs(
         ignore: Values of pixels that count in no loss, attack or metric, such as ``255``.
         healthy: Allow empty masks, of images in which there is nothing to find. Their structure is
             ``no foreground``, so that reports list them apart.
+        title: Name of the data set in rows, tables and pages.
 
     Returns:
         The data set; its images are read when a sample is indexed.
@@ -105,7 +108,7 @@ def load_pairs(
     found = [e if e.key in present else replace(e, structure=NO_FOREGROUND) for e in found]
     chosen = found if split == ALL_SPLITS else _deal(found, seed)[split]
     policy = PromptPolicy(level, seed=seed)
-    return PromptedDataset(_SPEC, split, tuple(chosen[:limit]), policy, size)
+    return PromptedDataset(replace(_SPEC, name=title), split, tuple(chosen[:limit]), policy, size)
 
 
 def _text(structures: Sequence[Structure], prompt: str | None) -> str | None:
@@ -117,9 +120,9 @@ def _text(structures: Sequence[Structure], prompt: str | None) -> str | None:
 def _pairs(
     images: Path, masks: Path, texts: dict[str, tuple[str, ...]], least: int
 ) -> list[FileEntry]:
-    pictures, drawings = _pictures(images), _by_image(masks, exact=not _same(images, masks))
+    pictures, drawings = pictures_in(images), _by_image(masks, exact=not _same(images, masks))
     pictures = [path for path in pictures if path not in drawings.values()]
-    _refuse_namesakes(pictures)
+    refuse_namesakes(pictures)
     found = [
         FileEntry(path.name, mask.name, path, mask, texts)
         for path in pictures
@@ -161,8 +164,12 @@ def _warn_of_left_out(
             warnings.warn(f"{what} and are left out{_such_as(some)}.", stacklevel=4)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Image files of a folder, of any format that Pillow reads, sorted by name."""
+def pictures_in(folder: Path) -> list[Path]:
+    """Image files of a folder, of any format that Pillow reads, sorted by name.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder of images, but {folder} is not there.")
     known = Image.registered_extensions()
@@ -175,7 +182,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _by_image(folder: Path, exact: bool) -> dict[str, Path]:
     """Masks by the name of their image; the same name takes precedence over one with an ending."""
-    files = _pictures(folder)
+    files = pictures_in(folder)
     ended = {bare: path for path in files if (bare := without_ending(path.stem)) != path.stem}
     return ended | {path.stem: path for path in files if exact}
 
@@ -190,12 +197,21 @@ def without_ending(stem: str) -> str:
     return stem[: len(stem) - len(ending)]
 
 
-def _refuse_namesakes(pictures: Sequence[Path]) -> None:
+def refuse_namesakes(pictures: Sequence[Path], remedy: str = _SHARED_MASK) -> None:
+    """Refuse images whose names differ in the extension only.
+
+    Args:
+        pictures: Image files.
+        remedy: What to do, and why, in one sentence.
+
+    Raises:
+        ValueError: If there are some; all are named.
+    """
     counts = Counter(path.stem for path in pictures)
     refuse(
         [str(path) for path in pictures if counts[path.stem] > 1],
         "Expected images whose names differ in more than the extension, got",
-        remedy="Rename them, or else one mask would belong to several.",
+        remedy=remedy,
     )
 
 

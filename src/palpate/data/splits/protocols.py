@@ -59,8 +59,20 @@ PROTOCOLS: Mapping[str, CrossDataset] = {
         train={"kvasir": 900, "clinicdb": 550},
         test={"kvasir": 100, "clinicdb": 62, "cvc300": 60, "colondb": 380, "etis": 196},
         reference="Fan et al., 2020, https://arxiv.org/abs/2006.11392",
-    )
-}
+    ),
+    # MedVLSM's annotations of cvc300 are those of colondb by mistake; the set has 60 images.
+    "pooled-medvlsm": CrossDataset(
+        train={
+            "kvasir": 800, "clinicdb": 490, "bkai": 800, "isic": 810, "dfu": 1600, "camus": 1600,
+            "busi": 624, "chexlocalize": 412,
+        },
+        test={
+            "kvasir": 100, "clinicdb": 61, "bkai": 100, "cvc300": 60, "colondb": 380, "etis": 196,
+            "isic": 379, "dfu": 200, "camus": 200, "busi": 78, "chexlocalize": 138,
+        },
+        reference="Poudel et al., 2024, https://arxiv.org/abs/2308.07706",
+    ),
+}  # fmt: skip
 
 
 def is_pool(name: str) -> bool:

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from palpate import overlap
-from palpate.attacks.losses import NOTEBOOK
-from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, losses_by_name, medis
+from palpate.attacks.medis.medis import MEDIS_LOSSES, RADIUS, are_published, losses_by_name, medis
+from palpate.attacks.medis.notebook_model import as_in_notebooks
 from palpate.attacks.medis.parallel_losses import Run, run_losses
 from palpate.attacks.medis.success_rules import Criterion, Rules, success_rules
 from palpate.attacks.medis.targets import TARGETS, Bank, TargetName, check_bank, target_masks
@@ -214,16 +214,13 @@ class MedisCondition(Condition):
 
     @property
     def _model(self) -> Segmenter:
-        """The model, or its side maps if it has some and everything follows the notebooks.
-
-        Only the losses of the notebooks can be computed from several maps.
-        """
+        """The model, or the notebooks' view of it if everything follows the notebooks."""
         model = self.scorer.model
-        published = all(loss in NOTEBOOK.values() for loss in self.losses.values())
-        if self.settings.faithful and published and getattr(model, "sides", False):
-            maps: Segmenter = model.side_maps  # type: ignore[attr-defined]
-            return maps
-        return model
+        if not self.settings.faithful:
+            return model
+        seen: Any = as_in_notebooks(model, all_maps=are_published(self.losses))  # type: ignore[arg-type]
+        found: Segmenter = seen
+        return found
 
     def _aims(self, batch: Batch) -> list[Masks]:
         """For each loss, the masks that its attack moves towards, or away from if untargeted."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from palpate.evaluation.medis.rows import UNTARGETED
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.intervals import SHARE, Range, mean_interval
 
 FUSED = "fusion"  # name in place of a loss, for the success rate of the fusion of all losses
 
@@ -60,7 +60,7 @@ def success_rates(lines: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per data set, target and loss, the fusion first (``loss`` is ``"fusion"``):
-        ``success`` in [0, 1] with its 95 % bootstrap interval over groups, ``success_low`` to
+        ``success`` in [0, 1] with its 95 % interval over groups, ``success_low`` to
         ``success_high``; ``steps``, mean over successes, with its interval; ``linf``, mean
         measured distance over successes; ``n`` counted images in ``groups`` groups; number of
         ``successes``; ``already``, the share of attacked images that met the criterion before the
@@ -104,7 +104,12 @@ def _rate(lines: pd.DataFrame, published: int | None) -> dict[str, object]:
         "success": len(won) / n if n else np.nan,
         **_ends("success", counted["success"].to_numpy(dtype=float), groups),
         "steps": won["steps"].mean() if len(won) else np.nan,
-        **_ends("steps", won["steps"].to_numpy(dtype=float), won["group"].astype(str).to_numpy()),
+        **_ends(
+            "steps",
+            won["steps"].to_numpy(dtype=float),
+            won["group"].astype(str).to_numpy(),
+            (0.0, np.inf),
+        ),
         "linf": won["linf"].mean() if len(won) else np.nan,
         "n": n,
         "groups": int(counted["group"].nunique()),
@@ -117,8 +122,10 @@ def _rate(lines: pd.DataFrame, published: int | None) -> dict[str, object]:
     }
 
 
-def _ends(name: str, values: np.ndarray, groups: Sequence[str] | np.ndarray) -> dict[str, float]:
+def _ends(
+    name: str, values: np.ndarray, groups: Sequence[str] | np.ndarray, limits: Range = SHARE
+) -> dict[str, float]:
     if not len(values):
         return {f"{name}_low": np.nan, f"{name}_high": np.nan}
-    interval = bootstrap_interval(values, groups)
+    interval = mean_interval(values, groups, limits=limits)
     return {f"{name}_low": interval.low, f"{name}_high": interval.high}

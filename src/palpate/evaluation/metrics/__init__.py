@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from palpate.errors import did_you_mean
+from palpate.evaluation.metrics import maps
 from palpate.evaluation.metrics.boundary import hd95, nsd
-from palpate.evaluation.metrics.metric import Metric, MetricInputs, declared
+from palpate.evaluation.metrics.maps import clipseg_scores, pranet_scores
+from palpate.evaluation.metrics.metric import Direction, Metric, MetricInputs, declared
 from palpate.overlap import Counts, binarise, count, dice, miou, ratio, require_pairs
 from palpate.overlap import iou as iou_of
 from palpate.plugins import Registry
@@ -33,6 +35,7 @@ __all__ = [
     "MetricInputs",
     "Metrics",
     "binarise",
+    "clipseg_scores",
     "count",
     "dice",
     "dsc",
@@ -40,6 +43,7 @@ __all__ = [
     "find_metrics",
     "iou",
     "miou",
+    "pranet_scores",
     "precision",
     "recall",
     "require_pairs",
@@ -93,6 +97,34 @@ def _of_plugin(name: str, thing: Metric | Callable[..., Any]) -> Metric:
     return replace(metric, name=name, label=label, default=False)
 
 
+_NONE = "0 if the mask is empty"
+# Of probability maps: function, direction, label, and value if the mask is empty.
+_OF_MAPS: dict[str, tuple[Callable[..., PerImage], Direction, str, str]] = {
+    "dice_mean": (maps.dice_mean, "higher", "Mean Dice", _NONE),
+    "dice_max": (maps.dice_max, "higher", "Max Dice", _NONE),
+    "iou_mean": (maps.iou_mean, "higher", "Mean IoU", _NONE),
+    "iou_max": (maps.iou_max, "higher", "Max IoU", _NONE),
+    "f_weighted": (maps.f_weighted, "higher", "Weighted F", _NONE),
+    "s_measure": (
+        maps.s_measure,
+        "higher",
+        "S-measure",
+        "the mean of 1 - map if the mask is empty",
+    ),
+    "e_mean": (maps.e_mean, "higher", "Mean E", "the background of the map if the mask is empty"),
+    "e_max": (maps.e_max, "higher", "Max E", "the background of the map if the mask is empty"),
+    "mae": (maps.mae, "lower", "MAE", "the mean of the map if the mask is empty"),
+    "average_precision": (maps.average_precision, "higher", "AP", _NONE),
+    "best_iou": (maps.best_iou, "higher", "Best IoU", _OVERLAP),
+}
+
+
+def _of_map(
+    name: str, function: Callable[..., PerImage], direction: Direction, label: str, empty: str
+) -> Metric:
+    return Metric(function, name, direction, label, "", _SHARE, empty, primary=False)
+
+
 # In the order of the columns of rows and tables.
 METRICS: Registry[Metric] = Registry(
     "METRICS",
@@ -116,6 +148,7 @@ METRICS: Registry[Metric] = Registry(
             precision, "precision", "higher", "Precision", "", _SHARE, _OVERLAP, primary=False
         ),
         "recall": Metric(recall, "recall", "higher", "Recall", "", _SHARE, _OVERLAP, primary=False),
+        **{name: _of_map(name, *declared) for name, declared in _OF_MAPS.items()},
     },
     _of_plugin,
 )

@@ -21,7 +21,7 @@ def psnr(adversarial: Images, images: Images) -> PerImage:
 
     It is ``inf`` for an unchanged image. A mean over images must exclude these and report their
     number;
-    :func:`palpate.evaluation.statistics.bootstrap.bootstrap_interval` refuses them.
+    :func:`palpate.evaluation.statistics.intervals.mean_interval` refuses them.
 
     >>> clean = torch.zeros(1, 3, 2, 2)
     >>> psnr(clean, clean), psnr(clean + 0.1, clean)

@@ -8,11 +8,12 @@ from math import inf
 from typing import Any, Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from palpate.errors import did_you_mean
 from palpate.evaluation.metrics.boundary import Spacing, SurfaceDistances, surface_distances
+from palpate.evaluation.metrics.maps import Curves, curves_of, grey_maps
 from palpate.overlap import Counts, count, require_pairs
 from palpate.types import Logits, Masks
 from palpate.user_code import said
@@ -65,6 +66,20 @@ class MetricInputs:
     def surface_distances(self) -> list[SurfaceDistances]:
         """Distances between the outlines of each image's prediction and mask."""
         return surface_distances(self.predictions, self.masks, self.spacing)
+
+    @cached_property
+    def maps(self) -> UInt8[Tensor, "b 1 h w"]:
+        """Probabilities of each image stretched to 0 to 255, on the CPU.
+
+        Raises:
+            ValueError: If there are no logits.
+        """
+        return grey_maps(self.logits, self.ignored)
+
+    @cached_property
+    def curves(self) -> Curves:
+        """Scores of each image at all thresholds of its map."""
+        return curves_of(self.maps, self.masks)
 
 
 OFFERED = (
@@ -148,8 +163,8 @@ class Metric:
                 within :attr:`range` per image.
         """
         wanted = inspect.signature(self.function).parameters
-        given = {name: getattr(inputs, name) for name in OFFERED if name in wanted}
         try:
+            given = {name: getattr(inputs, name) for name in OFFERED if name in wanted}
             values = self.function(**given)
         except Exception as error:  # user code may raise anything
             raise ValueError(f"Metric {self.name!r} cannot be computed: {said(error)}.") from error

@@ -9,11 +9,13 @@ from scipy.optimize import isotonic_regression
 
 from palpate.evaluation.results.kinds import rows_of_images
 from palpate.evaluation.results.rows import CLEAN
+from palpate.evaluation.results.white_box import is_white
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
-from palpate.evaluation.sanity.rivals import is_white, rivals_in
+from palpate.evaluation.sanity.rivals import rivals_in
 
-LADDER = ("fgsm", "pgd", "apgd", "sea")  # each should be at least as strong as the one before
+# Each should be at least as strong as the one before.
+LADDER = ("fgsm", "pgd", "apgd", "sea", "ensemble")
 CONTROL = "noise"
 
 _VISIBLE = 0.02  # drop in mean DSC below which noise and attacks are not compared
@@ -23,8 +25,8 @@ def card_from_rows(rows: pd.DataFrame) -> list[Check]:
     """Run checks 2, 3, 5, 6, 16 and 17 of the sanity card on the rows of one evaluation.
 
     Checks 7 and 8 are added if there are rows of black-box or transferred attacks. Attacks are
-    recognised by the beginning of their names: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``, so
-    ``pgd-100`` counts as ``pgd``. For checks 7 and 8 see
+    recognised by the beginning of their names: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``,
+    ``ensemble``, so ``pgd-100`` counts as ``pgd``. For checks 7 and 8 see
     :func:`palpate.evaluation.sanity.rivals.rivals_in`.
 
     Args:

@@ -60,7 +60,7 @@ def has_gradient(subject: Subject) -> Check:
 
 
 def hides_nothing(subject: Subject) -> Check:
-    """Check 11: a loss that does not saturate (margin) does no more damage than BCE plus Dice."""
+    """Check 11: the margin, which does not saturate, does no more damage than the default loss."""
     results, _ = subject.attacked
     margin = subject.attacked_on_margin
     gap = mean_dsc(results) - mean_dsc(margin)
@@ -72,13 +72,13 @@ def hides_nothing(subject: Subject) -> Check:
     return conclude(
         11,
         worst(statuses),
-        f"Mean DSC {mean_dsc(results):.3f} under the usual loss and {mean_dsc(margin):.3f} under "
+        f"Mean DSC {mean_dsc(results):.3f} under the default loss and {mean_dsc(margin):.3f} under "
         f"the margin; {100 * saturated:.3g} % of the pixels have a saturated sigmoid.",
-        good="The usual loss sees all that a loss on bare logits sees.",
+        good="The default loss sees all that a loss on bare logits sees.",
         doubtful="A loss on bare logits finds more: attack with loss=margin as well, and report "
         "the worst of both.",
-        bad="A loss on bare logits does much more damage than the usual one, which the sigmoid "
-        "flattens where the model is sure: the usual loss alone makes the model look more robust "
+        bad="A loss on bare logits does much more damage than the default one, which the sigmoid "
+        "flattens where the model is sure: the default loss alone makes the model look more robust "
         "than it is. Attack with loss=margin as well, and report the worst of both.",
     )
 

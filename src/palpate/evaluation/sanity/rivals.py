@@ -3,7 +3,6 @@
 If they do, the gradient of the model is masked and its white-box results cannot be trusted.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from palpate.evaluation.results.rows import CLEAN
+from palpate.evaluation.results.white_box import BLACK_BOX, TRANSFERRED, is_one_of, is_white
 from palpate.evaluation.sanity.check import Check, Status, conclude, worst
 from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING
 from palpate.evaluation.sanity.subject import Subject, scores_of
 from palpate.evaluation.statistics import Interval, bootstrap_interval
-
-BLACK_BOX = ("square", "spsa", "nes", "simba", "hopskipjump")
-TRANSFERRED = ("transfer", "from")  # "from-pranet", or as in transfer_matrix "from pranet"
 
 # Mean DSC that the worse of both attacks on each image takes beyond the white-box one. An honest
 # model yields 0.02 to 0.05 where both leave little: luck differs from image to image.
@@ -61,19 +58,8 @@ def rivals_in(rows: pd.DataFrame) -> list[Check]:
     return [
         _compare(kind, attacked[of_kind], white)
         for kind in (_BLACK, _TRANSFERRED)
-        if (of_kind := _is_one_of(attacked["attack"], kind.names)).any()
+        if (of_kind := is_one_of(attacked["attack"], kind.names)).any()
     ]
-
-
-def is_white(rows: pd.DataFrame) -> pd.Series:
-    """Boolean mask of the rows whose attack used the gradient of the attacked model."""
-    return (rows["backwards"] > 0) & ~_is_one_of(rows["attack"], (*BLACK_BOX, *TRANSFERRED))
-
-
-def _is_one_of(names: pd.Series, kinds: Sequence[str]) -> pd.Series:
-    # Require a separator after the prefix, so that "nesterov" does not count as "nes".
-    beginnings = tuple(kind + mark for kind in kinds for mark in "- ")
-    return names.isin(kinds) | names.str.startswith(beginnings)
 
 
 @dataclass(frozen=True)

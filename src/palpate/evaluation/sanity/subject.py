@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from palpate.attacks import LOSSES, ZeroGradientWarning, pgd, square, transfer
+from palpate.attacks import LOSSES, ZeroGradientWarning, annealed_dice, pgd, square, transfer
 from palpate.attacks.bpda.stages import GaussianNoise
 from palpate.data import boxes_of
 from palpate.data.sample import Batch
@@ -21,7 +21,7 @@ from palpate.evaluation.image_scores import Answer
 from palpate.evaluation.scoring import Result, Scorer
 from palpate.prompting import Bound, wants_boxes
 from palpate.randomness import generator
-from palpate.types import Images, Logits, Loss, Masks, PerImage
+from palpate.types import Images, Logits, Loss, Masks, PerImage, ScheduledLoss
 
 _PASSES = 4  # a random model with few possible outputs may give the same one twice
 _QUERIES_PER_STEP = 5  # a forward and backward pass costs about as much as three queries
@@ -34,7 +34,7 @@ class LossCurve:
     It requires an attack that computes the loss of every image of a batch at every step.
     """
 
-    loss: Loss = LOSSES["bce_dice"]
+    loss: Loss = annealed_dice
     _batches: list[list[Tensor]] = field(default_factory=list)
 
     def start_batch(self) -> None:
@@ -44,6 +44,11 @@ class LossCurve:
         values: Tensor = self.loss(logits, masks)
         self._batches[-1].append(values.detach().cpu())
         return values
+
+    def at(self, progress: float, *, targeted: bool = False) -> Loss:
+        """The loss to ascend at one step; only the values that points are compared by are kept."""
+        loss = self.loss
+        return loss.at(progress, targeted=targeted) if isinstance(loss, ScheduledLoss) else loss
 
     def means(self) -> list[float]:
         steps = zip(*self._batches, strict=True)
@@ -120,7 +125,7 @@ class Subject:
         return replace(self, batches=tuple(moved(batch) for batch in self.batches))
 
     def pgd(
-        self, *, epsilon: float, steps: int, loss: Loss | LossCurve = LOSSES["bce_dice"]
+        self, *, epsilon: float, steps: int, loss: Loss | LossCurve = annealed_dice
     ) -> list[Result]:
         """Attack every batch with PGD."""
         results: list[Result] = []

@@ -1,11 +1,6 @@
 """Means, confidence intervals and tests over rows, clustered by patient."""
 
-from palpate.evaluation.statistics.bootstrap import (
-    Interval,
-    bootstrap_interval,
-    differences,
-    paired_difference,
-)
+from palpate.evaluation.statistics.bootstrap import bootstrap_interval
 from palpate.evaluation.statistics.curves import (
     Radius,
     area_under_curve,
@@ -14,6 +9,14 @@ from palpate.evaluation.statistics.curves import (
     success_rate,
     worst_decile,
 )
+from palpate.evaluation.statistics.decision import images_to_decide
+from palpate.evaluation.statistics.intervals import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    quantile_interval,
+)
+from palpate.evaluation.statistics.samples import differences
 from palpate.evaluation.statistics.significance import Comparison, holm, paired_test
 
 __all__ = [
@@ -25,9 +28,12 @@ __all__ = [
     "differences",
     "epsilon_at_half",
     "holm",
+    "images_to_decide",
+    "mean_interval",
     "median_radius",
     "paired_difference",
     "paired_test",
+    "quantile_interval",
     "success_rate",
     "worst_decile",
 ]

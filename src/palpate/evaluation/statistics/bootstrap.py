@@ -1,16 +1,16 @@
-"""Bootstrap intervals of means and of paired differences, clustered by group.
+"""The bootstrap intervals that most papers use: percentile and BCa, clustered by group.
 
-Images of one patient, and prompts of one image, are not independent. Values of one group are
-therefore resampled together; intervals that ignore groups are too narrow.
+The report does not use them, because they are too narrow in small samples; see
+:mod:`palpate.evaluation.statistics.intervals`. They are here to be compared with.
 """
 
-from dataclasses import dataclass
 from math import nan
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from scipy.stats import bootstrap
 
+from palpate.evaluation.statistics.intervals import Interval
 from palpate.evaluation.statistics.samples import Array, Clusters, Groups, finite, gather
 
 Method: TypeAlias = Literal["percentile", "bca"]
@@ -18,21 +18,6 @@ Method: TypeAlias = Literal["percentile", "bca"]
 _SCIPY_NAMES = {"percentile": "percentile", "bca": "BCa"}
 _FEWEST_RESAMPLES = 100  # with fewer, the tails are too uncertain
 _DRAWS_AT_ONCE = 2**20  # bounds memory to some tens of megabytes, whatever n and resamples
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean of ``n`` values in ``groups`` independent groups, and its bootstrap interval.
-
-    ``low`` and ``high`` are NaN if there is only one group, because the variation between groups
-    is then unknown.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    groups: int
 
 
 def bootstrap_interval(
@@ -63,9 +48,9 @@ def bootstrap_interval(
             fewer than 100 resamples, or the method is unknown.
 
     >>> bootstrap_interval([0.5, 0.5, 0.5])
-    Interval(mean=0.5, low=0.5, high=0.5, n=3, groups=3)
+    Interval(value=0.5, low=0.5, high=0.5, n=3, groups=3)
     >>> bootstrap_interval([0.25, 0.75], groups=["same patient"] * 2)
-    Interval(mean=0.5, low=nan, high=nan, n=2, groups=1)
+    Interval(value=0.5, low=nan, high=nan, n=2, groups=1)
     """
     array = finite(values, "values")
     _require_meaning(confidence, resamples, method)
@@ -73,40 +58,6 @@ def bootstrap_interval(
     mean = float(_pooled_mean(*clusters))
     low, high = _bounds(clusters, mean, confidence, resamples, seed, method)
     return Interval(mean, low, high, len(array), len(clusters.sums))
-
-
-def paired_difference(
-    before: object,
-    after: object,
-    groups: Groups = None,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "percentile",
-) -> Interval:
-    """Bootstrap interval of the mean paired difference ``after - before``; negative for a loss.
-
-    The differences are resampled. As the mean is linear, this equals resampling both sides
-    together and subtracting their means. For the arguments see :func:`bootstrap_interval`.
-
-    >>> paired_difference([0.75, 0.5], [0.5, 0.25])
-    Interval(mean=-0.25, low=-0.25, high=-0.25, n=2, groups=2)
-    """
-    return bootstrap_interval(
-        differences(before, after), groups, confidence, resamples, seed, method
-    )
-
-
-def differences(before: object, after: object) -> Array:
-    """Compute ``after - before``.
-
-    Raises:
-        ValueError: If the sequences are empty, not finite or of different lengths.
-    """
-    first, second = finite(before, "scores before"), finite(after, "scores after")
-    if len(first) != len(second):
-        raise ValueError(f"Expected scores in pairs, got {len(first)} before, {len(second)} after.")
-    return second - first
 
 
 def _bounds(

@@ -5,12 +5,10 @@ from math import inf, nan
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
+from palpate.evaluation.statistics.intervals import quantile_interval
 from palpate.evaluation.statistics.samples import Array, Groups, finite
-
-_DRAWS_AT_ONCE = 2**20  # bounds memory, whatever the number of images
 
 
 def area_under_curve(epsilons: object, dice: object) -> Array:
@@ -19,7 +17,7 @@ def area_under_curve(epsilons: object, dice: object) -> Array:
     Args:
         epsilons: Radii, ascending from 0 (the clean score), in units of pixel value.
         dice: DSC at each radius along the last axis, for one or many curves. With one curve per
-            image the areas can be bootstrapped like any score.
+            image the areas have an interval like any score.
 
     >>> float(area_under_curve([0, 1 / 255, 4 / 255], [1.0, 0.5, 0.5]))
     0.5625
@@ -100,8 +98,6 @@ def median_radius(
     broken: object,
     groups: Groups = None,
     confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
 ) -> Radius:
     """Median robustness radius; images on which the attack failed have an infinite radius.
 
@@ -112,10 +108,8 @@ def median_radius(
     Args:
         lengths: Norm of the perturbation that broke each image; ignored if none did.
         broken: Whether the attack broke each image.
-        groups: Group of each image, resampled together; None: every image is its own group.
+        groups: Group of each image, such as the patient; None: every image is its own group.
         confidence: Confidence level of the interval, in (0, 1).
-        resamples: Number of resamples of the percentile bootstrap.
-        seed: Seed of the resampling.
 
     Raises:
         ValueError: If there are no images, or a length is negative or not finite.
@@ -130,36 +124,13 @@ def median_radius(
     finite(np.where(found, radii, 0.0), "lengths")
     if (radii < 0).any():
         raise ValueError(f"Expected lengths >= 0, got {radii.min()}.")
-    names = np.arange(len(radii)) if groups is None else np.asarray(groups, dtype=object)
-    codes = pd.factorize(names, sort=True)[0]
-    order = np.argsort(radii, kind="stable")
-    radii, codes = radii[order], codes[order]
-    count = int(codes.max()) + 1
-    low, high = (inf, inf) if np.isinf(radii).all() else (nan, nan)
-    if count > 1:
-        medians = np.sort(_drawn_medians(radii, codes, count, resamples, seed))
-        # Take order statistics: interpolation between a radius and infinity is not possible.
-        tail = (1 - confidence) / 2
-        low, high = (medians[round(q * (resamples - 1))] for q in (tail, 1 - tail))
-    median = float(radii[(len(radii) - 1) // 2])
-    return Radius(median, float(low), float(high), len(radii), count, int((~found).sum()))
-
-
-def _drawn_medians(
-    radii: Array, codes: NDArray[np.intp], count: int, resamples: int, seed: int
-) -> Array:
-    """Medians of bootstrap samples of groups.
-
-    ``radii`` are sorted. Instead of copying values, each is weighted with the number of times that
-    its group was drawn.
-    """
-    random, medians = np.random.default_rng(seed), []
-    portion = max(1, _DRAWS_AT_ONCE // len(radii))
-    for start in range(0, resamples, portion):
-        draws = random.multinomial(count, [1 / count] * count, size=min(portion, resamples - start))
-        weights = draws[:, codes].cumsum(axis=1)
-        medians.append(radii[(weights * 2 >= weights[:, -1:]).argmax(axis=1)])
-    return np.concatenate(medians)
+    found_interval = quantile_interval(radii, 0.5, groups, confidence, (0.0, inf))
+    low, high = found_interval.low, found_interval.high
+    if np.isinf(radii).all():
+        low = high = inf
+    unbroken = int((~found).sum())
+    groups_in = found_interval.groups
+    return Radius(found_interval.value, low, high, len(radii), groups_in, unbroken)
 
 
 def _curve(epsilons: object, dice: object) -> tuple[Array, Array]:

@@ -61,3 +61,28 @@ def gather(values: Array, groups: Groups) -> Clusters:
         raise ValueError(f"Expected a group for every value, got none for {(codes < 0).sum()}.")
     sums, sizes = np.bincount(codes, values), np.bincount(codes)
     return Clusters(sums.astype(np.float64), sizes.astype(np.float64))
+
+
+def differences(before: object, after: object) -> Array:
+    """Compute ``after - before``.
+
+    Raises:
+        ValueError: If the sequences are empty, not finite or of different lengths.
+    """
+    first, second = finite(before, "scores before"), finite(after, "scores after")
+    if len(first) != len(second):
+        raise ValueError(f"Expected scores in pairs, got {len(first)} before, {len(second)} after.")
+    return second - first
+
+
+def standard_error(clusters: Clusters) -> Array:
+    """Standard error of the pooled mean, from the deviations of two or more groups from it.
+
+    Args:
+        clusters: Sums and sizes, shape ``(..., groups)``, of one or of many samples.
+    """
+    sums, sizes = clusters
+    count, total = sums.shape[-1], sizes.sum(-1)
+    deviations = sums - (sums.sum(-1) / total)[..., None] * sizes
+    error: Array = np.sqrt(count / (count - 1) * (deviations**2).sum(-1)) / total
+    return error

@@ -6,8 +6,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy.stats import permutation_test, rankdata, wilcoxon
 
-from palpate.evaluation.statistics.bootstrap import differences
-from palpate.evaluation.statistics.samples import Array, Clusters, Groups, finite, gather
+from palpate.evaluation.statistics.samples import (
+    Array,
+    Clusters,
+    Groups,
+    differences,
+    finite,
+    gather,
+)
 
 Test: TypeAlias = Literal["wilcoxon", "permutation"]
 

@@ -10,7 +10,7 @@ _Part = TypeVar("_Part")
 LEGACY_END = 2
 
 # Fields that are not in Hugging Face's CLIPSeg configuration.
-_OURS = ("pre_layer_norm", "projection_hidden", "decoder_layer_norm_eps")
+_OURS = ("pre_layer_norm", "projection_hidden", "decoder_layer_norm_eps", "rev_activations")
 _BERT = "bert"
 # Decoder sizes, which must be positive integers.
 _DECODER = (
@@ -84,8 +84,9 @@ class BertConfig:
 class ClipSegConfig:
     """Configuration of a CLIPSeg (Lüddecke & Ecker, 2022, https://arxiv.org/abs/2112.10003).
 
-    The last three fields are not in Hugging Face's configuration; they are needed for encoders
-    other than CLIP's. All other fields have Hugging Face's names.
+    The last four fields are not in Hugging Face's configuration; they are needed for encoders
+    other than CLIP's, and for weights of CLIPSeg's authors. All other fields have Hugging Face's
+    names.
 
     Attributes:
         pre_layer_norm: Whether the image encoder has a layer norm before its first block.
@@ -93,6 +94,8 @@ class ClipSegConfig:
             layer.
         decoder_layer_norm_eps: Epsilon of the decoder's layer norms; None for the image encoder's
             value.
+        rev_activations: Whether the decoder reads the shallowest extracted layer first, an option
+            of CLIPSeg's authors.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -107,6 +110,7 @@ class ClipSegConfig:
     pre_layer_norm: bool = True
     projection_hidden: int | None = None
     decoder_layer_norm_eps: float | None = None
+    rev_activations: bool | None = None
 
     def __post_init__(self) -> None:
         depth = self.vision.num_hidden_layers

@@ -28,7 +28,7 @@ from palpate.types import Logits
 class Decoder(nn.Module):
     """CLIPSeg's decoder: one small transformer block per tap, conditioned on the text by FiLM.
 
-    The taps are processed from the deepest to the shallowest.
+    The taps are processed from the deepest to the shallowest, unless ``rev_activations`` is set.
     """
 
     def __init__(self, config: ClipSegConfig) -> None:
@@ -36,6 +36,7 @@ class Decoder(nn.Module):
         width, depth = config.reduce_dim, len(config.extract_layers)
         eps = config.decoder_layer_norm_eps or config.vision.layer_norm_eps
         self.conditional_layer = config.conditional_layer
+        self.shallow_first = bool(config.rev_activations)
         self.film_mul = nn.Linear(config.projection_dim, width)
         self.film_add = nn.Linear(config.projection_dim, width)
         self.reduces = nn.ModuleList(
@@ -58,8 +59,9 @@ class Decoder(nn.Module):
         Taps of a single image are broadcast over all conditions, so the image is encoded only once.
         """
         x: Tensor | None = None
+        ordered = taps if self.shallow_first else taps[::-1]
         for index, (tap, layer, reduce) in enumerate(
-            zip(reversed(taps), self.layers, self.reduces, strict=True)
+            zip(ordered, self.layers, self.reduces, strict=True)
         ):
             x = reduce(tap) if x is None else reduce(tap) + x
             if index == self.conditional_layer:

@@ -14,6 +14,7 @@ from palpate.models.clip.tokenizer import Tokenizer
 from palpate.models.clipseg.adapters import adapt
 from palpate.models.clipseg.clipseg import CLIPSeg
 from palpate.models.clipseg.model import VLSM
+from palpate.models.clipseg.visual_prompt import DEFAULT
 from palpate.models.files.weights import (
     EMBEDDED,
     check_keys,
@@ -39,7 +40,7 @@ from palpate.randomness import seeded
 _DERIVED = ".position_ids"
 # File name of the image processor's configuration before transformers 5, and since.
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-OPTIONS = ("size", "example", "mask")
+OPTIONS = ("size", "example", "mask", "highlight")
 
 
 def load_clipseg(request: Request) -> VLSM:
@@ -95,6 +96,8 @@ def equip(model: VLSM, request: Request) -> VLSM:
     Options:
         size: Side of the network's input in pixels, a multiple of the patch size.
         example, mask: Files of an example image and its mask, used as the prompt in place of texts.
+        highlight: How the object is marked in the example, one of
+            :data:`palpate.models.clipseg.visual_prompt.HIGHLIGHTS`.
 
     Raises:
         FileNotFoundError: If an image file is missing.
@@ -109,7 +112,7 @@ def equip(model: VLSM, request: Request) -> VLSM:
             adapt(model.net, request.adapter, init=request.init, width=request.width)
         model.adapter, model.adapter_init = request.adapter, request.init
         model.adapter_width, model.seed = request.width, request.seed
-    if "example" in options or "mask" in options:
+    if {"example", "mask", "highlight"} & options.keys():
         _show(model, options)
     model.options = request.portable_options("example", "mask", "decoder", "base")
     return model
@@ -140,13 +143,13 @@ def _show(model: VLSM, options: Mapping[str, Any]) -> None:
     if len(given) < 2:
         raise ValueError(
             f"Expected options example and mask together, an image and what in it is meant, got "
-            f"{next(iter(given))} alone."
+            f"{next(iter(given), 'highlight')} alone."
         )
     for path in given.values():
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}, which an option names.")
     image, mask = read_pair(given["example"], given["mask"])
-    model.show(image[None], mask[None])
+    model.show(image[None], mask[None], options.get("highlight", DEFAULT))
 
 
 def _empty_net(values: dict[str, Any], folder: Path) -> CLIPSeg:

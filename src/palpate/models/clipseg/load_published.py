@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from palpate.models.clip.config import ClipSegConfig
-from palpate.models.clipseg import decoder_keys, vlsm_adapter_keys
+from palpate.models.clipseg import authors_options, decoder_keys, vlsm_adapter_keys
 from palpate.models.clipseg.adapters import adapter_state
 from palpate.models.clipseg.load import OPTIONS, equip, make_vlsm
 from palpate.models.clipseg.model import VLSM
@@ -40,14 +40,17 @@ def load_published(request: Request) -> VLSM:
 
     Options are those of a CLIPSeg (see :func:`palpate.models.clipseg.load.equip`) and ``base``: the
     CLIPSeg in Hugging Face's layout that the file belongs to, by default
-    ``CIDAS/clipseg-rd64-refined``. Adapters in the file have the published form. Only adapters
-    require gradient.
+    ``CIDAS/clipseg-rd64-refined``. Decoders of CLIPSeg's authors also take the hyper-parameters
+    that their file does not contain, see :mod:`palpate.models.clipseg.authors_options`. Adapters in
+    the file have the published form. Only adapters require gradient.
 
     Raises:
         FileNotFoundError: If the base model is missing.
         ValueError: If the weights do not fit the base model, or adapter or options are not valid.
     """
-    request.check_options((*OPTIONS, "base"))
+    of_authors = holds(request.folder, decoder_keys.MARKS)
+    extra = authors_options.OPTIONS if of_authors else ()
+    request.check_options((*OPTIONS, "base", *extra))
     base = find_model(request.options.get("base", BASE))
     if holds(request.folder, vlsm_adapter_keys.MARKS):
         return _load_vlsm_adapter(request, base)
@@ -80,9 +83,15 @@ def _load_vlsm_adapter(request: Request, base: Path) -> VLSM:
 def _load_decoder(request: Request, base: Path) -> VLSM:
     path = request.folder
     state = read_pickled(path, family="CLIPSeg", marks=decoder_keys.MARKS)
+    depth = len({name.split(".")[1] for name in state if name.startswith("reduces.")})
+    trained = authors_options.config_of(path, request.options, depth)
+    told = read_json(base / "config.json")
+    trained["palpate"] = (told.get("palpate") or {}) | trained.get("palpate", {})
+    layers = list(ClipSegConfig.from_hf(told).extract_layers)
+    authors_options.check_depth(depth, trained.get("extract_layers", layers), path)
     towers = {k: v for k, v in read_weights(base).items() if not k.startswith("decoder.")}
     sizes = _sizes(state, path)
-    model = make_vlsm(request, base, towers | decoder_keys.rename(state), **sizes)
+    model = make_vlsm(request, base, towers | decoder_keys.rename(state), **sizes, **trained)
     return equip(model, request)
 
 

@@ -6,9 +6,11 @@ from typing import Any
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from palpate.errors import did_you_mean
 from palpate.models.clipseg.adapters import adapter_state
+from palpate.models.clipseg.authors_options import OPTIONS as AUTHORS
 from palpate.models.clipseg.clipseg import CLIPSeg
-from palpate.models.clipseg.visual_prompt import highlighted
+from palpate.models.clipseg.visual_prompt import DEFAULT, HIGHLIGHTS, marked
 from palpate.models.files.weights import fingerprint
 from palpate.models.pixel_model import Learns
 from palpate.models.request import AdapterInit, AdapterName
@@ -50,9 +52,10 @@ class VLSM(TextPrompted):
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """Preprocessing and configuration, and the hash of the example image if there is one."""
+        """Preprocessing, given options of the decoder, and the hash of an example image."""
         shown = {} if self.example is None else {"example": fingerprint({"": self.example})}
-        return {**super().traits, **shown}
+        decoder = {name: self.options[name] for name in AUTHORS if name in self.options}
+        return {**super().traits, **({"decoder": decoder} if decoder else {}), **shown}
 
     def learners(self, what: Learns) -> list[nn.Parameter]:
         """The parameters of the adapters, of the adapters and the decoder, or all parameters."""
@@ -67,7 +70,7 @@ class VLSM(TextPrompted):
         decoder = ("decoder.",) if what == "decoder" else ()
         return [p for n, p in self.net.named_parameters() if n in adapters or n.startswith(decoder)]
 
-    def show(self, image: Images, mask: Masks | None = None) -> None:
+    def show(self, image: Images, mask: Masks | None = None, highlight: str = DEFAULT) -> None:
         """Use an example image as the prompt from now on; text prompts are then ignored.
 
         Args:
@@ -75,14 +78,24 @@ class VLSM(TextPrompted):
             mask: Mask ``(1, 1, h, w)`` of the object, which is highlighted, see
                 :func:`palpate.models.clipseg.visual_prompt.highlighted`; None to use the whole
                 image.
+            highlight: How it is highlighted, one of
+                :data:`palpate.models.clipseg.visual_prompt.HIGHLIGHTS`.
 
         Raises:
-            ValueError: If there is not exactly one image, or the mask has another size or is empty.
+            ValueError: If there is not exactly one image, the mask has another size or is empty, or
+                there is no such highlight.
         """
         if len(image) != 1:
             raise ValueError(f"Expected one example, got {len(image)} images.")
         image = image.to(self.device)
-        self.example = image if mask is None else highlighted(image, mask, self.mean)
+        if highlight not in HIGHLIGHTS:
+            raise ValueError(
+                f"Expected highlight to be one of {', '.join(HIGHLIGHTS)}, got {highlight!r}."
+                f"{did_you_mean(str(highlight), HIGHLIGHTS)}"
+            )
+        if mask is not None:
+            image = marked(image, mask, HIGHLIGHTS[highlight], self.mean, self.std)
+        self.example = image
         self.text_conditioned = False
 
     def conditions_for(

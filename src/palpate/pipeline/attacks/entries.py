@@ -1,9 +1,11 @@
 """Entries of a recipe's attacks: what an attack is compared with, and its budgets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from palpate.errors import did_you_mean
+from palpate.pipeline.attacks.images import named_alone, which
+from palpate.user_code import is_code
 
 AGAINST: Final = "against"
 BUDGETS: Final = "budgets"
@@ -45,6 +47,35 @@ def rivals_of(attacks: Entries) -> dict[str, list[str]]:
                     f"({', '.join(others) or 'there is none'}), got {rival!r}."
                     f"{did_you_mean(str(rival), others)} Add it to evaluate.attacks."
                 )
+    return found
+
+
+def given_by_name(names: Iterable[str], known: Entries) -> dict[str, Mapping[str, Any]]:
+    """The entries of attacks that are given by name only, as on a command line.
+
+    >>> given_by_name(["pgd", "mine.py:press"], {"pgd": {"steps": 40}})
+    {'pgd': {'steps': 40}, 'press': {'attack': 'mine.py:press'}}
+
+    Args:
+        names: Names of entries or attacks, or code (``file.py:function``), which is called by the
+            name of its function unless an entry has its name.
+        known: Entries whose options are used.
+
+    Raises:
+        ValueError: If two different attacks would have one name.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in names:
+        label, given = (name, {}) if name in known else named_alone(name)
+        options = known.get(label, given)
+        differs = is_code(name) and name not in known and which(label, options) != name
+        if differs or found.get(label, options) != options:
+            raise ValueError(
+                f"Expected one attack called {label!r}, got {name} and another of that name. "
+                "Rename the function, or name each in a recipe: "
+                f"evaluate.attacks: {{my-{label}: {{attack: {name}}}}}."
+            )
+        found[label] = options
     return found
 
 

@@ -87,7 +87,7 @@ def described(config: RunConfig, *, attacks: bool = True) -> str:
 
 def _attacked(config: RunConfig) -> str:
     limit = f"{config.data.test_limit} samples of " if config.data.test_limit else ""
-    name = config.data.images or config.data.test_name or config.data.name
+    name = config.data.images or config.data.attacked
     if config.evaluate.split != ALL_SPLITS:
         return f"{limit}the {config.evaluate.split} split of {name}"
     seen = ", those of training included" if config.model.trains else ""
@@ -99,7 +99,8 @@ def _training(config: RunConfig) -> str:
         return "as it is"
     epochs = config.train.settings.epochs
     limit = f"{config.data.train_limit} samples of " if config.data.train_limit else ""
+    name = config.data.title or config.data.name
     return (
-        f"fine-tuned on {limit}{config.data.name} for {epochs} epoch{'s' * (epochs != 1)} "
+        f"fine-tuned on {limit}{name} for {epochs} epoch{'s' * (epochs != 1)} "
         "(train.settings.epochs)"
     )

@@ -33,6 +33,7 @@ from palpate.training import TrainingSettings
 # Smallest values of settings, checked here because the evaluation would only refuse them after
 # hours of training.
 _LEAST = {"batch_size": 1, "workers": 0, "examples": 0, "sanity_samples": 0}
+OWN = (PAIRS, "folder")  # data sets of the user, whose names say nothing
 MEDIS = "medis-tables"  # name in recipes of the attack that runs each loss of MedIS separately
 _STRICT = ConfigDict(extra="forbid")
 GreyLevels: TypeAlias = Annotated[float, BeforeValidator(grey_levels)]
@@ -50,6 +51,9 @@ class DataConfig:
     `hf:me/polyps?mask=outline` also names a column."""
     test_name: str | None = None
     """Data set to attack, if it is not the one to train on; named like `name`."""
+    title: str | None = None
+    """Name of your own data (`pairs` or `folder`) in rows, tables and pages; on the command line by
+    default that of their folder."""
     annotations: str = ""
     """Folder below anns/ with another split of the same data, made by `palpate data split`."""
     root: Path | None = None
@@ -95,6 +99,8 @@ class DataConfig:
                 f"Expected data.healthy only with data.name {PAIRS!r}, got {self.name!r}, which "
                 "allows empty masks as it is. Leave it out."
             )
+        if self.title is not None:
+            self._check_title(self.title)
         if self.name == PAIRS and (self.test_name or self.annotations):
             raise ValueError(
                 f"Expected no data.test_name and no data.annotations with data.name {PAIRS!r}, "
@@ -105,6 +111,20 @@ class DataConfig:
                 f"Expected data.{' and data.'.join(sorted(given))} only with data.name {PAIRS!r}, "
                 f"got data.name {self.name!r}."
             )
+
+    def _check_title(self, title: str) -> None:
+        if not title.strip():
+            raise ValueError("Expected a name for your data in data.title, got an empty one.")
+        if self.name not in OWN or self.test_name:
+            raise ValueError(
+                f"Expected data.title only with data.name {' or '.join(OWN)}, which are your own "
+                f"data; got {self.test_name or self.name!r}, which has a name. Leave it out."
+            )
+
+    @property
+    def attacked(self) -> str:
+        """Name of the data set that is attacked, as tables and pages show it."""
+        return self.title or self.test_name or self.name
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from palpate.pipeline.recipe.config import (
     TrainConfig,
 )
 from palpate.pipeline.recipe.masks import MaskConfig
+from palpate.pipeline.recipe.titles import name_of, titled
 from palpate.training import TrainingSettings
 
 
@@ -48,7 +49,7 @@ class Effort:
     examples: int
 
 
-_MINUTES = Effort(train=160, epochs=3, val=16, attacked=12, steps=10, sanity=2, examples=3)
+_MINUTES = Effort(train=112, epochs=3, val=16, attacked=20, steps=10, sanity=2, examples=3)
 _FAST = Effort(train=48, epochs=2, val=8, attacked=5, steps=4, sanity=1, examples=1)
 # No flips: in the user's images, left and right may have an anatomical meaning.
 _GENTLE = Augmentation(rotate_degrees=10.0, scale=0.1, translate=0.05, colour=0.2)
@@ -63,18 +64,19 @@ class OwnData:
         masks: Folder of the masks.
         prompt: The prompt for every image; None for models that read none.
         mask: What the values of the masks mean.
+        title: Name of the data in rows, tables and pages; by default that of the folder.
     """
 
     images: Path
     masks: Path
     prompt: str | None = None
     mask: MaskConfig = field(default_factory=MaskConfig)
+    title: str | None = None
 
     @property
     def name(self) -> str:
-        """Name of the image folder, or of its parent if the folder is just called ``images``."""
-        folder = self.images.resolve()
-        return (folder.parent if folder.name.lower() in ("images", "imgs") else folder).name
+        """Name of the data."""
+        return self.title or name_of(self.images)
 
 
 def demo_config(
@@ -103,7 +105,7 @@ def demo_config(
         )
     effort = _FAST if fast else _MINUTES
     name = "-".join(["demo", own.name if own else modality, *["fast"] * fast])
-    return RunConfig(
+    config = RunConfig(
         name=name,
         out=out or Path(f"palpate-{name}"),
         data=_data(modality, own, effort),
@@ -111,11 +113,12 @@ def demo_config(
         train=_training(own, effort),
         evaluate=EvaluateConfig(
             attacks={"noise": {}, "fgsm": {}, "pgd": {"steps": effort.steps}},
-            epsilon_255=(1.0, 2.0, 4.0, 8.0),
+            epsilon_255=(1.0, 2.0, 4.0),
             sanity_samples=effort.sanity,
             examples=effort.examples,
         ),
     )
+    return titled(config)
 
 
 def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
@@ -132,6 +135,7 @@ def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
         masks=own.masks.resolve(),
         override_prompt=own.prompt,
         mask=own.mask,
+        title=own.title,
     )
 
 

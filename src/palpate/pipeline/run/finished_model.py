@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from palpate.data import PAIRS
-from palpate.pipeline.attacks.images import named_alone
+from palpate.pipeline.attacks.entries import given_by_name
 from palpate.pipeline.recipe.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from palpate.pipeline.recipe.demo import OwnData
+from palpate.pipeline.recipe.titles import titled
 from palpate.pipeline.run.run import config_of
 from palpate.user_code import is_code
 
@@ -40,30 +41,46 @@ def finished_model_config(
     Raises:
         ValueError: If a setting is invalid, or the run has no trained model yet.
     """
-    chosen = replace(_model(model, options), device=device)
+    chosen = replace(model_config(model, options), device=device)
     pairs = DataConfig(
         name=PAIRS,
         images=own.images.resolve(),
         masks=own.masks.resolve(),
         override_prompt=own.prompt,
         mask=own.mask,
+        title=own.title,
         healthy=True,
         **data,
     )
     evaluation = EvaluateConfig(**{"split": "all", **changes})
     name = f"{_short(model)}-{own.name}".replace("/", "-").replace(":", "-")
-    return RunConfig(name=name, out=out, seed=seed, data=pairs, model=chosen, evaluate=evaluation)
+    return titled(
+        RunConfig(name=name, out=out, seed=seed, data=pairs, model=chosen, evaluate=evaluation)
+    )
 
 
 def chosen_attacks(names: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     """Attacks that are given by name only; those of the default battery keep their options."""
-    known = EvaluateConfig().attacks
-    return {name: known.get(name, given) for name, given in map(named_alone, names)}
+    return given_by_name(names, EvaluateConfig().attacks)
 
 
-def _model(name: str, options: Mapping[str, Any]) -> ModelConfig:
+def is_run(name: str) -> bool:
+    """Whether the name of a model is the folder of a run."""
+    return (Path(name) / "config.yaml").is_file()
+
+
+def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
+    """The settings of a model that is not trained.
+
+    Args:
+        name: As for :func:`finished_model_config`.
+        options: Options of the model family.
+
+    Raises:
+        ValueError: If it is a run that has no trained model yet.
+    """
     run = Path(name)
-    if not (run / "config.yaml").is_file():
+    if not is_run(name):
         return ModelConfig(name=name, adapter=None, options=options)
     trained = config_of(run).model
     if not trained.trains:

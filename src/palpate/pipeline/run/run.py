@@ -15,8 +15,7 @@ from palpate.evaluation.medis.rows import medis_lines, read_lines
 from palpate.evaluation.results.kinds import rows_of_texts
 from palpate.evaluation.sanity import load_card, sanity_card, save_card
 from palpate.models import PixelModel
-from palpate.pipeline.attacks.entries import rivals_of, without_rivals
-from palpate.pipeline.attacks.images import named_alone
+from palpate.pipeline.attacks.entries import given_by_name, rivals_of, without_rivals
 from palpate.pipeline.attacks.plan import Plan, make_plan
 from palpate.pipeline.recipe.config import RunConfig
 from palpate.pipeline.recipe.reading import plain, read_config
@@ -185,10 +184,9 @@ def added(
             f"{folder / 'checkpoint'} --out ELSEWHERE."
         )
     if attacks is not None:
-        # An entry that is called as its code keeps that name in the rows.
-        named = dict((a, {}) if a in wanted.attacks else named_alone(a) for a in attacks)
-        chosen = {n: without_rivals(wanted.attacks.get(n, given)) for n, given in named.items()}
-        wanted = replace(wanted, attacks=chosen)
+        chosen = given_by_name(attacks, wanted.attacks)
+        alone = {name: without_rivals(options) for name, options in chosen.items()}
+        wanted = replace(wanted, attacks=alone)
     if epsilon_255 is not None:
         wanted = replace(wanted, epsilon_255=epsilon_255)
     return replace(config, evaluate=wanted)

@@ -62,7 +62,8 @@ def _training(config: RunConfig, trained: Card | None) -> str:
     if not config.model.trains:
         return "none, the model was attacked as it is"
     settings, limit = config.train.settings, config.data.train_limit
-    on = f"{limit} samples of {config.data.name}" if limit else config.data.name
+    name = config.data.title or config.data.name
+    on = f"{limit} samples of {name}" if limit else name
     epochs = f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}"
     said = f"{epochs} on the training split of {on}, learning rate {settings.learning_rate:g}"
     reached = trained.training.get("reached", {}) if trained else {}
@@ -73,8 +74,7 @@ def _training(config: RunConfig, trained: Card | None) -> str:
 
 def _data(config: RunConfig) -> list[str]:
     data, split = config.data, config.evaluate.split
-    name = data.test_name or data.name
-    said = [f"{name}{_variant(data)}, {split} split"]
+    said = [f"{data.attacked}{_variant(data)}, {split} split"]
     said += [f"at most {data.test_limit} samples"] if data.test_limit else []
     said += [f"{data.size} px" if data.size else "original size"]
     prompt = repr(data.override_prompt) if data.override_prompt else data.prompt

@@ -90,6 +90,7 @@ def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedD
             values=wanted.mask.values or None,
             ignore=wanted.mask.ignore or None,
             healthy=wanted.healthy,
+            title=wanted.attacked,
         )
         load = _advising(load)
         return load if wanted.cache is None else _then_cached(load, wanted.cache)
@@ -106,6 +107,7 @@ def _loader(wanted: DataConfig, name: str, seed: int) -> Callable[..., PromptedD
         seed=seed,
         values=wanted.mask.values or None,
         ignore=wanted.mask.ignore or None,
+        title=wanted.title,
     )
     return _advising(load)
 
@@ -165,7 +167,7 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
     model = untrained(config, base)
     refuse_missing_prompts(model, {case.prompt_level for case in splits.attacked.cases})
     if splits.taught is None:
-        _warn_of_random_weights(model, wanted)
+        warn_of_random_weights(model, wanted)
         return model
     if learns is not None:
         model.learn(learns)
@@ -245,7 +247,8 @@ def options_of(wanted: ModelConfig, base: Path | str) -> tuple[dict[str, Any], s
     return options, options.pop("base", None) if is_checkpoint(Path(base)) else None
 
 
-def _warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:
+def warn_of_random_weights(model: PixelModel, wanted: ModelConfig) -> None:
+    """Warn of a model that nothing has trained and nothing trains."""
     if model.fresh:
         warnings.warn(
             f"{wanted.name} is made anew with random weights, and nothing trains it, so its scores "

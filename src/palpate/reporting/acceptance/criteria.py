@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from palpate.errors import did_you_mean
 from palpate.evaluation.metrics import Metric
-from palpate.evaluation.statistics.guarded import SHARE
+from palpate.evaluation.statistics.intervals import SHARE
 from palpate.reporting.acceptance.conditions import (
     Condition,
     Wanted,

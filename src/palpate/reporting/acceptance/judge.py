@@ -7,16 +7,18 @@ and structure by itself, as all tables of the report are, and must hold in each.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite, nan
+from math import isnan, nan
 
 import numpy as np
 import pandas as pd
 
 from palpate.evaluation.results.kinds import kinds
 from palpate.evaluation.results.rows import CLEAN, metrics_in
-from palpate.evaluation.statistics.guarded import (
-    Estimate,
-    images_to_decide,
+from palpate.evaluation.statistics.decision import images_to_decide
+from palpate.evaluation.statistics.intervals import (
+    CHANGE,
+    FEWEST_UNLIMITED,
+    Interval,
     mean_interval,
     quantile_interval,
 )
@@ -34,7 +36,6 @@ from palpate.reporting.numbers.checked_rows import checked, facets
 from palpate.reporting.numbers.summary import size_thirds
 
 _LEVEL = 0.05  # probability of a false verdict that is accepted
-_FEWEST_UNBOUNDED = 30  # groups; with fewer, the mean of a metric without limits has no interval
 
 
 def judge(
@@ -133,10 +134,12 @@ def _judge_part(
         return replace(part, reason=f"{missing} of {len(clean)} images are not evaluated yet")
     if found.groups == 1:
         return replace(part, reason="one group has no interval")
-    has_limits = criterion.quantile is not None or isfinite(sum(measure.limits))
-    if not has_limits and found.groups < _FEWEST_UNBOUNDED:
-        reason = f"a metric without limits needs {_FEWEST_UNBOUNDED} independent images"
-        return replace(part, low=nan, high=nan, needed=_FEWEST_UNBOUNDED, reason=reason)
+    if isnan(found.low) and found.groups < FEWEST_UNLIMITED:
+        reason = f"the mean of a metric without limits needs {FEWEST_UNLIMITED} independent images"
+        return replace(part, needed=FEWEST_UNLIMITED, reason=reason)
+    if isnan(found.low):
+        reason = "all values are equal, and the metric has no limits"
+        return replace(part, reason=reason)
     verdict = _verdict(found, criterion)
     needed = None
     if verdict == "undecided":
@@ -146,14 +149,15 @@ def _judge_part(
 
 def _estimate(
     values: np.ndarray, groups: np.ndarray, criterion: Resolved, confidence: float
-) -> Estimate:
+) -> Interval:
     limits = criterion.measure.limits
     if criterion.quantile is None:
-        return mean_interval(values, groups, confidence, limits)
+        far = limits == CHANGE
+        return mean_interval(values, groups, confidence, limits, far_limits=far)
     return quantile_interval(values, criterion.quantile, groups, confidence, limits)
 
 
-def _verdict(found: Estimate, criterion: Resolved) -> Answer:
+def _verdict(found: Interval, criterion: Resolved) -> Answer:
     limit = criterion.threshold
     if criterion.measure.higher_is_better:
         return "met" if found.low >= limit else "not met" if found.high < limit else "undecided"
@@ -166,7 +170,9 @@ def _needed(
     """The number of images that would probably decide; a quantile is decided by a share."""
     limit = criterion.threshold
     if criterion.quantile is None:
-        return images_to_decide(values, limit, groups, confidence, criterion.measure.limits)
+        limits = criterion.measure.limits
+        far = limits == CHANGE
+        return images_to_decide(values, limit, groups, confidence, limits, far_limits=far)
     # The quantile is at least the threshold where no more than this share lies below it.
     below = values < limit if criterion.measure.higher_is_better else values <= limit
     return images_to_decide(below.astype(float), criterion.quantile, groups, confidence)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from palpate.evaluation.metrics import Metric
 from palpate.evaluation.results.rows import CLEAN
-from palpate.evaluation.statistics.guarded import SHARE, Range
+from palpate.evaluation.statistics.intervals import CHANGE, SHARE, Range
 from palpate.reporting.acceptance.conditions import Condition
 
 Values = Callable[[pd.DataFrame], pd.Series]
@@ -53,7 +53,7 @@ class Measure:
         """
         if value in (inf, -inf):
             return "−∞" if value < 0 else "∞"
-        if self.limits in (SHARE, _CHANGE) and not self.unit:
+        if self.limits in (SHARE, CHANGE) and not self.unit:
             return f"{100 * value:.1f} %".replace("-", "−")
         return f"{value:.3g} {self.unit}".strip().replace("-", "−")
 
@@ -77,9 +77,6 @@ class Measure:
             )
 
 
-_CHANGE: Range = (-1.0, 1.0)
-
-
 def _radius(rows: pd.DataFrame) -> pd.Series:
     """Norm of the perturbation that broke each image; infinite where none did."""
     lengths = rows["l2"].where(rows["norm"] == "l2", rows["linf"] * 255)
@@ -90,7 +87,7 @@ DERIVED = {
     measure.name: measure
     for measure in (
         Measure(
-            "drop", "Drop of DSC", False, _CHANGE, "", lambda r: r["dsc_clean"] - r["dsc"], False
+            "drop", "Drop of DSC", False, CHANGE, "", lambda r: r["dsc_clean"] - r["dsc"], False
         ),
         Measure(
             "success", "Success of the attack", False, SHARE, "",

@@ -15,7 +15,7 @@ from palpate.evaluation.results.rows import metrics_in
 from palpate.reporting.figures import charts, drawing
 from palpate.reporting.figures.panels import panel
 from palpate.reporting.figures.strips import Panel, Strip
-from palpate.reporting.labels import attack_label, epsilon_label, norm_label
+from palpate.reporting.labels import INTERVAL, attack_label, epsilon_label, norm_label
 from palpate.reporting.numbers.checked_rows import CONDITION
 from palpate.reporting.numbers.focus import Focus
 from palpate.reporting.numbers.summary import Summary
@@ -79,7 +79,7 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
             name="dsc-by-size",
             title=f"{attack_label(focus.attack)} by size of the mask",
             caption=f"Mean DSC under {attack_label(focus.attack)} for the third of the images "
-            "with the smallest, middle and largest masks; bands are 95 % bootstrap intervals.",
+            f"with the smallest, middle and largest masks; each band is the {INTERVAL}.",
             draw=charts.dsc_by_size,
             frame=sizes[sizes["attack"].isin(["clean", focus.attack])],
             legend=charts.size_legend(),
@@ -87,8 +87,8 @@ def charts_of(rows: pd.DataFrame, summary: Summary, focus: Focus) -> Iterator[Ch
     yield Chart(
         name="damage-over-cost",
         title="Drop of DSC over cost",
-        caption="Mean drop of DSC, with its 95 % bootstrap interval, over the passes through the "
-        "model that the attack of one image took; one mark per radius.",
+        caption=f"Mean drop of DSC, with its {INTERVAL}, over the passes through the model that "
+        "the attack of one image took; one mark per radius.",
         draw=charts.damage_over_cost,
         frame=of_norm[of_norm["attack"] != "clean"],
         legend=lines,
@@ -103,7 +103,7 @@ def _damage(scores: pd.DataFrame, legend: list[Any]) -> Chart:
         return Chart(
             name="dsc-by-attack",
             title=f"DSC at {epsilon_label(*radii.iloc[0])}",
-            caption="Mean DSC under each attack, with its 95 % bootstrap interval; the dotted line "
+            caption=f"Mean DSC under each attack, with its {INTERVAL}; the dotted line "
             "is the clean score. Random noise of the same radius is the control.",
             draw=charts.dsc_by_attack,
             frame=scores,
@@ -114,7 +114,7 @@ def _damage(scores: pd.DataFrame, legend: list[Any]) -> Chart:
     return Chart(
         name="dsc-over-epsilon",
         title="DSC over ε",
-        caption="Mean DSC over the radius ε; bands are 95 % bootstrap intervals, the dotted line "
+        caption=f"Mean DSC over the radius ε; each band is the {INTERVAL}, the dotted line "
         "is the clean score. Random noise of the same radius is the control.",
         draw=charts.score_over_epsilon,
         frame=scores,
@@ -131,7 +131,7 @@ def _further(scores: pd.DataFrame, legend: list[Any], metrics: Sequence[Metric])
                 name=f"{metric.name.replace('_', '-')}-over-epsilon",
                 title=f"{metric.label} over ε",
                 caption=f"Mean {metric.heading} over the radius ε ({metric.direction} is better); "
-                "bands are 95 % bootstrap intervals, the dotted line is the clean score.",
+                f"each band is the {INTERVAL}, the dotted line is the clean score.",
                 draw=partial(charts.score_over_epsilon, metric=metric),
                 frame=scores,
                 legend=legend,
@@ -143,9 +143,9 @@ def text_chart(scores: pd.DataFrame) -> Chart:
     return Chart(
         name="dsc-by-text",
         title="Attacks on the prompt",
-        caption="Mean DSC when the prompt is changed and the image is not, with its 95 % bootstrap "
-        "interval; the bar is the score of the same images before. Where the text means the same, "
-        "DSC should not change.",
+        caption="Mean DSC when the prompt is changed and the image is not, with its "
+        f"{INTERVAL}; the bar is the score of the same images before. Where the text means the "
+        "same, DSC should not change.",
         draw=charts.dsc_by_text,
         frame=scores,
         legend=charts.text_legend(),
@@ -162,7 +162,7 @@ def strength_charts(strengths: pd.DataFrame, focus: Focus) -> Iterator[Chart]:
     yield Chart(
         name="dsc-over-passes",
         title=f"Strength over passes at {epsilon_label(focus.epsilon, focus.norm)}",
-        caption="Mean DSC under each attack, with its 95 % bootstrap interval, over the passes "
+        caption=f"Mean DSC under each attack, with its {INTERVAL}, over the passes "
         "through the model, forward and backward, that the attack of one image took; one mark per "
         "budget. The lower curve is the stronger attack.",
         draw=charts.dsc_over_passes,

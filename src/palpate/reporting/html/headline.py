@@ -20,6 +20,7 @@ from palpate.reporting.labels import (
 )
 from palpate.reporting.numbers.focus import Focus
 from palpate.reporting.numbers.summary import Summary
+from palpate.reporting.numbers.worst_case import enumerate_attacks
 
 _CLEAR: Final = 0.05  # significance level of the adjusted p-values
 _HOW: Final = {
@@ -40,13 +41,17 @@ class Score:
 
 @dataclass(frozen=True)
 class FacetScores:
-    """Scores of one data set and structure in the focus condition."""
+    """Scores of one data set and structure in the focus condition.
+
+    ``single`` is the score under one attack, if ``attacked`` is the worst case over several.
+    """
 
     facet: str
     n: int
     clean: Score
     attacked: Score | None
     noise: Score | None
+    single: Score | None = None
 
 
 def findings(scores: pd.DataFrame, focus: Focus | None) -> list[FacetScores]:
@@ -79,11 +84,15 @@ def headline(
     before = _range([f.clean.mean for f, _ in hit])
     after = _range([attacked.mean for _, attacked in hit])
     where = _where([f.facet for f, _ in hit], runs)
-    sentence = (
-        f"At {radius}, {attack_label(focus.attack)} reduces DSC from {before} to {after} {where}"
-    )
+    who = attack_label(focus.attack)
+    if focus.over:
+        who = f"the worst case over {enumerate_attacks(focus.over)}"
+    sentence = f"At {radius}, {who} reduces DSC from {before} to {after} {where}"
     if len(hit) == 1:
         sentence += f" (n = {hit[0][0].n}, 95 % CI {_interval(hit[0][1])})"
+    alone = [f.single.mean for f, _ in hit if f.single is not None]
+    if alone:
+        sentence += f", {attack_label(focus.single)} alone to {_range(alone)}"
     noise = [f.noise.mean for f, _ in hit if f.noise is not None]
     if focus.attack == CONTROL:
         return f"{sentence}. Only random noise was run, which is a control and not an attack."
@@ -95,6 +104,8 @@ def headline(
 def meanings(summary: Summary, focus: Focus) -> Iterator[tuple[str, str]]:
     """Headings and sentences on the results in the focus condition."""
     scores, sizes, tests = summary.scores, summary.sizes, summary.tests
+    if focus.over:
+        yield "What is the worst case?", _on_worst(focus)
     at_focus = scores[_is(scores, focus)]
     yield "How large is the perturbation?", _on_size(focus)
     control = scores[
@@ -113,19 +124,21 @@ def meanings(summary: Summary, focus: Focus) -> Iterator[tuple[str, str]]:
     if not tests.empty:
         yield (
             "Is the difference significant?",
-            _on_significance(tests[tests["attack"] == focus.attack], len(tests)),
+            _on_significance(tests[tests["attack"] == focus.single], len(tests)),
         )
     yield "What does the attack cost?", _on_cost(at_focus)
 
 
 def _finding(name: str, part: pd.DataFrame, focus: Focus | None) -> FacetScores:
     (clean,) = _scores(part[part["attack"] == "clean"])
-    attacked = noise = None
+    attacked = noise = single = None
     if focus is not None:
         attacked = next(_scores(part[_is(part, focus)]), None)
         noise = next(_scores(part[_is(part, Focus(CONTROL, focus.norm, focus.epsilon))]), None)
+        alone = Focus(focus.single, focus.norm, focus.epsilon)
+        single = next(_scores(part[_is(part, alone)]), None) if focus.over else None
     n = part[_is(part, focus)]["n"].min() if attacked and focus else part["n"].max()
-    return FacetScores(name, int(n), clean, attacked, noise)
+    return FacetScores(name, int(n), clean, attacked, noise, single)
 
 
 def _where(facets: list[str], runs: Mapping[str, str]) -> str:
@@ -153,6 +166,14 @@ def _scores(part: pd.DataFrame) -> Iterator[Score]:
 def _is(frame: pd.DataFrame, focus: Focus) -> pd.Series:
     same_radius = (frame["norm"] == focus.norm) & (frame["epsilon"] == focus.epsilon)
     return (frame["attack"] == focus.attack) & same_radius
+
+
+def _on_worst(focus: Focus) -> str:
+    return (
+        f"For each image, the lowest DSC under {enumerate_attacks(focus.over)}, the attacks of "
+        "this run that use the gradient of the model. A model is as robust as the strongest attack "
+        "on it says."
+    )
 
 
 def _on_size(focus: Focus) -> str:

@@ -35,6 +35,7 @@ from palpate.reporting.labels import (
 )
 from palpate.reporting.numbers.checked_rows import IMAGE, OF, RUN, SAMPLE, gaps, listed, records
 from palpate.reporting.numbers.focus import Focus
+from palpate.reporting.numbers.worst_case import without_worst_case
 from palpate.reporting.tables.table import Table
 from palpate.reporting.tables.write import tally
 
@@ -205,7 +206,7 @@ def provenance(rows: pd.DataFrame) -> dict[str, str]:
         "split": listed(rows["split"]),
         "samples": _samples(len(samples), len(images)) + (f" in {runs} runs" if runs > 1 else ""),
         "groups": _groups(int(images.groupby("dataset")["group"].nunique().sum()), len(images)),
-        "rows": f"{len(rows):,}",
+        "rows": f"{len(without_worst_case(rows)):,}",
         "prompts": listed(rows["prompt_level"]),
         "empty masks": str(int((samples["mask_area"] == 0).sum())),
     }

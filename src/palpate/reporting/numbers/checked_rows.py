@@ -55,12 +55,19 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     _refuse_repetitions(rows)
     rows["facet"] = _facet_names(rows)
     _refuse_missing_baseline(rows)
-    rows["_rank"] = rows["attack"].map(attack_rank)
-    rows["_family"] = rows["attack"].map(lambda attack: budget_of(str(attack))[0])
-    rows["_budget"] = rows["attack"].map(budget_rank)
+    return in_order(rows)
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by data set, structure, attack, norm, epsilon and key."""
+    ranked = rows.assign(
+        _rank=rows["attack"].map(attack_rank),
+        _family=rows["attack"].map(lambda attack: budget_of(str(attack))[0]),
+        _budget=rows["attack"].map(budget_rank),
+    )
     ranks = ["_rank", "_family", "_budget"]
     order = ["dataset", "structure", *ranks, "attack", "norm", "epsilon", "key", "prompt_level"]
-    return rows.sort_values(order, kind="stable").drop(columns=ranks).reset_index(drop=True)
+    return ranked.sort_values(order, kind="stable").drop(columns=ranks).reset_index(drop=True)
 
 
 def facets(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -4,16 +4,30 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from palpate.reporting.labels import CONTROL
+from palpate.reporting.labels import CONTROL, WORST
 
 
 @dataclass(frozen=True)
 class Focus:
-    """A condition: attack, norm and radius in units of pixel value."""
+    """A condition: attack, norm and radius in units of pixel value.
+
+    Attributes:
+        attack: Name of the attack.
+        norm: Its norm.
+        epsilon: Its radius.
+        over: For the worst case, the attacks that it is taken over.
+    """
 
     attack: str
     norm: str
     epsilon: float
+    over: tuple[str, ...] = ()
+
+    @property
+    def single(self) -> str:
+        """The attack itself; for the worst case, PGD, or the last of its attacks without PGD."""
+        alike = [attack for attack in self.over if attack.startswith("pgd")]
+        return (alike or self.over)[-1] if self.over else self.attack
 
 
 def choose_focus(scores: pd.DataFrame) -> Focus | None:
@@ -21,8 +35,8 @@ def choose_focus(scores: pd.DataFrame) -> Focus | None:
 
     Attacks are ranked by DSC in every facet, norm and radius that two or more of them share; the
     strongest has the lowest mean rank. If no attacks share a condition, it has the lowest mean
-    DSC. If no radius halves the DSC, averaged over data sets and structures, the largest radius
-    is taken.
+    DSC. Of equally strong ones, the worst case over the white-box attacks is chosen. If no radius
+    halves the DSC, averaged over data sets and structures, the largest radius is taken.
 
     Args:
         scores: Mean scores per condition; see :func:`palpate.reporting.numbers.summary.scores`.
@@ -36,10 +50,10 @@ def choose_focus(scores: pd.DataFrame) -> Focus | None:
     if real.empty:
         return None
     real = _complete(real)
-    ranked = real.assign(place=_places(real)).groupby(["attack", "norm"], sort=False)
-    attack, norm = (
-        ranked[["place", "dsc"]].mean().sort_values(["place", "dsc"], kind="stable").index[0]
-    )
+    real = real.assign(place=_places(real), single=real["attack"] != WORST)
+    ranked = real.groupby(["attack", "norm"], sort=False)[["place", "dsc", "single"]].mean()
+    order = ["place", "dsc", "single"]
+    attack, norm = ranked.sort_values(order, kind="stable").index[0]
     some = real[(real["attack"] == attack) & (real["norm"] == norm)]
     means = some.groupby("epsilon")["dsc"].mean()
     halving = means[means < scores.loc[scores["attack"] == "clean", "dsc"].mean() / 2]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.evaluation.statistics.bootstrap import paired_difference
+from palpate.evaluation.statistics.intervals import paired_difference
 from palpate.evaluation.statistics.significance import holm, paired_test
 from palpate.reporting.labels import CONTROL
 from palpate.reporting.numbers.checked_rows import attacked, conditions, facets, paired

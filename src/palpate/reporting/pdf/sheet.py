@@ -18,7 +18,7 @@ from palpate.reporting.tables.table import percent_interval
 from palpate.reporting.tables.write import tally
 
 _MOST = {"criteria": 9, "facets": 8, "subgroups": 12, "checks": 4, "gaps": 3}
-_FEW = 20  # independent groups; with fewer, bootstrap intervals are clearly too narrow
+_FEW = 20  # independent groups; with fewer, a failure of one image in ten is often not seen
 
 
 @cache
@@ -125,8 +125,8 @@ def _limitations(content: Content) -> Iterator[str]:
     groups = int(rows.groupby("dataset")["group"].nunique().min())
     if groups < _FEW:
         yield (
-            f"There are only {groups} independent images or patients: bootstrap intervals of so "
-            "few are too narrow, and this result should not be generalised."
+            f"There are only {groups} independent images or patients: failures of one image in "
+            "ten may not have been seen, and this result should not be generalised."
         )
     if rows["dataset"].astype(str).str.startswith("phantom").any():
         yield "The images are synthetic (phantoms)."

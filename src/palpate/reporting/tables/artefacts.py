@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval, paired_difference
+from palpate.evaluation.statistics.intervals import mean_interval, paired_difference
 from palpate.reporting.labels import attack_label, epsilon_label
 from palpate.reporting.numbers.checked_rows import CONDITION, IMAGE, conditions, facets
 from palpate.reporting.numbers.summary import spread
@@ -48,7 +48,7 @@ def _lines(rows: pd.DataFrame, variants: Mapping[str, pd.DataFrame]) -> Iterator
                 **dict(zip(CONDITION, condition, strict=True)),
             }
             groups = some["group"].astype(str).to_numpy()
-            own = bootstrap_interval(some["dsc"].to_numpy(), groups)
+            own = mean_interval(some["dsc"].to_numpy(), groups)
             yield head | {"choice": "", "n": len(some)} | spread("dsc", own)
             for choice, other in variants.items():
                 yield head | {"choice": choice} | _difference(some, other, choice)

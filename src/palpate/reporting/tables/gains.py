@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval, paired_difference
+from palpate.evaluation.statistics.intervals import mean_interval, paired_difference
 from palpate.evaluation.statistics.significance import paired_test
 from palpate.reporting.numbers.checked_rows import IMAGE, facets
 from palpate.reporting.numbers.summary import spread
@@ -75,7 +75,7 @@ def _lines(rows: pd.DataFrame, baseline: pd.DataFrame) -> Iterator[dict[str, obj
         line: dict[str, object] = {"facet": name, "n": test.n, "groups": test.groups}
         line |= spread("gain", gain) | {"p": test.p_value, "effect": test.effect}
         for column in (f"{score}_{whose}" for score in scores for whose in ("frozen", "tuned")):
-            line |= spread(column, bootstrap_interval(part[column].to_numpy(), groups))
+            line |= spread(column, mean_interval(part[column].to_numpy(), groups))
         yield line
 
 

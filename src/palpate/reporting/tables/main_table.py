@@ -8,6 +8,7 @@ from palpate.evaluation.metrics import Metric
 from palpate.evaluation.results.rows import metrics_in
 from palpate.reporting.labels import attack_label, epsilon_label, norm_name, seconds_label
 from palpate.reporting.numbers.checked_rows import IMAGE
+from palpate.reporting.numbers.worst_case import worst_case_rule
 from palpate.reporting.tables.table import ATTACK, DATA, Table, provenance, score_interval, units
 
 
@@ -29,7 +30,8 @@ def main_tables(rows: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Table]:
             caption=(
                 f"{units(metrics)}; mean over images, without attack and under each attack of "
                 "radius ε. Passes are forward + backward passes of the attack per image, "
-                f"seconds are per image. {_on_empty(rows)}{provenance(rows)}"
+                f"seconds are per image. {_on_empty(rows)}"
+                f"{worst_case_rule(rows, norm)}{provenance(rows)}"
             ),
             numbers=numbers[numbers["norm"].isin(["", norm])],
             shown=pd.DataFrame(_main_lines(part, norm, metrics)),

@@ -4,6 +4,7 @@ import pandas as pd
 
 from palpate.evaluation.medis.fusion import FUSED, success_rates
 from palpate.evaluation.medis.rows import UNTARGETED
+from palpate.reporting.labels import INTERVAL
 from palpate.reporting.tables.table import DATA, Table, percent
 
 LOSS = "Loss"
@@ -90,9 +91,10 @@ def _caption(numbers: pd.DataFrame, *, sound: bool) -> str:
     seed = numbers["seed"].iloc[0]
     if sound:
         return (
-            "Share of the images that each attack takes across the threshold, with its 95 % "
-            "bootstrap interval over patients where known, otherwise over images, and the number "
-            "of images; mean steps of 1/255 to the first success. Images that met the threshold "
+            "Share of the images that each attack takes across the threshold, with its "
+            f"{INTERVAL}, over patients where known, otherwise over images (the exact binomial one "
+            "if they are independent), and the number of images; mean steps of 1/255 to the first "
+            "success. Images that met the threshold "
             f"before any attack are left out ({already}). Seed {seed}."
         )
     return (

@@ -34,7 +34,8 @@ def radius_table(rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
         title="Robustness radius",
         caption=(
             "Median over images of the length of the shortest perturbation found that makes the "
-            "prediction fail: an upper bound, because a better attack may find a shorter one. "
+            "prediction fail: an upper bound, because a better attack may find a shorter one; its "
+            "interval is made of intervals of shares. "
             "Images whose prediction did not fail within the bound count as beyond every radius; "
             f"{lost} whose clean prediction had already failed are left out. Passes are "
             f"forward + backward passes per image, seconds are per image. {provenance(rows)}"

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 import pandas as pd
 
 from palpate.evaluation.metrics import Metric
-from palpate.reporting.labels import attack_label, epsilon_label
+from palpate.evaluation.statistics.intervals import FEWEST_UNLIMITED
+from palpate.reporting.labels import INTERVAL, attack_label, epsilon_label
 from palpate.reporting.numbers.checked_rows import IMAGE, listed
 
 DATA: Final = "Data"
@@ -48,7 +50,7 @@ def provenance(rows: pd.DataFrame, seeds: pd.Series | None = None) -> str:
     return (
         f"Protocol {first['protocol']}, split {listed(rows['split'])}, seed "
         f"{listed(rows['seed'] if seeds is None else seeds)}; n: {images}. "
-        "In brackets, the 95 % bootstrap interval over patients where known, otherwise over images."
+        f"In brackets, the {INTERVAL}, over patients where known, otherwise over images."
     )
 
 
@@ -73,13 +75,19 @@ def percent_interval(line: pd.Series, name: str) -> str:
 
 
 def score_interval(line: pd.Series, metric: Metric) -> str:
-    """Mean and interval of a metric: in percent if its values are shares, else in its unit."""
+    """Mean and interval of a metric: in percent if its values are shares, else in its unit.
+
+    A metric without limits has no interval in a small sample; ``[n < 30]`` says how many
+    independent images or patients it needs.
+    """
     if metric.is_share:
         return percent_interval(line, metric.name)
     if pd.isna(line.get(metric.name)):
         return "–"
     low, high = line[f"{metric.name}_low"], line[f"{metric.name}_high"]
-    bounds = "–" if pd.isna(low) else f"{number(low)}, {number(high)}"
+    is_few = line["groups"] < FEWEST_UNLIMITED and not isfinite(sum(metric.range))
+    missing = f"n < {FEWEST_UNLIMITED}" if is_few else "–"
+    bounds = missing if pd.isna(low) else f"{number(low)}, {number(high)}"
     return f"{number(line[metric.name])} [{bounds}]"
 
 

@@ -1,6 +1,6 @@
 """The worst tenth of the images, which a mean over all images does not show."""
 
-from math import nan
+from math import isfinite, nan
 from typing import Final
 
 import numpy as np
@@ -9,17 +9,18 @@ import pandas as pd
 from palpate.evaluation.metrics import Metric
 from palpate.evaluation.results.rows import metrics_in
 from palpate.evaluation.statistics.curves import worst_decile
+from palpate.evaluation.statistics.intervals import EXTRA, SHARE, Range
 from palpate.reporting.numbers.checked_rows import CONDITION, conditions, facets
 
-_RESAMPLES: Final = 2000
+_DRAWS: Final = 2000
 
 
 def worst_tenth(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean of the worst tenth of the images of each condition, for each primary metric.
 
-    The worst tenth is determined again in every bootstrap resample, because other images could
-    have been the worst. ``n_worst`` is the size of the tenth, rounded up. Lower values are worse
-    unless the metric declares otherwise.
+    The worst tenth is determined again for all random weights of the interval, because other images
+    could have been the worst. ``n_worst`` is the size of the tenth, rounded up. Lower values are
+    worse unless the metric declares otherwise.
 
     Returns:
         For each metric the mean with ``_low`` and ``_high``, see :func:`worst_column`.
@@ -53,33 +54,40 @@ def _worst(rows: pd.DataFrame, metric: Metric) -> tuple[float, float, float]:
     if rows.empty:
         return nan, nan, nan
     values, groups = rows[metric.name].to_numpy(dtype=float), rows["group"].to_numpy()
+    least, most = metric.range
     if metric.direction == "higher":
-        return lower_tail(values, groups)
-    mean, low, high = lower_tail(-values, groups)
+        return lower_tail(values, groups, metric.range)
+    mean, low, high = lower_tail(-values, groups, (-most, -least))
     return -mean, -high, -low
 
 
-def lower_tail(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
-    """Mean of the lowest tenth, and the ends of its 95 % percentile bootstrap interval.
+def lower_tail(
+    values: np.ndarray, groups: np.ndarray, limits: Range = SHARE
+) -> tuple[float, float, float]:
+    """Mean of the lowest tenth, and its 95 % interval by the Bayesian bootstrap.
+
+    As for means, half an observation is added at the limit. Without limits, or with one group,
+    there is no interval.
 
     >>> lower_tail(np.array([0.2, *[0.8] * 9]), np.arange(10))[0]
     0.2
     """
-    if len(np.unique(groups)) < 2:  # one group does not tell how much groups differ
+    codes = np.unique(groups, return_inverse=True)[1]
+    if codes.max() == 0 or not isfinite(sum(limits)):
         return worst_decile(values), nan, nan
     order = np.argsort(values, kind="stable")
-    values, codes = values[order], np.unique(groups, return_inverse=True)[1][order]
-    number = codes.max() + 1
-    draws = np.random.default_rng(0).multinomial(number, [1 / number] * number, size=_RESAMPLES)
-    means = _tail_means(values, draws[:, codes].astype(float))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return worst_decile(values), float(low), float(high)
+    values, codes = values[order], codes[order]
+    random, count = np.random.default_rng(0), int(codes.max()) + 1
+    weights = random.standard_exponential((_DRAWS, count))[:, codes]
+    extra = random.gamma(EXTRA, size=(_DRAWS, 1)) * len(values) / count
+    below = _tail_means(np.r_[limits[0], values], np.hstack([extra, weights]))
+    above = _tail_means(np.r_[values, limits[1]], np.hstack([weights, extra]))
+    return worst_decile(values), float(np.quantile(below, 0.025)), float(np.quantile(above, 0.975))
 
 
 def _tail_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean of the lowest tenth of sorted values; a weight counts draws of a value."""
-    total = weights.sum(axis=1, keepdims=True)
-    wanted = -(-total // 10)
+    """Mean of the lowest tenth of sorted values, by weight."""
+    wanted = weights.sum(axis=1, keepdims=True) / 10
     before = weights.cumsum(axis=1) - weights
     taken = np.clip(wanted - before, 0, weights)
     means: np.ndarray = taken @ values / taken.sum(axis=1)

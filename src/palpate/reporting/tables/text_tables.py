@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from palpate.attacks.text import TEXT_ATTACKS
-from palpate.evaluation.statistics.bootstrap import bootstrap_interval
+from palpate.evaluation.statistics.intervals import SHARE, mean_interval, paired_difference
 from palpate.evaluation.statistics.prompt_sensitivity import BEST, WORST, prompt_sensitivity
 from palpate.reporting.labels import ADVERSARIAL, BENIGN, UNKNOWN, seconds_label, text_label
 from palpate.reporting.numbers.checked_rows import attacked, conditions, facets
@@ -54,15 +54,12 @@ def _lines(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
             line: dict[str, object] = {"facet": name, **where, "attack": attack, "norm": norm}
             line |= {"epsilon": epsilon, "means": _means(attack)}
             line |= {"n": len(some), "groups": groups.nunique(), "n_eligible": len(able)}
-            for score, values in (
-                ("dsc_clean", some["dsc_clean"]),
-                ("dsc", some["dsc"]),
-                ("drop", some["dsc_clean"] - some["dsc"]),
-            ):
-                line |= spread(score, bootstrap_interval(values, groups))
+            for score in ("dsc_clean", "dsc"):
+                line |= spread(score, mean_interval(some[score], groups))
+            line |= spread("drop", paired_difference(some["dsc"], some["dsc_clean"], groups))
             if len(able):
                 successes = able["success"].astype(float)
-                line |= spread("success", bootstrap_interval(successes, able["group"].astype(str)))
+                line |= spread("success", mean_interval(successes, able["group"].astype(str)))
             yield line | {k: some[k].mean() for k in ("forwards", "backwards", "seconds")}
 
 
@@ -112,8 +109,11 @@ def _sensitivity(rows: pd.DataFrame) -> Table:
     for name, some in pairs.merge(facet).groupby("facet", sort=False):
         groups = some["group"].astype(str)
         line: dict[str, object] = {"facet": name, "n": len(some), "groups": groups.nunique()}
-        for score in ("best", "worst", "sensitivity"):
-            line |= spread(score, bootstrap_interval(some[score], groups))
+        for score in ("best", "worst"):
+            line |= spread(score, mean_interval(some[score], groups))
+        # The best text is never below the worst.
+        gap = paired_difference(some["worst"], some["best"], groups, limits=SHARE)
+        line |= spread("sensitivity", gap)
         lines.append(line)
     numbers = pd.DataFrame(lines)
     shown = pd.DataFrame({DATA: numbers["facet"], "n": numbers["n"].astype(str)})

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from palpate.reporting.labels import epsilon_label
+from palpate.reporting.labels import INTERVAL, epsilon_label
 from palpate.reporting.tables.table import Table, percent_interval
 
 _SURROGATE, _RADIUS = "Surrogate", "ε"
@@ -35,8 +35,8 @@ def transfer_table(numbers: pd.DataFrame, attack: str) -> Table:
             "(down); where both are the same model, the attack is white-box. Clean: "
             f"{before}. n = {int(numbers['n'].max())}. The attack of an image takes "
             f"{numbers['forwards'].max():.3g} + {numbers['backwards'].max():.3g} forward + "
-            "backward passes through the surrogate. In brackets, the 95 % bootstrap interval "
-            "over patients where known, otherwise over images."
+            f"backward passes through the surrogate. In brackets, the {INTERVAL}, over patients "
+            "where known, otherwise over images."
         ),
         numbers=numbers,
         shown=pd.DataFrame(list(lines.values())),
