@@ -41,7 +41,7 @@ def as_frame(rows) -> pd.DataFrame:
 
 
 def test_sound_rows_pass_every_check():
-    assert statuses(table()) == dict.fromkeys((2, 3, 5, 6, 10, 16), "pass")
+    assert statuses(table()) == dict.fromkeys((2, 3, 5, 6, 16, 17), "pass")
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_images_on_which_more_effort_finds_less_are_counted_one_by_one(behind, s
         ({"linf": float("nan")}, 2, "fail"),
         ({"norm": "l2", "epsilon": 0.5, "l2": 0.51}, 2, "fail"),
         ({"norm": "l2", "epsilon": 0.5, "l2": 0.5, "linf": 0.2}, 2, "pass"),
-        ({"linf": 0.0}, 10, "warn"),
-        ({"loss": 0.05}, 10, "warn"),
-        ({"loss": float("nan")}, 10, "fail"),
+        ({"linf": 0.0}, 17, "warn"),
+        ({"loss": 0.05}, 17, "warn"),
+        ({"loss": float("nan")}, 17, "fail"),
     ],
 )
 def test_one_wrong_row_trips_its_check(changes, number, status):
@@ -99,8 +99,22 @@ def test_attacks_that_change_nothing_fail():
     curve = (0.92, 0.92, 0.92)
     rows = [replace(r, loss=0.05) for r in table({"noise": curve, "fgsm": curve, "pgd": curve})]
     assert statuses(rows) == {
-        2: "pass", 3: "pass", 5: "warn", 6: "pass", 10: "fail", 16: "pass",
+        2: "pass", 3: "pass", 5: "warn", 6: "pass", 16: "pass", 17: "fail",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("noise", "attack", "sentence"),
+    [
+        (0.95, 0.4, "Noise does no damage at any epsilon; the strongest attack takes 0.520 DSC."),
+        (0.4, 0.95, "Noise takes 0.520 DSC, and no attack does any damage."),
+        (0.79, 0.4, "Noise does at most 25 % of the damage of the strongest attack (0.130 of "),
+    ],
+)
+def test_damage_below_zero_is_said_in_words(noise, attack, sentence):
+    rows = as_frame(table({"noise": (noise,) * 3, "pgd": (attack,) * 3}))
+    (check,) = (each for each in card_from_rows(rows) if each.number == 5)
+    assert check.measured.startswith(sentence)
 
 
 @pytest.mark.parametrize(("clean", "status"), [(0.6, "pass"), (0.4, "warn"), (0.1, "fail")])
@@ -126,14 +140,14 @@ def test_attacks_are_known_by_how_their_names_begin():
 def test_what_cannot_be_checked_is_not_run():
     assert set(statuses(table({})).values()) == {"not_run"}
     assert statuses(table({"noise": SOUND["noise"]})) == {
-        2: "pass", 3: "not_run", 5: "not_run", 6: "not_run", 10: "not_run", 16: "pass",
+        2: "pass", 3: "not_run", 5: "not_run", 6: "not_run", 16: "pass", 17: "not_run",
     }  # fmt: skip
     assert statuses(table({"pgd": SOUND["pgd"]}))[5] == "not_run"
 
 
 def test_the_card_lists_every_number_also_those_nobody_looked_at():
     card = sanity_card(as_frame(table()))
-    assert sorted({check.number for check in card}) == list(range(1, 17))
+    assert sorted({check.number for check in card}) == list(range(1, 21))
     found = {check.number: check for check in card}
     assert found[7].status == found[8].status == found[13].status == "not_run"
     assert all(check.name and check.measured and check.meaning for check in card)

@@ -10,7 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from palpate.evaluation import read_rows
-from palpate.evaluation.sanity import card_from_rows, load_card
+from palpate.evaluation.sanity import NAMES, card_from_rows, load_card
 from palpate.models import load_model
 from palpate.pipeline.recipe.reading import read_config
 from palpate.pipeline.run.run import evaluate_again, run, train_only
@@ -141,7 +141,7 @@ def test_more_attacks_are_added_to_the_rows(tuned, tmp_path):
     assert added.groupby("attack").size().to_dict() == {"noise": 5, "pgd": 5}
     by_rows = card_from_rows(rows)  # of all there are, and not of the last ones alone
     assert [check for check in load_card(out / "sanity.json") if check in by_rows] == [
-        check for number in range(17) for check in by_rows if check.number == number
+        check for number in NAMES for check in by_rows if check.number == number
     ]
     text = page.read_text(encoding="utf-8")
     assert "PGD" in text

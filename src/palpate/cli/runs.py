@@ -54,8 +54,8 @@ def evaluate(
             1, 2, 4 and 8, or those of the run.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
         size: Images are resized to a square of this side, in pixels; by default 224.
-        sanity_samples: Images for the sanity card, about 100 forward passes each; by default 8, and
-            0 for no card.
+        sanity_samples: Images for the sanity card, about 275 forward and 135 backward passes
+            each; by default 8, and 0 for no card.
         seed: Seed of all random numbers; by default 0.
         device: cpu, cuda, cuda:1, ...; by default CUDA if it is available.
         out: Run folder; by default runs/MODEL-IMAGES.

@@ -27,6 +27,10 @@ NAMES: dict[int, str] = {
     14: "Adversarial images survive being stored",
     15: "The same image gets the same answer",
     16: "There is a segmentation to destroy",
+    17: "Every attack changed the output",
+    18: "The output changes as the gradient says",
+    19: "A smoothed gradient leads no further",
+    20: "Other images are no easier to attack",
 }
 
 
@@ -35,7 +39,7 @@ class Check:
     """The outcome of one check.
 
     Attributes:
-        number: A key of :data:`NAMES`; several checks may have the same number.
+        number: A key of :data:`NAMES`. Check 7 may occur twice, of rows and of the model.
         status: ``"pass"``; ``"warn"`` if the result must be reported to readers; ``"fail"`` if
             the measured robustness cannot be trusted; ``"not_run"`` if the check was not run.
         measured: The measurements, as text.

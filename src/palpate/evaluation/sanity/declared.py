@@ -20,7 +20,7 @@ from palpate.evaluation.sanity.check import Check, Status, conclude
 from palpate.evaluation.sanity.gradients import count_without
 from palpate.evaluation.sanity.subject import Subject
 
-_NOTICEABLE = 1e-3  # in logits; smaller differences come from GPU kernels, not from randomness
+NOTICEABLE = 1e-3  # in logits; smaller differences come from GPU kernels, not from randomness
 
 
 def declares_its_stages(subject: Subject) -> Check:
@@ -28,10 +28,10 @@ def declares_its_stages(subject: Subject) -> Check:
     is_random, is_differentiable = _declarations(subject.scorer.model)
     gap, (dead, images) = subject.largest_gap, _without_gradient(subject)
     # A stage without a gradient needs an explicit False: a missing declaration conceals it.
-    concealed = (gap > _NOTICEABLE and not is_random) or (
+    concealed = (gap > NOTICEABLE and not is_random) or (
         dead > 0 and is_differentiable is not False
     )
-    unseen = bool(is_random) and gap <= _NOTICEABLE
+    unseen = bool(is_random) and gap <= NOTICEABLE
     status: Status = "fail" if concealed else "warn" if unseen else "pass"
     return conclude(
         13,

@@ -22,7 +22,7 @@ _VISIBLE = 0.02  # drop in mean DSC below which noise and attacks are not compar
 
 
 def card_from_rows(rows: pd.DataFrame) -> list[Check]:
-    """Run checks 2, 3, 5, 6, 10 and 16 of the sanity card on the rows of one evaluation.
+    """Run checks 2, 3, 5, 6, 16 and 17 of the sanity card on the rows of one evaluation.
 
     Checks 7 and 8 are added if there are rows of black-box or transferred attacks. Attacks are
     recognised by the beginning of their names: ``noise``, ``fgsm``, ``pgd``, ``apgd``, ``sea``,
@@ -36,7 +36,7 @@ def card_from_rows(rows: pd.DataFrame) -> list[Check]:
     attacked = rows[rows["attack"] != CLEAN]
     if attacked.empty:
         why = "There is no row of an attack.", "Evaluate with at least one attack."
-        return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 10, 16)]
+        return [Check(number, "not_run", *why) for number in (2, 3, 5, 6, 16, 17)]
     # Attacks for the smallest perturbation stop as soon as they succeed, so their damage says
     # nothing about their strength, and an unchanged image is no defect.
     fixed = rows[~_is_minimal(rows)]
@@ -56,12 +56,12 @@ def _is_minimal(rows: pd.DataFrame) -> pd.Series:
 def _of_fixed_radius(rows: pd.DataFrame, attacked: pd.DataFrame) -> list[Check]:
     if attacked.empty:
         why = "There are only minimal-norm attacks.", "Evaluate with pgd at some epsilons too."
-        return [Check(number, "not_run", *why) for number in (3, 5, 6, 10)]
+        return [Check(number, "not_run", *why) for number in (3, 5, 6, 17)]
     return [
         _grows_with_epsilon(rows),
         _beats_noise(attacked),
         _climbs_the_ladder(attacked),
-        _moved_every_image(attacked),
+        _changed_every_output(attacked),
         *rivals_in(rows),
     ]
 
@@ -97,14 +97,12 @@ def _stays_in_the_ball(rows: pd.DataFrame) -> Check:
     roundings = np.where(is_l2, np.sqrt(3 * rows["height"] * rows["width"]), 1.0)
     excess = length - rows["epsilon"] * (1 + 1e-5) - 2.0**-22 * roundings
     outside = int((~(excess <= 0)).sum())
-    measured = (
-        f"{outside} of {len(rows)} images outside; the longest perturbation is "
-        f"{percent((length / rows['epsilon'].where(rows['epsilon'] > 0)).max())} of its epsilon."
-    )
+    share = (length / rows["epsilon"].where(rows["epsilon"] > 0)).max()
+    longest = f"; the longest perturbation is {percent(share)} of its epsilon" if share >= 0 else ""
     return conclude(
         2,
         "fail" if outside else "pass",
-        measured,
+        f"{outside} of {len(rows)} images outside{longest}.",
         good="Every perturbation was measured after its attack, with pixels in [0, 1].",
         doubtful="",
         bad="The stated epsilon is not the one that was used.",
@@ -162,17 +160,32 @@ def _beats_noise(rows: pd.DataFrame) -> Check:
     judged = pairs[pairs.max(axis=1) >= _VISIBLE]
     if judged.empty:
         measured = f"Neither noise nor attacks cost more than {_VISIBLE} DSC at any epsilon."
-        meaning = "Nothing shows that the attacks work: see checks 4 and 10."
+        meaning = "Nothing shows that the attacks work: see checks 4, 10 and 17."
         return Check(5, "warn", measured, meaning)
-    share = float((judged["noise"] / judged["strongest"].clip(lower=1e-9)).max())
+    shares = judged["noise"] / judged["strongest"].clip(lower=1e-9)
+    noise, strongest = judged.to_numpy()[int(shares.to_numpy().argmax())]
     return conclude(
         5,
-        grade(share, warn_above=0.5, fail_above=0.9),
-        f"Noise does at most {percent(share)} of the damage of the strongest attack.",
+        grade(float(shares.max()), warn_above=0.5, fail_above=0.9),
+        _beside_noise(noise, strongest),
         good="The damage comes from the direction of the perturbation, not from its size.",
         doubtful="Random noise does much of the damage; the attacks add little.",
         bad="The attacks are no better than noise: they have no useful gradient, or the model "
         "fails under any perturbation.",
+    )
+
+
+def _beside_noise(noise: float, strongest: float) -> str:
+    """Compare the damage of noise with that of the strongest attack, in DSC."""
+    if noise <= 0:
+        return (
+            f"Noise does no damage at any epsilon; the strongest attack takes {strongest:.3f} DSC."
+        )
+    if strongest <= 0:
+        return f"Noise takes {noise:.3f} DSC, and no attack does any damage."
+    return (
+        f"Noise does at most {percent(noise / strongest)} of the damage of the strongest attack "
+        f"({noise:.3f} of {strongest:.3f} DSC)."
     )
 
 
@@ -208,15 +221,15 @@ def _climbs_the_ladder(rows: pd.DataFrame) -> Check:
     )
 
 
-def _moved_every_image(rows: pd.DataFrame) -> Check:
+def _changed_every_output(rows: pd.DataFrame) -> Check:
     attacked = rows[is_white(rows) & (rows["epsilon"] > 0)]
     if attacked.empty:
-        return Check(10, "not_run", "No attack used a gradient.", "Nothing to check.")
+        return Check(17, "not_run", "No attack used a gradient.", "Nothing to check.")
     still = (attacked["linf"] == 0) | (attacked["loss"] == attacked["loss_clean"])
     broken = ~np.isfinite(attacked[["loss", "loss_clean", "dsc"]]).all(axis=1)
     status = grade(float(still.mean()), warn_above=0.0, fail_above=0.05)
     return conclude(
-        10,
+        17,
         "fail" if broken.any() else status,
         f"{int(still.sum())} of {len(attacked)} attacked images have exactly the loss of the clean "
         f"image, {int(broken.sum())} have a score that is not finite.",

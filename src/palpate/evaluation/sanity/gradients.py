@@ -9,7 +9,7 @@ from palpate.attacks import LOSSES
 from palpate.data.sample import Batch
 from palpate.evaluation.sanity.check import Check, conclude, grade, worst
 from palpate.evaluation.sanity.subject import Subject, mean_dsc
-from palpate.types import Loss
+from palpate.types import Images, Loss
 
 _SATURATED = 16.6  # log(2 ** 24): beyond it the sigmoid is exactly 0 or 1 in single precision
 _SLIGHT = 1e-12  # gradients of at most this length count as zero: they underflow when scaled
@@ -27,8 +27,10 @@ def has_converged(subject: Subject) -> Check:
         9,
         status if rise > 0 else "fail",
         f"In {subject.steps} steps the loss went from {curve[0]:.4g} to {curve[-1]:.4g}, "
-        f"{last_quarter:+.3g} of it in the last quarter; {2 * subject.steps} steps lower the mean "
-        f"DSC by another {gain:.3f}.",
+        f"{last_quarter:+.3g} of it in the last quarter; {2 * subject.steps} steps "
+        + (
+            f"lower the mean DSC by another {gain:.3f}." if gain >= 0.0005 else "do no more damage."
+        ),
         good="The attack climbs, and more of it finds little more.",
         doubtful="The attack is still finding damage: report more steps or restarts.",
         bad="The attack does not climb, or is far from done: its numbers overstate robustness.",
@@ -37,7 +39,8 @@ def has_converged(subject: Subject) -> Check:
 
 def has_gradient(subject: Subject) -> Check:
     """Check 10: the gradient of the loss is finite, not zero, and reaches the pixels."""
-    gradients = [_gradient(subject, batch) for batch in subject.batches]
+    loss = LOSSES["bce_dice"]
+    gradients = [gradient_at(subject, batch, batch.images, loss) for batch in subject.batches]
     lengths = _lengths(gradients)
     zeros = torch.cat([(gradient == 0).all(1).flatten(1).float().mean(1) for gradient in gradients])
     dead = int((~(lengths > _SLIGHT)).sum())  # negated, so that NaN counts as well
@@ -59,7 +62,7 @@ def has_gradient(subject: Subject) -> Check:
 def hides_nothing(subject: Subject) -> Check:
     """Check 11: the margin, which does not saturate, does no more damage than the default loss."""
     results, _ = subject.attacked
-    margin = subject.pgd(epsilon=subject.epsilon, steps=subject.steps, loss=LOSSES["margin"])
+    margin = subject.attacked_on_margin
     gap = mean_dsc(results) - mean_dsc(margin)
     saturated = _share_of_saturated_pixels(subject)
     statuses = (
@@ -86,7 +89,7 @@ def count_without(subject: Subject, loss: Loss) -> int:
     Raises:
         RuntimeError: If autograd finds no path from the logits to the pixels.
     """
-    gradients = [_gradient(subject, batch, loss) for batch in subject.batches]
+    gradients = [gradient_at(subject, batch, batch.images, loss) for batch in subject.batches]
     return int((~(_lengths(gradients) > _SLIGHT)).sum())
 
 
@@ -94,9 +97,14 @@ def _lengths(gradients: Sequence[Tensor]) -> Tensor:
     return torch.cat([gradient.flatten(1).norm(dim=1) for gradient in gradients])
 
 
-def _gradient(subject: Subject, batch: Batch, loss: Loss = LOSSES["bce_dice"]) -> Tensor:
+def gradient_at(subject: Subject, batch: Batch, images: Images, loss: Loss) -> Images:
+    """Gradient of the loss of each image, at ``images`` instead of those of the batch.
+
+    Raises:
+        RuntimeError: If autograd finds no path from the logits to the pixels.
+    """
     with torch.enable_grad():
-        images = batch.images.clone().requires_grad_()
+        images = images.detach().clone().requires_grad_()
         harm = loss(subject.logits(batch, images), batch.masks).sum()
         if not harm.requires_grad:
             raise RuntimeError("The logits do not depend on the pixels as far as autograd can see.")

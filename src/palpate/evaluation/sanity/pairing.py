@@ -8,7 +8,8 @@ LOST = 0.01  # an attack is weaker on an image if another one lowers DSC by this
 def percent(share: float) -> str:
     """Format a share in [0, 1] as a percentage.
 
-    >>> percent(0.125)
-    '12.5 %'
+    >>> percent(0.125), percent(12.345)
+    ('12.5 %', '1234 %')
     """
-    return f"{100 * share:.3g} %"
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 1000 else f"{value:.3g} %"

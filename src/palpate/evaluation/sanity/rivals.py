@@ -1,33 +1,47 @@
-"""Checks 7 and 8 of the card: black-box and transferred attacks must not beat white-box ones.
+"""Checks 7, 8 and 19 of the card: attacks that know less must not beat white-box ones.
 
 If they do, the gradient of the model is masked and its white-box results cannot be trusted.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from palpate.evaluation.results.rows import CLEAN
 from palpate.evaluation.results.white_box import BLACK_BOX, TRANSFERRED, is_one_of, is_white
-from palpate.evaluation.sanity.check import Check, conclude, grade
-from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING, percent
-from palpate.evaluation.sanity.subject import Subject, mean_dsc
+from palpate.evaluation.sanity.check import Check, Status, conclude, worst
+from palpate.evaluation.sanity.pairing import LOST, SAMPLE, SETTING
+from palpate.evaluation.sanity.subject import Subject, scores_of
+from palpate.evaluation.statistics import Interval, bootstrap_interval
 
-_TOO_MANY = 0.2  # share of images with more damage by the rival attack, above which a check fails
+# Mean DSC that the worse of both attacks on each image takes beyond the white-box one. An honest
+# model yields 0.02 to 0.05 where both leave little: luck differs from image to image.
+_MUCH = 0.05
 
 
 def finds_no_more_by_search(subject: Subject) -> Check:
     """Check 7: Square Attack, which uses no gradient, does no more damage than PGD."""
-    white, _ = subject.attacked
     black = subject.square()
-    behind = sum(b.row.dsc < w.row.dsc - LOST for b, w in zip(black, white, strict=True))
-    share = behind / len(white)
     return _BLACK.judge(
-        # Among a few images, a random search may win on one by luck: a warning, not a failure.
-        min(share, _TOO_MANY) if behind == 1 else share,
-        f"{black[0].row.forwards:.0f} queries of Square Attack beat {subject.steps} steps of PGD "
-        f"on {behind} of {len(white)} images; mean DSC {mean_dsc(black):.3f} against "
-        f"{mean_dsc(white):.3f}.",
+        scores_of(black),
+        subject.white_scores,
+        f"{black[0].row.forwards:.0f} queries of Square Attack",
+        f"{subject.steps} steps of PGD with the better of two losses",
+    )
+
+
+def finds_no_more_when_smoothed(subject: Subject) -> Check:
+    """Check 19: PGD with gradients of a copy of the model that sees noise does no more damage."""
+    steps = max(1, subject.steps // 2)  # momentum averages over steps; half as many suffice
+    smoothed = subject.transfer_from_smoothed(steps)
+    return _SMOOTHED.judge(
+        scores_of(smoothed),
+        subject.white_scores,
+        f"{steps} steps on a copy that sees noise",
+        f"{subject.steps} steps of PGD with the better of two losses",
     )
 
 
@@ -49,6 +63,40 @@ def rivals_in(rows: pd.DataFrame) -> list[Check]:
 
 
 @dataclass(frozen=True)
+class _Lead:
+    """How much more damage a rival attack does than the white-box one, in DSC.
+
+    Attributes:
+        mean: Paired difference, positive if the rival does more damage on average.
+        gain: What the rival adds where the worse of both counts on each image.
+    """
+
+    mean: Interval
+    gain: Interval
+
+    @property
+    def status(self) -> Status:
+        # NaN bounds, as of a single image, decide nothing: luck on one image is no masked gradient.
+        if self.mean.low > LOST or self.gain.low > _MUCH:
+            return "fail"
+        return "warn" if self.mean.mean > LOST or self.gain.mean > _MUCH else "pass"
+
+    def __str__(self) -> str:
+        interval = f", 95 % interval {self.mean.low:+.3f} to {self.mean.high:+.3f}"
+        return (
+            f"difference {self.mean.mean:+.3f}{'' if np.isnan(self.mean.low) else interval}, "
+            f"n = {self.mean.n}; the worse of both on each image is {self.gain.mean:.3f} lower"
+        )
+
+
+def _lead(rival: NDArray[Any], white: NDArray[Any]) -> _Lead:
+    # The percentile bootstrap is somewhat too narrow in small samples: in doubt it raises the
+    # alarm. Images are the units, not patients, because the question is about the model.
+    gain = np.maximum(white - rival, 0.0)
+    return _Lead(bootstrap_interval(white - rival), bootstrap_interval(gain))
+
+
+@dataclass(frozen=True)
 class _Rival:
     """A kind of attack that knows less about the model than a white-box attack."""
 
@@ -57,12 +105,16 @@ class _Rival:
     good: str
     bad: str
 
-    def judge(self, share: float, measured: str) -> Check:
-        """Grade the share of images on which this kind did more damage than the white-box one."""
+    def judge(
+        self, rival: NDArray[Any], white: NDArray[Any], rival_name: str, white_name: str
+    ) -> Check:
+        """Judge the DSC of the same images after an attack of this kind and a white-box one."""
+        lead = _lead(rival, white)
         return conclude(
             self.number,
-            grade(share, warn_above=0.05, fail_above=_TOO_MANY),
-            measured,
+            lead.status,
+            f"Mean DSC {rival.mean():.3f} after {rival_name}, {white.mean():.3f} after "
+            f"{white_name}: {lead}.",
             good=self.good,
             doubtful="It did more damage on some images: give the white-box attack more steps or "
             "restarts, and report the worst of both.",
@@ -85,6 +137,14 @@ _TRANSFERRED = _Rival(
     bad="Gradients of another model do more damage than the model's own, which then tell little: "
     "the gradient is masked, and what looks like robustness is not.",
 )
+_SMOOTHED = _Rival(
+    19,
+    (),
+    good="The gradient at a point leads as far as its average around it.",
+    bad="The average gradient around a point does more damage than the gradient at it, which then "
+    "tells little: it is shattered or masked, and what looks like robustness is not. Attack with "
+    "gradients averaged over noise (EOT), and report the worst of both.",
+)
 
 
 def _compare(kind: _Rival, rivals: pd.DataFrame, white: pd.DataFrame) -> Check:
@@ -95,14 +155,12 @@ def _compare(kind: _Rival, rivals: pd.DataFrame, white: pd.DataFrame) -> Check:
     if both.empty:
         meaning = "A white-box attack is needed at the same epsilon."
         return Check(kind.number, "not_run", f"Only {_names(rivals)} was run.", meaning)
-    behind = (both["rival"] < both["white"] - LOST).groupby(SETTING).mean()
-    norm, epsilon = behind.index[int(behind.to_numpy().argmax())]
-    return kind.judge(
-        behind.max(),
-        f"{_names(rivals)} beat {_names(white)} on at most {percent(behind.max())} of the images "
-        f"of one epsilon ({norm} {epsilon:.3g}); mean DSC over all {both['rival'].mean():.3f} "
-        f"against {both['white'].mean():.3f}.",
-    )
+    checks = []
+    for (norm, epsilon), part in both.groupby(SETTING):
+        names = _names(rivals), f"{_names(white)} ({norm} {epsilon:.3g})"
+        checks.append(kind.judge(part["rival"].to_numpy(), part["white"].to_numpy(), *names))
+    verdict = worst(check.status for check in checks)
+    return next(check for check in checks if check.status == verdict)
 
 
 def _names(rows: pd.DataFrame) -> str:

@@ -2,20 +2,25 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from palpate.attacks import ZeroGradientWarning, annealed_dice, pgd, square
+from palpate.attacks import LOSSES, ZeroGradientWarning, annealed_dice, pgd, square, transfer
+from palpate.attacks.bpda.stages import GaussianNoise
+from palpate.data import boxes_of
 from palpate.data.sample import Batch
 from palpate.evaluation.batches import select
 from palpate.evaluation.image_attacks import AttackAtRadius
 from palpate.evaluation.image_scores import Answer
 from palpate.evaluation.scoring import Result, Scorer
-from palpate.prompting import Bound
+from palpate.prompting import Bound, wants_boxes
+from palpate.randomness import generator
 from palpate.types import Images, Logits, Loss, Masks, PerImage, ScheduledLoss
 
 _PASSES = 4  # a random model with few possible outputs may give the same one twice
@@ -80,6 +85,16 @@ class Subject:
         return self.pgd(epsilon=self.epsilon, steps=self.steps, loss=curve), curve.means()
 
     @cached_property
+    def attacked_on_margin(self) -> list[Result]:
+        """Results of the same attack with a loss that does not saturate."""
+        return self.pgd(epsilon=self.epsilon, steps=self.steps, loss=LOSSES["margin"])
+
+    @property
+    def white_scores(self) -> NDArray[np.float64]:
+        """DSC of every image after the stronger of these two attacks."""
+        return np.minimum(scores_of(self.attacked[0]), scores_of(self.attacked_on_margin))
+
+    @cached_property
     def largest_gap(self) -> float:
         """Largest difference between logits of the same images in several forward passes."""
         with torch.no_grad():
@@ -104,30 +119,47 @@ class Subject:
                 shares.append((together - alone).abs().max() / together.abs().max().clamp_min(1))
         return torch.stack(shares).max().item()
 
+    @cached_property
+    def moved(self) -> "Subject":
+        """The same model, and samples it cannot have seen: the same ones, moved by an eighth."""
+        return replace(self, batches=tuple(moved(batch) for batch in self.batches))
+
     def pgd(
         self, *, epsilon: float, steps: int, loss: Loss | LossCurve = annealed_dice
     ) -> list[Result]:
-        """Attack every batch with PGD.
-
-        Warnings about zero gradients are silenced, because check 10 reports them.
-        """
+        """Attack every batch with PGD."""
         results: list[Result] = []
         for batch, clean in zip(self.batches, self.clean, strict=True):
             if isinstance(loss, LossCurve):
                 loss.start_batch()
             attack: Any = partial(pgd, steps=steps, loss=loss)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ZeroGradientWarning)
-                at_radius = AttackAtRadius("pgd", attack, "linf", epsilon)
-                results += self.scorer.attack(batch, clean, at_radius)
+            results += self._attack(batch, clean, "pgd", attack, epsilon)
         return results
 
     def square(self) -> list[Result]:
         """Attack every batch with Square Attack, for at least the compute of :meth:`pgd`."""
         attack: Any = partial(square, queries=_QUERIES_PER_STEP * self.steps)
-        at_radius = AttackAtRadius("square", attack, "linf", self.epsilon)
-        pairs = zip(self.batches, self.clean, strict=True)
-        return [result for pair in pairs for result in self.scorer.attack(*pair, at_radius)]
+        results: list[Result] = []
+        for batch, clean in zip(self.batches, self.clean, strict=True):
+            results += self._attack(batch, clean, "square", attack, self.epsilon)
+        return results
+
+    def transfer_from_smoothed(self, steps: int) -> list[Result]:
+        """Attack every batch with the gradients of :class:`Smoothed`."""
+        results: list[Result] = []
+        for batch, clean in zip(self.batches, self.clean, strict=True):
+            smoothed = Smoothed(self.scorer, batch.keys, self.epsilon)
+            attack: Any = partial(transfer, steps=steps, surrogate=smoothed)
+            results += self._attack(batch, clean, "transfer", attack, self.epsilon)
+        return results
+
+    def _attack(
+        self, batch: Batch, clean: list[Answer], name: str, attack: Any, epsilon: float
+    ) -> list[Result]:
+        # Check 10 reports gradients of zero, so no warning is needed.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZeroGradientWarning)
+            return self.scorer.attack(batch, clean, AttackAtRadius(name, attack, "linf", epsilon))
 
     def logits(self, batch: Batch, images: Images) -> Logits:
         """Logits for ``images``, with the prompts and boxes of ``batch``."""
@@ -135,5 +167,63 @@ class Subject:
         return bound(images).float()
 
 
+class Smoothed:
+    """A copy of the model that sees noise of the size of an attack, drawn anew at every call.
+
+    With the momentum of a transfer attack, its gradients are averaged over the noise of all steps.
+    """
+
+    def __init__(self, scorer: Scorer, keys: Sequence[str], deviation: float) -> None:
+        self.model, self.threshold_logit = scorer.model, scorer.threshold
+        self.wants_boxes = wants_boxes(scorer.model)
+        self._noise = GaussianNoise(deviation)
+        self._generators = [generator(scorer.seed, key, "smoothed") for key in keys]
+
+    def __call__(self, images: Images, **prompts: Any) -> Logits:
+        noisy = self._noise(images, self._generators).clamp(0, 1)
+        logits: Logits = self.model(noisy, **prompts).float()
+        return logits
+
+
+def moved(batch: Batch) -> Batch:
+    """Move images and masks by an eighth of their size towards where there is less of the mask.
+
+    What is uncovered at the border is filled with the mirrored image.
+    """
+    parts = [
+        [_moved(each, mask) for each in (image, mask, *more)]
+        for image, mask, *more in zip(
+            batch.images, batch.masks, *([] if batch.ignored is None else [batch.ignored]),
+            strict=True,
+        )
+    ]  # fmt: skip
+    images, masks, *ignored = (torch.stack(column) for column in zip(*parts, strict=True))
+    return replace(
+        batch,
+        images=images,
+        masks=masks,
+        boxes=None if batch.boxes is None else tuple(boxes_of(masks)),
+        ignored=ignored[0] if ignored else None,
+    )
+
+
+def _moved(maps: Tensor, mask: Tensor) -> Tensor:
+    for axis in (-2, -1):
+        size = maps.shape[axis]
+        step = max(1, size // 8)
+        filled = mask.nonzero()[:, axis].float()
+        # Towards the middle, so that nothing of the structure leaves the image.
+        step = step if len(filled) == 0 or filled.mean() < size / 2 else -step
+        places = (torch.arange(size, device=maps.device) - step).abs()
+        places = torch.where(places < size, places, 2 * (size - 1) - places)
+        maps, mask = maps.index_select(axis, places), mask.index_select(axis, places)
+    return maps
+
+
+def scores_of(results: Sequence[Result]) -> NDArray[np.float64]:
+    """DSC of every image after an attack."""
+    return np.array([result.row.dsc for result in results])
+
+
 def mean_dsc(results: Sequence[Result]) -> float:
-    return sum(result.row.dsc for result in results) / len(results)
+    return float(scores_of(results).mean())

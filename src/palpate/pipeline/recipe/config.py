@@ -284,7 +284,7 @@ class EvaluateConfig:
     examples: int = 4
     """Samples whose images are saved for the figures."""
     sanity_samples: int = 8
-    """Samples for the sanity card, about 100 forward passes each; 0 for no card."""
+    """Samples for the sanity card, 275 forward and 135 backward passes each; 0 for no card."""
     baseline: bool = True
     """Also score the model before training, on clean images."""
     tau: float = 0.5
