@@ -313,7 +313,7 @@ def test_search_lies_between_noise_and_pgd(net, images, masks):
         "noise": noise,
         "square": partial(square, queries=100, keep="loss", loss=bce_dice),
         "spsa": partial(spsa, queries=100, samples=16, keep="loss"),
-        "pgd": partial(pgd, steps=20, keep="loss"),
+        "pgd": partial(pgd, steps=20, keep="loss", loss=bce_dice),
     }
     harm = {
         name: bce_dice(

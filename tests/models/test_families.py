@@ -51,7 +51,7 @@ def test_a_file_that_is_no_weights_at_all_is_refused(content, tmp_path):
 
 
 def test_a_clipseg_has_no_such_option(clipseg):
-    with pytest.raises(ValueError, match="among size, example, mask, got 'width'"):
+    with pytest.raises(ValueError, match="among size, example, mask, highlight, got 'width'"):
         load_model(clipseg, options={"width": 3})
 
 
