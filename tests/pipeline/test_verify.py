@@ -185,6 +185,12 @@ def test_missing_data_are_refused_by_name(run, data_copy, tmp_path):
         verify(run, 1, elsewhere=Elsewhere(root=tmp_path / "nowhere"))
 
 
+def test_missing_folders_of_own_data_are_refused_with_their_option(run, tmp_path):
+    nowhere = Elsewhere(images=tmp_path, masks=tmp_path / "masks")
+    with pytest.raises(FileNotFoundError, match=r"masks, which is not there.*--data\.masks"):
+        verify(run, 1, elsewhere=nowhere)
+
+
 def test_changed_code_is_refused_before_it_is_run(run):
     (run / "sources" / "steps_of_mine.py").write_text("raise SystemExit\n")
     with pytest.raises(ValueError, match=r"steps_of_mine\.py changed since the run"):

@@ -182,6 +182,12 @@ def _data(wanted: DataConfig, elsewhere: Elsewhere, kept: Sources, folder: Path)
         given or (None if path is None else _found(path, kept, folder) or path)
         for given, path in ((elsewhere.images, wanted.images), (elsewhere.masks, wanted.masks))
     )
+    for option, place in (("images", images), ("masks", masks)):
+        if place is not None and not place.exists():
+            raise FileNotFoundError(
+                f"The run read its {option} from {place}, which is not there. Name their folder "
+                f"with --data.{option}. Nothing was run."
+            )
     return replace(
         wanted,
         root=_absolute(elsewhere.root or _root(wanted, kept, folder)),
