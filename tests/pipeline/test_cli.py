@@ -72,7 +72,8 @@ def test_attacks_may_be_written_as_in_a_recipe():
     words = ["--model.name", "x", "--data.name", "kvasir", "--evaluate.attacks"]
     attacks = configs_of("run", [*words, "pgd", "mine.py:press", "{noise: {}, sea: {steps: 9}}"])
     assert attacks[""].evaluate.attacks == {
-        "pgd": {"steps": 40}, "mine.py:press": {}, "noise": {}, "sea": {"steps": 9},
+        "pgd": {"steps": 40}, "press": {"attack": "mine.py:press"}, "noise": {},
+        "sea": {"steps": 9},
     }  # fmt: skip
     with pytest.raises(UsageError, match="expected names of attacks, or their options"):
         configs_of("run", [*words, "pgd: 40"])
@@ -241,11 +242,12 @@ def test_a_run_without_a_recipe_presses_the_model_as_it_is(
         str(data_root), "--data.size", "32", "--evaluate.epsilon-255", "8",
         "--evaluate.sanity-samples", "0",
     ])  # fmt: skip
-    folder = tmp_path / "runs" / f"{clipseg.name}-folder"
+    folder = tmp_path / "runs" / f"{clipseg.name}-{data_root.name}"
     assert (folder / "report" / "index.html").is_file()
     assert not (folder / "checkpoint").exists()
     said = " ".join(capsys.readouterr().err.split())
-    assert "as it is, attacked with noise, fgsm, pgd at 8/255 on the test split of folder." in said
+    what = f"noise, fgsm, pgd at 8/255 on the test split of {data_root.name}."
+    assert f"as it is, attacked with {what}" in said
 
 
 def test_what_a_recipe_is_going_to_do_is_said_first(recipe):
