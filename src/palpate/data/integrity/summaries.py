@@ -16,8 +16,8 @@ from palpate.data.integrity.near_duplicates import content_digest, low_frequenci
 from palpate.data.reading.decode import foreground, plain
 from palpate.data.reading.files import UnclearMask, naming, opened
 from palpate.data.reading.mask_values import BINARY, Value
-from palpate.data.reading.masks import LOSSY
 from palpate.data.reading.orientation import check_shapes, orientations, turned_on_trust
+from palpate.data.reading.stored_mask import LOSSY
 from palpate.progress import Progress, silent
 
 _Wanted = TypeVar("_Wanted")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from palpate.data.reading.files import file_name, naming, opened
 from palpate.data.reading.mask_values import BINARY, MaskRule
-from palpate.data.reading.masks import LOSSY, deep, is_deep, on_black, read_mask
+from palpate.data.reading.masks import read_mask
 from palpate.data.reading.orientation import (
     check_shapes,
     orientation,
@@ -27,6 +27,7 @@ from palpate.data.reading.orientation import (
     turned,
     upright_size,
 )
+from palpate.data.reading.stored_mask import LOSSY, deep, is_deep, on_black
 
 
 def read_pair(

@@ -8,31 +8,20 @@ JPEG ringing; a lossless file that contains only 0 and 1 is used as it is.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_opening
 
 from palpate.data.reading.files import UnclearMask
-from palpate.data.reading.mask_values import (
-    BINARY,
-    AtLeast,
-    Colour,
-    MaskRule,
-    Value,
-    shown,
-)
+from palpate.data.reading.mask_values import BINARY, AtLeast, MaskRule, Value, shown
 from palpate.data.reading.plateaus import Raster, judge
+from palpate.data.reading.stored_mask import COLOURED, StoredMask, decoded
 
-LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # Pillow's names of lossy formats
-
-_COLOURED, _COLOURED_SHARE = 48, 0.001  # difference of channels; JPEG errors are smaller
 _BLUR = np.ones((5, 5), dtype=np.bool_)  # lossy formats smear colours over as many pixels
-_GREY = ("1", "L")
 _LISTED = 6  # values named in an error
 
 
@@ -63,7 +52,7 @@ def read_mask(drawing: Image.Image, rule: MaskRule = BINARY) -> MaskPixels:
         UnclearMask: If the mask is not binary and the rule does not say what its values mean, or if
             it would be read as empty although it has values above 0.
     """
-    stored = _decoded(drawing)
+    stored = decoded(drawing)
     ignored = _matching(stored, rule.ignore) if rule.ignore else None
     if rule.values:
         found = _matching(stored, rule.values)
@@ -77,7 +66,7 @@ def count_values(drawing: Image.Image) -> Counter[str]:
     >>> count_values(Image.fromarray(np.uint8([[0, 0], [127, 255]])))
     Counter({'0': 2, '127': 1, '255': 1})
     """
-    stored = _decoded(drawing)
+    stored = decoded(drawing)
     counts = stored.raster.counts
     return Counter({_name(stored, n): int(counts[n]) for n in np.flatnonzero(counts).tolist()})
 
@@ -102,107 +91,7 @@ def shares(counts: Mapping[str, int], area: int | None = None) -> str:
     return ", ".join(texts) + (f" and {more} more values" if more > 0 else "")
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """Pixels of a mask file.
-
-    Attributes:
-        raster: Values of the pixels, with a brightness of 0 to 255.
-        values: Each value as users write it.
-        brightness: Brightness of each pixel in the unit of ``top``, (h, w).
-        top: Largest brightness of the file type.
-        colours: Colour of each value; None for grey.
-        is_lossy: Whether the format changes values.
-        has_shape_in_alpha: Whether the mask is black and its transparency varies.
-        scale: What floats in [0, 1] were multiplied by for ``brightness``; 1 for whole numbers.
-    """
-
-    raster: Raster
-    values: tuple[Value, ...]
-    brightness: Int[np.ndarray, "h w"]
-    top: int
-    colours: tuple[Colour, ...] | None
-    is_lossy: bool
-    has_shape_in_alpha: bool = False
-    scale: int = 1
-
-
-def _decoded(drawing: Image.Image) -> _Stored:
-    drawing.load()
-    is_lossy = drawing.format in LOSSY
-    if drawing.mode == "F":
-        return _floats(drawing)
-    if is_deep(drawing):
-        return _grey(deep(drawing), 65535, is_lossy)
-    if drawing.mode in _GREY and not drawing.has_transparency_data:
-        return _grey(np.asarray(drawing.convert("L")).astype(np.int64), 255, is_lossy)
-    shown_on_black = on_black(drawing)
-    rgb = np.asarray(shown_on_black)
-    brightness = np.asarray(shown_on_black.convert("L")).astype(np.int64)
-    if drawing.mode == "P":
-        return _palette(np.asarray(drawing), rgb, brightness)
-    # Channel by channel, which takes a tenth of the time of a maximum along an axis of three.
-    red, green, blue = (rgb[..., channel] for channel in range(3))
-    brightest = np.maximum(np.maximum(red, green), blue)
-    spread = brightest - np.minimum(np.minimum(red, green), blue)
-    if (spread > _COLOURED).mean() > _COLOURED_SHARE or (not is_lossy and spread.any()):
-        return _coloured(rgb, brightness, is_lossy)
-    is_black = brightness.max() == 0 and drawing.has_transparency_data
-    return _grey(brightness, 255, is_lossy, bool(is_black and _alpha_varies(drawing)))
-
-
-def _grey(values: NDArray[np.int64], top: int, is_lossy: bool, hidden: bool = False) -> _Stored:
-    if top == 255:
-        used, numbers = np.arange(256), values
-    else:
-        used, numbers = np.unique(values, return_inverse=True)
-    raster = Raster(numbers.reshape(values.shape), used * (255 / top))
-    return _Stored(raster, tuple(used.tolist()), values, top, None, is_lossy, hidden)
-
-
-def _floats(drawing: Image.Image) -> _Stored:
-    """Floats that are whole numbers are values; others must be in [0, 1]."""
-    pixels = np.asarray(drawing, dtype=np.float64)
-    if not (np.isfinite(pixels).all() and pixels.min() >= 0):
-        raise ValueError(
-            f"expected a mask of finite numbers from 0 on, got {pixels.min():g} to "
-            f"{pixels.max():g}. Rescale it to 0 to 1"
-        )
-    if pixels.max() > 1 and (pixels == np.rint(pixels)).all() and pixels.max() <= 65535:
-        return _grey(pixels.astype(np.int64), 255 if pixels.max() <= 255 else 65535, False)
-    if pixels.max() > 1:
-        raise ValueError(
-            f"expected a mask of whole numbers or of floats from 0 to 1, got {pixels.min():g} to "
-            f"{pixels.max():g}. Rescale it to 0 to 1"
-        )
-    if (pixels == np.rint(pixels)).all():
-        return _grey(pixels.astype(np.int64), 255, False)
-    steps = np.rint(pixels * 65535).astype(np.int64)
-    _, first = np.unique(steps, return_index=True)
-    values = tuple(int(v) if v in (0, 1) else v for v in pixels.ravel()[first].tolist())
-    raster = _grey(steps, 65535, False).raster
-    return _Stored(raster, values, steps, 65535, None, False, scale=65535)
-
-
-def _palette(
-    indices: NDArray[np.uint8], rgb: NDArray[np.uint8], brightness: NDArray[np.int64]
-) -> _Stored:
-    used, first, numbers = np.unique(indices, return_index=True, return_inverse=True)
-    colours = tuple(tuple(c) for c in rgb.reshape(-1, 3)[first].tolist())
-    levels = brightness.ravel()[first].astype(np.float64)
-    raster = Raster(numbers.reshape(indices.shape), levels)
-    return _Stored(raster, tuple(used.tolist()), brightness, 255, colours, False)
-
-
-def _coloured(rgb: NDArray[np.uint8], brightness: NDArray[np.int64], is_lossy: bool) -> _Stored:
-    packed = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-    _, first, numbers = np.unique(packed, return_index=True, return_inverse=True)
-    colours = tuple(tuple(c) for c in rgb.reshape(-1, 3)[first].tolist())
-    raster = Raster(numbers.reshape(packed.shape), brightness.ravel()[first].astype(np.float64))
-    return _Stored(raster, colours, brightness, 255, colours, is_lossy)
-
-
-def _binary(stored: _Stored, ignored: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def _binary(stored: StoredMask, ignored: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Foreground by the threshold, after the check that the mask is binary without what is ignored.
 
     Raises:
@@ -228,7 +117,7 @@ def _binary(stored: _Stored, ignored: NDArray[np.bool_] | None) -> NDArray[np.bo
     return found if ignored is None else found & ~ignored
 
 
-def _without(stored: _Stored, ignored: NDArray[np.bool_] | None) -> _Stored:
+def _without(stored: StoredMask, ignored: NDArray[np.bool_] | None) -> StoredMask:
     """The mask with ignored pixels set to its commonest other value, which leaves no new area."""
     if ignored is None or not ignored.any():
         return stored
@@ -236,13 +125,13 @@ def _without(stored: _Stored, ignored: NDArray[np.bool_] | None) -> _Stored:
     counts = np.bincount(numbers[~ignored], minlength=len(stored.values))
     # Each ignored pixel becomes foreground or background so that no edge of another value appears.
     numbers[ignored] = int(counts.argmax())
-    return _Stored(
+    return StoredMask(
         Raster(numbers, stored.raster.levels), stored.values, stored.brightness, stored.top,
         stored.colours, stored.is_lossy, scale=stored.scale,
     )  # fmt: skip
 
 
-def _refuse_dark(stored: _Stored, low: int, high: int) -> None:
+def _refuse_dark(stored: StoredMask, low: int, high: int) -> None:
     """Raise an error for a mask that would be read as empty."""
     if stored.is_lossy and high <= (stored.top + 1) // 8:
         # An empty mask is of one value in any format. What is left of 0 and 1 in a JPEG is not.
@@ -260,7 +149,7 @@ def _refuse_dark(stored: _Stored, low: int, high: int) -> None:
     )
 
 
-def _refuse_several(stored: _Stored) -> None:
+def _refuse_several(stored: StoredMask) -> None:
     """Raise an error for a mask of more than one structure, or one that is no mask at all."""
     if stored.colours is not None and stored.is_lossy:
         _refuse_colours(stored)
@@ -280,16 +169,16 @@ def _refuse_several(stored: _Stored) -> None:
         )
 
 
-def _has_coloured_ground(stored: _Stored, plateaus: Iterable[int]) -> bool:
+def _has_coloured_ground(stored: StoredMask, plateaus: Iterable[int]) -> bool:
     """Whether the darker of two colours is not black: which of them is the structure is unclear."""
     if stored.colours is None:
         return False
     colours = [stored.colours[n] for n in plateaus]
     darkest = min(colours, key=lambda colour: int(np.dot((299, 587, 114), colour)))
-    return len(colours) > 1 and max(darkest) - min(darkest) > _COLOURED
+    return len(colours) > 1 and max(darkest) - min(darkest) > COLOURED
 
 
-def _refuse_colours(stored: _Stored) -> None:
+def _refuse_colours(stored: StoredMask) -> None:
     """Raise an error for several colours in a lossy file, whose values are not exact."""
     assert stored.colours is not None
     pixels = np.array(stored.colours, dtype=np.uint8)[stored.raster.numbers]
@@ -303,7 +192,7 @@ def _refuse_colours(stored: _Stored) -> None:
         )
 
 
-def _matching(stored: _Stored, values: Iterable[Value]) -> NDArray[np.bool_]:
+def _matching(stored: StoredMask, values: Iterable[Value]) -> NDArray[np.bool_]:
     """Pixels that have one of the values.
 
     Raises:
@@ -324,14 +213,14 @@ def _matching(stored: _Stored, values: Iterable[Value]) -> NDArray[np.bool_]:
     return found
 
 
-def _brightness(stored: _Stored, level: float) -> float:
+def _brightness(stored: StoredMask, level: float) -> float:
     """A level in the unit of the brightness; in floats one above 1 is in 255ths, as in 8 bits."""
     if stored.scale == 1:
         return level
     return stored.scale * (level if level <= 1 else level / 255)
 
 
-def _number(stored: _Stored, value: Value) -> int:
+def _number(stored: StoredMask, value: Value) -> int:
     """Number of a value in the raster; -1 if no pixel has it."""
     known: tuple[Value, ...] = stored.values
     if stored.scale > 1 and isinstance(value, int | float):  # 0.3 is not 0.3 in 32 bits
@@ -349,14 +238,14 @@ def _number(stored: _Stored, value: Value) -> int:
     return known.index(value) if value in known else -1
 
 
-def _listed(stored: _Stored) -> tuple[Value, ...]:
+def _listed(stored: StoredMask) -> tuple[Value, ...]:
     """Values by descending area."""
     counts = stored.raster.counts
     order = np.argsort(-counts, kind="stable")
     return tuple(stored.values[n] for n in order if counts[n])
 
 
-def _described(stored: _Stored, values: tuple[Value, ...] | None = None) -> str:
+def _described(stored: StoredMask, values: tuple[Value, ...] | None = None) -> str:
     """Some values, by default all, with their share of the pixels."""
     counts = stored.raster.counts
     among = _listed(stored) if values is None else values
@@ -364,43 +253,8 @@ def _described(stored: _Stored, values: tuple[Value, ...] | None = None) -> str:
     return shares({_name(stored, n): int(counts[n]) for n in chosen}, int(counts.sum()))
 
 
-def _name(stored: _Stored, number: int) -> str:
+def _name(stored: StoredMask, number: int) -> str:
     value = stored.values[number]
     if stored.colours is not None and isinstance(value, int):
         return f"palette index {value} {shown(stored.colours[number])}"
     return shown(value)
-
-
-def is_deep(picture: Image.Image) -> bool:
-    """Whether an image has integers of more than 8 bits."""
-    return picture.mode == "I" or picture.mode.startswith("I;16")
-
-
-def deep(picture: Image.Image) -> NDArray[np.int64]:
-    """Pixels of an image of more than 8 bits.
-
-    Raises:
-        ValueError: If they have more than 16.
-    """
-    # Pillow may open 16-bit files in a 32-bit mode, so the values are checked and not the mode.
-    values = np.asarray(picture).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"expected integers of at most 16 bits, got {values.min()} to {values.max()}; "
-            "rescale to 16 bits"
-        )
-    return values
-
-
-def on_black(picture: Image.Image) -> Image.Image:
-    """The image as RGB, with transparency composited over black."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, rgba).convert("RGB")
-
-
-def _alpha_varies(drawing: Image.Image) -> bool:
-    opacity = np.asarray(drawing.convert("RGBA"))[..., 3]
-    return bool(opacity.min() != opacity.max())
