@@ -1,8 +1,9 @@
 """The configuration of ``palpate demo``: a whole run in minutes on any machine."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from palpate.data import PAIRS, Augmentation
 from palpate.errors import did_you_mean
@@ -78,6 +79,18 @@ class OwnData:
         """Name of the data."""
         return self.title or name_of(self.images)
 
+    def settings(self, **others: Any) -> DataConfig:
+        """The settings of these data, and ``others`` of the data."""
+        return DataConfig(
+            name=PAIRS,
+            images=self.images.resolve(),
+            masks=self.masks.resolve(),
+            override_prompt=self.prompt,
+            mask=self.mask,
+            title=self.title,
+            **others,
+        )
+
 
 def demo_config(
     modality: str = DEFAULT,
@@ -122,21 +135,16 @@ def demo_config(
 
 
 def _data(modality: str, own: OwnData | None, effort: Effort) -> DataConfig:
-    limits = DataConfig(
-        size=224, train_limit=effort.train, val_limit=effort.val, test_limit=effort.attacked
-    )
-    if own is None:
-        domain = MODALITIES[modality]
-        return replace(limits, name=domain.data, appearance=domain.appearance)
-    return replace(
-        limits,
-        name=PAIRS,
-        images=own.images.resolve(),
-        masks=own.masks.resolve(),
-        override_prompt=own.prompt,
-        mask=own.mask,
-        title=own.title,
-    )
+    limits: dict[str, Any] = {
+        "size": 224,
+        "train_limit": effort.train,
+        "val_limit": effort.val,
+        "test_limit": effort.attacked,
+    }
+    if own is not None:
+        return own.settings(**limits)
+    domain = MODALITIES[modality]
+    return DataConfig(name=domain.data, appearance=domain.appearance, **limits)
 
 
 def _training(own: OwnData | None, effort: Effort) -> TrainConfig:

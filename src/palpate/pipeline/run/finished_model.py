@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from palpate.data import PAIRS
 from palpate.pipeline.attacks.entries import given_by_name
-from palpate.pipeline.recipe.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
+from palpate.pipeline.recipe.config import EvaluateConfig, ModelConfig, RunConfig
 from palpate.pipeline.recipe.demo import OwnData
 from palpate.pipeline.recipe.titles import titled
 from palpate.pipeline.run.run import config_of
@@ -42,16 +41,7 @@ def finished_model_config(
         ValueError: If a setting is invalid, or the run has no trained model yet.
     """
     chosen = replace(model_config(model, options), device=device)
-    pairs = DataConfig(
-        name=PAIRS,
-        images=own.images.resolve(),
-        masks=own.masks.resolve(),
-        override_prompt=own.prompt,
-        mask=own.mask,
-        title=own.title,
-        healthy=True,
-        **data,
-    )
+    pairs = own.settings(healthy=True, **data)
     evaluation = EvaluateConfig(**{"split": "all", **changes})
     name = f"{_short(model)}-{own.name}".replace("/", "-").replace(":", "-")
     return titled(

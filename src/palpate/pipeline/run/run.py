@@ -1,7 +1,8 @@
 """Runs a recipe from start to end: train, attack, score and report."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -84,20 +85,9 @@ def run(
         ValueError, FileNotFoundError, PermissionError, RuntimeError: If the recipe, the data, the
             model or the run folder cannot be used. Raised before the first long computation.
     """
-    plan = make_plan(config)
-    splits = stages.load_splits(config, plan)
-    check_criteria(config, plan, splits.attacked.cases)
-    checked(config)
-    with open_folder(config) as folder:
-        write_environment(folder)
-        record_criteria(config, folder)
-        keep_sources(config, splits, folder, recipe)
+    with _opened(config, recipe, checked) as (plan, splits, folder):
         try:
-            with measured("pretrain", folder):
-                stages.base_model(config, progress)
-            with measured("train", folder):
-                model = stages.tune(config, splits, progress)
-            keep_model(model, folder)
+            model = _trained(config, splits, folder, progress)
             _evaluate(config, plan, model, splits, folder, progress)
         finally:
             seal(folder)
@@ -112,6 +102,17 @@ def train_only(
     checked: Checked = unsaid,
 ) -> Path:
     """Only train, the first half of :func:`run`; return the path of the checkpoint."""
+    with _opened(config, recipe, checked) as (_, splits, folder):
+        _trained(config, splits, folder, progress)
+        seal(folder)
+        return config.model.checkpoint or folder / "checkpoint"
+
+
+@contextmanager
+def _opened(
+    config: RunConfig, recipe: Path | None, checked: Checked
+) -> Iterator[tuple[Plan, stages.Splits, Path]]:
+    """Check a recipe and its data, then open the run folder and note there what the run uses."""
     plan = make_plan(config)
     splits = stages.load_splits(config, plan)
     check_criteria(config, plan, splits.attacked.cases)
@@ -120,12 +121,19 @@ def train_only(
         write_environment(folder)
         record_criteria(config, folder)
         keep_sources(config, splits, folder, recipe)
-        with measured("pretrain", folder):
-            stages.base_model(config, progress)
-        with measured("train", folder):
-            keep_model(stages.tune(config, splits, progress), folder)
-        seal(folder)
-        return config.model.checkpoint or folder / "checkpoint"
+        yield plan, splits, folder
+
+
+def _trained(
+    config: RunConfig, splits: stages.Splits, folder: Path, progress: Progress
+) -> PixelModel:
+    """Train the model of a run, and record the weights that it was loaded with."""
+    with measured("pretrain", folder):
+        stages.base_model(config, progress)
+    with measured("train", folder):
+        model = stages.tune(config, splits, progress)
+    keep_model(model, folder)
+    return model
 
 
 def evaluate_again(
