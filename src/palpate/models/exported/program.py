@@ -73,7 +73,7 @@ def load_program(request: Request) -> Wrapped:
 
 
 def _module(program: torch.export.ExportedProgram) -> nn.Module:
-    net = program.module()
+    net: nn.Module = program.module()
     floating = {p.dtype for p in net.parameters() if p.is_floating_point()}
     return net.float() if floating - {torch.float32} else net
 
