@@ -1,6 +1,7 @@
 """Import rules between the packages of palpate, checked on the source without running it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,19 @@ def problems_of(path, root):
     parts = path.relative_to(root).with_suffix("").parts
     if NAMELESS & set(parts):
         yield f"is called {parts[-1]}; name the thing"
-    for line, module in imports(ast.parse(path.read_text(encoding="utf-8")), parts):
+    for line, module in imports(parsed(path.read_text(encoding="utf-8")), parts):
         if module.split(".")[0] in UNWANTED:
             yield f"line {line} imports {module}"
         if module.startswith("palpate."):
             wrong = broken_rule(parts, module.split(".")[1:])
             if wrong:
                 yield f"line {line} imports {module}: {wrong}"
+
+
+@cache
+def parsed(source):
+    """The syntax tree of a source, which more than one rule reads."""
+    return ast.parse(source)
 
 
 def imports(tree, parts):
@@ -90,7 +97,7 @@ def rooms(root):
     for stage in (*STAGES, "pipeline", "cli"):
         for path in (root / stage).rglob("*.py"):
             parts = path.relative_to(root).with_suffix("").parts
-            for _, module in imports(ast.parse(path.read_text(encoding="utf-8")), parts):
+            for _, module in imports(parsed(path.read_text(encoding="utf-8")), parts):
                 theirs = module.split(".")[1:]
                 if theirs[:1] != [stage]:
                     continue

@@ -320,12 +320,8 @@ def test_an_image_gets_the_same_result_alone_and_in_a_batch(
     # In single precision rounding, not the attack, chooses the sign of a gradient near zero.
     net, images = net.double(), images.double()
     together = usual(attack, torch.float64) - images
-    alone = [
-        attack(net, images[i : i + 1], masks[i : i + 1], generator=generators(4)[i : i + 1])
-        for i in (0, 2)
-    ]
-    found = torch.cat(alone) - images[::2]
-    assert_close(together[::2] / epsilon, found / epsilon, rtol=0, atol=1e-4)
+    found = attack(net, images[2:3], masks[2:3], generator=generators(4)[2:3]) - images[2:3]
+    assert_close(together[2:3] / epsilon, found / epsilon, rtol=0, atol=1e-4)
 
 
 @cases(CASES, FIRST)
@@ -339,8 +335,7 @@ def test_no_image_sees_its_neighbours(attack, epsilon, norm, usual, net, images,
 
 
 @cases(CASES, FIRST)
-def test_is_reproducible(attack, epsilon, norm, usual, net, images, masks):
-    assert torch.equal(attack(net, images, masks, generator=generators(4)), usual(attack))
+def test_is_reproducible(attack, epsilon, norm, net, images, masks):
     runs = [attack(net, images, masks, generator=generator(0, "batch")) for _ in range(2)]
     assert torch.equal(*runs)
 
@@ -355,12 +350,14 @@ def test_without_a_generator_uses_the_global_one(attack, epsilon, norm, net, ima
 
 
 @cases(CASES, FIRST)
-def test_leaves_no_trace(attack, epsilon, norm, net, images, masks):
+def test_leaves_no_trace(attack, epsilon, norm, usual, net, images, masks):
+    expected = usual(attack)
     clean, weights = images.clone(), {k: v.clone() for k, v in net.state_dict().items()}
     net.layers[0].train()  # whatever the mode is, it is the caller's business
     images.requires_grad_()
     state = torch.get_rng_state()
     adversarial = attack(net, images, masks, generator=generators(4))
+    assert torch.equal(adversarial, expected)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(images, clean)
     assert images.grad is None
@@ -388,7 +385,9 @@ def test_epsilon_zero_gives_the_images_back(attack, epsilon, norm, net, images, 
 
 
 @cases(optimising, FIRST)
-@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "context", [torch.inference_mode, pytest.param(torch.no_grad, marks=pytest.mark.slow)]
+)
 def test_works_where_gradients_are_off(attack, epsilon, norm, context, usual, net, images, masks):
     expected = usual(attack)
     with context():

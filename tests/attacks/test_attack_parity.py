@@ -156,7 +156,9 @@ class Margin(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("norm", "epsilon"), [("linf", EPSILON), ("l2", LENGTH)], ids=["linf", "l2"]
+    ("norm", "epsilon"),
+    [("linf", EPSILON), pytest.param("l2", LENGTH, marks=pytest.mark.slow)],
+    ids=["linf", "l2"],
 )
 def test_square_attack_comes_as_far_as_that_of_torchattacks(norm, epsilon, net):
     """Their random numbers are not ours, so only what they reach on average can agree."""

@@ -23,7 +23,7 @@ def examined(attack):
         partial(pgd, steps=5),
         partial(apgd, steps=6, norm="l2"),
         partial(square, queries=60),
-        partial(ddn, steps=20),
+        pytest.param(partial(ddn, steps=20), marks=pytest.mark.slow),
     ],
     ids=["pgd", "apgd-l2", "square", "ddn"],
 )

@@ -158,6 +158,7 @@ def test_the_backbone_is_not_overwritten(backbone_folder, tokenizer_folder, part
         build_from_dinov2(backbone_folder, tokenizer_folder, backbone_folder, parts=parts)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.reference
 def test_the_real_vit_s_14_keeps_its_hidden_states(weights_root, tmp_path):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -122,6 +123,14 @@ def test_unknown_command_lists_the_known_ones(capsys):
     assert f"{', '.join(COMMANDS)}, got 'evalute'. Did you mean 'evaluate'?" in said
 
 
+def test_options_win_over_the_recipe(recipe):
+    words = ["--config", str(recipe()), "--evaluate.epsilon-255", "4"]
+    (config,) = configs_of("run", words).values()
+    assert list(config.evaluate.epsilon_255) == [4.0]
+    assert config.evaluate.attacks.keys() == {"noise", "fgsm", "pgd"}  # as in the recipe
+
+
+@pytest.mark.slow
 def test_a_run_from_the_shell(recipe, tmp_path):
     """With nothing left out but the sanity card: figures are drawn in all formats."""
     path = recipe(
@@ -245,7 +254,10 @@ def test_a_run_without_a_recipe_presses_the_model_as_it_is(
     folder = tmp_path / "runs" / f"{clipseg.name}-{data_root.name}"
     assert (folder / "report" / "index.html").is_file()
     assert not (folder / "checkpoint").exists()
-    said = " ".join(capsys.readouterr().err.split())
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(Path("runs") / folder.name / "report" / "index.html")
+    said = " ".join(printed.err.split())
+    assert "attacks: 20/20" in said
     what = f"noise, fgsm, pgd at 8/255 on the test split of {data_root.name}."
     assert f"as it is, attacked with {what}" in said
 

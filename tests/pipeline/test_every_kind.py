@@ -140,25 +140,37 @@ def test_a_second_call_attacks_nothing_again_and_reports_the_same(finished):
     stages = []
     run(read_config(out / "config.yaml"), lambda stage, *_: stages.append(stage))
     assert {path.name for path in (out / "rows").glob("part-*")} == before
-    assert not any(stage.startswith(("universal", "attacks")) for stage in stages)
+    assert not any(stage.startswith(("training", "universal", "attacks")) for stage in stages)
     assert (out / "tables" / "texts.csv").read_text() == table
 
 
+@pytest.mark.slow  # quick: attacks of all kinds are added to a folder, attacks on images to a run
 def test_more_attacks_on_the_prompt_can_be_added_to_a_run(finished):
     out, _ = finished
     main(["evaluate", "--run", str(out), "--attacks", "text-empty", "--epsilon-255", "8"])
     assert "text-empty" in set(read_rows(out / "rows")["attack"])
 
 
-def test_models_of_runs_against_each_other(finished, tuned, tmp_path, capsys):
-    (out, _), (other, _, _) = finished, tuned
+@pytest.fixture(scope="module")
+def other(values, tmp_path_factory):
+    """A run of the model without training, on the same images."""
+    out = tmp_path_factory.mktemp("other") / "untrained"
+    attacks = {"noise": {}, "pgd": {"steps": 2}}
+    evaluate = values["evaluate"] | {"attacks": attacks, "epsilon_255": [8], "examples": 0}
+    model = values["model"] | {"adapter": None}
+    run(config_from(values | {"out": str(out), "evaluate": evaluate, "model": model}))
+    return out
+
+
+def test_models_of_runs_against_each_other(finished, other, tmp_path, capsys):
+    out, _ = finished
     folder = tmp_path / "transfer"
     main(["transfer", str(out), str(other), "--out", str(folder), "--epsilon-255", "8",
           "--steps", "2", "--limit", "3"])  # fmt: skip
     assert capsys.readouterr().out.strip() == str(folder / "tables" / "transfer.md")
     numbers = pd.read_csv(folder / "tables" / "transfer.csv")
     assert len(numbers) == 4
-    assert set(numbers["surrogate"]) == {"run", "tuned"}
+    assert set(numbers["surrogate"]) == {"run", "untrained"}
     assert set(numbers["n"]) == {3}
     table = (folder / "tables" / "transfer.md").read_text()
     assert "DI-MI-FGSM of 2 steps" in table
@@ -239,8 +251,8 @@ def test_clean_rows_alone_make_no_table_of_texts(finished):
     assert len(text_scores(rows)) == rows[rows["attack"] != "clean"]["attack"].nunique()
 
 
-def test_runs_side_by_side(finished, tuned, tmp_path, capsys):
-    (out, _), (other, _, _) = finished, tuned
+def test_runs_side_by_side(finished, other, tmp_path, capsys):
+    out, _ = finished
     main(["compare", str(out), str(other), "--out", str(tmp_path / "both")])
     assert capsys.readouterr().out.strip() == str(tmp_path / "both" / "report" / "index.html")
     numbers = pd.read_csv(tmp_path / "both" / "tables" / "compare.csv")

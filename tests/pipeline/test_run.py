@@ -79,6 +79,7 @@ def test_costs_name_every_stage_with_time_and_memory(tuned):
     assert all(cost["seconds"] > 0 and cost["peak_memory_mb"] > 50 for cost in costs.values())
 
 
+@pytest.mark.slow  # quick: a second call of a run with every kind of attack
 def test_a_second_call_computes_nothing_again(tuned, tmp_path):
     out = shutil.copytree(tuned[0], tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in (out / "rows").rglob("*.parquet")}
@@ -113,7 +114,7 @@ class Killed(BaseException):
     ("stage", "done"),
     [
         pytest.param("training", 1, marks=pytest.mark.slow),
-        ("training", 3),
+        pytest.param("training", 3, marks=pytest.mark.slow),
         pytest.param("baseline", 2, marks=pytest.mark.slow),
         ("attacks", 16),
     ],
@@ -152,7 +153,9 @@ def test_more_attacks_are_added_to_the_rows(tuned, tmp_path):
     ("changes", "trained"),
     [
         ({}, "after_mlp"),  # nothing else is said: what had learnt, the adapters, learns on
-        ({"model__adapter": None, "model__learns": "decoder"}, "decoder"),
+        pytest.param(
+            {"model__adapter": None, "model__learns": "decoder"}, "decoder", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_training_goes_on_from_a_checkpoint(changes, trained, tuned, recipe, tmp_path):

@@ -6,7 +6,7 @@ import yaml
 
 from palpate.cli import main
 from palpate.evaluation import read_rows
-from palpate.pipeline.several.sweep import in_folders, read_sweep
+from palpate.pipeline.several.sweep import _leader, in_folders, read_sweep
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
     sweep, tmp_path, capsys
 ):
     evaluate = {
-        "protocol": "paper", "attacks": {"fgsm": {}, "pgd": {"steps": 2}}, "batch_size": 5,
+        "protocol": "paper", "attacks": {"pgd": {"steps": 2}}, "batch_size": 5,
         "epsilon_normalised": [0.1, 0.5], "examples": 0, "sanity_samples": 0,
     }  # fmt: skip
     each = [
@@ -142,7 +142,7 @@ def test_variants_of_a_protocol_become_a_table_of_what_each_choice_is_worth(
     assert not (tmp_path / "runs" / "float" / "checkpoint").exists()
     table = pd.read_csv(tmp_path / "runs" / "tables" / "artefacts.csv", keep_default_na=False)
     own, other = (read_rows(tmp_path / "runs" / label / "rows") for label in ("as it is", "float"))
-    for attack, epsilon in (("pgd", 0.5), ("fgsm", 0.1)):
+    for attack, epsilon in (("pgd", 0.5), ("pgd", 0.1)):
         one, two = (
             r[(r["attack"] == attack) & (r["epsilon"] == epsilon)]["dsc"].mean()
             for r in (own, other)
@@ -173,6 +173,19 @@ def test_runs_on_the_same_images_are_compared_with_the_first(sweep, tmp_path):
     assert set(numbers["n"]) == {5}
 
 
+def test_the_first_run_that_shares_images_leads():
+    def rows(key, prompt="polyp"):
+        told = {"dataset": "one", "structure": "polyp", "key": key, "prompt_level": "p1"}
+        told |= {"prompt": prompt, "attack": "pgd", "norm": "linf", "epsilon": 8 / 255}
+        return pd.DataFrame([told])
+
+    assert _leader({"a": rows("1"), "b": rows("2"), "c": rows("2")}) == "b"
+    assert _leader({"a": rows("1"), "b": rows("1", "one polyp"), "c": rows("1")}) == "a"
+    assert _leader({"a": rows("1"), "b": rows("1", "one polyp")}) == "a"  # the image alone
+    assert _leader({"a": rows("1"), "b": rows("2")}) is None
+
+
+@pytest.mark.slow
 def test_runs_that_share_nothing_with_the_first_are_compared_with_each_other(sweep, tmp_path):
     each = [
         {"label": "elsewhere", "data.name": "phantom-endoscopy", "data.size": 32},

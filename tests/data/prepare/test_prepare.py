@@ -305,7 +305,9 @@ def test_senseless_workers_are_refused(source):
 
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("shape", ["as stored", "upright", "labelled", "small"])
-@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (HEIGHT, HEIGHT)])
+@pytest.mark.parametrize(
+    "size", [(WIDTH, HEIGHT), pytest.param((HEIGHT, HEIGHT), marks=pytest.mark.slow)]
+)
 @pytest.mark.filterwarnings("ignore:.*masks have no EXIF orientation")
 def test_turned_images_keep_their_bytes_and_their_masks(turn, shape, size, source):
     """Whatever EXIF says: what is loaded from the output is what is read from the source."""
