@@ -242,7 +242,13 @@ def doubled(batch: TrainingBatch, attacked: Images) -> TrainingBatch:
 
 def first(batch: TrainingBatch, count: int) -> TrainingBatch:
     """The first samples of a batch."""
-    return TrainingBatch(*(None if part is None else part[:count] for part in batch))
+    return TrainingBatch(
+        batch.inputs[:count],
+        batch.prompts[:count],
+        batch.masks[:count],
+        None if batch.boxes is None else batch.boxes[:count],
+        None if batch.ignored is None else batch.ignored[:count],
+    )
 
 
 @contextmanager
@@ -307,7 +313,7 @@ def named(attack: object) -> str:
     if name.startswith("palpate."):
         return name
     try:
-        return f"{name} {sha256(inspect.getsource(attack).encode()).hexdigest()}"  # type: ignore[arg-type]
+        return f"{name} {sha256(inspect.getsource(attack).encode()).hexdigest()}"
     except (OSError, TypeError):  # made at run time: there is no source
         return name
 
