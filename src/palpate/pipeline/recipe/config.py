@@ -29,6 +29,7 @@ from palpate.pipeline.recipe.masks import MaskConfig
 from palpate.pipeline.recipe.protocols import Choices, ProtocolName, choices_of
 from palpate.reporting.acceptance.criteria import read_criteria
 from palpate.training import TrainingSettings
+from palpate.training.adversarial import Objective
 
 # Smallest values of settings, checked here because the evaluation would only refuse them after
 # hours of training.
@@ -200,6 +201,36 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class AdversarialConfig:
+    """Adversarial training: images are attacked before each training step."""
+
+    __pydantic_config__ = _STRICT
+    attack: str = "segpgd"
+    """Attack on images: a name that `palpate attacks` lists, your own code (file.py:function), or
+    `free` for training that uses each batch `steps` times and its gradients for the attack, too."""
+    steps: int = 3
+    """Steps of the attack; `pgd` with 1 step is fast adversarial training."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Other options of the attack, as in evaluate.attacks."""
+    epsilon_255: GreyLevels = 2.0
+    """Radius, in steps of an 8-bit image (2 means 2/255)."""
+    share: float = 1.0
+    """Share of each batch that is attacked; the rest stays clean."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the radius rises to `epsilon_255`; may be fractional."""
+    objective: Objective = "attacked"
+    """`attacked`: the usual loss at attacked images. `trades`: that at clean images, plus `beta`
+    times the divergence between the predictions of the clean and the attacked image."""
+    beta: float = 6.0
+    """Weight of the divergence with `trades`."""
+    watched: int = 16
+    """Validation images attacked by PGD (10 steps) after every epoch; they decide, with the clean
+    DSC, which epoch is best, and warn of catastrophic overfitting. 0 for none."""
+    clean_weight: float = 0.5
+    """Weight of the clean DSC in the choice of the best epoch; the rest is that of the attacked."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the model is trained."""
 
@@ -208,6 +239,8 @@ class TrainConfig:
     """Hyperparameters of training."""
     augmentation: Augmentation | None = None
     """Data augmentation; null for none, as published."""
+    adversarial: AdversarialConfig | None = None
+    """Adversarial training; null for ordinary training."""
 
 
 @dataclass(frozen=True)
