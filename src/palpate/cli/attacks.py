@@ -34,7 +34,7 @@ def check(
     Args:
         name: Name of the attack, or your own function (file.py:function).
         options: Options of the attack, as NAME VALUE ...; values are read as YAML.
-        epsilon_255: Radius of the perturbation, in steps of an 8-bit image (8 means 8/255).
+        epsilon_255: Radius of the perturbation, in units of 1/255 (8 means 8/255).
         samples: Phantoms on which palpate/tiny is attacked afterwards; 0 for none.
         json: Print the checks as JSON, or write them to this file.
     """

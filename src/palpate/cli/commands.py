@@ -40,7 +40,7 @@ COMMANDS: dict[str, Command] = {
         "palpate.cli.recipes:pretrain", "distil a small CLIPSeg from a DINOv2", _PRETRAIN
     ),
     "evaluate": Command(
-        "palpate.cli.runs:evaluate", "attack a finished model on your images, or a run again"
+        "palpate.cli.runs:evaluate", "attack a model on your images, or add attacks to a run"
     ),
     "predict": Command(
         "palpate.cli.predict:predict", "write the masks that a model predicts for your images"
@@ -50,7 +50,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("palpate.cli.runs:compare", "compare finished runs, paired by image"),
     "rerun": Command(
         "palpate.cli.repeat:rerun",
-        "repeat a run from its run folder alone, compare the rows",
+        "repeat a run from its run folder, and compare the rows",
         status=2,  # 1 says that rows differ
     ),
     "verify": Command(
@@ -65,11 +65,11 @@ COMMANDS: dict[str, Command] = {
     "data check": Command("palpate.cli.data:check", "look for errors in data sets"),
     "data show": Command("palpate.cli.data:show", "draw images with their masks and prompts"),
     "data prompts": Command("palpate.cli.data:prompts", "write or import prompts of a data set"),
-    "data split": Command("palpate.cli.data:split", "split a data set again, by patient"),
+    "data split": Command("palpate.cli.data:split", "make new splits of a data set, by patient"),
     "models": Command("palpate.cli.models:models", "list models with their sizes and licences"),
     "models check": Command("palpate.cli.models:check", "test whether a model can be attacked"),
     "attacks": Command("palpate.cli.attacks:attacks", "list attacks with their options"),
-    "attacks check": Command("palpate.cli.attacks:check", "test an attack, or your own"),
+    "attacks check": Command("palpate.cli.attacks:check", "test an attack, such as your own"),
     "completion": Command(
         "palpate.cli.completion:completion", "print the completion script for bash"
     ),

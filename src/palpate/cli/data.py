@@ -32,7 +32,7 @@ def check(
             instead of minutes.
         mask_values: Values of the structures in the masks (`127`, or `255=tumour 127=liver`), if
             these are not binary.
-        mask_ignore: Values of pixels that count nowhere, such as `255`.
+        mask_ignore: Values of pixels to ignore, such as `255`.
     """
     from rich.console import Console
 
@@ -165,7 +165,7 @@ def prepare(
             or `channel 0 nan background` for volumes.
         mask_values: Values of the structure in your masks (`127`), or a name for each of several
             structures (`255=tumour 127=liver`), if the masks are not binary (`pairs` only).
-        mask_ignore: Values of pixels that count nowhere, such as `255` (`pairs`, `mask2d`).
+        mask_ignore: Values of pixels to ignore, such as `255` (`pairs`, `mask2d`).
     """
     from palpate.cli.tables.data_prepare import plain_warnings, print_summary
     from palpate.data.prepare import prepare as prepare_set

@@ -20,7 +20,7 @@ def demo(
     out: Path | None = None,
     json: Path | None = None,
 ) -> None:
-    """Fine-tune, attack and report the small model that comes with palpate, in minutes.
+    """Fine-tune and attack the small model that comes with palpate, and write a report, in minutes.
 
     The images are phantoms (synthetic images), or your own with --images, --masks and --prompt.
 
@@ -33,7 +33,7 @@ def demo(
         title: Name of your data in tables and pages; by default that of their folder.
         mask_values: Values of the structure in your masks (`127`), or a name for each of several
             structures (`255=tumour 127=liver`), if the masks are not binary.
-        mask_ignore: Values of pixels that count nowhere, such as `255`.
+        mask_ignore: Values of pixels to ignore, such as `255`.
         out: Run folder; by default palpate-demo-MODALITY in the current directory.
         json: Print the scores as JSON, or write them to this file.
     """

@@ -25,7 +25,7 @@ def gate(
     run folder, puts the verdict on the page if there is one, and prints the path of verdict.json.
 
     Args:
-        run: Run folder that has rows.
+        run: Run folder with rows.
         criteria: YAML file of criteria; by default those that the run was started with.
         page: Write tables, figures and the whole page of the run, too.
         json: Print the verdict as JSON, or write it to this file.

@@ -46,14 +46,14 @@ def rerun(
     data: DataPlaces = DataPlaces(),
     model: ModelPlaces = ModelPlaces(),
 ) -> None:
-    """Repeat a run from its run folder alone, and compare the rows of both.
+    """Repeat a run from its run folder, and compare the rows of both.
 
     The code is that in the run folder. Data and weights are looked for where the run had them, or
     where the options say, and refused if they are not the same. The exit status is 1 if rows
     differ, 2 if the run cannot be repeated.
 
     Args:
-        run: Run folder, wherever it lies.
+        run: Run folder; it may have been moved.
         out: Folder of the new run; by default beside the old one, with `-rerun` in its name.
         keep_checkpoint: Attack the trained weights of the run instead of training again.
         json: Print the outcome as JSON, or write it to this file.
@@ -87,12 +87,12 @@ def verify(
 ) -> None:
     """Recompute a random sample of the rows of a run, with its weights and its data.
 
-    Says of each row whether it is identical, within rounding, or differs, and whether files of the
-    run folder were changed. The exit status is 0 if nothing differs, 1 if a row or a file does, 2
-    if rows cannot be recomputed.
+    Reports for each row whether it is identical, equal within rounding, or different, and whether
+    files of the run folder were changed. The exit status is 0 if nothing differs, 1 if a row or a
+    file does, 2 if rows cannot be recomputed.
 
     Args:
-        run: Run folder, wherever it lies; nothing in it is changed.
+        run: Run folder; it may have been moved, and nothing in it is changed.
         rows: Number of rows to recompute; 0 for all.
         seed: Seed of the sample.
         json: Print the outcome as JSON, or write it to this file.

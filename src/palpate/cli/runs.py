@@ -31,7 +31,7 @@ def evaluate(
     out: Path | None = None,
     json: Path | None = None,
 ) -> None:
-    """Attack a finished model on your images, or the model of a run again.
+    """Attack a finished model on your images, or add attacks to a run.
 
     `palpate evaluate MODEL --images DIR --masks DIR` attacks the model on all images of a folder,
     without training it, and writes a run folder with a page. `palpate evaluate --run RUN` adds
@@ -46,16 +46,16 @@ def evaluate(
             the structures have no names.
         mask_values: Values of the structure in the masks (`127`), or a name for each of several
             structures (`255=tumour 127=liver`), if the masks are not binary.
-        mask_ignore: Values of pixels that count nowhere, such as `255`.
+        mask_ignore: Values of pixels to ignore, such as `255`.
         split: Split to attack: train, val, test or all; by default all.
         run: Run folder, as made by `palpate run` or `palpate train`.
         attacks: Names of the attacks; by default noise, fgsm and pgd, or those of the run.
-        epsilon_255: Radii of the perturbation, in steps of an 8-bit image (8 or 8/255); by default
+        epsilon_255: Radii of the perturbation, in units of 1/255 (8 or 8/255); by default
             1, 2, 4 and 8, or those of the run.
         options: Options of the model family, as NAME VALUE ...; values are read as YAML.
         size: Images are resized to a square of this side, in pixels; by default 224.
-        sanity_samples: Images for the sanity card, about 275 forward and 135 backward passes
-            each; by default 8, and 0 for no card.
+        sanity_samples: Number of images for the sanity card, which takes about 275 forward and 135
+            backward passes for each; by default 8, and 0 for no card.
         seed: Seed of all random numbers; by default 0.
         device: cpu, cuda, cuda:1, ...; by default CUDA if it is available.
         out: Run folder; by default runs/MODEL-IMAGES.

@@ -27,7 +27,7 @@ def transfer(
         runs: Two or more run folders; the data are those of the first.
         out: Folder for the rows and the table.
         options: How the adversarial examples are made.
-        epsilon_255: Radii of the perturbation, in steps of an 8-bit image (8 means 8/255).
+        epsilon_255: Radii of the perturbation, in units of 1/255 (8 means 8/255).
         limit: Use only this many samples.
         json: Print the table as JSON, or write it to this file.
     """

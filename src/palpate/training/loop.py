@@ -22,6 +22,7 @@ from palpate.models.clipseg.adapters import adapter_state
 from palpate.progress import Progress, silent
 from palpate.prompting import box_options, without_ignored
 from palpate.randomness import seed_for, seeded
+from palpate.training.adversarial import Adversarial, Moment
 from palpate.training.batches import Batches, Epochs, shuffled
 from palpate.training.criterion import Criterion, criterion_of
 from palpate.training.schedule import (
@@ -48,6 +49,7 @@ def fit(
     identity: str,
     criterion: Criterion | None = None,
     judged_by: str = "dsc",
+    adversarial: Adversarial | None = None,
     progress: Progress = silent,
     stage: str = "training",
 ) -> list[dict[str, Any]]:
@@ -68,6 +70,7 @@ def fit(
         criterion: Loss function of outputs and masks, in float32; by default the loss selected in
             ``settings``.
         judged_by: Name of the score that selects the best epoch.
+        adversarial: How images are attacked before each step; None to learn from clean images.
         progress: Called after every step.
         stage: Name of this stage for ``progress``.
 
@@ -90,6 +93,8 @@ def fit(
     )
     done = load_state(folder, model, optimizer, f"{identity} {settings.decisive}")
     segments, criterion = criterion is None, criterion or criterion_of(settings)
+    if adversarial is not None:
+        criterion = adversarial.criterion(criterion)
     with _accelerated(model, optimizer, settings, folder, done) as (accelerator, model, optimizer):
         for epoch in range(done.epoch, settings.epochs):
             if is_over(done.history, judged_by, settings):
@@ -103,11 +108,15 @@ def fit(
             # Dropout uses torch's global generator. It is seeded per epoch, so that a resumed
             # epoch is identical to an uninterrupted one while epochs differ from each other.
             with seeded(seed_for(settings.seed, "layers", epoch, accelerator.process_index)):
-                for step, batch in enumerate(batches):
+                for step, clean in enumerate(batches):
                     rate = reduced or learning_rate(epoch, step, steps, settings)
                     for group in optimizer.param_groups:
                         group["lr"] = rate * group["share"]
-                    for scale in settings.scales:
+                    at = Moment(epoch, step, steps, settings.seed, accelerator.process_index)
+                    plain = accelerator.unwrap_model(model)
+                    given = adversarial.batches(plain, clean, at) if adversarial else (clean,)
+                    # One after the other: free training waits for the gradient of a step.
+                    for batch, scale in ((b, scale) for b in given for scale in settings.scales):
                         options = box_options(model, batch.boxes)
                         options |= {} if scale == 1 else {"scale": scale}
                         with accelerator.autocast():
@@ -115,8 +124,8 @@ def fit(
                         # A loss of hidden states, as in distillation, reads no masks.
                         ignored = batch.ignored if segments else None
                         logits = without_ignored(logits.float(), ignored)
-                        given = () if ignored is None else (ignored,)
-                        loss = criterion(logits, batch.masks.float(), *given)
+                        told = () if ignored is None else (ignored,)
+                        loss = criterion(logits, batch.masks.float(), *told)
                         accelerator.backward(loss)
                         norm = accelerator.clip_grad_norm_(trainable, settings.clip_norm)
                         _check(loss, norm, settings, f"in epoch {epoch + 1}, step {step + 1}")

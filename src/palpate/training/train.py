@@ -10,10 +10,12 @@ from torch.utils.data import Dataset
 
 from palpate.models import PixelModel, adapter_state, save_checkpoint
 from palpate.progress import Progress, silent
+from palpate.training.adversarial import Adversarial
 from palpate.training.batches import AnyData, TrainingBatch, identity
 from palpate.training.loop import fit
 from palpate.training.settings import TrainingSettings
 from palpate.training.validation import scorer
+from palpate.training.watch import MIXED, Watch, watched
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ def train(
     out: Path,
     settings: TrainingSettings,
     *,
+    adversarial: Adversarial | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Train all parameters of a model that require gradient, such as its adapters.
@@ -60,6 +64,9 @@ def train(
         validation: Samples used to select the best epoch.
         out: Output folder for the best checkpoint, ``metrics.csv`` and the training state.
         settings: Hyperparameters.
+        adversarial: How images are attacked during training; None for ordinary training.
+        watch: Attack on validation images after every epoch, whose DSC takes part in the choice of
+            the best epoch; None for the clean DSC alone.
         progress: Called after every step.
 
     Returns:
@@ -69,16 +76,25 @@ def train(
     def keep_best(row: dict[str, Any]) -> None:
         save_checkpoint(model, out, {"settings": vars(settings), "reached": row})
 
+    held_out = TrainingImages(validation)
+    validate = scorer(held_out, model.threshold_logit, settings)
+    if watch is not None:
+        history = out / "metrics.csv"
+        validate = watched(validate, watch, held_out, history, batch_size=settings.batch_size)
+    hardened = "".join(f" {part.identity}" for part in (adversarial, watch) if part is not None)
     fit(
         trainable(model, settings),
         TrainingImages(data),
-        scorer(TrainingImages(validation), model.threshold_logit, settings),
+        validate,
         settings,
         out,
         keep_best=keep_best,
         identity=(
-            f"train {_start(model)} {_set_up(model)} {model.threshold} {identity(data, validation)}"
+            f"train {_start(model)} {_set_up(model)} {model.threshold} "
+            f"{identity(data, validation)}{hardened}"
         ),
+        judged_by="dsc" if watch is None else MIXED,
+        adversarial=adversarial,
         progress=progress,
     )
     return out

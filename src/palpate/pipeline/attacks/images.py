@@ -97,6 +97,15 @@ def configured(name: str, options: Mapping[str, Any]) -> Attack:
     return attack
 
 
+def options_known(attack: str) -> list[str]:
+    """Names of the options of an attack on images, given by name or as ``file.py:function``.
+
+    Raises:
+        ValueError: If there is no such attack.
+    """
+    return _options_of(_function(attack, {})[0], attack)
+
+
 def check_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
     """Check that an attack has all the given options.
 

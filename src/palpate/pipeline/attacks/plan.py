@@ -13,6 +13,7 @@ from palpate.evaluation.resolve import AnyAttack
 from palpate.pipeline.attacks.entries import entries
 from palpate.pipeline.attacks.images import attacks_of, check_options, is_medis
 from palpate.pipeline.attacks.texts import text_attacks_of
+from palpate.pipeline.attacks.training import hardening_of
 from palpate.pipeline.attacks.universal import ToFit
 from palpate.pipeline.recipe.config import MedisConfig, RunConfig
 from palpate.pipeline.recipe.reading import recipe_from
@@ -51,6 +52,8 @@ def make_plan(config: RunConfig) -> Plan:
     at_radii(ready, wanted.radii or None, wanted.tau)  # raises now what the evaluation would raise
     found: dict[str, AnyAttack | ToFit] = {**on_images, **text_attacks_of(given)}
     found |= {n: _medis(n, options) for n, options in given.items() if is_medis(n, options)}
+    if config.model.trains:
+        hardening_of(config.train.adversarial)  # raises now what the training would raise
     return Plan({name: found[name] for name in given})
 
 
@@ -100,7 +103,9 @@ def _training(config: RunConfig) -> str:
     epochs = config.train.settings.epochs
     limit = f"{config.data.train_limit} samples of " if config.data.train_limit else ""
     name = config.data.title or config.data.name
+    against = config.train.adversarial
+    hardened = f", against {against.attack} at {against.epsilon_255:g}/255" if against else ""
     return (
         f"fine-tuned on {limit}{name} for {epochs} epoch{'s' * (epochs != 1)} "
-        "(train.settings.epochs)"
+        f"(train.settings.epochs){hardened}"
     )

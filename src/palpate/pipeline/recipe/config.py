@@ -29,6 +29,7 @@ from palpate.pipeline.recipe.masks import MaskConfig
 from palpate.pipeline.recipe.protocols import Choices, ProtocolName, choices_of
 from palpate.reporting.acceptance.criteria import read_criteria
 from palpate.training import TrainingSettings
+from palpate.training.adversarial import Objective
 
 # Smallest values of settings, checked here because the evaluation would only refuse them after
 # hours of training.
@@ -163,8 +164,8 @@ class ModelConfig:
     """Build and pretrain a model, if there is no name."""
     adapter: AdapterName | None = "dense-vl"
     """Adapter for models of the CLIPSeg family: dense, shallow or telescopic adapters, or lora, in
-    v (image encoder), vl (image and text encoder) or vlc (also the decoder's condition). With
-    null, and no `learns`, nothing is trained and the model is attacked as it is."""
+    v (image encoder), vl (image and text encoder) or vlc (also the decoder's conditioning). If
+    this is null and `learns` is not given, the model is attacked as it is, without training."""
     learns: Learns | None = None
     """What is trained: `adapters`, `decoder` (with the adapters), `all` or `nothing`. Null means
     the adapters, or everything in models that take no adapters."""
@@ -200,6 +201,36 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class AdversarialConfig:
+    """Adversarial training: images are attacked before each training step."""
+
+    __pydantic_config__ = _STRICT
+    attack: str = "segpgd"
+    """Attack on images: a name that `palpate attacks` lists, your own code (file.py:function), or
+    `free` for training that uses each batch `steps` times and its gradients for the attack, too."""
+    steps: int = 3
+    """Steps of the attack; `pgd` with 1 step is fast adversarial training."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Other options of the attack, as in evaluate.attacks."""
+    epsilon_255: GreyLevels = 2.0
+    """Radius, in steps of an 8-bit image (2 means 2/255)."""
+    share: float = 1.0
+    """Share of each batch that is attacked; the rest stays clean."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the radius rises to `epsilon_255`; may be fractional."""
+    objective: Objective = "attacked"
+    """`attacked`: the usual loss at attacked images. `trades`: that at clean images, plus `beta`
+    times the divergence between the predictions of the clean and the attacked image."""
+    beta: float = 6.0
+    """Weight of the divergence with `trades`."""
+    watched: int = 16
+    """Validation images attacked by PGD (10 steps) after every epoch; they decide, with the clean
+    DSC, which epoch is best, and warn of catastrophic overfitting. 0 for none."""
+    clean_weight: float = 0.5
+    """Weight of the clean DSC in the choice of the best epoch; the rest is that of the attacked."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the model is trained."""
 
@@ -208,6 +239,8 @@ class TrainConfig:
     """Hyperparameters of training."""
     augmentation: Augmentation | None = None
     """Data augmentation; null for none, as published."""
+    adversarial: AdversarialConfig | None = None
+    """Adversarial training; null for ordinary training."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +255,7 @@ class MedisConfig:
     steps: int = 10
     """Largest number of steps of 1/255."""
     epsilon_255: GreyLevels = RADIUS * 255
-    """Radius of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
+    """Radius of the perturbation, in units of 1/255 (8 means 8/255)."""
     criterion: Literal["miou", "dice"] = "miou"
     """Score that decides about success."""
     success: float | None = None
@@ -257,18 +290,18 @@ class EvaluateConfig:
 
     __pydantic_config__ = _STRICT
     split: Literal["train", "val", "test", "all"] = "test"
-    """Split to attack; `all` is the three together."""
+    """Split to attack; `all` is train, val and test together."""
     attacks: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"noise": {}, "fgsm": {}, "pgd": {"steps": 40}}
     )
-    """Attacks on image or prompt: the name in the tables, with options of the attack. The option
-    `attack` says which attack it is, if the name is another; `against: pgd` compares it with that
-    one; `budgets: {steps: [10, 40]}` runs it with each. On the command line give names, whose
-    options are those of the recipe or the defaults, or names with options: `"pgd: {steps: 10}"`."""
+    """Attacks on image or prompt, each with its name in the tables and its options. If that is a
+    name of your own, the option `attack` says which attack it is. `against: pgd` compares it with
+    `pgd`; `budgets: {steps: [10, 40]}` runs it once for each value. On the command line, give names
+    (with the options of the recipe or the defaults) or names with options: `"pgd: {steps: 10}"`."""
     medis: MedisConfig | None = None
     """Deprecated: write these options under `attacks`, as those of `medis-tables`."""
     epsilon_255: tuple[GreyLevels, ...] = (1.0, 2.0, 4.0, 8.0)
-    """Radii of the perturbation, in steps of an 8-bit image (8 means 8/255)."""
+    """Radii of the perturbation, in units of 1/255 (8 means 8/255)."""
     protocol: ProtocolName = "sound"
     """Evaluation protocol: `sound`, or `paper` to follow the published study."""
     switches: Mapping[str, Any] = field(default_factory=dict)
@@ -292,8 +325,8 @@ class EvaluateConfig:
     tolerance: float = 2.0
     """Tolerance of the normalised surface Dice, in pixels."""
     metrics: tuple[str, ...] | None = None
-    """Metrics to compute: `dsc`, `iou`, `miou`, `hd95`, `nsd`, `precision`, `recall`, or your own
-    as `file.py:function`; null for the first five."""
+    """Metrics to compute: `dsc`, `iou`, `miou`, `hd95`, `nsd`, `precision`, `recall`, those of
+    probability maps such as `mae`, or your own as `file.py:function`; null for the first five."""
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -343,7 +376,7 @@ class RunConfig:
 
     __pydantic_config__ = _STRICT
     name: str = "run"
-    """Name of the run, used in the report."""
+    """Name of the run, used in the report; without a recipe, by default MODEL-DATA."""
     out: Path | None = None
     """Run folder; by default runs/NAME."""
     seed: int = 0

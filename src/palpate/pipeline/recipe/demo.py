@@ -125,7 +125,12 @@ def demo_config(
         model=ModelConfig(name="palpate/tiny", adapter="dense-vl"),
         train=_training(own, effort),
         evaluate=EvaluateConfig(
-            attacks={"noise": {}, "fgsm": {}, "pgd": {"steps": effort.steps}},
+            attacks={
+                "noise": {},
+                "fgsm": {},
+                # An image at DSC 0 cannot get worse: no pass is spent on it any more.
+                "pgd": {"steps": effort.steps, "early_stop": True},
+            },
             epsilon_255=(1.0, 2.0, 4.0),
             sanity_samples=effort.sanity,
             examples=effort.examples,

@@ -7,6 +7,7 @@ from typing import Any
 from palpate.evaluation.results.store import PROTOCOL_FILE, read_fingerprint
 from palpate.models.checkpoints import Card, is_checkpoint, read_card
 from palpate.pipeline.recipe.config import DataConfig, RunConfig
+from palpate.training.watch import ATTACKED
 from palpate.version import release
 
 
@@ -66,9 +67,15 @@ def _training(config: RunConfig, trained: Card | None) -> str:
     on = f"{limit} samples of {name}" if limit else name
     epochs = f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}"
     said = f"{epochs} on the training split of {on}, learning rate {settings.learning_rate:g}"
+    if (against := config.train.adversarial) is not None:
+        said += (
+            f", against {against.attack} of {against.steps} steps at {against.epsilon_255:g}/255"
+        )
+        said += f" ({against.share:.0%} of each batch, objective {against.objective})"
     reached = trained.training.get("reached", {}) if trained else {}
     if "dsc" in reached:
-        said += f", validation DSC {reached['dsc']:.3f} in epoch {reached['epoch']}"
+        under = f" and {reached[ATTACKED]:.3f} under attack" if ATTACKED in reached else ""
+        said += f", validation DSC {reached['dsc']:.3f}{under} in epoch {reached['epoch']}"
     return f"{said}, seed {config.seed}"
 
 

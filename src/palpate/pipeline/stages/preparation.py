@@ -29,6 +29,7 @@ from palpate.models.clip.tokenizer import FILES as WORDS
 from palpate.models.files.weights import fingerprint, read_weights
 from palpate.models.request import AdapterName
 from palpate.pipeline.attacks.plan import Plan
+from palpate.pipeline.attacks.training import hardening_of
 from palpate.pipeline.recipe.config import BuildConfig, DataConfig, ModelConfig, RunConfig
 from palpate.progress import Progress
 from palpate.prompting import refuse_missing_prompts
@@ -173,7 +174,17 @@ def tune(config: RunConfig, splits: Splits, progress: Progress) -> PixelModel:
         model.learn(learns)
     out, (data, val) = wanted.checkpoint or config.folder / "checkpoint", splits.taught
     data = data.augmented(config.train.augmentation)
-    train(model, data, val, out, config.train.settings, progress=progress)
+    hardening = hardening_of(config.train.adversarial)
+    train(
+        model,
+        data,
+        val,
+        out,
+        config.train.settings,
+        adversarial=hardening.adversarial,
+        watch=hardening.watch,
+        progress=progress,
+    )
     return _trained(config, base, out)
 
 
